@@ -1,0 +1,1 @@
+"""Messages and records to frames and back. PURE."""

@@ -1,0 +1,1 @@
+"""chain.toml: schema and graph (PURE), one reader, and the run directory."""

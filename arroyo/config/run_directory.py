@@ -1,0 +1,110 @@
+"""Where a running chain keeps its sockets, locks, status pages and logs.
+
+One folder per chain, private to its user (0700). Everything in it can be found from the chain's
+name and a replica's name alone, so stages started in any way meet there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from arroyo.errors import ConfigurationError
+from arroyo.identifiers import ReplicaName
+
+# sun_path holds 108 bytes with the closing zero; the longest name below is in/STAGE.R.
+_SOCKET_PATH_LIMIT = 107
+
+
+class RunDirectory:
+    """The run directory of one chain; see `locate` for where it is."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def locate(cls, chain: str, environ: Mapping[str, str]) -> RunDirectory:
+        """Find the folder of `chain`: ``$ARROYO_RUN_DIR`` itself, else a folder below
+        ``$RUNTIME_DIRECTORY``, ``$XDG_RUNTIME_DIR/arroyo`` or ``/run/arroyo``.
+        """  # noqa: D205
+        if own := environ.get("ARROYO_RUN_DIR"):
+            return cls(Path(own).absolute())
+        if runtime := environ.get("RUNTIME_DIRECTORY"):
+            # systemd gives a list with colons; the first is the unit's own.
+            return cls(Path(runtime.split(":")[0]) / chain)
+        if xdg := environ.get("XDG_RUNTIME_DIR"):
+            return cls(Path(xdg) / "arroyo" / chain)
+        return cls(Path("/run/arroyo") / chain)
+
+    def create(self) -> None:
+        """Make the folder and its parts where missing; nobody else may be able to enter it.
+
+        Raises
+        ------
+        ConfigurationError
+            It can't be made, or belongs to somebody else.
+        """
+        try:
+            for folder in (self.path, *(self.path / part for part in _PARTS)):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = self.path.stat()
+            if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o700:
+                self.path.chmod(0o700)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the run directory {self.path} can't be made: {error.strerror}; "
+                "set ARROYO_RUN_DIR to a folder that you may write"
+            ) from error
+        if found.st_uid != os.geteuid():
+            raise ConfigurationError(
+                f"the run directory {self.path} belongs to user {found.st_uid}, not to you; "
+                "set ARROYO_RUN_DIR to a folder of your own"
+            )
+
+    def socket(self, kind: str, name: ReplicaName | str) -> Path:
+        """Path of a unix socket: kind ``in``, ``back``, ``pub`` of a replica, or ``s`` (others).
+
+        A path too long for a socket address is replaced by a short one with a hash in it.
+        """
+        path = self.path / kind / str(name)
+        if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
+            return path
+        digest = hashlib.blake2s(os.fsencode(path), digest_size=10).hexdigest()
+        twin = Path(f"/tmp/arroyo-{os.geteuid()}")  # noqa: S108  (0700 and checked below)
+        twin.mkdir(mode=0o700, exist_ok=True)
+        found = twin.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o77:
+            raise ConfigurationError(f"{twin} is not a private folder of yours; remove it")
+        return twin / digest
+
+    def address(self, kind: str, name: ReplicaName | str) -> str:
+        """ZMQ address of `socket`."""
+        return f"ipc://{self.socket(kind, name)}"
+
+    @property
+    def control(self) -> Path:
+        """The supervisor's control socket."""
+        return self.socket("s", "control")
+
+    @property
+    def notify(self) -> Path:
+        """The datagram socket that supervised stages report to (sd_notify)."""
+        return self.socket("s", "notify")
+
+    def lock(self, name: ReplicaName | str) -> Path:
+        """Lock file of a replica, or of the ``supervisor``."""
+        return self.path / "lock" / str(name)
+
+    def status_page(self, name: ReplicaName) -> Path:
+        """Status page of a replica."""
+        return self.path / "status" / str(name)
+
+    def log(self, name: ReplicaName | str) -> Path:
+        """JSON-lines log of a replica."""
+        return self.path / "log" / f"{name}.jsonl"
+
+
+_PARTS = ("in", "back", "pub", "s", "lock", "status", "log")

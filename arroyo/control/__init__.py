@@ -1,0 +1,1 @@
+"""What processes of a chain tell each other beside the data: locks, readiness, requests."""

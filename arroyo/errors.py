@@ -1,0 +1,68 @@
+"""Every error that Arroyo raises, with the exit code that its command ends with.
+
+The class says whose fault it is; the text says what was found, what was expected
+and what to do next. Exit codes follow sysexits(3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class ArroyoError(Exception):
+    """Base of all errors of Arroyo."""
+
+    exit_code: ClassVar[int] = 70
+
+
+class UsageError(ArroyoError):
+    """The command line asks for something that does not exist or makes no sense."""
+
+    exit_code = 64
+
+
+class ConfigurationError(ArroyoError):
+    """The chain file, a stage's options, or what they name (file, port, class) is wrong.
+
+    Trying again without a change is useless, so a stage that ends with it is never restarted.
+
+    Parameters
+    ----------
+    *problems
+        One sentence each, with its place in the chain file where it has one.
+    """
+
+    exit_code = 78
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems: Sequence[str] = problems
+
+
+class AlreadyRunningError(ArroyoError):
+    """Another process holds the place: a second supervisor of one chain, or a twin of a stage."""
+
+    exit_code = 75
+
+
+class UnavailableError(ArroyoError):
+    """Something outside (a broker, a server, a running chain) can't be reached just now."""
+
+    exit_code = 75
+
+
+class StageError(ArroyoError):
+    """A stage's own code broke a rule of its role; the text names the stage and the rule."""
+
+
+class EncodeError(ArroyoError):
+    """A message holds something that can't travel; the text names the message type and value."""
+
+
+class DecodeError(ArroyoError):
+    """Bytes that came in are not what they should be; the sender is at fault, not this stage."""
+
+
+class VersionError(DecodeError):
+    """The peer speaks another version of the link protocol."""

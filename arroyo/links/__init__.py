@@ -1,0 +1,1 @@
+"""The sockets between stages, driven by the protocol's state machines."""

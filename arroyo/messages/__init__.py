@@ -1,0 +1,6 @@
+"""What travels through a chain: runs of `Start`, `Event`, `Stop`, and users' own messages."""
+
+from ._message import Event, Message, Payload, Start, Stop
+from ._origin import Fragment, Origin
+
+__all__ = ["Event", "Fragment", "Message", "Origin", "Payload", "Start", "Stop"]

@@ -1,0 +1,1 @@
+"""The link protocol as state machines: events in, actions out, time as data. PURE."""

@@ -1,0 +1,56 @@
+"""Layout of a replica's status page: 512 bytes that say what it is doing, read by anyone.
+
+The replica maps the file and stores single 8-byte words, which the machine writes whole, so
+neither side locks. A reader may see counters of slightly different moments, never half a number.
+PURE: offsets only; `telemetry.status_page` maps the file.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+PAGE_BYTES = 512
+MAGIC = 0x4172726F796F0001
+"""First word of a page, with the layout's version in its low 16 bits."""
+
+
+class Phase(IntEnum):
+    """What a replica's working thread is at."""
+
+    STARTING = 0
+    OPEN = 1
+    IDLE = 2
+    PROCESS = 3
+    BLOCKED = 4
+    FLUSH = 5
+    DRAIN = 6
+    CLOSED = 7
+
+
+FIELDS: tuple[str, ...] = (
+    "magic",
+    "pid",
+    "incarnation",
+    "phase",
+    "phase_since_ns",
+    "ready_since_ns",
+    "received",
+    "sent",
+    "errors",
+    "dropped",
+    "filtered",
+    "bytes_in",
+    "bytes_out",
+    "in_flight",
+    "message_sequence",
+    "redelivered",
+    "lost",
+)
+"""Words of the page in their order: unsigned, 64 bits, this machine's byte order.
+
+``phase_since_ns`` and ``ready_since_ns`` are CLOCK_MONOTONIC; ``ready_since_ns`` 0: not ready.
+``received`` and ``sent`` count messages (Start and Stop too), ``dropped`` those that were given
+up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no credit for).
+"""
+
+OFFSET = {name: 8 * index for index, name in enumerate(FIELDS)}

@@ -1,0 +1,18 @@
+"""What users write: `Listener`, `Operator`, `Publisher`, `MessageParser`. No I/O in here."""
+
+from ._listener import IteratingListener, Listener, PollingListener, Processor
+from ._operator import Operator, Results
+from ._parser import Frame, MessageParser
+from ._publisher import Publisher
+
+__all__ = [
+    "Frame",
+    "IteratingListener",
+    "Listener",
+    "MessageParser",
+    "Operator",
+    "PollingListener",
+    "Processor",
+    "Publisher",
+    "Results",
+]

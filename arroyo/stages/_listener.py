@@ -1,0 +1,106 @@
+"""`Listener`: the first stage of a chain, which receives from the outside world."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from arroyo.messages import Message
+
+
+class Processor(Protocol):
+    """What a listener hands its messages to: in a chain the framework, by hand an Operator."""
+
+    def process(self, message: Message, token: Any = None) -> Any:
+        """Take the message up. Blocks while the chain is full; callable from any thread.
+
+        `token` identifies it in a replayable input (offset, delivery tag, file name).
+        """
+        ...
+
+
+class Listener(ABC):
+    """Receives messages from the outside world and hands them to ``self.operator``.
+
+    `open()` is called first, `start()` when everything below is ready, `stop()` from another
+    thread, `close()` at the end. A listener whose `start()` returns by itself has finished.
+    It may define ``acknowledge(token)``, which is called in order, from the framework's thread,
+    when every sink has finished the message that `token` came with.
+    """
+
+    operator: Processor
+
+    def __init__(self, operator: Processor) -> None:
+        self.operator = operator
+
+    def open(self) -> None:  # noqa: B027  (nothing to do is a good default)
+        """Get ready: bind, connect, look for the files. Raise to refuse the start."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Receive until `stop()` or the end of the input; call ``self.operator.process()``."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Make `start()` return soon. Called from another thread, perhaps more than once."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of everything. Called once, after `start()` has returned."""
+
+
+class IteratingListener(Listener):
+    """A listener over anything that can be iterated: files, rows, a generator."""
+
+    _stopping: bool = False
+
+    @abstractmethod
+    def messages(self) -> Iterator[Message | tuple[Message, Any]]:
+        """Yield messages, or pairs of message and token; ending it ends the listener."""
+
+    def start(self) -> None:
+        """Hand on what `messages()` yields, until it ends or `stop()` is called."""
+        for item in self.messages():
+            if isinstance(item, tuple):
+                self.operator.process(item[0], token=item[1])
+            else:
+                self.operator.process(item)
+            if self._stopping:
+                return
+
+    def stop(self) -> None:
+        """End after the message in hand. `stopping` tells a generator that waits."""
+        self._stopping = True
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop()` was called; a generator that waits should look at it often."""
+        return self._stopping
+
+
+class PollingListener(Listener):
+    """A listener that asks its input again and again: a socket, a broker, a device."""
+
+    poll_s: float = 0.1
+    """How long one `poll()` may wait, and so how long `stop()` may take, in s."""
+
+    _stopping: bool = False
+
+    @abstractmethod
+    def poll(self, timeout_s: float) -> Message | tuple[Message, Any] | None:
+        """Wait up to `timeout_s` for a message (or message and token); None if none came."""
+
+    def start(self) -> None:
+        """Poll until `stop()` is called."""
+        while not self._stopping:
+            item = self.poll(self.poll_s)
+            if item is None:
+                continue
+            if isinstance(item, tuple):
+                self.operator.process(item[0], token=item[1])
+            else:
+                self.operator.process(item)
+
+    def stop(self) -> None:
+        """Return from `start()` within `poll_s`."""
+        self._stopping = True

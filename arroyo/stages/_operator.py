@@ -1,0 +1,75 @@
+"""`Operator`: the stage that works on messages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, Awaitable, Iterable
+from typing import ClassVar, TypeAlias
+
+from arroyo.messages import Message
+
+from ._publisher import Publisher
+
+Results: TypeAlias = Message | Iterable[Message] | None
+"""What `process()` may return."""
+
+
+class Operator(ABC):
+    """Works on messages and hands results to any number of publishers.
+
+    All methods are called from one thread: `open()` once, `process()` for each message,
+    `close()` once. Start and Stop pass through `process()` too; whatever it returns for them,
+    exactly one Start and one Stop go on. The same input must give the same number of outputs,
+    since a message may be processed again after a crash.
+    Subclasses need not call ``super().__init__()``.
+    """
+
+    folds: ClassVar[bool] = False
+    """Whether several inputs become one output (then `max_inputs` bounds how many)."""
+
+    max_inputs: ClassVar[int] = 0
+    """At most this many inputs are held for one output."""
+
+    _publishers: list[Publisher]
+
+    @property
+    def publishers(self) -> list[Publisher]:
+        """Those that get what this operator publishes, in the order they were added."""
+        try:
+            return self._publishers
+        except AttributeError:
+            self._publishers = []
+            return self._publishers
+
+    def add_publisher(self, publisher: Publisher) -> None:
+        """Give `publisher` all that is published from now on; adding it again does nothing."""
+        if publisher not in self.publishers:
+            self.publishers.append(publisher)
+
+    def remove_publisher(self, publisher: Publisher) -> None:
+        """Stop giving anything to `publisher`.
+
+        Raises
+        ------
+        ValueError
+            It was not one of this operator's publishers.
+        """
+        if publisher not in self.publishers:
+            raise ValueError(f"{publisher!r} is not a publisher of {self!r}")
+        self.publishers.remove(publisher)
+
+    def publish(self, message: Message) -> None | Awaitable[None]:
+        """Hand `message` to every publisher. In a chain it leaves when `process()` returns."""
+        for publisher in self.publishers:
+            publisher.publish(message)
+        return None
+
+    def open(self) -> None:  # noqa: B027  (nothing to do is a good default)
+        """Get ready: read calibrations, allocate. Called before READY; raise to refuse."""
+
+    @abstractmethod
+    def process(self, message: Message) -> Results | Awaitable[Results] | AsyncIterable[Message]:
+        """Work on one message; what is returned goes to every publisher."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of everything. Called once, also after an error."""

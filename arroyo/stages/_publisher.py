@@ -1,0 +1,34 @@
+"""`Publisher`: the last stage of a chain, which hands messages to the outside world."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
+from typing import ClassVar
+
+from arroyo.messages import Message
+
+
+class Publisher(ABC):
+    """Publishes messages to the outside world.
+
+    All methods are called from one thread, in this order: `open()` once, `publish()` for each
+    message, `close()` once. Start comes before the events of its run and Stop after them.
+    Subclasses need not call ``super().__init__()``.
+
+    A publisher may define ``flush()``: then a message counts as published when the next
+    `flush()` has returned. The framework calls it every 100 ms or 64 MiB, and before `close()`.
+    """
+
+    idempotent: ClassVar[bool] = False
+    """Whether publishing the same `message.key` twice does no harm."""
+
+    def open(self) -> None:  # noqa: B027  (nothing to do is a good default)
+        """Get ready: connect, create files. Called before READY; raise to refuse the start."""
+
+    @abstractmethod
+    def publish(self, message: Message) -> None | Awaitable[None]:
+        """Publish one message; returning means done (or done at the next ``flush()``)."""
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of everything. Called once, also after an error."""

@@ -1,0 +1,1 @@
+"""Counters, status pages and logs of a replica."""
