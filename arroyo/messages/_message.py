@@ -14,7 +14,6 @@ import msgspec
 from ._origin import Origin
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
     Payload: TypeAlias = bytes | bytearray | memoryview

@@ -58,7 +58,7 @@ class Operator(ABC):
             raise ValueError(f"{publisher!r} is not a publisher of {self!r}")
         self.publishers.remove(publisher)
 
-    def publish(self, message: Message) -> None | Awaitable[None]:
+    def publish(self, message: Message) -> Awaitable[None] | None:
         """Hand `message` to every publisher. In a chain it leaves when `process()` returns."""
         for publisher in self.publishers:
             publisher.publish(message)

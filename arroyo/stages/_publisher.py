@@ -27,7 +27,7 @@ class Publisher(ABC):
         """Get ready: connect, create files. Called before READY; raise to refuse the start."""
 
     @abstractmethod
-    def publish(self, message: Message) -> None | Awaitable[None]:
+    def publish(self, message: Message) -> Awaitable[None] | None:
         """Publish one message; returning means done (or done at the next ``flush()``)."""
 
     def close(self) -> None:  # noqa: B027
