@@ -1,0 +1,104 @@
+"""How every command ends: one clear sentence per mistake on stderr, and an exit code.
+
+Rules: 0 when all went well, sysexits(3) codes else (64 usage, 75 try later, 78 configuration),
+130 after Ctrl-C. A traceback is for developers: with `--debug` or ``ARROYO_DEBUG=1`` only.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from arroyo.errors import ArroyoError, ConfigurationError, UsageError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells count it."""
+
+
+@contextmanager
+def exiting() -> Iterator[None]:
+    """Turn what ends a command early into words on stderr and `SystemExit` with its code.
+
+    Also usable as a decorator. Errors that are nobody's fault but ours pass as they are.
+    """
+    try:
+        yield
+        sys.stdout.flush()  # here, since a reader that went away shows itself at the flush
+    except ArroyoError as error:
+        if os.environ.get("ARROYO_DEBUG"):
+            raise
+        problems = error.problems if isinstance(error, ConfigurationError) else [str(error)]
+        _end(problems, error.exit_code)
+    except click.UsageError as error:
+        _end([_sentence(error)], UsageError.exit_code)
+    except click.ClickException as error:
+        _end([error.format_message()], error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # Nobody reads on (`arroyo graph … | head`). The interpreter's own flush must not fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _sentence(error: click.UsageError) -> str:
+    text = error.format_message().rstrip(".")
+    if error.ctx is None or text.endswith("?"):
+        return text
+    return f"{text}; see '{error.ctx.command_path} --help'"
+
+
+def _end(problems: Sequence[str], code: int) -> None:
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    sys.exit(code)
+
+
+def _turn_debug_on(_: click.Context, __: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        # In the environment, so that processes started from here show their tracebacks as well.
+        os.environ["ARROYO_DEBUG"] = "1"
+
+
+class _Exiting(click.Command):
+    """What `Command` and `Group` share: `main()` under `exiting()`, and `--debug`."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.params.append(
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_turn_debug_on,
+                help="Show a traceback with an error.",
+            )
+        )
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        with exiting():
+            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+class Command(_Exiting):
+    """A click command that ends as `exiting` says; an int that it returns is its exit code."""
+
+
+class Group(_Exiting, click.Group):
+    """A click group that ends as `exiting` says."""
