@@ -82,10 +82,8 @@ class _LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, or count it as lost."""
-        if self.lost and self._write(self._line(_lost_record(self.lost))):
-            self.lost = 0
-        if not self._write(self._line(record)):
-            self.lost += 1
+        told = self._line(_lost_record(self.lost)) if self.lost else b""
+        self.lost = 0 if self._write(told + self._line(record)) else self.lost + 1
 
     def _line(self, record: logging.LogRecord) -> bytes:
         raise NotImplementedError
