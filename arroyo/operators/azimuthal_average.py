@@ -1,0 +1,299 @@
+"""`AzimuthalAverage`: detector images into curves I(Q), by the Q of every pixel.
+
+Rules: what depends on the detector alone (which pixel belongs to which bin, how many there are)
+is worked out once, in `open()`; an image then costs two passes over its pixels. `Binning` is
+numpy alone; the one function that reads a file is `read_pixels`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from arroyo.errors import ConfigurationError, DecodeError
+from arroyo.messages import Event, Message, Start
+from arroyo.stages import Operator
+
+if TYPE_CHECKING:
+    import h5py
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+
+Spacing = Literal["log", "linear"]
+
+
+class Pixels(NamedTuple):
+    """What is known of the detector's pixels; all arrays have the image's shape.
+
+    Attributes
+    ----------
+    q
+        Length of the scattering vector, in `q_units`.
+    usable
+        False where a pixel must not be counted.
+    sigma
+        Standard deviation of one image's values, in their unit; None where they are raw counts.
+    q_units
+        Unit of `q` as the file has it; empty where it has none.
+    """
+
+    q: Floats
+    usable: NDArray[np.bool_]
+    sigma: Floats | None = None
+    q_units: str = ""
+
+
+class Binning:
+    """Which pixels make up which bin, and the averages over them.
+
+    Parameters
+    ----------
+    pixels
+        The detector.
+    edges
+        Limits of the bins, ascending, one more than there are bins. A bin holds its lower limit,
+        the last one its upper limit as well.
+    """
+
+    def __init__(self, pixels: Pixels, edges: Floats) -> None:
+        self.shape = pixels.q.shape
+        q = pixels.q.reshape(-1)
+        chosen = pixels.usable.reshape(-1) & (q >= edges[0]) & (q <= edges[-1])
+        self._chosen = np.flatnonzero(chosen)
+        last = len(edges) - 2
+        self._bins = np.minimum(np.searchsorted(edges, q[self._chosen], side="right") - 1, last)
+        self.counts = np.bincount(self._bins, minlength=last + 1)
+        """Number of pixels of each bin."""
+        self._variances: Floats | None = None
+        self._variance_sums: Floats | None = None
+        if pixels.sigma is not None:
+            self._variances = np.square(pixels.sigma.reshape(-1)[self._chosen])
+            self._variance_sums = self._sum(self._bins, self._variances)
+
+    def average(self, image: NDArray[Any]) -> Floats:
+        """Average `image` over each bin; see `AzimuthalAverage` for the formulas.
+
+        Returns
+        -------
+        Shape (2, bins): I and its standard deviation. NaN where a bin has no finite pixel.
+        """
+        values = image.reshape(-1)[self._chosen].astype(np.float64, copy=False)
+        bins, counts, variances = self._bins, self.counts, self._variances
+        variance_sums = self._variance_sums
+        finite = np.isfinite(values)
+        if not finite.all():
+            values, bins = values[finite], bins[finite]
+            counts = np.bincount(bins, minlength=len(self.counts))
+            if variances is not None:
+                variance_sums = self._sum(bins, variances[finite])
+        sums = self._sum(bins, values)
+        if variance_sums is None:
+            variance_sums = sums
+        # 0/0 of an empty bin and the root of a negative sum of counts are NaN on purpose.
+        with np.errstate(invalid="ignore"):
+            return np.stack((sums / counts, np.sqrt(variance_sums) / counts))
+
+    def _sum(self, bins: NDArray[np.intp], values: Floats) -> Floats:
+        sums = np.bincount(bins, values, minlength=len(self.counts))
+        return sums.astype(np.float64, copy=False)
+
+
+class AzimuthalAverage(Operator):
+    """Turns each image into a curve: the mean of all pixels with about the same Q.
+
+    For a bin of n pixels with values x and standard deviations s, all of them finite and unmasked:
+
+        I = sum(x) / n        Idev = sqrt(sum(s**2)) / n
+
+    With a `sigma` dataset s is that of the file, the same for each image. Without one the values
+    are taken for raw counts: a count is the best estimate of its own variance, so sum(s**2) is
+    sum(x) (and Idev is NaN where that is negative, which no sum of counts is, and 0 where nothing
+    was counted).
+
+    The mean is not weighted by 1/s**2. Where s comes from the counts themselves that would favour
+    the pixels which happened to count less, and pull I down; and a pixel without counts, s = 0,
+    would outweigh all others. Noise is taken for independent from pixel to pixel.
+
+    An Event with a 2-D array becomes one with an array of shape (2, bins), float64: I and Idev;
+    its metadata is passed on. A bin without pixels is NaN in both. Start gets, in its data,
+    ``Q`` (centres of the bins: geometric means for log spacing), ``Q_edges``, ``Q_units`` and
+    ``pixels`` (how many pixels each bin has).
+
+    Parameters
+    ----------
+    path
+        HDF5 file with the pixels' Q; relative to the working directory.
+    q
+        Dataset of it: |Q| with the image's shape, or the components of Q with one axis in front.
+    mask
+        Boolean dataset of it, the image's shape; true means masked, as in NXcanSAS.
+    sigma
+        Dataset of it with the standard deviation of each pixel of one image.
+    bins
+        Number of bins.
+    q_min, q_max
+        First and last limit, in the file's unit; default: of the unmasked pixels with Q > 0.
+    spacing
+        ``log`` or ``linear``.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        q: str,
+        mask: str | None = None,
+        sigma: str | None = None,
+        bins: int = 100,
+        q_min: float | None = None,
+        q_max: float | None = None,
+        spacing: Spacing = "log",
+    ) -> None:
+        if bins < 1:
+            raise ConfigurationError(f"bins is {bins}; a curve needs at least 1")
+        if spacing not in ("log", "linear"):
+            raise ConfigurationError(f"spacing is {spacing!r}; it can be 'log' or 'linear'")
+        self._path = Path(path)
+        self._datasets = (q, mask, sigma)
+        self._bins = bins
+        self._limits = (q_min, q_max)
+        self._spacing = spacing
+
+    def open(self) -> None:
+        """Read the pixels' Q and sort them into bins.
+
+        Raises
+        ------
+        ConfigurationError
+            The file can't be read, its datasets don't fit each other, or no pixel is in range.
+        """
+        pixels = read_pixels(self._path, *self._datasets)
+        edges = bin_edges(pixels, self._bins, *self._limits, self._spacing)
+        self._binning = Binning(pixels, edges)
+        if not self._binning.counts.any():
+            raise ConfigurationError(
+                f"no unmasked pixel of {self._path} has Q from {edges[0]:g} to {edges[-1]:g}; "
+                "change q_min and q_max"
+            )
+        lower, upper = edges[:-1], edges[1:]
+        centres = np.sqrt(lower * upper) if self._spacing == "log" else (lower + upper) / 2
+        self._axis: dict[str, Any] = {
+            "Q": centres.tolist(),
+            "Q_edges": edges.tolist(),
+            "Q_units": pixels.q_units,
+            "pixels": self._binning.counts.tolist(),
+        }
+
+    def process(self, message: Message) -> Message:
+        """Average an Event, add the axis to a Start, pass anything else on.
+
+        Raises
+        ------
+        DecodeError
+            The image has not the shape of the pixels' Q.
+        """
+        if isinstance(message, Start):
+            return Start({**message.data, **self._axis})
+        if not isinstance(message, Event):
+            return message
+        image = message.array
+        if image.shape != self._binning.shape:
+            raise DecodeError(
+                f"the image has shape {image.shape}, but the Q map in {self._path} has "
+                f"{self._binning.shape}; give the map of the detector that sends the images"
+            )
+        curve = Event.from_array(self._binning.average(image))
+        curve.metadata = message.metadata
+        return curve
+
+
+def bin_edges(
+    pixels: Pixels, bins: int, q_min: float | None, q_max: float | None, spacing: Spacing
+) -> Floats:
+    """Divide the range of Q into bins; a missing limit is that of the usable pixels with Q > 0.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no usable pixel, or the limits make no range.
+    """
+    inside = pixels.q[pixels.usable & (pixels.q > 0)]
+    if not inside.size:
+        raise ConfigurationError("all pixels are masked or have Q = 0; check the mask and Q map")
+    first = float(inside.min()) if q_min is None else q_min
+    last = float(inside.max()) if q_max is None else q_max
+    if not first < last:
+        raise ConfigurationError(f"Q goes from {first:g} to {last:g}; q_min must be below q_max")
+    if spacing == "log" and first <= 0:
+        raise ConfigurationError(f"q_min is {first:g}; it must be above 0 when spacing is 'log'")
+    return (np.geomspace if spacing == "log" else np.linspace)(first, last, bins + 1)
+
+
+def read_pixels(path: Path, q: str, mask: str | None, sigma: str | None) -> Pixels:
+    """Read the pixels of a detector from an HDF5 file.
+
+    A pixel whose Q or sigma is not finite is not usable.
+
+    Raises
+    ------
+    ConfigurationError
+        The file or a dataset is missing or unreadable, or their shapes differ.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise ConfigurationError(
+            "reading a Q map needs h5py, which is not installed: pip install 'arroyo[hdf5]'"
+        ) from error
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        reason = "is no readable HDF5 file" if path.exists() else "does not exist"
+        raise ConfigurationError(
+            f"the file {path} {reason} (seen from {Path.cwd()}); it should hold the Q map"
+        ) from error
+    with file:
+        dataset = _find(file, path, q)
+        values = np.asarray(dataset, np.float64)
+        if values.ndim == 3:
+            values = np.sqrt(np.square(values).sum(axis=0))
+        if values.ndim != 2:
+            raise ConfigurationError(
+                f"{q} in {path} has shape {dataset.shape}; expected (rows, columns) or "
+                "(components, rows, columns)"
+            )
+        usable = np.isfinite(values)
+        if mask is not None:
+            usable &= ~_read_like(values, file, path, mask).astype(bool)
+        deviations = None
+        if sigma is not None:
+            deviations = _read_like(values, file, path, sigma).astype(np.float64, copy=False)
+            usable &= np.isfinite(deviations)
+        return Pixels(values, usable, deviations, _text(dataset.attrs.get("units", "")))
+
+
+def _read_like(q: Floats, file: h5py.File, path: Path, name: str) -> NDArray[Any]:
+    values = np.asarray(_find(file, path, name))
+    if values.shape != q.shape:
+        raise ConfigurationError(
+            f"{name} in {path} has shape {values.shape}, but the Q map has {q.shape}"
+        )
+    return values
+
+
+def _find(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
+    import h5py
+
+    found = file.get(name)
+    if isinstance(found, h5py.Dataset):
+        return found
+    datasets: list[str] = []
+    file.visititems(lambda key, item: datasets.append(key) if hasattr(item, "shape") else None)
+    raise ConfigurationError(f"{path} has no dataset {name!r}; it has {', '.join(datasets)}")
+
+
+def _text(attribute: Any) -> str:
+    return attribute.decode() if isinstance(attribute, bytes) else str(attribute)
