@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from arroyo.errors import ConfigurationError
-from arroyo.identifiers import ReplicaName
+from arroyo.identifiers import ReplicaName, is_name
+
+from .graph import Chain
 
 # sun_path holds 108 bytes with the closing zero; the longest name below is in/STAGE.R.
 _SOCKET_PATH_LIMIT = 107
@@ -64,6 +66,33 @@ class RunDirectory:
                 "set ARROYO_RUN_DIR to a folder of your own"
             )
 
+    def create_for(self, chain: Chain) -> None:
+        """Do as `create`, and note down whose folder it is, so that the chain's name finds it."""
+        self.create()
+        # Stages that start together all do this; each replaces the note whole, with the same.
+        draft = self.path / f"chain.{os.getpid()}"
+        draft.write_text(f"{chain.name}\n{chain.path}\n", "utf-8")
+        draft.replace(self.path / _NOTE)
+
+    def chain_file(self, chain: str) -> Path | None:
+        """Chain file that `chain` was last started from; None where it never ran here."""
+        try:
+            name, file = (self.path / _NOTE).read_text("utf-8").splitlines()
+        except (OSError, ValueError):
+            return None
+        return Path(file) if name == chain else None
+
+    def obstacle(self) -> str | None:
+        """Say why `create` would fail, without making anything; None where it would not."""
+        existing = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
+        if not existing.is_dir():
+            return f"the run directory {self.path} can't be made: {existing} is not a folder"
+        if existing == self.path and existing.stat().st_uid != os.geteuid():
+            return f"the run directory {self.path} belongs to user {existing.stat().st_uid}"
+        if not os.access(existing, os.W_OK | os.X_OK):
+            return f"the run directory {self.path} can't be made: {existing} is not yours to write"
+        return None
+
     def socket(self, kind: str, name: ReplicaName | str) -> Path:
         """Path of a unix socket: kind ``in``, ``back``, ``pub`` of a replica, or ``s`` (others).
 
@@ -107,4 +136,20 @@ class RunDirectory:
         return self.path / "log" / f"{name}.jsonl"
 
 
+def list_known_chains(environ: Mapping[str, str]) -> list[str]:
+    """Name the chains that have a run directory of this user, in alphabetical order."""
+    folder = RunDirectory.locate("any", environ).path
+    candidates = [folder] if environ.get("ARROYO_RUN_DIR") else folder.parent.glob("*/")
+    names = set()
+    for candidate in candidates:
+        try:
+            name = (candidate / _NOTE).read_text("utf-8").partition("\n")[0]
+        except OSError:
+            continue  # no chain's folder, or somebody else's
+        if is_name(name):
+            names.add(name)
+    return sorted(names)
+
+
+_NOTE = "chain"
 _PARTS = ("in", "back", "pub", "s", "lock", "status", "log")

@@ -1,0 +1,109 @@
+"""From chain.toml to `graph.Chain`: the one place that reads a chain file.
+
+All mistakes are found in one go; each is one sentence that begins with file, line and key.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from arroyo.errors import ConfigurationError, UsageError
+from arroyo.identifiers import is_name
+
+from .graph import Chain
+from .places import Places
+from .run_directory import RunDirectory, list_known_chains
+from .suggestions import did_you_mean
+from .tables import read_tables
+from .variables import substitute
+from .wiring import wire
+
+
+def load_chain(path: str | Path, environ: Mapping[str, str] = os.environ) -> Chain:
+    """Read a chain file.
+
+    Raises
+    ------
+    ConfigurationError
+        It can't be read or has mistakes; `problems` names all of them.
+    """
+    chain, problems, places = survey_chain(path, environ)
+    if problems:
+        raise ConfigurationError(*map(places.locate, places.sort(problems)))
+    return chain
+
+
+def survey_chain(path: str | Path, environ: Mapping[str, str]) -> tuple[Chain, list[str], Places]:
+    """Read a chain file with mistakes, for those who look for more of them.
+
+    Returns
+    -------
+    chain
+        Whole only when there are no problems; else what could be made out (see `wiring.wire`).
+    problems
+        One sentence each, which begins with its key: ``stages.integrate.replicas: …``.
+    places
+        Where those keys are in the file.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such file, or it is not TOML.
+    """
+    text = _read_text(Path(path))
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(_explain(error, path, text)) from error
+    problems: list[str] = []
+    document = substitute(document, environ, "", problems)
+    tables = read_tables(document, problems)
+    chain = wire(tables, Path(path).absolute(), problems)
+    return chain, problems, Places(str(path), text)
+
+
+def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Find the chain file that `text` means: its path, or the name of a chain that was started.
+
+    Raises
+    ------
+    UsageError
+        It is neither; the names that are known are listed.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path.absolute()
+    if path.is_dir():
+        raise UsageError(
+            f"{text} is a folder, expected a chain file; did you mean {path / 'chain.toml'}?"
+        )
+    if not is_name(text):
+        raise UsageError(f"there is no chain file {text}")
+    recorded = RunDirectory.locate(text, environ).chain_file(text)
+    if recorded is None:
+        known = list_known_chains(environ)
+        meant = did_you_mean(text, known) if known else "; no chain is running"
+        raise UsageError(f"there is no chain file and no running chain {text!r}{meant}")
+    return recorded
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path}: the chain file can't be read: {error.strerror}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: the chain file is not UTF-8 text") from error
+
+
+def _explain(error: tomllib.TOMLDecodeError, path: str | Path, text: str) -> str:
+    sentence, _, place = str(error).rpartition(" (at ")
+    if line := re.match(r"line (\d+)", place):
+        return f"{path}:{line[1]}: this is not valid TOML: {sentence}"
+    return f"{path}:{len(text.splitlines())}: this is not valid TOML: {sentence}"

@@ -1,0 +1,154 @@
+"""From parsed TOML to the tables of `schema`, with every mistake and not just the first. PURE.
+
+A table with mistakes is made of what is right in it, so that the rules of `wiring` can find
+what else is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import msgspec
+
+from .quantities import parse_duration, parse_size
+from .schema import ChainFile, ChainTable, Duration, InputTable, Size, StageTable, SupervisorTable
+from .suggestions import did_you_mean
+from .variables import VariableText
+
+Table = TypeVar("Table", bound=msgspec.Struct)
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+_EXPECTED = re.compile(r"Expected `(.+?)`(?: (.+?))?(?:, got `.+?`)?(?: - at `\$(.*?)`)?$")
+
+
+class Tables(msgspec.Struct, frozen=True):
+    """What could be read of a chain file."""
+
+    chain: ChainTable
+    stages: dict[str, StageTable]
+    supervisor: SupervisorTable
+    damaged: frozenset[str]
+    """Stages with mistakes: what they lack may be hidden in one of those."""
+
+
+def read_tables(document: dict[str, Any], problems: list[str]) -> Tables:
+    """Read a whole chain file; what is wrong is added to `problems` with its place."""
+    for key in _unknown_keys(document, ChainFile):
+        problems.append(f"{key}: there is no such table{did_you_mean(key, _names(ChainFile))}")
+    chain = _read_section(document, "chain", ChainTable, problems, name="")
+    supervisor = _read_section(document, "supervisor", SupervisorTable, problems)
+    stages: dict[str, StageTable] = {}
+    damaged = set()
+    found = document.get("stages", {})
+    if not isinstance(found, dict) or not found:
+        problems.append("stages: there are no stages; each is a table [stages.NAME]")
+        found = {}
+    for name, table in found.items():
+        known = len(problems)
+        stages[name] = _read_table(table, StageTable, f"stages.{name}", problems)
+        if len(problems) > known:
+            damaged.add(name)
+    return Tables(chain, stages, supervisor, frozenset(damaged))
+
+
+def _read_section(
+    document: dict[str, Any], key: str, kind: type[Table], problems: list[str], **missing: Any
+) -> Table:
+    return _read_table(document.get(key, {}), kind, key, problems, **missing)
+
+
+def _read_table(
+    table: Any, kind: type[Table], place: str, problems: list[str], **missing: Any
+) -> Table:
+    """Make a table of type `kind`; `missing` stands in for required keys that are not there."""
+    if not isinstance(table, dict):
+        problems.append(f"{place}: found {table!r}, expected a table")
+        table = {}
+    for key in _unknown_keys(table, kind):
+        problems.append(f"{place}.{key}: there is no such key{did_you_mean(key, _names(kind))}")
+    values = dict(missing)
+    for field in msgspec.structs.fields(kind):
+        inner = f"{place}.{field.name}"
+        if field.name not in table:
+            if field.required:
+                problems.append(f"{inner}: the key is missing, and there is no default for it")
+            continue
+        value = _read_value(table[field.name], field.type, inner, problems)
+        if value is not None:  # there is no null in TOML, so None means that it is wrong
+            values[field.name] = value
+    return kind(**values)
+
+
+def _read_value(value: Any, kind: Any, place: str, problems: list[str]) -> Any:
+    """Return `value` as a `kind`, in s or bytes where it has a unit; None if it is none."""
+    try:
+        if kind == list[str | InputTable]:
+            return list(_read_inputs(msgspec.convert(value, list[Any]), place, problems))
+        converted = msgspec.convert(value, kind, strict=not isinstance(value, VariableText))
+        if kind == Duration:
+            return parse_duration(converted)
+        if kind in (Size, Size | None):
+            return parse_size(converted)
+    except msgspec.ValidationError as error:
+        problems.append(_explain(error, value, kind, place))
+    except ValueError as error:
+        problems.append(f"{place}: {error}")
+    else:
+        return converted
+    return None
+
+
+def _read_inputs(inputs: list[Any], place: str, problems: list[str]) -> Iterator[str | InputTable]:
+    for index, found in enumerate(inputs):
+        inner = f"{place}[{index}]"
+        if isinstance(found, str):
+            yield str(found)
+        elif isinstance(found, dict):
+            yield _read_table(found, InputTable, inner, problems, stage="")
+        else:
+            problems.append(f"{inner}: found {found!r}, expected the name of a stage or a table")
+            yield InputTable(stage="")  # keeps the others' numbers
+
+
+def _explain(error: msgspec.ValidationError, value: Any, kind: Any, place: str) -> str:
+    """Say in words what msgspec says in types."""
+    if choices := _choices(kind):
+        words = (
+            " or ".join(map(repr, choices)) if len(choices) == 2 else ", ".join(map(repr, choices))
+        )
+        return f"{place}: found {value!r}, expected {'' if len(choices) == 2 else 'one of '}{words}"
+    match = _EXPECTED.match(str(error))
+    if not match:
+        return f"{place}: {error}"
+    kinds = [_KINDS.get(name, name) for name in match[1].split(" | ") if name != "null"]
+    bound = f" {match[2]}" if match[2] else ""
+    inner = match[3] or ""
+    if inner == "[...]":  # msgspec's word for "one of the values"
+        return f"{place}: found {value!r}, expected {' or '.join(kinds)} for each"
+    if inner:
+        value = value[int(inner.strip("[]"))]
+    return f"{place}{inner}: found {value!r}, expected {' or '.join(kinds)}{bound}"
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """Return the words of a Literal, also inside of a union with None."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return next((get_args(arg) for arg in get_args(kind) if get_origin(arg) is Literal), ())
+
+
+def _names(kind: type[msgspec.Struct]) -> tuple[str, ...]:
+    return kind.__struct_fields__
+
+
+def _unknown_keys(table: dict[str, Any], kind: type[msgspec.Struct]) -> list[str]:
+    return [key for key in table if key not in kind.__struct_fields__]

@@ -1,0 +1,60 @@
+"""``${VAR}`` and ``${VAR:-default}`` in the strings of a chain file. PURE."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_REFERENCE = re.compile(
+    r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}|(?P<broken>\$\{)",
+    re.ASCII,
+)
+
+
+class VariableText(str):
+    """Text that came from the environment, where a number can only be written as text."""
+
+    __slots__ = ()
+
+
+def substitute(value: Any, environ: Mapping[str, str], place: str, problems: list[str]) -> Any:
+    """Return `value` with the references in all its strings replaced, however deep they are.
+
+    A variable that is unset or empty is replaced by its default, as in a shell; ``$${`` stands
+    for ``${``. Strings with a reference become `VariableText`. What is wrong is added to
+    `problems` with its place.
+    """
+    if isinstance(value, dict):
+        return {
+            key: substitute(inner, environ, f"{place}.{key}" if place else key, problems)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [
+            substitute(inner, environ, f"{place}[{index}]", problems)
+            for index, inner in enumerate(value)
+        ]
+    if not isinstance(value, str) or "${" not in value:
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        if match["broken"]:
+            problems.append(
+                f"{place}: found '${{' without a name and '}}', expected ${{NAME}} or "
+                "${NAME:-default}; write $${ for the characters themselves"
+            )
+            return ""
+        if not match["name"]:
+            return "${"
+        found = environ.get(match["name"], "")
+        if not found and match["default"] is not None:
+            return match["default"]
+        if match["name"] not in environ:
+            problems.append(
+                f"{place}: the environment has no variable {match['name']}; set it, or give "
+                f"a default as in ${{{match['name']}:-default}}"
+            )
+        return found
+
+    return VariableText(_REFERENCE.sub(replace, value))
