@@ -6,28 +6,18 @@ what else is wrong.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, TypeVar
 
 import msgspec
 
+from .mismatch import explain_mismatch
 from .quantities import parse_duration, parse_size
 from .schema import ChainFile, ChainTable, Duration, InputTable, Size, StageTable, SupervisorTable
 from .suggestions import did_you_mean
-from .variables import VariableText
+from .variables import VariableText, as_plain
 
 Table = TypeVar("Table", bound=msgspec.Struct)
-
-_KINDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a table",
-}
-_EXPECTED = re.compile(r"Expected `(.+?)`(?: (.+?))?(?:, got `.+?`)?(?: - at `\$(.*?)`)?$")
 
 
 class Tables(msgspec.Struct, frozen=True):
@@ -99,11 +89,12 @@ def _read_value(value: Any, kind: Any, place: str, problems: list[str]) -> Any:
         if kind in (Size, Size | None):
             return parse_size(converted)
     except msgspec.ValidationError as error:
-        problems.append(_explain(error, value, kind, place))
+        problems.append(explain_mismatch(error, value, kind, place))
     except ValueError as error:
         problems.append(f"{place}: {error}")
     else:
-        return converted
+        # What types the options have is known to the class that takes them, and not here.
+        return converted if kind == dict[str, Any] else as_plain(converted)
     return None
 
 
@@ -117,33 +108,6 @@ def _read_inputs(inputs: list[Any], place: str, problems: list[str]) -> Iterator
         else:
             problems.append(f"{inner}: found {found!r}, expected the name of a stage or a table")
             yield InputTable(stage="")  # keeps the others' numbers
-
-
-def _explain(error: msgspec.ValidationError, value: Any, kind: Any, place: str) -> str:
-    """Say in words what msgspec says in types."""
-    if choices := _choices(kind):
-        words = (
-            " or ".join(map(repr, choices)) if len(choices) == 2 else ", ".join(map(repr, choices))
-        )
-        return f"{place}: found {value!r}, expected {'' if len(choices) == 2 else 'one of '}{words}"
-    match = _EXPECTED.match(str(error))
-    if not match:
-        return f"{place}: {error}"
-    kinds = [_KINDS.get(name, name) for name in match[1].split(" | ") if name != "null"]
-    bound = f" {match[2]}" if match[2] else ""
-    inner = match[3] or ""
-    if inner == "[...]":  # msgspec's word for "one of the values"
-        return f"{place}: found {value!r}, expected {' or '.join(kinds)} for each"
-    if inner:
-        value = value[int(inner.strip("[]"))]
-    return f"{place}{inner}: found {value!r}, expected {' or '.join(kinds)}{bound}"
-
-
-def _choices(kind: Any) -> tuple[Any, ...]:
-    """Return the words of a Literal, also inside of a union with None."""
-    if get_origin(kind) is Literal:
-        return get_args(kind)
-    return next((get_args(arg) for arg in get_args(kind) if get_origin(arg) is Literal), ())
 
 
 def _names(kind: type[msgspec.Struct]) -> tuple[str, ...]:

@@ -13,9 +13,23 @@ _REFERENCE = re.compile(
 
 
 class VariableText(str):
-    """Text that came from the environment, where a number can only be written as text."""
+    """Text that came from the environment, where a number can only be written as text.
+
+    Whoever knows what type is wanted converts it; nobody else gets to see it (see `as_plain`).
+    """
 
     __slots__ = ()
+
+
+def as_plain(value: Any) -> Any:
+    """Return `value` with each `VariableText` in it made the plain text that it stands for."""
+    if isinstance(value, VariableText):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [as_plain(inner) for inner in value]
+    return value
 
 
 def substitute(value: Any, environ: Mapping[str, str], place: str, problems: list[str]) -> Any:

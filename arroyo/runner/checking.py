@@ -1,0 +1,146 @@
+"""What can be known to be wrong with a chain before it starts.
+
+No socket is opened and nothing is constructed. Users' modules are imported, since only they know
+their classes; the supervisor, which must not, has that done by a short-lived child.
+Run as a module it is that child: ``python -m arroyo.runner.checking CHAIN`` prints a JSON list.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from arroyo.config.graph import Chain, Stage
+from arroyo.config.reader import survey_chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.config.wiring import Listen
+from arroyo.errors import ConfigurationError
+
+from .loading import check_options, load_factory, load_message_types
+
+_CHILD_TIMEOUT_S = 120.0
+"""Imports over a slow network file system take their time."""
+
+
+def check_chain(path: str | Path, environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Find all mistakes of a chain, one sentence each, in the order of its file.
+
+    Imports the users' modules into this process.
+    """
+    try:
+        chain, problems, places = survey_chain(path, environ)
+    except ConfigurationError as error:
+        return list(error.problems)
+    problems += _class_problems(chain)
+    problems += _machine_problems(chain, environ)
+    return [places.locate(problem) for problem in places.sort(problems)]
+
+
+def check_in_child(path: str | Path) -> list[str]:
+    """Do as `check_chain` in a child process, which may print, crash or hang as it likes."""
+    command = [sys.executable, "-m", "arroyo.runner.checking", str(path)]
+    try:
+        child = subprocess.run(  # noqa: S603  (our own module; the path is one argument)
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_CHILD_TIMEOUT_S,
+            # No module of the current folder can stand in for a standard one.
+            env={**os.environ, "PYTHONSAFEPATH": "1"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return [
+            f"{path}: importing the modules of this chain took longer than "
+            f"{_CHILD_TIMEOUT_S:.0f} s; a module should only define things when imported"
+        ]
+    try:
+        return msgspec.json.decode(child.stdout, type=list[str])
+    except msgspec.DecodeError:
+        return [f"{path}: importing the modules of this chain {_describe_end(child)}"]
+
+
+def _describe_end(child: subprocess.CompletedProcess[bytes]) -> str:
+    words = child.stderr.decode(errors="replace").strip().splitlines()
+    last = f"; its last words: {words[-1]}" if words else ""
+    if child.returncode < 0:
+        return f"ended the process by {signal.Signals(-child.returncode).name}{last}"
+    return f"ended the process with exit code {child.returncode}{last}"
+
+
+def _class_problems(chain: Chain) -> Iterator[str]:
+    try:
+        load_message_types(chain)
+    except ConfigurationError as error:
+        yield from error.problems
+    for stage in chain.stages.values():
+        try:
+            factory = load_factory(stage, chain)
+        except ConfigurationError as error:
+            yield from error.problems
+        else:
+            yield from check_options(factory, stage)
+
+
+def _machine_problems(chain: Chain, environ: Mapping[str, str]) -> Iterator[str]:
+    if chain.name and (obstacle := RunDirectory.locate(chain.name, environ).obstacle()):
+        yield f"chain.name: {obstacle}; set ARROYO_RUN_DIR to a folder that you may write"
+    ports_in_use = _read_ports_in_use()
+    for stage in chain.stages.values():
+        yield from _cpu_problems(stage, os.cpu_count() or 1)
+        yield from _port_problems(stage, ports_in_use)
+
+
+def _cpu_problems(stage: Stage, count: int) -> Iterator[str]:
+    for index, cpu in enumerate(stage.cpus):
+        if cpu >= count:
+            yield (
+                f"stages.{stage.name}.cpus[{index}]: there is no processor {cpu}; "
+                f"this machine has 0 to {count - 1}"
+            )
+
+
+def _port_problems(stage: Stage, in_use: set[int]) -> Iterator[str]:
+    if stage.listen is None:
+        return
+    try:
+        listen = Listen.parse(stage.listen, stage.replicas)
+    except ValueError:
+        return  # found by the rules of wiring
+    for port in listen.ports:
+        if port in in_use:
+            yield f"stages.{stage.name}.listen: port {port} is in use by another program"
+
+
+def _read_ports_in_use() -> set[int]:
+    """Ask the kernel's tables which tcp ports are listened on, by whom and where ever."""
+    ports = set()
+    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
+        if not table.exists():  # IPv6 can be off
+            continue
+        for line in table.read_text("ascii").splitlines()[1:]:
+            _, local, _, state, *_ = line.split()
+            if state == "0A":  # TCP_LISTEN
+                ports.add(int(local.rpartition(":")[2], 16))
+    return ports
+
+
+def _answer(path: str) -> None:
+    """Print what `check_chain` finds, and let nothing that a module prints get in between."""
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    problems = check_chain(path)
+    sys.stdout.flush()
+    os.write(answer, msgspec.json.encode(problems))
+    # At once: threads that a module started, or what it has to say at the end, are no matter.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _answer(sys.argv[1])
