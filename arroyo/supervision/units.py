@@ -1,0 +1,231 @@
+"""A chain as systemd units: one for the supervised chain, or one per stage and a target.
+
+PURE: a chain in, the text of the files out. Only keys that systemd 252 knows. Nothing that could
+be secret is written: a stage reads its environment from the chain file, and what that takes from
+outside (``${VAR}``) comes from /etc/arroyo/CHAIN.env, which only root can read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from arroyo.config.graph import Chain, Stage
+
+# systemd waits this much longer than the chain itself gives its stages, so that it is the chain
+# that ends them and tells what was left.
+_GRACE_S = 15.0
+
+_SUPERVISOR_WATCHDOG_S = 10.0
+_STAGE_WATCHDOG_S = 30.0
+
+# Programs that failed for good: usage (64) and configuration (78), see sysexits(3).
+_PERMANENT = "64 78"
+
+_TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  (compared with, not written to)
+_SOCKET_PATH_BYTES = 107  # what a unix socket address holds
+
+Section = list[tuple[str, str]]
+
+
+def render_units(chain: Chain, programs: Path, user: str) -> dict[str, str]:
+    """Write the units of a chain.
+
+    Parameters
+    ----------
+    chain
+        The chain; its path must be absolute.
+    programs
+        Folder of ``arroyo-supervise`` and ``arroyo-stage``.
+    user
+        Who runs the chain.
+
+    Returns
+    -------
+    dict
+        Text by file name, the supervised chain's first.
+    """
+    units = {
+        f"arroyo-{chain.name}.service": _render_supervised(chain, programs, user),
+        f"arroyo-{chain.name}.target": _render_target(chain),
+    }
+    for level in chain.levels:
+        for stage in level:
+            at = "@" if stage.replicas > 1 else ""
+            name = f"arroyo-{chain.name}-{stage.name}{at}.service"
+            units[name] = _render_stage(chain, stage, programs, user)
+    return units
+
+
+def _render_supervised(chain: Chain, programs: Path, user: str) -> str:
+    start_timeout_s = max(stage.start_timeout_s for stage in chain.stages.values())
+    return _render(
+        Unit=[
+            ("Description", f"Arroyo chain {chain.name}, supervised"),
+            *_network(),
+            ("StartLimitIntervalSec", "300s"),
+            ("StartLimitBurst", "5"),
+        ],
+        Service=[
+            ("ExecStart", f"{_program(programs / 'arroyo-supervise')} {_argument(chain.path)}"),
+            *_readiness(_SUPERVISOR_WATCHDOG_S, start_timeout_s + _GRACE_S, chain),
+            ("Restart", "on-failure"),
+            ("RestartSec", "1s"),
+            # A stage that the kernel ends for its memory is the supervisor's business.
+            ("OOMPolicy", "continue"),
+            *_surroundings(chain, user, min(stage.nice for stage in chain.stages.values())),
+            *_hardening(chain),
+        ],
+        Install=[("WantedBy", "multi-user.target")],
+    )
+
+
+def _render_target(chain: Chain) -> str:
+    return _render(
+        Unit=[
+            ("Description", f"Arroyo chain {chain.name}, one unit per stage"),
+            *(("Wants", " ".join(_services(chain, stage))) for stage in chain.stages.values()),
+        ],
+        Install=[("WantedBy", "multi-user.target")],
+    )
+
+
+def _render_stage(chain: Chain, stage: Stage, programs: Path, user: str) -> str:
+    replica = "%i" if stage.replicas > 1 else "0"
+    supervision = chain.supervision
+    targets = [target for target, _ in chain.downstream(stage.name)]
+    below = [name for target in targets for name in _services(chain, target)]
+    return _render(
+        Unit=[
+            ("Description", f"Arroyo chain {chain.name}, {stage.role} {stage.name}.{replica}"),
+            *_network(),
+            # Start after what is below. Stopping goes the other way: sources first.
+            *([("After", " ".join(below))] if below else []),
+            ("PartOf", f"arroyo-{chain.name}.target"),
+            ("Conflicts", f"arroyo-{chain.name}.service"),
+            ("After", f"arroyo-{chain.name}.service"),
+            ("StartLimitIntervalSec", _seconds(supervision.within_s)),
+            ("StartLimitBurst", str(1 + supervision.max_restarts)),
+        ],
+        Service=[
+            (
+                "ExecStart",
+                f"{_program(programs / 'arroyo-stage')} {_argument(chain.path)} {stage.name} "
+                f"--replica {replica}",
+            ),
+            *_readiness(_STAGE_WATCHDOG_S, stage.start_timeout_s, chain),
+            ("Restart", "no" if stage.restart == "never" else stage.restart),
+            ("RestartSec", _seconds(stage.backoff_s)),
+            *_surroundings(chain, user, stage.nice),
+            *_hardening(chain),
+        ],
+    )
+
+
+def _services(chain: Chain, stage: Stage) -> Iterable[str]:
+    """Names of the stage's services, one per replica."""
+    name = f"arroyo-{chain.name}-{stage.name}"
+    if stage.replicas == 1:
+        return (f"{name}.service",)
+    return tuple(f"{name}@{number}.service" for number in range(stage.replicas))
+
+
+def _network() -> Section:
+    return [("Wants", "network-online.target"), ("After", "network-online.target")]
+
+
+def _readiness(watchdog_s: float, start_timeout_s: float, chain: Chain) -> Section:
+    return [
+        ("Type", "notify"),
+        ("NotifyAccess", "main"),
+        ("TimeoutStartSec", _seconds(start_timeout_s)),
+        ("TimeoutStopSec", _seconds(chain.supervision.stop_timeout_s + _GRACE_S)),
+        ("KillMode", "mixed"),
+        ("WatchdogSec", _seconds(watchdog_s)),
+        # SIGABRT, the default, would wait for ever in a process that is stopped (state T).
+        ("WatchdogSignal", "SIGKILL"),
+        ("RestartPreventExitStatus", _PERMANENT),
+    ]
+
+
+def _surroundings(chain: Chain, user: str, nice: int) -> Section:
+    directory = f"arroyo/{chain.name}"
+    return [
+        ("User", user),
+        # One folder for all: the supervised chain, single stages, and commands of the shell.
+        ("RuntimeDirectory", directory),
+        ("RuntimeDirectoryMode", "0700"),
+        ("RuntimeDirectoryPreserve", "yes"),
+        ("Environment", f"ARROYO_RUN_DIR=%t/{directory}"),
+        ("EnvironmentFile", f"-/etc/arroyo/{chain.name}.env"),
+        # The stage makes itself nicer; to become less nice it needs leave.
+        *([("LimitNICE", str(nice))] if nice < 0 else []),
+    ]
+
+
+def _hardening(chain: Chain) -> Section:
+    """Keys that cost a chain nothing.
+
+    Left out are PrivateDevices and ProtectClock (cameras, GPUs), MemoryDenyWriteExecute (code
+    compiled at run time), ProcSubset (load and memory of the machine).
+    """
+    return [
+        ("NoNewPrivileges", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("ProtectSystem", "strict"),
+        ("ProtectHome", "read-only"),
+        ("ReadWritePaths", _quote(os.fspath(chain.folder))),
+        *([] if _needs_tmp(chain) else [("PrivateTmp", "yes")]),
+        ("ProtectProc", "invisible"),
+        ("ProtectHostname", "yes"),
+        ("ProtectKernelTunables", "yes"),
+        ("ProtectKernelModules", "yes"),
+        ("ProtectKernelLogs", "yes"),
+        ("ProtectControlGroups", "yes"),
+        ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+        ("RestrictNamespaces", "yes"),
+        ("RestrictRealtime", "yes"),
+        ("RestrictSUIDSGID", "yes"),
+        ("LockPersonality", "yes"),
+        ("SystemCallArchitectures", "native"),
+        ("SystemCallFilter", "@system-service"),
+        ("SystemCallErrorNumber", "EPERM"),
+    ]
+
+
+def _needs_tmp(chain: Chain) -> bool:
+    """Whether stages meet in /tmp: the chain is there, or sockets whose names are too long."""
+    longest = max(len(str(name)) for name in chain.replicas)
+    fits = len(f"/run/arroyo/{chain.name}/back/") + longest <= _SOCKET_PATH_BYTES
+    return not fits or any(map(chain.folder.is_relative_to, _TEMPORARY))
+
+
+def _render(**sections: Section) -> str:
+    return "\n".join(
+        f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in lines)
+        for name, lines in sections.items()
+    )
+
+
+def _seconds(time_s: float) -> str:
+    return f"{time_s:g}s"
+
+
+def _program(path: Path) -> str:
+    """Write the first word of ExecStart, where systemd replaces no variables."""
+    return _quote(os.fspath(path))
+
+
+def _argument(path: Path) -> str:
+    """Write another word of ExecStart."""
+    return _quote(os.fspath(path)).replace("$", "$$")
+
+
+def _quote(text: str) -> str:
+    """Write text as one word: C escapes as in systemd.syntax(7), and no specifiers (%)."""
+    escaped = "".join(
+        f"\\x{ord(sign):02x}" if ord(sign) < 0x20 else f"\\{sign}" if sign in '"\\' else sign
+        for sign in text.replace("%", "%%")
+    )
+    return f'"{escaped}"' if escaped != text or " " in text or "'" in text else text
