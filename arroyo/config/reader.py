@@ -76,7 +76,7 @@ def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
     """
     path = Path(text)
     if path.is_file():
-        return path.absolute()
+        return path
     if path.is_dir():
         raise UsageError(
             f"{text} is a folder, expected a chain file; did you mean {path / 'chain.toml'}?"

@@ -7,6 +7,7 @@ Run as a module it is that child: ``python -m arroyo.runner.checking CHAIN`` pri
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,7 +38,8 @@ def check_chain(path: str | Path, environ: Mapping[str, str] = os.environ) -> li
         chain, problems, places = survey_chain(path, environ)
     except ConfigurationError as error:
         return list(error.problems)
-    problems += _class_problems(chain)
+    with contextlib.chdir(chain.folder):  # as in the stages, for modules that look for files
+        problems += _class_problems(chain)
     problems += _machine_problems(chain, environ)
     return [places.locate(problem) for problem in places.sort(problems)]
 
@@ -115,7 +117,7 @@ def _port_problems(stage: Stage, in_use: set[int]) -> Iterator[str]:
         return  # found by the rules of wiring
     for port in listen.ports:
         if port in in_use:
-            yield f"stages.{stage.name}.listen: port {port} is in use by another program"
+            yield f"stages.{stage.name}.listen: port {port} is in use already"
 
 
 def _read_ports_in_use() -> set[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pkgutil
 import re
 import sys
 import traceback
@@ -28,6 +29,9 @@ from .options import bind_options
 
 Factory: TypeAlias = Callable[..., Any]
 """A class of users, or any other callable that makes a listener, operator or publisher."""
+
+_PACKAGE = Path(__file__).parents[1]
+_IMPORTLIB = Path(importlib.__file__).parent
 
 _DUTIES: dict[Role, tuple[str, ...]] = {
     "listener": ("start", "stop"),
@@ -59,20 +63,20 @@ def build_listener(chain: Chain, stage: Stage, operator: Processor) -> Listener:
     factory = load_factory(stage, chain)
     takes_operator = "operator" in _parameters(factory)
     own = {"operator": operator} if takes_operator else {}
-    listener: Listener = _construct(factory, stage, own)
+    listener: Listener = _construct(chain, stage, factory, own)
     listener.operator = operator
     return listener
 
 
 def build_operator(chain: Chain, stage: Stage) -> Operator:
     """Construct an operator."""
-    operator: Operator = _construct(load_factory(stage, chain), stage, {})
+    operator: Operator = _construct(chain, stage, load_factory(stage, chain), {})
     return operator
 
 
 def build_publisher(chain: Chain, stage: Stage) -> Publisher:
     """Construct a publisher."""
-    publisher: Publisher = _construct(load_factory(stage, chain), stage, {})
+    publisher: Publisher = _construct(chain, stage, load_factory(stage, chain), {})
     return publisher
 
 
@@ -134,10 +138,9 @@ def _import(name: str, folder: Path, place: str) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or name
         if name == missing or name.startswith(f"{missing}."):
-            own = [file.stem for file in folder.glob("*.py")]
             raise ConfigurationError(
                 f"{place}: there is no module {missing!r}, neither installed nor in "
-                f"{folder}{did_you_mean(missing, own)}"
+                f"{folder}{did_you_mean(missing, _modules_beside(missing, folder))}"
             ) from error
         raise ConfigurationError(
             f"{place}: the module {name} needs {missing}, which is not installed; "
@@ -147,8 +150,16 @@ def _import(name: str, folder: Path, place: str) -> ModuleType:
         raise
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise ConfigurationError(
-            f"{place}: importing {name} failed{line_of(error)}: {describe(error)}"
+            f"{place}: importing {name} failed{line_of(error, folder)}: {describe(error)}"
         ) from error
+
+
+def _modules_beside(missing: str, folder: Path) -> list[str]:
+    """Name what could have been meant: modules of the same package, or of the chain's folder."""
+    package = missing.rpartition(".")[0]
+    where = getattr(sys.modules.get(package), "__path__", [] if package else [str(folder)])
+    names = [info.name for info in pkgutil.iter_modules(where) if not info.name.startswith("_")]
+    return [f"{package}.{name}" if package else name for name in names]
 
 
 _searched: Path | None = None
@@ -176,7 +187,7 @@ def _search_last(folder: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _construct(factory: Factory, stage: Stage, own: dict[str, Any]) -> Any:
+def _construct(chain: Chain, stage: Stage, factory: Factory, own: dict[str, Any]) -> Any:
     options, problems = bind_options(factory, stage)
     if problems:
         raise ConfigurationError(*problems)
@@ -187,7 +198,7 @@ def _construct(factory: Factory, stage: Stage, own: dict[str, Any]) -> Any:
         option = f".{named[0]}" if named else ""
         raise ConfigurationError(
             f"stages.{stage.name}.options{option}: {stage.target} does not take its options"
-            f"{line_of(error)}: {describe(error)}"
+            f"{line_of(error, chain.folder)}: {describe(error)}"
         ) from error
     _require_duties(made, stage)
     return made
@@ -215,21 +226,26 @@ def _require_duties(found: Any, stage: Stage) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """Name an error as its last line in a traceback does."""
-    return traceback.format_exception_only(error)[-1].strip()
+    """Name an error in one line, as the last line of its traceback does."""
+    return " ".join(traceback.format_exception_only(error)[-1].split())
 
 
-def line_of(error: BaseException) -> str:
-    """Say where user code raised: `` (stages.py, line 12)``, or nothing where it is unknown."""
+def line_of(error: BaseException, folder: Path) -> str:
+    """Say where it happened, `` (stages.py, line 12)``: in a file of `folder` if in any.
+
+    Our own lines would tell users nothing, so they are left out.
+    """
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({Path(error.filename).name}, line {error.lineno})"
-    ours = ("importlib", "arroyo/runner")
     frames = [
-        frame
+        (Path(frame.filename), frame.lineno)
         for frame in traceback.extract_tb(error.__traceback__)
-        if not any(part in frame.filename for part in ours)
+        if not frame.filename.startswith("<")
+        and _PACKAGE not in Path(frame.filename).parents
+        and _IMPORTLIB not in Path(frame.filename).parents
     ]
-    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    near = [place for place in frames if folder in place[0].parents] or frames
+    return f" ({near[-1][0].name}, line {near[-1][1]})" if near else ""
 
 
 def _distribution(missing: str, needed_by: str) -> str:

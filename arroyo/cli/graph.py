@@ -1,0 +1,40 @@
+"""`arroyo graph`: a drawing of a chain."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+import click
+
+from arroyo.config.reader import find_chain, load_chain
+
+from .drawing import ASCII, DRAWINGS, UNICODE, draw_tree
+from .exits import Command
+
+
+@click.command(cls=Command)
+@click.argument("chain")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(list(DRAWINGS)),
+    default="terminal",
+    show_default=True,
+    help="What the drawing is for.",
+)
+def command(chain: str, form: str) -> None:
+    """Draw CHAIN: which stage hands its messages to which."""
+    good = load_chain(find_chain(chain))
+    if form == "terminal" and not _writes_unicode(sys.stdout):
+        click.echo(draw_tree(good, ASCII), nl=False)
+    else:
+        click.echo(DRAWINGS[form](good), nl=False)
+
+
+def _writes_unicode(stream: TextIO) -> bool:
+    try:
+        "".join(UNICODE).encode(stream.encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
