@@ -79,17 +79,24 @@ class ReplayedDetector(Listener):
                 self._image = group["I"][()].astype(np.float32)
                 masked = group["Imask"][()].astype(bool)
                 self._sigma = np.where(masked, 0, group["Idev"][()]).astype(np.float32)
-                self._units = str(group["I"].attrs["units"])
+                units = str(group["I"].attrs["units"])
+                title = group.parent["title"].asstr()[()]
         except (OSError, KeyError) as error:
             raise ConfigurationError(
                 f"{self._path} is not a measured image with I, Idev and Imask in {GROUP} "
                 f"({error}); `python fetch_data.py` in the chain's folder fetches one"
             ) from error
+        self._series: dict[str, Any] = {
+            "title": title,
+            "frames": self._frames,
+            "seed": self._seed,
+            "I_units": units,
+            "Idev_units": units,
+        }
 
     def start(self) -> None:
         """Send the series; returns after the last frame, or soon after `stop()`."""
-        series = {"frames": self._frames, "seed": self._seed, "I_units": self._units}
-        self.operator.process(Start(series))
+        self.operator.process(Start(self._series))
         first_s = time.monotonic()
         sent = 0
         while sent < self._frames:
