@@ -1,0 +1,72 @@
+"""What every test keeps to: it leaves no thread or process behind, and logs no ERROR."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+# What a test has stopped may take this long to be gone.
+LEAVING_S = 5.0
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "logs_errors: the test makes Arroyo log an ERROR")
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind():
+    """Fail a test after which a thread or child process is left that was not there before."""
+    threads_before = set(threading.enumerate())
+    processes_before = child_processes()
+    yield
+    deadline = time.monotonic() + LEAVING_S
+    while left := left_behind(threads_before, processes_before):
+        if time.monotonic() > deadline:
+            pytest.fail(f"left behind: {', '.join(left)}")
+        threading.Event().wait(0.01)
+
+
+@pytest.fixture(autouse=True)
+def logs_no_errors(request, caplog):
+    """Fail a test that logs an ERROR, unless it is marked `logs_errors`."""
+    yield
+    if request.node.get_closest_marker("logs_errors"):
+        return
+    records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
+    errors = [record.getMessage() for record in records if record.levelno >= logging.ERROR]
+    if errors:
+        pytest.fail(f"logged as ERROR: {'; '.join(errors)}")
+
+
+def left_behind(threads_before, processes_before):
+    threads = [
+        f"thread {thread.name}"
+        for thread in threading.enumerate()
+        if thread not in threads_before and thread.is_alive()
+    ]
+    processes = [
+        f"process {pid} ({command})"
+        for pid, command in child_processes().items()
+        if pid not in processes_before
+    ]
+    return threads + processes
+
+
+def child_processes():
+    """Command lines of this process's children by pid; those of ended ones are empty."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    pids = {int(pid) for task in tasks for pid in read(task).split()}
+    commands = {pid: read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ") for pid in pids}
+    # The interpreter's own: one for all, and it stays.
+    return {pid: text for pid, text in commands.items() if "resource_tracker" not in text}
+
+
+def read(path):
+    try:
+        return path.read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
