@@ -1,0 +1,25 @@
+"""`arroyo status CHAIN`: what each replica of a chain is doing."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+
+from arroyo.config.reader import find_chain, load_chain
+from arroyo.supervision.status import read_status, status_table
+
+from .exits import Command
+
+
+@click.command("status", cls=Command)
+@click.argument("chain")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(chain: str, as_json: bool) -> None:
+    """Show what CHAIN, a chain file or a running chain's name, is doing.
+
+    Stages that were started by hand or by systemd are shown like supervised ones.
+    """
+    status = read_status(load_chain(find_chain(chain)), os.environ)
+    click.echo(json.dumps(status) if as_json else status_table(status))

@@ -1,0 +1,33 @@
+"""`arroyo-supervise CHAIN`: run a chain, watch it and mend it, until it has finished."""
+
+from __future__ import annotations
+
+import click
+
+from arroyo.config.reader import find_chain, load_chain
+
+from .exits import Command
+
+
+@click.command("arroyo-supervise", cls=Command)
+@click.argument("chain")
+@click.option(
+    "--in-process",
+    is_flag=True,
+    help="Run all stages as threads of this one process, for a debugger; nothing is restarted.",
+)
+def main(chain: str, in_process: bool) -> int | None:
+    """Run CHAIN, a chain file or the name of a chain that was started before.
+
+    Ctrl-C (or SIGTERM) stops it in order: sources first, then what they sent is finished. A second
+    one stops it now. Exit code 0: all went well; 78: the chain file is wrong; 75: it runs already.
+    """
+    path = find_chain(chain)
+    if in_process:
+        from arroyo.runner.in_process import run
+
+        run(path)
+        return None
+    from arroyo.supervision.loop import supervise
+
+    return supervise(load_chain(path))

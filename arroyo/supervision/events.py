@@ -1,0 +1,196 @@
+"""What the supervisor's state machine hears and what it asks for. PURE.
+
+Events come from the loop (processes, readiness, signals, timers), each handed over with the
+monotonic time of its arrival. Actions go back to the loop, which carries them out in order.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from arroyo.identifiers import ReplicaName
+
+
+class State(StrEnum):
+    """State of a replica, and of the chain as a whole."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    READY = "READY"
+    DEGRADED = "DEGRADED"
+    DRAINING = "DRAINING"
+    BACKOFF = "BACKOFF"
+    FAILED = "FAILED"
+
+
+# Events.
+
+
+class ProcessStarted(msgspec.Struct, frozen=True):
+    """The process that was asked for runs."""
+
+    replica: ReplicaName
+    pid: int
+
+
+class StartFailed(msgspec.Struct, frozen=True):
+    """The process that was asked for could not be made (no memory, no descriptors…)."""
+
+    replica: ReplicaName
+    reason: str
+
+
+class ProcessEnded(msgspec.Struct, frozen=True):
+    """The process is gone; `status` is its exit code, or minus the signal that killed it."""
+
+    replica: ReplicaName
+    status: int
+
+
+class Ready(msgspec.Struct, frozen=True):
+    """The replica said READY=1."""
+
+    replica: ReplicaName
+
+
+class Stopping(msgspec.Struct, frozen=True):
+    """The replica said STOPPING=1: it drains, for whatever reason."""
+
+    replica: ReplicaName
+
+
+class Idle(msgspec.Struct, frozen=True):
+    """The replica has had nothing to do since `since`; heard for `awaiting_end` ones only."""
+
+    replica: ReplicaName
+    since: float
+
+
+class StopRequested(msgspec.Struct, frozen=True):
+    """Somebody wants the chain to end; the second time: now."""
+
+    by: str
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time has passed."""
+
+
+Event = ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle | StopRequested | Tick
+
+
+# Actions.
+
+
+class Spawn(msgspec.Struct, frozen=True):
+    """Start a process for the replica, and report ProcessStarted or StartFailed."""
+
+    replica: ReplicaName
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """Send the signal to the replica's process."""
+
+    replica: ReplicaName
+    number: int
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """The chain is over; the supervisor ends with `exit_code`."""
+
+    exit_code: int
+
+
+# Actions that tell people what happened.
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """How a process ended, or why there was none."""
+
+    after_s: float
+    status: int | None = None
+    """As in `ProcessEnded`; None: it never ran."""
+    cause: str = ""
+    """What the supervisor knows beyond the status."""
+
+
+class BecameReady(msgspec.Struct, frozen=True):
+    """A replica is READY, `took_s` after its process was asked for."""
+
+    replica: ReplicaName
+    took_s: float
+
+
+class ChainBecameReady(msgspec.Struct, frozen=True):
+    """Every replica is READY for the first time."""
+
+    took_s: float
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A replica has done all its work, or was stopped in order."""
+
+    replica: ReplicaName
+    after_s: float
+
+
+class WillRestart(msgspec.Struct, frozen=True):
+    """A replica ended unexpectedly and comes back in `delay_s` (0: at once)."""
+
+    replica: ReplicaName
+    ending: Ending
+    delay_s: float
+    attempt: int
+    limit: int
+
+
+class GaveUp(msgspec.Struct, frozen=True):
+    """A replica is FAILED; it is tried again in `retry_s`, or never (None)."""
+
+    replica: ReplicaName
+    ending: Ending
+    retry_s: float | None
+
+
+class EndedBadly(msgspec.Struct, frozen=True):
+    """A replica ended with an error while the chain was being stopped."""
+
+    replica: ReplicaName
+    ending: Ending
+
+
+class Draining(msgspec.Struct, frozen=True):
+    """The chain stops: sources first, at most `timeout_s`."""
+
+    by: str
+    timeout_s: float
+
+
+class CutShort(msgspec.Struct, frozen=True):
+    """The chain stops now, with `left` still running."""
+
+    left: tuple[ReplicaName, ...]
+    by: str
+
+
+class Killed(msgspec.Struct, frozen=True):
+    """A replica did not end in time and is killed."""
+
+    replica: ReplicaName
+    cause: str
+
+
+Announcement = (
+    BecameReady
+    | ChainBecameReady
+    | Finished
+    | WillRestart
+    | GaveUp
+    | EndedBadly
+    | Draining
+    | CutShort
+    | Killed
+)
+Action = Spawn | Signal | Finish | Announcement

@@ -1,0 +1,319 @@
+"""The supervisor: one thread around one poll, which carries out what the state machine decides.
+
+It blocks until a process ends, a stage says something, a signal or a request comes, or the next
+deadline; so an idle chain costs it nothing. Nothing here waits for anything else: not for a
+terminal, not for a client, not for a log.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import random
+import selectors
+import signal
+import socket
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from arroyo.clock import Clock, SystemClock
+from arroyo.config.graph import Chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import Lock
+from arroyo.control.notify import Notifier, NotifySocket
+from arroyo.control.requests import RequestServer
+from arroyo.errors import ConfigurationError
+from arroyo.identifiers import ReplicaName
+from arroyo.runner.checking import check_in_child
+from arroyo.telemetry.logs import configure_logging
+
+from . import child
+from . import events as ev
+from .account import TOTALS, Account, lossless_stages
+from .console import Console
+from .processes import Spawner, StageProcess, Target
+from .replica_files import idle_since, last_error, read_counters
+from .state_machine import UNWELL, ChainMachine
+
+IDLE_CHECK_S = 0.5
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_log = logging.getLogger("arroyo.supervision")
+
+
+def supervise(
+    chain: Chain,
+    environ: MutableMapping[str, str] = os.environ,
+    target: Target = child.main,
+    check: Callable[[Path], Sequence[str]] = check_in_child,
+) -> int:
+    """Run a chain until it has finished or was stopped; return the exit code for it.
+
+    Parameters
+    ----------
+    chain
+        What to run; its run directory is made where missing.
+    environ
+        Says where the run directory is, and what systemd wants; taken out of it is what the
+        stages must not inherit.
+    target
+        The function that is a stage's process.
+    check
+        Finds the mistakes of a chain file that make it useless to start anything.
+
+    Raises
+    ------
+    AlreadyRunningError
+        The chain has a supervisor.
+    ConfigurationError
+        The chain has mistakes, or the run directory can't be made or used.
+    """
+    run_directory = RunDirectory.locate(chain.name, environ)
+    run_directory.create_for(chain)
+    lock = Lock.acquire(run_directory.lock("supervisor"))
+    try:
+        if problems := check(chain.path):
+            raise ConfigurationError(*problems)
+        configure_logging(run_directory.log("supervisor"), "supervisor", chain.name, False)
+        console = None if "JOURNAL_STREAM" in environ else Console(1)
+        colour = console is not None and console.is_terminal and not environ.get("NO_COLOR")
+        with contextlib.closing(console) if console else contextlib.nullcontext():
+            supervisor = Supervisor(
+                chain,
+                run_directory,
+                notifier=Notifier.from_environ(environ),
+                console=console,
+                account=Account(colour),
+                target=target,
+                clock=SystemClock(),
+            )
+            with contextlib.closing(supervisor):
+                return supervisor.run()
+    finally:
+        lock.release()
+
+
+class Supervisor:
+    """The loop of one chain; see `supervise`, which holds the lock around it."""
+
+    def __init__(
+        self,
+        chain: Chain,
+        run_directory: RunDirectory,
+        *,
+        notifier: Notifier,
+        console: Console | None,
+        account: Account,
+        target: Target,
+        clock: Clock,
+    ) -> None:
+        self._chain = chain
+        self._run_directory = run_directory
+        self._notifier = notifier
+        self._console = console
+        self._account = account
+        self._monotonic = clock.monotonic
+        self._began_at = self._monotonic()
+        self._machine = ChainMachine(
+            chain,
+            importing_limit=len(os.sched_getaffinity(0)),
+            random=random.random,
+            now=self._began_at,
+        )
+        self._processes: dict[ReplicaName, StageProcess] = {}
+        self._last_pids: dict[ReplicaName, int] = {}
+        self._totals: dict[str, Counter[str]] = {name: Counter() for name in chain.stages}
+        self._events: deque[ev.Event] = deque()
+        self._exit_code: int | None = None
+        self._resources = contextlib.ExitStack()
+        with contextlib.ExitStack() as opened:
+            self._selector = opened.enter_context(selectors.DefaultSelector())
+            self._words = opened.enter_context(
+                contextlib.closing(NotifySocket(run_directory.notify))
+            )
+            self._selector.register(self._words, selectors.EVENT_READ, self._hear_words)
+            self._requests = opened.enter_context(
+                contextlib.closing(
+                    RequestServer(
+                        run_directory.control,
+                        self._selector,
+                        {"status": self._status, "stop": self._stop},
+                        self._monotonic,
+                    )
+                )
+            )
+            wakes = opened.enter_context(_signals_as_bytes())
+            self._selector.register(wakes, selectors.EVENT_READ, lambda: self._hear_signals(wakes))
+            self._resources = opened.pop_all()
+        self._spawner = Spawner(
+            chain,
+            {
+                "ARROYO_RUN_DIR": str(run_directory.path),
+                "NOTIFY_SOCKET": str(run_directory.notify),
+            },
+            target,
+        )
+
+    def close(self) -> None:
+        """Give back sockets and signals. Processes that could not be killed are left alone."""
+        self._resources.close()
+
+    def run(self) -> int:
+        """Run the chain to its end; return its exit code."""
+        self._say(self._account.header(self._chain))
+        self._handle(ev.Tick())
+        while self._exit_code is None:
+            ready = self._selector.select(self._timeout_s())
+            # Before deaths: that a stage drains explains why the ones below it end.
+            self._hear_words()
+            for key, _ in ready:
+                key.data()
+            self._requests.expire()
+            self._notifier.watchdog()
+            self._look_for_idle()
+            self._handle(ev.Tick())
+        return self._sum_up(self._exit_code)
+
+    def _timeout_s(self) -> float | None:
+        now = self._monotonic()
+        times = [self._machine.next_at, self._requests.next_at]
+        if self._machine.awaiting_end:
+            times.append(now + IDLE_CHECK_S)
+        if self._notifier.watchdog_interval_s is not None:
+            times.append(now + self._notifier.watchdog_interval_s)
+        next_at = min((time for time in times if time is not None), default=None)
+        return None if next_at is None else max(0.0, next_at - now)
+
+    # Events.
+
+    def _hear_words(self) -> None:
+        by_pid = {process.pid: name for name, process in self._processes.items()}
+        for pid, fields in self._words.receive():
+            if (name := by_pid.get(pid)) is None:
+                continue
+            if fields.get("READY") == "1":
+                self._handle(ev.Ready(name))
+            if fields.get("STOPPING") == "1":
+                self._handle(ev.Stopping(name))
+
+    def _hear_signals(self, wakes: socket.socket) -> None:
+        for number in wakes.recv(64):
+            if number in _STOP_SIGNALS:
+                self._handle(ev.StopRequested(signal.Signals(number).name))
+
+    def _hear_end(self, name: ReplicaName) -> None:
+        process = self._processes.pop(name)
+        self._selector.unregister(process)
+        counters = read_counters(self._run_directory, name, process.pid)
+        self._totals[name.stage].update({word: counters.get(word, 0) for word in TOTALS})
+        self._handle(ev.ProcessEnded(name, process.reap()))
+
+    def _look_for_idle(self) -> None:
+        for name in self._machine.awaiting_end:
+            pid = self._processes[name].pid
+            since = idle_since(read_counters(self._run_directory, name, pid))
+            if since is not None:
+                self._handle(ev.Idle(name, since))
+
+    # Actions.
+
+    def _handle(self, event: ev.Event) -> None:
+        self._events.append(event)
+        if len(self._events) > 1:
+            return  # an action below led here: its event waits for its turn
+        while self._events:
+            for action in self._machine.handle(self._events[0], self._monotonic()):
+                self._carry_out(action)
+            self._events.popleft()
+
+    def _carry_out(self, action: ev.Action) -> None:
+        match action:
+            case ev.Spawn(name):
+                self._handle(self._spawn(name))
+            case ev.Signal(name, number):
+                if name in self._processes:
+                    self._processes[name].send(number)
+            case ev.Finish(exit_code):
+                self._exit_code = exit_code
+            case _:
+                self._announce(action)
+
+    def _spawn(self, name: ReplicaName) -> ev.ProcessStarted | ev.StartFailed:
+        try:
+            process = self._spawner.spawn(name)
+        except OSError as error:
+            return ev.StartFailed(name, str(error.strerror or error))
+        self._processes[name] = process
+        self._last_pids[name] = process.pid
+        self._selector.register(process, selectors.EVENT_READ, lambda: self._hear_end(name))
+        return ev.ProcessStarted(name, process.pid)
+
+    def _announce(self, happened: ev.Announcement) -> None:
+        match happened:
+            case ev.ChainBecameReady():
+                self._notifier.ready(f"{len(self._chain.replicas)} processes ready")
+            case ev.Draining():
+                self._notifier.stopping()
+        reason = ""
+        if isinstance(happened, ev.WillRestart | ev.GaveUp | ev.EndedBadly):
+            name = happened.replica
+            if name in self._last_pids and happened.ending.status is not None:
+                reason = last_error(self._run_directory.log(name), self._last_pids[name])
+        if line := self._account.line(happened, reason):
+            self._say(line)
+
+    def _say(self, line: str) -> None:
+        _log.info("%s", self._account.plain(line))
+        if self._console is not None:
+            self._console.write(line)
+
+    # Answers.
+
+    def _status(self) -> dict[str, Any]:
+        now = self._monotonic()
+        return {
+            "state": self._machine.state,
+            "replicas": [
+                {
+                    "replica": str(replica.name),
+                    "state": replica.state,
+                    "pid": replica.pid,
+                    "restarts": replica.restarts,
+                    "uptime_s": round(now - replica.spawned_at, 3) if replica.alive else None,
+                }
+                for replica in self._machine.replicas.values()
+            ],
+        }
+
+    def _stop(self) -> dict[str, Any]:
+        self._handle(ev.StopRequested("a stop command"))
+        return {"state": self._machine.state}
+
+    def _sum_up(self, exit_code: int) -> int:
+        lossless = lossless_stages(self._chain)
+        lost = sum(self._totals[name]["lost"] for name in lossless)
+        exit_code = exit_code or (UNWELL if lost else 0)
+        after_s = self._monotonic() - self._began_at
+        for line in self._account.summary(self._chain, self._totals, exit_code, after_s):
+            self._say(line)
+        return exit_code
+
+
+@contextlib.contextmanager
+def _signals_as_bytes() -> Iterator[socket.socket]:
+    """Have each signal that stops the chain come as a byte on a socket, for the loop to poll."""
+    wakes, wakened = socket.socketpair()
+    wakes.setblocking(False)
+    wakened.setblocking(False)
+    before_fd = signal.set_wakeup_fd(wakened.fileno(), warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+    try:
+        yield wakes
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(before_fd)
+        wakes.close()
+        wakened.close()

@@ -1,0 +1,169 @@
+"""The processes of a chain: spawned with `multiprocess`, watched and signalled by pidfd.
+
+A pidfd tells of a death at once, even where the dead process's own children hold on to its pipes,
+and a signal through it can't hit another process that has got the same number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import types
+from collections.abc import Callable, Iterator, Mapping
+
+import multiprocess
+from multiprocess import resource_tracker
+from multiprocess.process import _children
+
+from arroyo.config.graph import Chain
+from arroyo.identifiers import ReplicaName
+
+from .child import SAFE_PATH_MARK
+
+Target = Callable[[str, str, int], None]
+"""A module-level function that is a stage's process: chain file, stage, replica."""
+
+_THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class StageProcess:
+    """A running replica. It leads its own session, whose id is its pid."""
+
+    def __init__(self, process: multiprocess.Process, pidfd: int) -> None:
+        self.pid: int = process.pid
+        self._process = process
+        self._pidfd = pidfd
+
+    def fileno(self) -> int:
+        """Descriptor that is readable once the process has ended."""
+        return self._pidfd
+
+    def send(self, number: int) -> None:
+        """Send a signal; a process that is gone already is none the worse."""
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def reap(self) -> int:
+        """Take the exit status of the ended process, and end what it left in its group.
+
+        Returns
+        -------
+        int
+            Exit code, or minus the signal that killed it.
+        """
+        # Before the status is taken: until then nobody else can have got this number.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        status: int = self._process.exitcode
+        self._process.close()
+        os.close(self._pidfd)
+        return status
+
+
+class Spawner:
+    """Starts replicas of one chain.
+
+    Parameters
+    ----------
+    chain
+        Which chain; its file's path is what a process gets.
+    environ
+        What every stage finds in its environment on top of the supervisor's own.
+    target
+        Function that is a stage's process.
+    """
+
+    def __init__(self, chain: Chain, environ: Mapping[str, str], target: Target) -> None:
+        self._chain = chain
+        self._environ = {"PYTHONSAFEPATH": SAFE_PATH_MARK, **environ}
+        if os.environ.get("PYTHONSAFEPATH"):
+            del self._environ["PYTHONSAFEPATH"]
+        self._target = target
+        self._context = multiprocess.get_context("spawn")
+        # At once: started later, it would unblock the signals that `_child_signals` blocks.
+        resource_tracker.ensure_running()
+
+    def spawn(self, name: ReplicaName) -> StageProcess:
+        """Start the process of a replica.
+
+        Raises
+        ------
+        OSError
+            No process, memory or descriptors are to be had, or nice or cpus are not allowed.
+        """
+        stage = self._chain.stages[name.stage]
+        process = self._context.Process(
+            target=self._target, args=(str(self._chain.path), *name), name=str(name)
+        )
+        threads = dict.fromkeys(_THREAD_COUNTS, str(len(stage.cpus))) if stage.cpus else {}
+        environ = {**threads, **self._chain.env, **stage.env, **self._environ}
+        with (
+            _environment(environ),
+            _no_main_module(),
+            _child_signals(),
+            _processors(stage.cpus),
+        ):
+            process.start()
+        # `multiprocess` would reap it in passing, and wait for it at our exit.
+        _children.discard(process)
+        try:
+            if stage.nice:
+                os.setpriority(os.PRIO_PROCESS, process.pid, stage.nice)
+            return StageProcess(process, os.pidfd_open(process.pid))
+        except OSError:
+            process.kill()
+            process.join()
+            process.close()
+            raise
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Have `values` in os.environ: that is what a new process inherits."""
+    before = {key: os.environ.get(key) for key in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                del os.environ[key]
+            else:
+                os.environ[key] = value
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Hide `__main__`, which `multiprocess` would run again in the new process."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _child_signals() -> Iterator[None]:
+    """Block SIGINT for the new process, until it has left this session (see `child.detach`)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _processors(cpus: tuple[int, ...]) -> Iterator[None]:
+    """Run on `cpus`: a new process inherits that from its first instruction on."""
+    if not cpus:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

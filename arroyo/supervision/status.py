@@ -1,0 +1,170 @@
+"""What a chain is doing, put together from its supervisor, locks, status pages and /proc.
+
+Made by whoever asks, not by the supervisor, which so stays small; and stages without a supervisor
+are seen as well, by the locks that they hold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import psutil
+
+from arroyo.config.graph import Chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import owner
+from arroyo.control.requests import request
+from arroyo.errors import UnavailableError
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.status_page import Phase
+
+from .events import State
+from .replica_files import read_counters
+
+CPU_SAMPLE_S = 0.1
+_COUNTERS = ("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight")
+_COLUMNS = (
+    ("replica", "name"),
+    ("state", "state"),
+    ("pid", "pid"),
+    ("uptime_s", "uptime"),
+    ("restarts", "restarts"),
+    ("received", "received"),
+    ("sent", "sent"),
+    ("errors", "errors"),
+    ("dropped", "dropped"),
+    ("in_flight", "in flight"),
+    ("cpu_percent", "CPU"),
+    ("rss_bytes", "RSS"),
+)
+
+
+def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Look at a chain, running or not.
+
+    Returns
+    -------
+    dict
+        ``chain``, ``state``, ``supervisor`` (its pid, or None) and ``stages``: one dict for each
+        replica, from the sources down. Times in s, sizes in bytes; None where nobody knows.
+    """
+    run_directory = RunDirectory.locate(chain.name, environ)
+    supervisor = owner(run_directory.lock("supervisor"))
+    state, rows = _from_supervisor(chain, run_directory, supervisor)
+    for name, row in zip(chain.replicas, rows, strict=True):
+        page = read_counters(run_directory, name, row["pid"]) if row["pid"] else {}
+        row["incarnation"] = page.get("incarnation")
+        row |= {word: page.get(word, 0) for word in _COUNTERS}
+        # Nobody measures it yet; the names are part of the output's contract.
+        row |= {"latency_p50_s": None, "latency_p99_s": None}
+    _add_usage(rows)
+    return {"chain": chain.name, "state": state, "supervisor": supervisor, "stages": rows}
+
+
+def _from_supervisor(
+    chain: Chain, run_directory: RunDirectory, supervisor: int | None
+) -> tuple[str, list[dict[str, Any]]]:
+    """Ask the supervisor; one that has just gone, or has not begun to answer, is none."""
+    if supervisor is not None:
+        try:
+            reply = request(run_directory.control, "status")
+        except UnavailableError:
+            pass
+        else:
+            known = {entry.pop("replica"): entry for entry in reply["replicas"]}
+            if known.keys() == set(map(str, chain.replicas)):
+                rows = [_row(chain, name) | known[str(name)] for name in chain.replicas]
+                return reply["state"], rows
+    rows = [_by_hand(chain, run_directory, name) for name in chain.replicas]
+    return _state_of_all({row["state"] for row in rows}), rows
+
+
+def _row(chain: Chain, name: ReplicaName) -> dict[str, Any]:
+    return {"stage": name.stage, "replica": name.replica, "role": chain.stages[name.stage].role}
+
+
+def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> dict[str, Any]:
+    """Find a replica that no supervisor knows by the lock that it holds."""
+    pid = owner(run_directory.lock(name))
+    page = read_counters(run_directory, name, pid) if pid else {}
+    state, uptime_s = State.STOPPED, None
+    if pid is not None:
+        state = State.STARTING
+        if page.get("ready_since_ns"):
+            draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED}
+            state = State.DRAINING if draining else State.READY
+            uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
+    return _row(chain, name) | {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
+
+
+def _state_of_all(states: set[State]) -> State:
+    if len(states) == 1:
+        return next(iter(states))
+    # Some run and some don't, or not yet.
+    return State.STARTING if State.STARTING in states else State.DEGRADED
+
+
+def _add_usage(rows: list[dict[str, Any]]) -> None:
+    """Add CPU (percent of one processor, over 0.1 s) and memory of each process."""
+    processes = []
+    for row in rows:
+        row |= {"cpu_percent": None, "rss_bytes": None}
+        if row["pid"]:
+            try:
+                process = psutil.Process(row["pid"])
+                process.cpu_percent()
+            except psutil.Error:
+                pass
+            else:
+                processes.append((row, process))
+    if processes:
+        time.sleep(CPU_SAMPLE_S)
+    for row, process in processes:
+        try:
+            row["cpu_percent"] = process.cpu_percent()
+            row["rss_bytes"] = process.memory_info().rss
+        except psutil.Error:
+            continue
+
+
+def status_table(status: Mapping[str, Any]) -> str:
+    """Lay out what `read_status` found as a table for a person. PURE."""
+    by = f"supervisor {status['supervisor']}" if status["supervisor"] else "no supervisor"
+    lines = [f"chain {status['chain']}: {status['state']} ({by})"]
+    if status["state"] == State.STOPPED:
+        return f"{lines[0]}\nnothing of it is running"
+    table = [[title for _, title in _COLUMNS]]
+    table += [[_cell(row, key) for key, _ in _COLUMNS] for row in status["stages"]]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for cells in table:
+        aligned = [
+            cell.ljust(width) if index < 2 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        lines.append("  ".join(aligned).rstrip())
+    return "\n".join(lines)
+
+
+def _cell(row: Mapping[str, Any], key: str) -> str:
+    value = row[key]
+    if key == "replica":
+        return f"{row['stage']}.{value}"
+    if value is None:
+        return "-"
+    match key:
+        case "uptime_s":
+            return _duration(value)
+        case "cpu_percent":
+            return f"{value:.0f} %"
+        case "rss_bytes":
+            return f"{value / 2**20:.0f} MiB"
+    return f"{value:,}" if isinstance(value, int) and key != "pid" else str(value)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

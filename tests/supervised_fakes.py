@@ -1,0 +1,100 @@
+"""A supervisor in a process of its own, whose stages only do what a supervisor sees of a stage.
+
+`python supervised_fakes.py CHAIN` runs it. What a stage does is in its options:
+
+imports
+    modules that it imports before it is ready
+finish_after_s
+    a listener that has finished by itself after so long
+exit
+    code that it ends with instead of becoming ready; `message` is logged as the reason
+never_ready
+    it does not become ready
+deaf
+    it takes no notice of SIGTERM
+child
+    it starts a program in its own group and leaves it behind
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def stage(chain_path, name, replica):
+    from arroyo.supervision.child import detach
+
+    detach()
+    from multiprocess import parent_process
+
+    from arroyo.config.reader import load_chain
+    from arroyo.config.run_directory import RunDirectory
+    from arroyo.control.locks import Lock
+    from arroyo.control.notify import Notifier
+    from arroyo.identifiers import ReplicaName
+
+    chain = load_chain(chain_path)
+    own, me = chain.stages[name], ReplicaName(name, replica)
+    run_directory = RunDirectory.locate(chain.name, os.environ)
+    told = []
+    signal.signal(signal.SIGTERM, lambda *_: told.append("TERM"))
+    options = own.options
+    Lock.acquire(run_directory.lock(me))
+    for module in options.get("imports", []):
+        importlib.import_module(module)
+    if "exit" in options:
+        log_error(run_directory.log(me), options.get("message", "it went wrong"))
+        sys.exit(options["exit"])
+    if options.get("child"):
+        subprocess.Popen(["sleep", "60"])
+    notifier = Notifier.from_environ(os.environ)
+    ends = [
+        end_file(run_directory, upstream)
+        for source in own.inputs
+        for upstream in chain.stages[source.stage].names
+    ]
+    end_file(run_directory, me).unlink(missing_ok=True)
+    if not options.get("never_ready"):
+        notifier.ready()
+    lifeline = parent_process()
+    until = time.monotonic() + options.get("finish_after_s", 1e9)
+    while lifeline.is_alive():
+        if told and not options.get("deaf"):
+            break
+        if time.monotonic() > until or (ends and all(end.exists() for end in ends)):
+            break
+        time.sleep(0.005)
+    notifier.stopping()
+    end_file(run_directory, me).touch()
+
+
+def end_file(run_directory, name):
+    return run_directory.path / f"end.{name}"
+
+
+def log_error(path, message):
+    line = {"time": "2026-01-01T00:00:00Z", "level": "ERROR", "pid": os.getpid()}
+    Path(path).write_text(json.dumps({**line, "message": message}) + "\n")
+
+
+def main():
+    import supervised_fakes
+
+    from arroyo.cli.exits import exiting
+    from arroyo.config.reader import load_chain
+    from arroyo.supervision.loop import supervise
+
+    with exiting():
+        chain = load_chain(sys.argv[1])
+        sys.exit(supervise(chain, target=supervised_fakes.stage, check=lambda _: []))
+
+
+if __name__ == "__main__":
+    main()
