@@ -1,0 +1,70 @@
+"""Values of an event's metadata as elements of HDF5 datasets. PURE.
+
+SWMR knows strings of fixed length only, and a dataset's type can't change: the first event of a
+run decides, and what doesn't fit without loss is not stored.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+TEXT_BYTES = 256
+"""Room for a string of the metadata, in UTF-8."""
+
+_INT64 = np.iinfo(np.int64)
+
+
+def is_name(key: str) -> bool:
+    """Whether a dataset or attribute can be called so."""
+    return key not in ("", ".") and "/" not in key and "\0" not in key
+
+
+def kind_of(value: Any) -> np.dtype[Any] | None:
+    """Choose the dataset's type for a value of the metadata; None where it gets no dataset."""
+    if isinstance(value, bool):
+        return np.dtype(np.bool_)
+    if isinstance(value, int) and _INT64.min <= value <= _INT64.max:
+        return np.dtype(np.int64)
+    if isinstance(value, float):
+        return np.dtype(np.float64)
+    if isinstance(value, str) and "\0" not in value:
+        return np.dtype(f"S{TEXT_BYTES}")
+    return None
+
+
+def missing(dtype: np.dtype[Any]) -> Any:
+    """Choose what stands where there is no value: NaN, the least int64, False, no text."""
+    if dtype.kind == "f":
+        return np.nan
+    return _INT64.min if dtype.kind == "i" else np.zeros((), dtype)[()]
+
+
+def fit(value: Any, dtype: np.dtype[Any]) -> Any:
+    """Make `value` one of `dtype` where nothing is lost by it, else None.
+
+    A string that is too long is cut and then ends with an ellipsis.
+    """
+    if isinstance(value, str):
+        return cut(value) if dtype.kind == "S" and "\0" not in value else None
+    if not isinstance(value, int | float) or dtype.kind == "S":
+        return None
+    if dtype.kind == "b":
+        return bool(value) if value in (0, 1) else None
+    try:
+        if dtype.kind == "f":
+            return float(value) if math.isnan(value) or float(value) == value else None
+        return int(value) if int(value) == value and abs(value) <= _INT64.max else None
+    except (OverflowError, ValueError):  # an int beyond all floats; a float that is no number
+        return None
+
+
+def cut(text: str) -> bytes:
+    """Encode text in at most `TEXT_BYTES` bytes, between two characters."""
+    encoded = text.encode("utf-8", "replace")
+    if len(encoded) <= TEXT_BYTES:
+        return encoded
+    ellipsis = "…".encode()
+    return encoded[: TEXT_BYTES - len(ellipsis)].decode("utf-8", "ignore").encode() + ellipsis

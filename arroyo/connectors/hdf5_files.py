@@ -1,0 +1,247 @@
+"""`HDF5Publisher`: the events of a run into a NeXus file that can be read while it grows.
+
+The file itself is in `_nexus_layout` (made), `_nexus_file` (filled) and `_hdf5_superblock`
+(mended). What is here decides which run goes into which file, and loads h5py in `open()` only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from arroyo.errors import ConfigurationError, StageError
+from arroyo.messages import Event, Message, Origin, Start, Stop
+from arroyo.stages import Publisher
+
+if TYPE_CHECKING:
+    from ._nexus_file import NexusFile
+
+_RUN = "{run}"
+_log = logging.getLogger(__name__)
+
+
+class HDF5Publisher(Publisher):
+    """Writes each run into a NeXus file of its own, one row per event.
+
+    The row is ``origin.sequence``, the event's place in its run: the order of arrival doesn't
+    matter, and an event that comes twice overwrites itself. A message counts as published after
+    the next `flush()`. The layout, with ``columns = ["I", "I_errors"]`` and ``axes = ["Q"]``::
+
+        /entry                      NXentry
+            entry_identifier        name of the run
+            written                 (rows,) uint8: 1 where the row was written
+            data                    NXdata, what a viewer draws; signal and axes are set
+                I, I_errors         (rows, ...); without `columns` one dataset, ``data``
+                Q                   from the Start's data
+            events/KEY              (rows,) numbers and strings of the events' metadata
+            start, stop             NXnote: the data of Start and Stop, JSON; what of the
+                                    Start's is a number or string also as attributes
+            totals                  sent, filtered, skipped, quarantined, lost (-1: not known),
+                                    complete (False until a Stop says otherwise)
+
+    A row that was filtered, lost or not yet written is 0 in ``written`` and holds NaN, 0 in
+    datasets of whole numbers and the least int64 in ``events``. ``stop/data`` is empty until the
+    Stop, then text in pieces (join them): SWMR knows no text of variable length.
+
+    **Units** come from the Start's data: a text ``NAME_units`` there (``Q_units``, ``I_units``)
+    becomes the attribute ``units`` of the dataset NAME. Nothing is converted.
+
+    **The first event of a run decides** shape and type of its arrays and which keys of the
+    metadata are stored. An event whose array differs is refused. A value of the metadata that
+    came later, or doesn't fit without loss, is not stored; how many, of which key, is logged as
+    a WARNING at the end of the run. Strings keep 256 bytes of UTF-8, longer ones end with an
+    ellipsis. Events without an array have rows in ``events`` and ``written`` only.
+
+    **Reading while it grows**: ``h5py.File(path, "r", swmr=True)``, on a local file system.
+    After the Stop any program can open it.
+
+    **Nothing is overwritten.** Where a file of an earlier run (or any other file) has the name,
+    ``patterns.h5``, the run goes to ``patterns-2.h5``, and so on; the log says where. What a
+    killed publisher left of the same run is opened again and continued.
+
+    Parameters
+    ----------
+    path
+        The file; ``{run}`` in it stands for the name of the run (``data/{run}.h5``; a folder
+        named so is made). A relative path means the chain file's folder.
+    columns
+        Names for the parts of the array along its first axis, each a dataset of its own. The
+        first is what is drawn. One called like another with ``_errors`` or ``dev`` behind it
+        (``I`` and ``I_errors`` or ``Idev``) is taken for its standard deviation.
+    axes
+        Names of the axes of a row, slowest first: each a list of numbers in the Start's data,
+        one per point, or one more (edges).
+    compression
+        ``gzip`` packs the arrays, row by row. Worth it for images, not for short rows.
+    """
+
+    idempotent: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        columns: Sequence[str] = (),
+        axes: Sequence[str] = (),
+        compression: Literal["gzip"] | None = None,
+    ) -> None:
+        if not path or set("{}") & set(path.replace(_RUN, "")):
+            raise ConfigurationError(
+                f"path is {path!r}; it can have {_RUN} in it, but no other {{}}"
+            )
+        names = [*columns, *axes]
+        for name in names:
+            if not name or "/" in name or name == "." or names.count(name) > 1:
+                raise ConfigurationError(
+                    f"columns and axes are {names}; all names must differ, without /"
+                )
+        if compression not in ("gzip", None):
+            raise ConfigurationError(
+                f"compression is {compression!r}; it can be 'gzip' or left out"
+            )
+        self._path = path
+        self._options: tuple[Any, ...] = (tuple(columns), tuple(axes), compression)
+        self._starts: dict[str, Start] = {}
+        self._files: dict[str, NexusFile] = {}
+
+    def open(self) -> None:
+        """See that files can be written there; what a killed publisher left is made readable.
+
+        Raises
+        ------
+        ConfigurationError
+            h5py is missing, the folder is missing or can't be written, or another process is
+            writing the file.
+        """
+        try:
+            from ._nexus_file import release
+        except ImportError as error:
+            raise ConfigurationError(
+                f"writing HDF5 needs {error.name}, which is not installed: "
+                'pip install "arroyo[hdf5]"'
+            ) from error
+        folder = Path(self._path.partition(_RUN)[0] + "_").parent
+        if not folder.is_dir():
+            raise ConfigurationError(
+                f"the folder {folder.absolute()} does not exist; make it, or change path"
+            )
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigurationError(
+                f"the folder {folder.absolute()} can't be written; change its permissions or path"
+            )
+        if _RUN not in self._path:
+            taken = list(itertools.takewhile(Path.exists, self._candidates("")))
+            if taken:
+                release(taken[-1])
+
+    def publish(self, message: Message) -> None:
+        """Write an Event into its row; close the run's file after its Stop.
+
+        Raises
+        ------
+        StageError
+            It has no row of its own, or differs from the run's first event, or doesn't fit the
+            options.
+        DecodeError
+            Its array is broken.
+        UnavailableError
+            The disk is full, or gone.
+        """
+        origin = message.origin
+        if origin is None:
+            raise StageError(
+                "HDF5Publisher got a message without origin; rows are known in a chain"
+            )
+        if isinstance(message, Event):
+            self._publish_event(message, origin)
+        elif isinstance(message, Start):
+            self._end_former_lives(origin)
+            self._starts[origin.run] = message
+        elif isinstance(message, Stop):
+            file = self._file(origin.run, None)
+            file.finish(message)
+            self._starts.pop(origin.run, None)
+            self._close(origin.run)
+        else:
+            raise StageError(
+                f"HDF5Publisher can't store a {type(message).__name__}; send it Events"
+            )
+
+    def flush(self) -> None:
+        """Bring what was published into the files, where readers and successors find it."""
+        for file in self._files.values():
+            file.flush()
+
+    def close(self) -> None:
+        """Close all files; a run without a Stop can be continued later."""
+        for run in list(self._files):
+            self._close(run)
+
+    def _publish_event(self, event: Event, origin: Origin) -> None:
+        if origin.fragment:
+            raise StageError(
+                f"event {origin.sequence} of run {origin.run} is one of several that were made of "
+                "one, and HDF5Publisher has one row for each of the source's; put a stage that "
+                "gathers them in front of it"
+            )
+        file = self._file(origin.run, event)
+        if file.way is None:
+            file.way = origin.path
+        elif file.way != origin.path:
+            raise StageError(
+                f"events of run {origin.run} reach HDF5Publisher by two ways, and both have the "
+                "same rows; give each way a publisher of its own"
+            )
+        file.put(origin.sequence, event)
+
+    def _end_former_lives(self, origin: Origin) -> None:
+        """Close what a source that has died and come back will never send a Stop for."""
+        for run, start in list(self._starts.items()):
+            former = start.origin
+            if former and former.source == origin.source and former.epoch != origin.epoch:
+                del self._starts[run]
+                if run in self._files:
+                    self._close(run)
+
+    def _file(self, run: str, first: Event | None) -> NexusFile:
+        """Find the run's file among the open ones and those that are there, or make it."""
+        from ._nexus_file import NexusFile, run_of
+        from ._nexus_layout import Beginning, Layout, create
+
+        if run not in self._files:
+            layout = Layout(*self._options)
+            ours = {file.path for file in self._files.values()}
+            path = next(
+                path
+                for path in self._candidates(run)
+                if path not in ours and (not path.exists() or run_of(path) == run)
+            )
+            if not path.exists():
+                start = self._starts[run].data if run in self._starts else {}
+                create(path, Beginning(run, start, first), layout)
+            self._files[run] = NexusFile(path, layout)
+            _log.info("run %s goes to %s", run, path.absolute())
+        return self._files[run]
+
+    def _candidates(self, run: str) -> Iterator[Path]:
+        path = Path(self._path.replace(_RUN, run))
+        yield path
+        for number in itertools.count(2):
+            yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+
+    def _close(self, run: str) -> None:
+        file = self._files.pop(run)
+        for key, count in file.unstored.items():
+            _log.warning(
+                "%s: %d values of %r are not in %s; they came later than the run's first event, or "
+                "are not of the type they had there",
+                run,
+                count,
+                key,
+                file.path,
+            )
+        file.close()
