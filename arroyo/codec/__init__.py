@@ -1,1 +1,55 @@
-"""Messages and records to frames and back. PURE."""
+"""Messages and records to frames and back. PURE.
+
+A record is one multipart message: the header frame, and for a batch the body frame and the
+payloads that were too large to lie in the body. `records` declares the headers, `MessageCodec`
+makes and reads bodies.
+"""
+
+from ._messages import DETACH_BYTES, Buffer, Encoded, MessageCodec, join, total_size
+from .records import (
+    PROTOCOL_VERSION,
+    Ack,
+    BackRecord,
+    Batch,
+    Bye,
+    Credit,
+    DataRecord,
+    End,
+    Hello,
+    Kind,
+    Lost,
+    Open,
+    Reason,
+    Refuse,
+    Tombstone,
+    decode_back,
+    decode_data,
+    encode_record,
+)
+
+__all__ = [
+    "DETACH_BYTES",
+    "PROTOCOL_VERSION",
+    "Ack",
+    "BackRecord",
+    "Batch",
+    "Buffer",
+    "Bye",
+    "Credit",
+    "DataRecord",
+    "Encoded",
+    "End",
+    "Hello",
+    "Kind",
+    "Lost",
+    "MessageCodec",
+    "Open",
+    "Reason",
+    "Refuse",
+    "Tombstone",
+    "decode_back",
+    "decode_data",
+    "encode_record",
+    "join",
+    "total_size",
+]

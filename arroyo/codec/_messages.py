@@ -1,0 +1,139 @@
+"""Bodies: messages as msgpack, with large payloads beside it.
+
+A body is one msgpack array of messages, so a receiver reads it in one call. Since the array is
+its length and then its items, bodies are also made by joining messages that were encoded one by
+one: at the source each is encoded when it is handed over, which is the moment to refuse it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+
+from arroyo.errors import DecodeError, EncodeError
+from arroyo.messages import Event, Message, Start, Stop
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+DETACH_BYTES = 16 * 1024
+"""Payloads from this size on travel as frames of their own, which saves a copy on either side."""
+
+
+class Encoded(NamedTuple):
+    """One message, ready to travel."""
+
+    body: bytes
+    payload: bytes | memoryview | None
+    """The detached payload; nobody may change it any more."""
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return len(self.body) + (0 if self.payload is None else len(self.payload))
+
+
+class MessageCodec:
+    """Encodes and decodes the messages of one chain: the three of a run, and users' own types.
+
+    Not thread-safe for decoding; `encode` may be called from any thread.
+    """
+
+    def __init__(self, types: Sequence[type[Message]] = ()) -> None:
+        # A union in `|` form can't be spelt for a list of types, hence the loop.
+        union: Any = Start | Event | Stop
+        for extra in types:
+            union = union | extra
+        self._types = (Start, Event, Stop, *types)
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_encode_foreign)
+        self._decoder = msgspec.msgpack.Decoder(list[union])
+
+    def encode(self, message: Message) -> Encoded:
+        """Encode one message. Its payload is copied unless it is large and read-only.
+
+        Raises
+        ------
+        EncodeError
+            It is of no message type of this chain, or holds what msgpack can't express.
+        """
+        if type(message) not in self._types:
+            raise EncodeError(
+                f"{type(message).__name__} is not a message type of this chain; "
+                "name it under `messages` in [chain]"
+            )
+        payload = None
+        if isinstance(message, Event) and (payload := detach(message.payload)) is not None:
+            message = msgspec.structs.replace(message, payload=b"")
+        try:
+            return Encoded(self._encoder.encode(message), payload)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise EncodeError(f"a {type(message).__name__} can't be sent: {error}") from error
+
+    def decode(
+        self, body: Buffer, detached: Sequence[int], payloads: Sequence[Buffer]
+    ) -> list[Message]:
+        """Read a body back. Payloads are read-only views of the buffers given.
+
+        Raises
+        ------
+        DecodeError
+            The body is no list of this chain's messages, or payloads and positions don't fit.
+        """
+        try:
+            messages: list[Message] = self._decoder.decode(body)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise DecodeError(f"a body is no list of messages of this chain: {error}") from error
+        if len(detached) != len(payloads):
+            raise DecodeError(f"{len(detached)} payloads were announced, {len(payloads)} came")
+        for position, payload in zip(detached, payloads, strict=True):
+            if not 0 <= position < len(messages):
+                raise DecodeError(f"a payload belongs to message {position} of {len(messages)}")
+            event = messages[position]
+            if not isinstance(event, Event):
+                raise DecodeError(f"a payload belongs to a {type(event).__name__}, not an Event")
+            msgspec.structs.force_setattr(event, "payload", memoryview(payload).toreadonly())
+        return messages
+
+
+def join(items: Sequence[Encoded]) -> tuple[bytes, tuple[int, ...], list[bytes | memoryview]]:
+    """Make one body of encoded messages: body, positions of detached payloads, payloads."""
+    body = b"".join((array_header(len(items)), *[item.body for item in items]))
+    detached = tuple(index for index, item in enumerate(items) if item.payload is not None)
+    payloads = [item.payload for item in items if item.payload is not None]
+    return body, detached, payloads
+
+
+def detach(payload: Buffer) -> bytes | memoryview | None:
+    """Return a large payload as something that nobody changes any more; None for a small one."""
+    view = memoryview(payload)
+    if view.nbytes < DETACH_BYTES:
+        return None
+    if isinstance(payload, bytes):
+        return payload
+    if view.readonly and view.c_contiguous:
+        return view.cast("B") if view.format != "B" or view.ndim != 1 else view
+    # Whoever gave it may write into it again as soon as process() has returned.
+    return view.tobytes()
+
+
+def array_header(count: int) -> bytes:
+    """Return the head of a msgpack array of `count` items."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")
+
+
+def total_size(items: Iterable[Encoded]) -> int:
+    """Bytes of all items together."""
+    return sum(item.size for item in items)
+
+
+def _encode_foreign(value: Any) -> Any:
+    # numpy's scalars and arrays in metadata become numbers and lists; numpy isn't imported for it.
+    convert = getattr(value, "tolist", None)
+    if callable(convert):
+        return convert()
+    raise TypeError(f"{type(value).__name__} {value!r:.60} has no form in msgpack")

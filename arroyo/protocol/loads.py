@@ -1,0 +1,117 @@
+"""`Load`: messages of one run on their way through a stage, before they are put on a link. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from arroyo.codec import Batch, Tombstone
+from arroyo.messages import Fragment
+
+Position = tuple[int, Fragment]
+"""Sequence of a message and which part of it this is."""
+
+
+@dataclass(slots=True)
+class Load:
+    """Messages that go on together.
+
+    Attributes
+    ----------
+    header
+        Tells run, source, epoch and the like. Its ranges, fragments and tombstones belong to
+        `items`; sender, link and number are still to be filled in.
+    items
+        One per message, opaque to the protocol.
+    size
+        Bytes of all items.
+    keys
+        One number per item where the receiving stage asked for dispatch by key.
+    """
+
+    header: Batch
+    items: Sequence[Any] = ()
+    size: int = 0
+    keys: Sequence[int] | None = None
+
+
+def sequences_of(batch: Batch) -> list[int]:
+    """Return the sequence of each message in a batch's body, in order."""
+    if len(batch.ranges) == 1:
+        return list(range(*batch.ranges[0]))
+    return [number for first, end in batch.ranges for number in range(first, end)]
+
+
+def count_of(batch: Batch) -> int:
+    """Number of messages in a batch's body."""
+    return sum(end - first for first, end in batch.ranges)
+
+
+def positions_of(batch: Batch) -> list[Position]:
+    """Return sequence and fragment of each message in a batch's body, in order."""
+    fragments = dict(batch.fragments)
+    return [(number, fragments.get(index, ())) for index, number in enumerate(sequences_of(batch))]
+
+
+def pack(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
+    """Return the ranges that `sequences_of` turns back into `sequences`, repeats included."""
+    ranges: list[tuple[int, int]] = []
+    first = end = -1
+    for number in sequences:
+        if number == end:
+            end += 1
+            continue
+        if end > first:
+            ranges.append((first, end))
+        first, end = number, number + 1
+    if end > first:
+        ranges.append((first, end))
+    return tuple(ranges)
+
+
+def describe(positions: Sequence[Position]) -> dict[str, Any]:
+    """Return the header fields that say which messages a body holds."""
+    return {
+        "ranges": pack(number for number, _ in positions),
+        "fragments": tuple(
+            (index, fragment) for index, (_, fragment) in enumerate(positions) if fragment
+        ),
+    }
+
+
+def bury(positions: Iterable[Position], reason: int) -> tuple[Tombstone, ...]:
+    """Return tombstones for messages, as few as possible."""
+    whole = []
+    parts = []
+    for number, fragment in positions:
+        if fragment:
+            parts.append(Tombstone(number, number + 1, reason, fragment))  # type: ignore[arg-type]
+        else:
+            whole.append(number)
+    stones = [Tombstone(first, end, reason) for first, end in pack(whole)]  # type: ignore[arg-type]
+    return (*stones, *parts)
+
+
+def take(load: Load, count: int) -> tuple[Load, Load | None]:
+    """Split a load after `count` messages; its tombstones go with the first part."""
+    if count >= len(load.items):
+        return load, None
+    positions = positions_of(load.header)
+    share = load.size * count // len(load.items)
+    keys = load.keys
+    head = Load(
+        msgspec.structs.replace(load.header, **describe(positions[:count])),
+        load.items[:count],
+        share,
+        None if keys is None else keys[:count],
+    )
+    rest = Load(
+        msgspec.structs.replace(load.header, **describe(positions[count:]), tombstones=()),
+        load.items[count:],
+        load.size - share,
+        None if keys is None else keys[count:],
+    )
+    return head, rest

@@ -1,0 +1,290 @@
+"""The sending side: which replica below gets what, and when it has to wait. PURE.
+
+An `Outlet` serves all replicas of one stage below. Rules:
+- Nothing goes to a replica before its Hello, and the open Starts go first.
+- A replica has a bound of messages and bytes that were sent and not credited; what is over it
+  waits here, and the stage takes no inputs while anything waits (`blocked`).
+- Loads leave in the order they came in. Start and Stop go to every replica, past the bound.
+- A replica that died gets a new link with a new number; what was on the old one is the source's
+  to send again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from arroyo.codec import PROTOCOL_VERSION, Batch, Credit, End, Hello, Kind, Open
+from arroyo.identifiers import ReplicaName
+
+from .actions import Action, Connect, Transmit
+from .loads import Load, sequences_of, take
+from .ranges import RangeSet
+
+Dispatch = Literal["balanced", "key", "sequence"]
+
+BATCH_MESSAGES = 256
+BATCH_S = 0.01
+"""A batch holds what the receiver does in about this time, but 1 to BATCH_MESSAGES messages."""
+AHEAD_MESSAGES = 2048
+AHEAD_S = 0.05
+"""A replica is given work ahead for about this time, but 2 to AHEAD_MESSAGES messages."""
+AHEAD_BYTES = 64 * 1024 * 1024
+FIRST_BATCH_MESSAGES = 32
+"""Batch for a receiver that has not told its speed yet."""
+SEQUENCE_BLOCK = 64
+"""Dispatch by sequence gives this many neighbouring messages to one replica."""
+
+
+@dataclass(slots=True)
+class _Replica:
+    name: ReplicaName
+    link: int
+    incarnation: int = 0
+    up: bool = False
+    leaving: bool = False
+    ended: bool = False
+    number: int = 0
+    """Batches sent on this link."""
+    message_s: float | None = None
+    messages: int = 0
+    size: int = 0
+    sent: deque[tuple[int, int, int]] = field(default_factory=deque)
+    """Number, messages and bytes of each batch without credit."""
+    used: int = 0
+    """When it was given something last, counted in batches of the outlet."""
+
+    def batch_limit(self) -> int:
+        if self.message_s is None:
+            return FIRST_BATCH_MESSAGES
+        return max(1, min(BATCH_MESSAGES, int(BATCH_S / max(self.message_s, 1e-9))))
+
+    def room(self, item_size: int) -> int:
+        """How many messages of a size it may be given now; one always, when it has none."""
+        if self.message_s is None:
+            ahead = 2 * FIRST_BATCH_MESSAGES
+        else:
+            ahead = max(2, min(AHEAD_MESSAGES, int(AHEAD_S / max(self.message_s, 1e-9))))
+        by_size = (AHEAD_BYTES - self.size) // item_size if item_size else ahead
+        return max(0 if self.sent else 1, min(ahead - self.messages, by_size, self.batch_limit()))
+
+
+class Outlet:
+    """The links from one sending replica to all replicas of one stage below.
+
+    Parameters
+    ----------
+    sender
+        The replica that sends.
+    stage, replicas
+        The stage below.
+    edge
+        What this edge adds to a path.
+    dispatch
+        How messages are shared out.
+    new_link
+        Gives a number that no link had before, over restarts as well.
+    """
+
+    def __init__(
+        self,
+        sender: ReplicaName,
+        stage: str,
+        replicas: int,
+        *,
+        edge: int,
+        dispatch: Dispatch,
+        new_link: Callable[[], int],
+    ) -> None:
+        self.stage = stage
+        self.edge = edge
+        self.dispatch = dispatch
+        self._sender = sender
+        self._new_link = new_link
+        self._queue: deque[Load] = deque()
+        self._starts: dict[tuple[str, int], Load] = {}
+        self._replicas = [
+            _Replica(ReplicaName(stage, number), new_link()) for number in range(replicas)
+        ]
+        self._batches = 0
+        self._ending = False
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits for credit or for a replica to come up."""
+        return bool(self._queue)
+
+    @property
+    def in_flight(self) -> int:
+        """Messages sent and not credited."""
+        return sum(replica.messages for replica in self._replicas)
+
+    def waiting(self) -> RangeSet:
+        """Sequences that have not left yet (at a source, where all are of one row)."""
+        return RangeSet(gap for load in self._queue for gap in load.header.ranges)
+
+    def connect(self, incarnation: int) -> Iterator[Action]:
+        """Make all links."""
+        self._incarnation = incarnation
+        for replica in self._replicas:
+            yield from self._link(replica)
+
+    def offer(self, load: Load) -> Iterator[Action]:
+        """Take a load; it leaves at once where it can."""
+        header = msgspec.structs.replace(load.header, path=load.header.path + self.edge)
+        self._queue.append(Load(header, load.items, load.size, load.keys))
+        yield from self._pump()
+
+    def forget_run(self, run: str, path: int) -> None:
+        """The run is over: newcomers need not be told its Start."""
+        self._starts.pop((run, path + self.edge), None)
+
+    def end(self) -> Iterator[Action]:
+        """Send End after all that waits."""
+        self._ending = True
+        yield from self._pump()
+
+    @property
+    def ended(self) -> bool:
+        """Whether End has gone to all replicas that are there."""
+        return self._ending and not self._queue
+
+    def hello(self, hello: Hello) -> tuple[list[Action], bool]:
+        """Replica `hello` is there. Returns actions, and whether a former life of it was lost."""
+        replica = self._replicas[hello.replica]
+        actions: list[Action] = []
+        if replica.up and replica.incarnation == hello.incarnation:
+            return actions, False
+        lost = replica.incarnation not in (0, hello.incarnation)
+        if lost:
+            actions += self._relink(replica)
+        replica.incarnation = hello.incarnation
+        replica.up, replica.leaving = True, False
+        for start in self._starts.values():
+            actions.append(self._transmit(replica, start))
+        actions += self._pump()
+        return actions, lost
+
+    def disconnected(self, number: int, link: int) -> tuple[list[Action], bool]:
+        """A link broke. Returns actions, and whether anything can have been lost with it."""
+        replica = self._replicas[number]
+        if link != replica.link:
+            return [], False
+        lost = replica.up or bool(replica.sent)
+        actions = [*self._relink(replica)]
+        return actions, lost
+
+    def bye(self, number: int) -> Iterator[Action]:
+        """A replica wants no more; it gets End, and then works off what it has."""
+        replica = self._replicas[number]
+        if replica.up and not replica.leaving:
+            replica.up, replica.leaving = False, True
+            yield from self._send_end(replica)
+
+    def credit(self, credit: Credit) -> Iterator[Action]:
+        """A replica is through with batches."""
+        replica = self._replicas[credit.replica]
+        if credit.link != replica.link:
+            return
+        while replica.sent and replica.sent[0][0] < credit.number:
+            _, messages, size = replica.sent.popleft()
+            replica.messages -= messages
+            replica.size -= size
+        replica.message_s = credit.message_s
+        yield from self._pump()
+
+    # A replica's links
+
+    def _link(self, replica: _Replica) -> Iterator[Action]:
+        record = Open(
+            PROTOCOL_VERSION, *self._sender, incarnation=self._incarnation, link=replica.link
+        )
+        yield Connect(replica.name, replica.link)
+        yield Transmit(replica.name, record)
+
+    def _relink(self, replica: _Replica) -> Iterator[Action]:
+        replica.link = self._new_link()
+        replica.up = replica.leaving = replica.ended = False
+        replica.number = replica.messages = replica.size = 0
+        replica.sent.clear()
+        yield from self._link(replica)
+
+    def _send_end(self, replica: _Replica) -> Iterator[Action]:
+        if not replica.ended:
+            replica.ended = True
+            yield Transmit(replica.name, End(str(self._sender), replica.link))
+
+    # Sending
+
+    def _pump(self) -> Iterator[Action]:
+        while self._queue:
+            load = self._queue[0]
+            if load.header.kind != Kind.EVENTS:
+                self._queue.popleft()
+                yield from self._tell_all(load)
+                continue
+            replica, count = self._choose(load)
+            if replica is None:
+                return
+            head, rest = take(load, count)
+            if rest is None:
+                self._queue.popleft()
+            else:
+                self._queue[0] = rest
+            yield self._transmit(replica, head)
+        if self._ending:
+            for replica in self._replicas:
+                if replica.up:
+                    yield from self._send_end(replica)
+
+    def _tell_all(self, load: Load) -> Iterator[Action]:
+        key = (load.header.run, load.header.path)
+        if load.header.kind == Kind.START:
+            self._starts[key] = load
+        for replica in self._replicas:
+            if replica.up:
+                yield self._transmit(replica, load)
+        if load.header.kind == Kind.STOP:
+            self._starts.pop(key, None)
+
+    def _choose(self, load: Load) -> tuple[_Replica | None, int]:
+        """Say who gets the head of the load, and how many messages of it."""
+        item_size = load.size // len(load.items) if load.items else 0
+        if self.dispatch == "balanced" or len(self._replicas) == 1:
+            open_ones = [each for each in self._replicas if each.up and each.room(item_size)]
+            if not open_ones:
+                return None, 0
+            replica = min(open_ones, key=lambda each: (each.messages, each.used))
+            return replica, replica.room(item_size)
+        index, count = self._assigned(load)
+        replica = self._replicas[index]
+        room = replica.room(item_size) if replica.up else 0
+        return (replica, min(room, count)) if room else (None, 0)
+
+    def _assigned(self, load: Load) -> tuple[int, int]:
+        """Whose the first message is, and how many after it are the same replica's."""
+        if not load.items:
+            marks = [load.header.tombstones[0].first // SEQUENCE_BLOCK]
+        elif self.dispatch == "key" and load.keys is not None:
+            marks = list(load.keys)
+        else:
+            marks = [number // SEQUENCE_BLOCK for number in sequences_of(load.header)]
+        owners = [mark % len(self._replicas) for mark in marks]
+        count = next((at for at, owner in enumerate(owners) if owner != owners[0]), len(owners))
+        return owners[0], count
+
+    def _transmit(self, replica: _Replica, load: Load) -> Action:
+        record: Batch = msgspec.structs.replace(
+            load.header, sender=str(self._sender), link=replica.link, number=replica.number
+        )
+        replica.sent.append((replica.number, len(load.items), load.size))
+        replica.number += 1
+        replica.messages += len(load.items)
+        replica.size += load.size
+        self._batches += 1
+        replica.used = self._batches
+        return Transmit(replica.name, record, load.items)

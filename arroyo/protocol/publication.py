@@ -1,0 +1,54 @@
+"""The sending side of pub-sub links: everyone gets a copy, nobody is waited for. PURE.
+
+A batch's `number` counts the messages before it, so a subscriber that misses some knows how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from arroyo.codec import End, Kind
+from arroyo.identifiers import ReplicaName
+
+from .actions import Action, Broadcast
+from .loads import Load
+
+
+class Publication:
+    """What one replica sends to all its subscribers."""
+
+    def __init__(self, sender: ReplicaName, new_link: Callable[[], int]) -> None:
+        self._sender = str(sender)
+        self._link = new_link()
+        self._messages = 0
+        self._starts: dict[str, Load] = {}
+
+    def offer(self, load: Load) -> Iterator[Action]:
+        """Send a load to whoever is subscribed now."""
+        if load.header.kind == Kind.START:
+            self._starts[load.header.run] = load
+        elif load.header.kind == Kind.STOP:
+            self._starts.pop(load.header.run, None)
+        yield self._broadcast(load)
+
+    def repeat_starts(self) -> Iterator[Action]:
+        """Somebody new subscribed: tell the open runs again (others know them and don't mind)."""
+        for load in self._starts.values():
+            yield self._broadcast(load)
+
+    def end(self) -> Iterator[Action]:
+        """Say that nothing more will come."""
+        yield Broadcast(End(self._sender, self._link))
+
+    def _broadcast(self, load: Load) -> Action:
+        record = msgspec.structs.replace(
+            load.header,
+            sender=self._sender,
+            link=self._link,
+            number=self._messages,
+            reliable=False,
+        )
+        self._messages += max(1, len(load.items))
+        return Broadcast(record, load.items)

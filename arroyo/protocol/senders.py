@@ -1,0 +1,89 @@
+"""What a receiving replica knows of those that send to it. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from arroyo.codec import Batch, Open
+
+
+@dataclass(slots=True)
+class _Sender:
+    link: int
+    next: int
+    ended: bool = False
+
+
+class Verdict(Enum):
+    """What to do with a batch."""
+
+    TAKE = 0
+    TAKE_AFTER_GAP = 1
+    """Something before it never came."""
+    REJECT = 2
+    """It comes from a connection that outlived the replica it was made for: sent for nothing."""
+
+
+class Senders:
+    """The links into one replica.
+
+    A push-pull link begins with an Open and misses nothing. A pub-sub link begins anywhere; what
+    it misses is counted.
+
+    Parameters
+    ----------
+    names
+        Every replica above, ``STAGE.R``, and whether it sends by pub-sub.
+    """
+
+    def __init__(self, names: Mapping[str, bool]) -> None:
+        self._names = names
+        self._senders: dict[str, _Sender] = {}
+        self.dropped = 0
+        """Messages that pub-sub links lost."""
+
+    def open(self, name: str, record: Open) -> bool:
+        """Note a link; False if nobody of this name should send here."""
+        if self._names.get(name, True):
+            return False
+        known = self._senders.get(name)
+        if known is None or known.link != record.link:
+            self._senders[name] = _Sender(record.link, 0)
+        return True
+
+    def judge(self, batch: Batch, messages: int) -> Verdict:
+        """Note a batch of so many messages, and say what to do with it."""
+        by_pub_sub = self._names.get(batch.sender)
+        sender = self._senders.get(batch.sender)
+        if by_pub_sub is None:
+            return Verdict.REJECT
+        if by_pub_sub:
+            if sender is not None and sender.link == batch.link:
+                self.dropped += max(0, batch.number - sender.next)
+            self._senders[batch.sender] = _Sender(batch.link, batch.number + max(1, messages))
+            return Verdict.TAKE
+        if sender is None or sender.link != batch.link or batch.number < sender.next:
+            return Verdict.REJECT
+        gap = batch.number > sender.next
+        sender.next = batch.number + 1
+        return Verdict.TAKE_AFTER_GAP if gap else Verdict.TAKE
+
+    def end(self, name: str, link: int) -> None:
+        """A sender has said End."""
+        sender = self._senders.get(name)
+        if sender is None and self._names.get(name):
+            sender = self._senders[name] = _Sender(link, 0)
+        if sender is not None and sender.link == link:
+            sender.ended = True
+
+    @property
+    def all_ended(self) -> bool:
+        """Whether every replica above has said End."""
+        return all(name in self._senders and self._senders[name].ended for name in self._names)
+
+    @property
+    def known_ended(self) -> bool:
+        """Whether every replica above that was ever heard of has said End."""
+        return all(sender.ended for name, sender in self._senders.items() if not self._names[name])

@@ -1,0 +1,386 @@
+"""`Source`: the protocol of a listener's replica. PURE.
+
+Messages go in one after another (`accept`), records of the stages below come back (`record`),
+time passes (`tick`); actions come out. Rules:
+- Start, events and Stop of a run stand in the ledger, numbered in one row.
+- Stop leaves when everything of its run is finished on all paths, so the run is quiet by then
+  and nothing can come after it; what was accepted behind it waits.
+- Whatever may have been lost comes again after a grace, once for many signs of the same death.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from arroyo.codec import Ack, BackRecord, Batch, Bye, Credit, Hello, Kind, Lost, Reason, Tombstone
+from arroyo.identifiers import ReplicaName
+
+from .actions import Action, Release
+from .ledger import Ledger
+from .loads import Load
+from .outlets import Outlet
+from .paths import Terminal
+from .publication import Publication
+
+GRACE_S = (0.05, 1.0)
+"""Least and longest wait from a death to sending again: acknowledgements may be on their way."""
+STALL_S = 30.0
+"""With nothing under way to a neighbour and nothing acknowledged for so long, all is sent again."""
+
+
+@dataclass(slots=True)
+class Intake:
+    """What a listener handed over.
+
+    Attributes
+    ----------
+    kind, items, tokens, keys, size
+        Events come many at a time, Start and Stop alone; one token per item.
+    make_stop
+        For Stop: makes its item once the totals are known.
+    """
+
+    kind: Kind
+    items: Sequence[Any] = ()
+    tokens: Sequence[Any] = ()
+    size: int = 0
+    keys: Sequence[int] | None = None
+    make_stop: Callable[[dict[str, Any]], Any] | None = None
+
+
+@dataclass(slots=True)
+class _Run:
+    name: str
+    implicit: bool
+    start: int
+    """Sequence of its Start (or first event); events count from `base`."""
+    base: int
+    load: Load | None = None
+
+
+class Source:
+    """One listener replica towards the stages below.
+
+    Parameters
+    ----------
+    name, epoch, incarnation
+        Who this is, and in which life.
+    terminals
+        Where each path ends.
+    outlets
+        One per stage below that is fed by push-pull, with the paths behind it.
+    below
+        Every replica below, by any links; `ready` when all of them have said Hello.
+    publication
+        For pub-sub links, where there are any.
+    ordered
+        Whether a stage below wants the order of the source.
+    new_run
+        Makes a run's name.
+    make_early_stop
+        Makes the item of a Stop that the listener did not send, of a reason and the totals.
+    """
+
+    def __init__(
+        self,
+        name: ReplicaName,
+        *,
+        epoch: int,
+        incarnation: int,
+        terminals: Sequence[Terminal],
+        outlets: Sequence[tuple[Outlet, range]],
+        below: Sequence[ReplicaName],
+        publication: Publication | None,
+        ordered: bool,
+        new_run: Callable[[], str],
+        make_early_stop: Callable[[str, dict[str, Any]], Any],
+    ) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.ledger = Ledger(terminals)
+        self.redelivered = 0
+        self._incarnation = incarnation
+        self._outlets = {outlet.stage: outlet for outlet, _ in outlets}
+        self._ways = [(outlet, paths) for outlet, paths in outlets]
+        self._publication = publication
+        self._awaited = set(below)
+        self._lives: dict[ReplicaName, int] = {}
+        self._ordered = ordered
+        self._new_run = new_run
+        self._make_early_stop = make_early_stop
+        self._inbox: deque[Intake] = deque()
+        self._run: _Run | None = None
+        self._closing: Intake | None = None
+        self._complete = True
+        self._last_start: Load | None = None
+        self._finishing = False
+        self._lost_at: float | None = None
+        self._delay_s = GRACE_S[0] / 4
+        self._progress_at = 0.0
+        self._stall_s = STALL_S
+
+    # What the shell looks at
+
+    @property
+    def ready(self) -> bool:
+        """Whether every replica below is there."""
+        return not self._awaited
+
+    @property
+    def awaited(self) -> Sequence[ReplicaName]:
+        """Replicas below that have not said Hello."""
+        return sorted(self._awaited)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it can't take anything more for now."""
+        return bool(self._inbox) or any(outlet.blocked for outlet in self._outlets.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether all is finished and End has been sent."""
+        return (
+            self._finishing
+            and not self._inbox
+            and self._closing is None
+            and self.ledger.empty
+            and all(outlet.ended for outlet in self._outlets.values())
+        )
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, if nothing else happens before."""
+        if self._lost_at is not None:
+            return self._lost_at + self._grace_s
+        return None if self.ledger.empty else self._progress_at + self._stall_s
+
+    # Events
+
+    def connect(self) -> Iterator[Action]:
+        """Make the links."""
+        for outlet in self._outlets.values():
+            yield from outlet.connect(self._incarnation)
+
+    def accept(self, intake: Intake, now: float) -> Iterator[Action]:
+        """Take what the listener handed over."""
+        self._inbox.append(intake)
+        yield from self._work(now)
+
+    def finish(self, now: float) -> Iterator[Action]:
+        """The listener has ended: close its run, and end when everything is finished."""
+        self._finishing = True
+        yield from self._work(now)
+
+    def record(self, record: BackRecord, now: float) -> Iterator[Action]:
+        """A record came back from below."""
+        if isinstance(record, Ack):
+            if record.source == str(self.name) and record.epoch == self.epoch:
+                self.ledger.acknowledge(record)
+                yield from self._advance(now)
+        elif isinstance(record, Credit):
+            if record.stage in self._outlets:
+                yield from self._outlets[record.stage].credit(record)
+                yield from self._work(now)
+        elif isinstance(record, Hello):
+            yield from self._hello(record, now)
+        elif isinstance(record, Lost):
+            self._note_loss(now)
+        elif isinstance(record, Bye) and record.stage in self._outlets:
+            yield from self._outlets[record.stage].bye(record.replica)
+
+    def disconnected(self, replica: ReplicaName, link: int, now: float) -> Iterator[Action]:
+        """The link to a neighbour below broke."""
+        actions, lost = self._outlets[replica.stage].disconnected(replica.replica, link)
+        if lost:
+            self._note_loss(now)
+        yield from actions
+
+    def tick(self, now: float) -> Iterator[Action]:
+        """Time has passed: send again what is due."""
+        deadline = self.deadline
+        if deadline is None or now < deadline:
+            return
+        if self._lost_at is None:
+            idle = not any(outlet.in_flight for outlet in self._outlets.values())
+            self._progress_at = now
+            self._stall_s *= 2
+            if not idle:
+                return
+            self._lost_at = now
+        before, self._lost_at = self._lost_at, None
+        yield from self._send_again(before, now)
+
+    # Runs
+
+    def _work(self, now: float) -> Iterator[Action]:
+        while self._closing is None and (self._inbox or self._finishing):
+            if not self._inbox:
+                if self._run is not None and not self._run.implicit:
+                    self._close_early("the source ended in mid-run")
+                    continue
+                break
+            if any(outlet.blocked for outlet in self._outlets.values()):
+                break
+            if self._inbox[0].kind == Kind.START and self._run and not self._run.implicit:
+                self._close_early("another Start came before the Stop")
+                continue
+            intake = self._inbox.popleft()
+            if intake.kind == Kind.STOP:
+                self._closing = intake
+                self._complete = True
+            else:
+                yield from self._send(intake, now)
+        yield from self._try_stop(now)
+        if self._finishing and not self._inbox and self._closing is None and self.ledger.empty:
+            for outlet in self._outlets.values():
+                yield from outlet.end()
+
+    def _close_early(self, reason: str) -> None:
+        make_stop = functools.partial(self._make_early_stop, reason)
+        self._closing = Intake(Kind.STOP, tokens=(None,), make_stop=make_stop)
+        self._complete = False
+
+    def _send(self, intake: Intake, now: float) -> Iterator[Action]:
+        first = self.ledger.next
+        if intake.kind == Kind.START:
+            self._run = _Run(self._new_run(), False, first, first + 1)
+        elif self._run is None:
+            self._run = _Run(self._new_run(), True, first, first)
+        load = self._load(self._run, intake, first)
+        if intake.kind == Kind.START:
+            self._run.load = load
+        yield from self._ship(load, intake.tokens, now)
+
+    def _load(self, run: _Run, intake: Intake, first: int) -> Load:
+        header = Batch(
+            sender="",
+            link=0,
+            number=0,
+            kind=intake.kind,
+            run=run.name,
+            source=str(self.name),
+            epoch=self.epoch,
+            base=run.base,
+            frontier=self.ledger.frontier,
+            path=0,
+            implicit=run.implicit,
+            ranges=((first, first + len(intake.items)),),
+        )
+        return Load(header, intake.items, intake.size, intake.keys)
+
+    def _ship(self, load: Load, tokens: Sequence[Any], now: float) -> Iterator[Action]:
+        if self.ledger.empty:
+            self._progress_at = now
+        self.ledger.add(load, len(load.items), tokens, now)
+        for outlet in self._outlets.values():
+            yield from outlet.offer(load)
+        if self._publication is not None:
+            yield from self._publication.offer(load)
+        if not self._outlets:
+            # Nobody below acknowledges: what is sent is finished.
+            record = Ack(*self.name, str(self.name), self.epoch, 0, load.header.ranges)
+            self.ledger.acknowledge(record)
+            yield from self._advance(now)
+
+    def _try_stop(self, now: float) -> Iterator[Action]:
+        if self._closing is None or not self.ledger.empty:
+            return
+        intake, self._closing = self._closing, None
+        run, self._run = self._run, None
+        first = self.ledger.next
+        if run is None:
+            run = _Run(self._new_run(), True, first, first)
+        assert intake.make_stop is not None
+        intake.items = [intake.make_stop(self._totals(run))]
+        load = self._load(run, intake, first)
+        if run.load is not None and self._outlets:
+            self._last_start = run.load
+        yield from self._ship(load, intake.tokens, now)
+        yield from self._work(now)
+
+    def _totals(self, run: _Run) -> dict[str, Any]:
+        end = self.ledger.next
+        buried = self.ledger.count_buried(run.base, end)
+        return {
+            "sent": end - run.base,
+            "filtered": buried.get(Reason.FILTERED, 0),
+            "skipped": buried.get(Reason.SKIPPED, 0),
+            "quarantined": buried.get(Reason.QUARANTINED, 0),
+            "lost": 0,
+            "complete": self._complete,
+        }
+
+    # Acknowledgement and loss
+
+    def _advance(self, now: float) -> Iterator[Action]:
+        freed = self.ledger.advance(now)
+        if freed is None:
+            return
+        self._progress_at, self._stall_s = now, STALL_S
+        if freed.delay_s is not None:
+            self._delay_s += (freed.delay_s - self._delay_s) / 8
+        yield Release(freed.tokens, freed.messages, freed.size)
+        yield from self._work(now)
+
+    def _hello(self, hello: Hello, now: float) -> Iterator[Action]:
+        name = ReplicaName(hello.stage, hello.replica)
+        known = self._lives.get(name)
+        lost = known not in (None, hello.incarnation)
+        self._lives[name] = hello.incarnation
+        self._awaited.discard(name)
+        if name.stage in self._outlets:
+            actions, broken = self._outlets[name.stage].hello(hello)
+            lost = lost or broken
+            yield from actions
+        if self._publication is not None and known != hello.incarnation:
+            yield from self._publication.repeat_starts()
+        if lost:
+            self._note_loss(now)
+        yield from self._work(now)
+
+    @property
+    def _grace_s(self) -> float:
+        return min(max(4 * self._delay_s, GRACE_S[0]), GRACE_S[1])
+
+    def _note_loss(self, now: float) -> None:
+        if not self.ledger.empty:
+            self._lost_at = now
+
+    def _send_again(self, before: float, now: float) -> Iterator[Action]:
+        frontier = self.ledger.frontier
+        for outlet, paths in self._ways:
+            waiting = outlet.waiting()
+            loads = self.ledger.unfinished(paths, before, waiting, with_order=self._ordered)
+            for load in loads:
+                if load.header.kind == Kind.STOP and load.items:
+                    yield from self._repeat_start(outlet, load)
+                self.redelivered += len(load.items)
+                yield from outlet.offer(_with_frontier(load, frontier))
+            if self._ordered and frontier:
+                yield from outlet.offer(self._frontier_mark(frontier))
+        self.ledger.mark_sent(before, now)
+
+    def _frontier_mark(self, frontier: int) -> Load:
+        """Tell a restarted stage that restores order where to begin, if nothing else does."""
+        run = self._run or _Run("", True, 0, 0)
+        load = self._load(run, Intake(Kind.EVENTS), frontier)
+        stone = Tombstone(frontier - 1, frontier, Reason.FINISHED)
+        return Load(msgspec.structs.replace(load.header, ranges=(), tombstones=(stone,)))
+
+    def _repeat_start(self, outlet: Outlet, stop: Load) -> Iterator[Action]:
+        """A replica that came up after the Stop went by must hear of the run's Start first."""
+        start = self._last_start
+        if start is not None and start.header.run == stop.header.run:
+            header = msgspec.structs.replace(start.header, attempt=stop.header.attempt)
+            yield from outlet.offer(Load(header, start.items, start.size))
+
+
+def _with_frontier(load: Load, frontier: int) -> Load:
+    load.header = msgspec.structs.replace(load.header, frontier=frontier)
+    return load

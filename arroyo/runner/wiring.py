@@ -1,0 +1,121 @@
+"""From the chain's graph to the state machines of one replica. PURE."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from arroyo.config.graph import Chain, Stage
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.outlets import Dispatch, Outlet
+from arroyo.protocol.paths import PathTable
+from arroyo.protocol.publication import Publication
+from arroyo.protocol.relay import Relay
+from arroyo.protocol.source import Source
+
+
+def path_table(chain: Chain) -> PathTable:
+    """Number the paths of a chain."""
+    links = {
+        name: [below.name for below, link in chain.downstream(name) if link == "push-pull"]
+        for name in chain.stages
+    }
+    return PathTable(links, {name: stage.replicas for name, stage in chain.stages.items()})
+
+
+def make_source(
+    chain: Chain,
+    name: ReplicaName,
+    *,
+    epoch: int,
+    incarnation: int,
+    new_run: Callable[[], str],
+    make_early_stop: Callable[[str, dict[str, Any]], Any],
+) -> Source:
+    """Make the state machine of a listener's replica."""
+    paths = path_table(chain)
+    new_link = link_numbers(incarnation)
+    below = chain.below(name.stage)
+    return Source(
+        name,
+        epoch=epoch,
+        incarnation=incarnation,
+        terminals=paths.terminals(name.stage),
+        outlets=[
+            (outlet, range(outlet.edge, outlet.edge + paths.count(outlet.stage)))
+            for outlet in _outlets(chain, name, paths, new_link)
+        ],
+        below=[each for stage in below for each in stage.names],
+        publication=_publication(chain, name, new_link),
+        ordered=any(stage.order == "source" for stage in below),
+        new_run=new_run,
+        make_early_stop=make_early_stop,
+    )
+
+
+def make_relay(chain: Chain, name: ReplicaName, *, incarnation: int, flushes: bool) -> Relay:
+    """Make the state machine of an operator's or publisher's replica."""
+    new_link = link_numbers(incarnation)
+    stage = chain.stages[name.stage]
+    return Relay(
+        name,
+        incarnation=incarnation,
+        senders={
+            above: source.link == "pub-sub"
+            for source in stage.inputs
+            for above in chain.stages[source.stage].names
+        },
+        sources=[each for source in chain.sources_above(name.stage) for each in source.names],
+        outlets=list(_outlets(chain, name, path_table(chain), new_link)),
+        publication=_publication(chain, name, new_link),
+        ordered=stage.order == "source",
+        flushes=flushes,
+    )
+
+
+def link_numbers(incarnation: int) -> Callable[[], int]:
+    """Count up from the incarnation: a later life begins beyond what this one can reach."""
+    return itertools.count(incarnation).__next__
+
+
+def key_field(chain: Chain, name: str) -> str | None:
+    """Return the metadata field that a stage's outputs are dispatched by, if any."""
+    fields = {
+        below.dispatch_key
+        for below, link in chain.downstream(name)
+        if link == "push-pull" and below.dispatch_key is not None
+    }
+    return next(iter(fields), None)
+
+
+def _outlets(
+    chain: Chain, name: ReplicaName, paths: PathTable, new_link: Callable[[], int]
+) -> list[Outlet]:
+    return [
+        Outlet(
+            name,
+            below.name,
+            below.replicas,
+            edge=paths.edge(name.stage, below.name),
+            dispatch=_dispatch(below),
+            new_link=new_link,
+        )
+        for below, link in chain.downstream(name.stage)
+        if link == "push-pull"
+    ]
+
+
+def _dispatch(stage: Stage) -> Dispatch:
+    if stage.dispatch_key is not None:
+        return "key"
+    # A replicated sink must get a message that comes again where it is known.
+    return "sequence" if stage.role == "publisher" and stage.replicas > 1 else "balanced"
+
+
+def _publication(
+    chain: Chain, name: ReplicaName, new_link: Callable[[], int]
+) -> Publication | None:
+    if any(link == "pub-sub" for _, link in chain.downstream(name.stage)):
+        return Publication(name, new_link)
+    return None
