@@ -105,7 +105,8 @@ def _role_rule(tables: Tables) -> Iterator[str]:
                 yield (
                     f"stages.{name}.{role}: found {getattr(table, role)!r}, expected 'module:Class'"
                 )
-    if not tables.damaged and tables.stages and not any(map(_is_source, tables.stages.values())):
+    roles_found = {role for table in tables.stages.values() for role in _roles(table)}
+    if tables.stages and not tables.damaged and "listener" not in roles_found:
         yield "stages: none of them is a listener, so nothing would ever come in"
 
 
@@ -150,7 +151,7 @@ def _loop_rule(tables: Tables) -> Iterator[str]:
             if len(loop) > 1:  # a stage that takes itself is named by the input rule
                 yield (
                     f"stages.{loop[0]}.inputs: the chain runs in a loop: "
-                    f"{' → '.join([*reversed(loop), loop[-1]])}"
+                    f"{' → '.join([loop[0], *reversed(loop)])}"
                 )
         elif name not in done and name in tables.stages:
             for source in _inputs(tables.stages[name]):
