@@ -1,1 +1,47 @@
-"""One file per outside world."""
+"""One file per outside world.
+
+Each class loads its file, and with it the library of its outside world, when it is first asked
+for: importing this package alone loads none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .directory_watch import DirectoryListener
+    from .hdf5_files import HDF5Publisher
+    from .redis_pubsub import RedisListener, RedisPublisher
+    from .synthetic import SyntheticListener
+    from .zeromq import ZMQListener, ZMQPublisher, ZMQPubSubListener, ZMQPubSubPublisher
+
+__all__ = [
+    "DirectoryListener",
+    "HDF5Publisher",
+    "RedisListener",
+    "RedisPublisher",
+    "SyntheticListener",
+    "ZMQListener",
+    "ZMQPubSubListener",
+    "ZMQPubSubPublisher",
+    "ZMQPublisher",
+]
+
+_MODULES = {
+    "DirectoryListener": "directory_watch",
+    "HDF5Publisher": "hdf5_files",
+    "RedisListener": "redis_pubsub",
+    "RedisPublisher": "redis_pubsub",
+    "SyntheticListener": "synthetic",
+    "ZMQListener": "zeromq",
+    "ZMQPubSubListener": "zeromq",
+    "ZMQPubSubPublisher": "zeromq",
+    "ZMQPublisher": "zeromq",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

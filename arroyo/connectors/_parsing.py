@@ -1,0 +1,144 @@
+"""What all listeners do alike: choose a parser, and live with messages that can't be read."""
+
+from __future__ import annotations
+
+import logging
+import pkgutil
+import struct
+from collections.abc import Sequence
+
+from arroyo.clock import Clock, SystemClock
+from arroyo.errors import ConfigurationError, DecodeError
+from arroyo.messages import Event, Message
+from arroyo.stages import Frame, MessageParser
+
+from .outward import OutwardParser
+
+LOG_INTERVAL_S = 10.0
+"""A flood of bad messages must not become a flood of log lines."""
+
+# What code for a foreign format raises on bytes that are not of it, although it should raise
+# DecodeError: a missing key, text for a number, too few bytes. msgspec's are ValueErrors.
+_BROKEN_INPUT = (DecodeError, ValueError, LookupError, TypeError, AttributeError, struct.error)
+
+_log = logging.getLogger(__name__)
+
+
+class RawParser(MessageParser):
+    r"""Makes an Event of whatever comes: the payload is the last frame, untouched.
+
+    Frames in front of it are in ``metadata["frames"]``, a list of bytes, if there are any.
+
+    Parameters
+    ----------
+    has_topic
+        Whether the first of several frames is a topic; it is then text in ``metadata["topic"]``,
+        with bytes that are not UTF-8 written as ``\xNN``.
+    """
+
+    def __init__(self, *, has_topic: bool = False) -> None:
+        self._has_topic = has_topic
+
+    def parse(self, frames: Sequence[Frame]) -> Event:
+        """Return the frames as an Event."""
+        if not frames:
+            raise DecodeError("a message came without any frame")
+        metadata: dict[str, object] = {}
+        *others, payload = frames
+        if self._has_topic and others:
+            metadata["topic"] = bytes(others.pop(0)).decode("utf-8", "backslashreplace")
+        if others:
+            metadata["frames"] = [bytes(frame) for frame in others]
+        return Event(metadata, payload)
+
+
+class TolerantParser(MessageParser):
+    """Lets another parser do the work; what that one can't read is counted, and logged rarely."""
+
+    def __init__(self, parser: MessageParser, clock: Clock | None = None) -> None:
+        self._parser = parser
+        self._clock = clock or SystemClock()
+        self._log_again_at = self._clock.monotonic()
+        self._unreported = 0
+        self.rejected = 0
+        """Messages that could not be read, since the start."""
+
+    def parse(self, frames: Sequence[Frame]) -> Message | None:
+        """Return the message, or None where there is none, be it incomplete or broken."""
+        try:
+            return self._parser.parse(frames)
+        except _BROKEN_INPUT as error:
+            self._reject(error)
+            return None
+
+    def _reject(self, error: Exception) -> None:
+        self.rejected += 1
+        self._unreported += 1
+        now = self._clock.monotonic()
+        if now < self._log_again_at:
+            return
+        reason = str(error)
+        if not isinstance(error, DecodeError):
+            reason = f"{type(error).__name__}: {reason}"
+        _log.warning(
+            "refused %d message(s) that can't be read, the last because %s",
+            self._unreported,
+            reason,
+        )
+        self._log_again_at = now + LOG_INTERVAL_S
+        self._unreported = 0
+
+
+def make_parser(spec: MessageParser | str = "arroyo", *, has_topic: bool = False) -> MessageParser:
+    """Return the parser that an option ``parser`` asks for.
+
+    Parameters
+    ----------
+    spec
+        A parser, ``"arroyo"`` (the outward format), ``"raw"``, or ``"module:Class"``, where
+        any callable without arguments that returns a parser will do.
+    has_topic
+        Whether the transport puts a topic or channel in front.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such parser.
+    """
+    if isinstance(spec, MessageParser):
+        return spec
+    if spec == "arroyo":
+        return OutwardParser()
+    if spec == "raw":
+        return RawParser(has_topic=has_topic)
+    if not isinstance(spec, str) or ":" not in spec:
+        raise ConfigurationError(
+            f'parser = {spec!r} is unknown; write "arroyo", "raw" or "module:Class"'
+        )
+    return _load_parser(spec)
+
+
+def check_texts(owner: str, option: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return `texts` if they are a list of texts, and not by mistake a single one.
+
+    Raises
+    ------
+    ConfigurationError
+        They are not.
+    """
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+        raise ConfigurationError(f'{owner}: {option} = {texts!r} should be a list: ["one", "two"]')
+    return tuple(texts)
+
+
+def _load_parser(spec: str) -> MessageParser:
+    try:
+        make = pkgutil.resolve_name(spec)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(f"parser = {spec!r} can't be loaded: {error}") from error
+    parser = make() if callable(make) else make
+    if not isinstance(parser, MessageParser):
+        raise ConfigurationError(
+            f"parser = {spec!r} gives a {type(parser).__name__}, expected an arroyo.MessageParser"
+        )
+    return parser

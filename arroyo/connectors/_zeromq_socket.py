@@ -1,0 +1,172 @@
+"""One ZeroMQ socket that faces the outside world: its address, its limits, its life."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import re
+import socket as system_socket
+from collections.abc import Sequence
+
+import zmq
+
+from arroyo.errors import ConfigurationError
+
+SUBSCRIPTION_BYTES = 64 * 1024
+"""Nothing but subscriptions comes in at a sending socket; more than this is no subscription."""
+
+HANDSHAKE_MS = 5_000
+"""A peer that has not said what it is by then is disconnected, in ms."""
+
+# Keepalive by TCP, not by ZeroMQ's heartbeats: the firmware at the other end may not know those.
+KEEPALIVE = ((zmq.TCP_KEEPALIVE, 1), (zmq.TCP_KEEPALIVE_IDLE, 10), (zmq.TCP_KEEPALIVE_INTVL, 5))
+
+_TCP = re.compile(r"tcp://(?P<host>[^\s/]+):(?P<port>\d{1,5}|\*)", re.ASCII)
+_IPC = re.compile(r"ipc://(?P<path>.+)")
+
+_REASONS = {
+    errno.EADDRINUSE: "another program has it; stop that one or choose another",
+    errno.EADDRNOTAVAIL: "this machine has no such network; use an IP address of its own, or *",
+    errno.ENODEV: "this machine has no such network; use an IP address of its own, or *",
+    errno.EACCES: "this user may not; choose a port above 1023, or a folder of your own",
+    errno.ENOENT: "the folder does not exist; make it first",
+    errno.ENAMETOOLONG: "the path is too long for a socket; choose one of at most 100 bytes",
+    errno.EINVAL: "it is no address; write tcp://host:port or ipc://path",
+}
+
+
+class OutsideSocket:
+    """A socket with limits on what strangers may do; made, used and closed by one thread.
+
+    Parameters
+    ----------
+    kind
+        ``zmq.PULL``, ``zmq.SUB``, ``zmq.PUSH`` or ``zmq.PUB``.
+    address
+        As `choose_address` returns it.
+    bind
+        Bind there, or connect to it.
+    high_water_mark
+        Messages that may wait, per peer.
+    max_message_bytes
+        Larger frames end the connection that they came by.
+    topics
+        What a SUB socket subscribes to.
+    """
+
+    def __init__(
+        self,
+        kind: int,
+        address: str,
+        *,
+        bind: bool,
+        high_water_mark: int,
+        max_message_bytes: int = SUBSCRIPTION_BYTES,
+        topics: Sequence[str] = (),
+    ) -> None:
+        self.address = address
+        self._kind = kind
+        self._bind = bind
+        self._high_water_mark = high_water_mark
+        self._max_message_bytes = max_message_bytes
+        self._topics = topics
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._socket: zmq.Socket[bytes] | None = None
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The socket itself, between `open()` and `close()`."""
+        if self._socket is None:
+            raise RuntimeError("the socket is used before open() or after close()")
+        return self._socket
+
+    def open(self) -> None:
+        """Bind or connect.
+
+        Raises
+        ------
+        ConfigurationError
+            The address can't be used; the text says why and what to do.
+        """
+        if self._bind:
+            _refuse_taken_path(self.address)
+        self._context = zmq.Context()
+        self._socket = self._context.socket(self._kind)
+        self._set_limits(self._socket)
+        try:
+            if self._bind:
+                self._socket.bind(self.address)
+                self.address = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            else:
+                self._socket.connect(self.address)
+        except zmq.ZMQError as error:
+            self.close(linger_s=0.0)
+            reason = _REASONS.get(error.errno or 0, error.strerror)
+            verb = "bound" if self._bind else "connected to"
+            raise ConfigurationError(f"{self.address} can't be {verb}: {reason}") from error
+
+    def close(self, linger_s: float) -> None:
+        """Close; wait up to `linger_s` until what was sent has left. Safe to call again."""
+        socket, context = self._socket, self._context
+        self._socket = self._context = None
+        if socket is not None:
+            socket.close(linger=round(linger_s * 1000))
+        if context is not None:
+            context.term()
+
+    def _set_limits(self, socket: zmq.Socket[bytes]) -> None:
+        socket.set_hwm(self._high_water_mark)
+        socket.setsockopt(zmq.MAXMSGSIZE, self._max_message_bytes)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        socket.setsockopt(zmq.IPV6, int("[" in self.address))
+        for option, value in KEEPALIVE:
+            socket.setsockopt(option, value)
+        for topic in self._topics:
+            socket.setsockopt_string(zmq.SUBSCRIBE, topic)
+
+
+def choose_address(
+    owner: str, address: str | None, host: str | None, port: int | None, *, bind: bool
+) -> str:
+    """Make one address of the options, which say it as a whole or as host and port.
+
+    Raises
+    ------
+    ConfigurationError
+        It is given twice, not at all, or is no address; `owner` is named as the one to mend.
+    """
+    if (address is None) == (port is None) or (address is not None and host is not None):
+        raise ConfigurationError(
+            f'{owner} needs either address = "tcp://127.0.0.1:5555" or port = 5555 (and host)'
+        )
+    if address is None:
+        host = host or "127.0.0.1"
+        address = f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+    if _IPC.fullmatch(address):
+        return address
+    match = _TCP.fullmatch(address)
+    if match is None:
+        raise ConfigurationError(
+            f"{owner}: {address!r} is no address; write tcp://host:port or ipc://path"
+        )
+    number = 0 if match["port"] == "*" else int(match["port"])
+    if number > 65_535:
+        raise ConfigurationError(f"{owner}: port {number} in {address!r} is beyond 65535")
+    if not bind and (number == 0 or match["host"] == "*"):
+        raise ConfigurationError(
+            f"{owner} connects, so {address!r} must name a host and a port (bind = true binds)"
+        )
+    return address
+
+
+def _refuse_taken_path(address: str) -> None:
+    # libzmq takes an ipc path away from whoever has it, without a word to either.
+    match = _IPC.fullmatch(address)
+    if match is None or match["path"].startswith(("@", "*")):
+        return
+    with (
+        contextlib.suppress(OSError),
+        system_socket.socket(system_socket.AF_UNIX, system_socket.SOCK_STREAM) as probe,
+    ):
+        probe.connect(match["path"])
+        raise ConfigurationError(f"{address} can't be bound: {_REASONS[errno.EADDRINUSE]}")

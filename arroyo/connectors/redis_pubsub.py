@@ -1,0 +1,241 @@
+"""Redis publish/subscribe, both ways: one message is one msgpack array of header and payload.
+
+Redis keeps nothing here: who isn't subscribed misses what is sent, and a subscriber that falls
+32 MiB behind (the server's usual setting) is cut off by the server.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from arroyo.messages import Message
+from arroyo.stages import MessageParser, PollingListener, Processor, Publisher
+
+from ._parsing import TolerantParser, check_texts, make_parser
+from ._redis_client import ANSWER_TIMEOUT_S, LOST, choose_url, connect, explained, redis
+from .outward import write_outward
+
+FIRST_WAIT_S = 0.05
+LONGEST_WAIT_S = 2.0
+"""Waits between two attempts to connect double from the one to the other, in s."""
+
+_log = logging.getLogger(__name__)
+
+
+class RedisListener(PollingListener):
+    """Receives what is published on channels of a Redis server.
+
+    A connection that is lost in mid-run is made anew, as long as it takes; what was published
+    meanwhile is missed, and `reconnects` counts how often that happened. The parser gets two
+    frames, the channel and the message.
+
+    Parameters
+    ----------
+    operator
+        Gets the messages.
+    channels
+        Names of the channels.
+    url
+        ``redis://host:port/db``, ``rediss://`` for TLS, ``unix://path``; without a password.
+        Or give `host`, `port` and `db`.
+    host, port, db
+        Where the server is; by default 127.0.0.1, 6379 and database 0.
+    password_env
+        Name of the environment variable that holds the password, if one is needed.
+    parser
+        ``"arroyo"``, ``"raw"`` (channel in ``metadata["topic"]``), ``"module:Class"``, or a
+        `MessageParser`.
+    """
+
+    def __init__(
+        self,
+        operator: Processor,
+        channels: Sequence[str],
+        *,
+        url: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        db: int | None = None,
+        password_env: str | None = None,
+        parser: MessageParser | str = "arroyo",
+    ) -> None:
+        super().__init__(operator)
+        self.address = choose_url("RedisListener", url, host, port, db)
+        self.reconnects = 0
+        """How often the connection was lost, since the start."""
+        self._channels = check_texts("RedisListener", "channels", channels)
+        self._password_env = password_env
+        self._parser = TolerantParser(make_parser(parser, has_topic=True))
+        self._client: redis.Redis | None = None
+        self._subscription: redis.client.PubSub | None = None
+        self._wait_s = FIRST_WAIT_S
+        self._connect_at = 0.0
+
+    @property
+    def rejected(self) -> int:
+        """Messages that could not be read, since the start."""
+        return self._parser.rejected
+
+    def open(self) -> None:
+        """Connect and subscribe; from here on nothing that is published is missed.
+
+        Raises
+        ------
+        ConfigurationError
+            The password is wrong or missing, or the server refuses the channels.
+        UnavailableError
+            The server can't be reached.
+        """
+        self._client = connect(self.address, self._password_env)
+        with explained(self.address):
+            self._subscription = self._subscribe()
+
+    def poll(self, timeout_s: float) -> Message | None:
+        """Wait for a message; None if none came, or it could not be read, or while offline."""
+        try:
+            if self._subscription is None:
+                self._reconnect(timeout_s)
+                return None
+            # Waiting is done here and not in get_message(), which would apply so short a
+            # timeout to the pauses within a message as well.
+            connection: Any = self._subscription.connection
+            if not connection.can_read(timeout_s):
+                return None
+            received = self._subscription.get_message(
+                ignore_subscribe_messages=True, timeout=ANSWER_TIMEOUT_S
+            )
+        except LOST as error:
+            self._lose(error)
+            return None
+        if received is None:
+            return None
+        return self._parser.parse([received["channel"], received["data"]])
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._drop_subscription()
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _subscribe(self) -> redis.client.PubSub:
+        assert self._client is not None
+        subscription: redis.client.PubSub = self._client.pubsub()  # type: ignore[no-untyped-call]
+        try:
+            subscription.subscribe(*self._channels)
+            # One confirmation each; the server sends them in a row, before any message.
+            for _ in self._channels:
+                if subscription.get_message(timeout=ANSWER_TIMEOUT_S) is None:
+                    raise redis.exceptions.TimeoutError("no answer to SUBSCRIBE")
+        except redis.exceptions.RedisError:
+            subscription.close()
+            raise
+        return subscription
+
+    def _reconnect(self, timeout_s: float) -> None:
+        wait_s = self._connect_at - time.monotonic()
+        if wait_s > 0:
+            time.sleep(min(wait_s, timeout_s))
+            return
+        self._connect_at = time.monotonic() + self._wait_s
+        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+        self._subscription = self._subscribe()
+        self._wait_s = FIRST_WAIT_S
+        _log.warning("connected to %s again; what was published meanwhile is lost", self.address)
+
+    def _lose(self, error: Exception) -> None:
+        if self._subscription is None:
+            return
+        self.reconnects += 1
+        _log.warning("the connection to %s is lost, trying again: %s", self.address, error)
+        self._drop_subscription()
+
+    def _drop_subscription(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+            self._subscription = None
+
+
+class RedisPublisher(Publisher):
+    """Publishes on a channel of a Redis server.
+
+    Delivery: at least once to the server, as publishing is tried again after a lost connection
+    and may then have happened twice, with the same run and sequence; at most once from there
+    to subscribers, who miss what is published while they are away or too slow.
+
+    Parameters
+    ----------
+    channel
+        Name of the channel.
+    url, host, port, db, password_env
+        As for `RedisListener`.
+    retry_for_s
+        How long to try again to publish one message after the connection was lost, in s.
+    """
+
+    def __init__(
+        self,
+        channel: str,
+        *,
+        url: str | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        db: int | None = None,
+        password_env: str | None = None,
+        retry_for_s: float = 10.0,
+    ) -> None:
+        self.address = choose_url("RedisPublisher", url, host, port, db)
+        self._channel = channel
+        self._password_env = password_env
+        self._retry_for_s = retry_for_s
+        self._client: redis.Redis | None = None
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises
+        ------
+        ConfigurationError
+            The password is wrong or missing.
+        UnavailableError
+            The server can't be reached.
+        """
+        self._client = connect(self.address, self._password_env)
+
+    def publish(self, message: Message) -> None:
+        """Publish the message; after a lost connection try again for `retry_for_s`.
+
+        Raises
+        ------
+        EncodeError
+            The message holds a value that JSON can't express.
+        UnavailableError
+            The server could not be reached for `retry_for_s`.
+        """
+        assert self._client is not None
+        body = msgspec.msgpack.encode(write_outward(message))
+        give_up_at = time.monotonic() + self._retry_for_s
+        wait_s = FIRST_WAIT_S
+        with explained(self.address):
+            while True:
+                try:
+                    self._client.publish(self._channel, body)
+                    return
+                except redis.exceptions.AuthenticationError:
+                    raise
+                except LOST:
+                    if time.monotonic() + wait_s > give_up_at:
+                        raise
+                time.sleep(wait_s)
+                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None

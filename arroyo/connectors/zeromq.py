@@ -1,0 +1,330 @@
+"""ZeroMQ, to and from programs of other projects: push/pull and publish/subscribe.
+
+Sending stages bind and receiving ones connect unless told otherwise: whoever has the data is
+the fixed point that the others look for, as with detectors and their streams. Sending stages
+put out three frames, ``[topic][header][payload]``, in the format of `outward`.
+
+ZeroMQ acknowledges nothing. What sits in its queues when either end dies is lost, and so is
+what a subscriber is too slow for; readers can tell by gaps in ``sequence``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import zmq
+
+from arroyo.errors import UnavailableError
+from arroyo.messages import Message
+from arroyo.stages import Frame, MessageParser, PollingListener, Processor, Publisher
+
+from ._parsing import TolerantParser, check_texts, make_parser
+from ._zeromq_socket import OutsideSocket, choose_address
+from .outward import write_outward
+
+VIEW_BYTES = 64 * 1024
+"""Frames from this size on are handed on as views; below, copying is faster."""
+
+SEND_SLICE_MS = 100
+"""How long one wait for a free place to send to may last, in ms."""
+
+GIB = 1 << 30
+
+
+class _ZMQListener(PollingListener):
+    """What both listeners share: a socket, a parser, one message per poll."""
+
+    def __init__(self, operator: Processor, outside: OutsideSocket, parser: MessageParser) -> None:
+        super().__init__(operator)
+        self._outside = outside
+        self._parser = TolerantParser(parser)
+
+    @property
+    def address(self) -> str:
+        """Where the socket is; after `open()` a bound one says its real port."""
+        return self._outside.address
+
+    @property
+    def rejected(self) -> int:
+        """Messages that could not be read, since the start."""
+        return self._parser.rejected
+
+    def open(self) -> None:
+        """Make the socket.
+
+        Raises
+        ------
+        ConfigurationError
+            The address can't be used, for instance because another program has it.
+        """
+        self._outside.open()
+
+    def poll(self, timeout_s: float) -> Message | None:
+        """Receive and parse one message; None if none came or it could not be read."""
+        frames = self._receive(timeout_s)
+        return self._parser.parse(frames) if frames else None
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._outside.close(linger_s=0.0)
+
+    def _receive(self, timeout_s: float) -> list[Frame]:
+        socket = self._outside.socket
+        # Asked for first and waited for only then: one system call less while messages wait.
+        for wait_ms in (round(timeout_s * 1000), 0):
+            try:
+                return [_content(frame) for frame in socket.recv_multipart(zmq.NOBLOCK, copy=False)]
+            except zmq.Again:
+                if not socket.poll(wait_ms):
+                    break
+        return []
+
+
+class ZMQListener(_ZMQListener):
+    """Receives from a PUSH socket: each message goes to one of its receivers.
+
+    Parameters
+    ----------
+    operator
+        Gets the messages.
+    address
+        ``tcp://host:port`` or ``ipc://path``; or give `host` and `port`.
+    host, port
+        The same in two parts; the host is 127.0.0.1 by default. When binding, port 0 takes
+        a free one, and host ``*`` every network of this machine.
+    bind
+        Whether this end is the fixed point. By default it connects to the program that sends;
+        bind where several programs send to this one.
+    parser
+        ``"arroyo"``, ``"raw"``, ``"module:Class"``, or a `MessageParser`.
+    high_water_mark
+        Messages that may wait here before the sender has to; each may be as large as an image.
+    max_message_bytes
+        Larger frames are refused: ZeroMQ then drops the connection to their sender.
+    """
+
+    def __init__(
+        self,
+        operator: Processor,
+        address: str | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        bind: bool = False,
+        parser: MessageParser | str = "arroyo",
+        high_water_mark: int = 1000,
+        max_message_bytes: int = GIB,
+    ) -> None:
+        outside = OutsideSocket(
+            zmq.PULL,
+            choose_address("ZMQListener", address, host, port, bind=bind),
+            bind=bind,
+            high_water_mark=high_water_mark,
+            max_message_bytes=max_message_bytes,
+        )
+        super().__init__(operator, outside, make_parser(parser))
+
+
+class ZMQPubSubListener(_ZMQListener):
+    """Receives from a PUB socket: each subscriber gets everything, unless it is too slow.
+
+    Parameters
+    ----------
+    operator
+        Gets the messages.
+    address, host, port
+        As for `ZMQListener`.
+    bind
+        As for `ZMQListener`; bind where publishers connect to this end.
+    topics
+        Beginnings of the topics wanted: ``["det"]`` also takes ``detector``. By default all.
+    parser, high_water_mark, max_message_bytes
+        As for `ZMQListener`; with ``"raw"`` the first of several frames is the topic, in
+        ``metadata["topic"]``. Above the high-water mark messages are lost.
+    """
+
+    def __init__(
+        self,
+        operator: Processor,
+        address: str | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        bind: bool = False,
+        topics: Sequence[str] = ("",),
+        parser: MessageParser | str = "arroyo",
+        high_water_mark: int = 1000,
+        max_message_bytes: int = GIB,
+    ) -> None:
+        outside = OutsideSocket(
+            zmq.SUB,
+            choose_address("ZMQPubSubListener", address, host, port, bind=bind),
+            bind=bind,
+            high_water_mark=high_water_mark,
+            max_message_bytes=max_message_bytes,
+            topics=check_texts("ZMQPubSubListener", "topics", topics),
+        )
+        super().__init__(operator, outside, make_parser(parser, has_topic=True))
+
+
+class _ZMQPublisher(Publisher):
+    """What both publishers share: a socket, a topic, a bounded close."""
+
+    def __init__(self, outside: OutsideSocket, topic: str, linger_s: float) -> None:
+        self._outside = outside
+        self._topic = topic.encode()
+        self._linger_s = linger_s
+
+    @property
+    def address(self) -> str:
+        """Where the socket is; after `open()` a bound one says its real port."""
+        return self._outside.address
+
+    def open(self) -> None:
+        """Make the socket.
+
+        Raises
+        ------
+        ConfigurationError
+            The address can't be used, for instance because another program has it.
+        """
+        self._outside.open()
+
+    def close(self) -> None:
+        """Close the socket; waits up to `linger_s` for what is still to be sent."""
+        self._outside.close(self._linger_s)
+
+    def _frames(self, message: Message) -> tuple[Frame, Frame, Frame]:
+        return (self._topic, *write_outward(message))
+
+
+class ZMQPublisher(_ZMQPublisher):
+    """Sends by a PUSH socket: each message goes to one of the connected receivers.
+
+    Delivery: published means that ZeroMQ has queued it for a receiver. Up to there it is at
+    least once (after a crash of this stage some come twice, with the same run and sequence);
+    what is queued when either end dies is lost.
+
+    While no receiver is connected, or all are full, `publish()` waits, and so in the end does
+    the chain: nothing is dropped. `send_timeout_s` puts an end to that.
+
+    Parameters
+    ----------
+    address, host, port
+        As for `ZMQListener`.
+    bind
+        Whether this end is the fixed point, which receivers connect to.
+    high_water_mark
+        Messages that may be queued for each receiver; each may be as large as an image.
+    send_timeout_s
+        How long to wait for a receiver, in s; by default as long as it takes.
+    linger_s
+        How long `close()` waits for what is queued, in s; after that it is lost.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        bind: bool = True,
+        high_water_mark: int = 1000,
+        send_timeout_s: float | None = None,
+        linger_s: float = 5.0,
+    ) -> None:
+        outside = OutsideSocket(
+            zmq.PUSH,
+            choose_address("ZMQPublisher", address, host, port, bind=bind),
+            bind=bind,
+            high_water_mark=high_water_mark,
+        )
+        super().__init__(outside, "", linger_s)
+        self._send_timeout_s = send_timeout_s
+
+    def publish(self, message: Message) -> None:
+        """Queue the message for one receiver; waits for one in slices of 100 ms.
+
+        Raises
+        ------
+        EncodeError
+            The message holds a value that JSON can't express.
+        UnavailableError
+            No receiver took it within `send_timeout_s`.
+        """
+        frames = self._frames(message)
+        if self._try_send(frames):
+            return
+        started_s = time.monotonic()
+        while not self._try_send(frames):
+            waited_s = time.monotonic() - started_s
+            if self._send_timeout_s is not None and waited_s >= self._send_timeout_s:
+                raise UnavailableError(
+                    f"no receiver at {self.address} took a message within "
+                    f"{self._send_timeout_s:g} s; start one, or give it more time to work"
+                )
+            # Short, so that Python can run signal handlers in between.
+            self._outside.socket.poll(SEND_SLICE_MS, zmq.POLLOUT)
+
+    def _try_send(self, frames: Sequence[Frame]) -> bool:
+        try:
+            self._outside.socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+
+class ZMQPubSubPublisher(_ZMQPublisher):
+    """Sends by a PUB socket: every subscriber gets a copy, and nobody holds the chain up.
+
+    Delivery: at most once. A subscriber misses what is sent before it has connected, and what
+    it is too slow for beyond the high-water mark.
+
+    Parameters
+    ----------
+    address, host, port
+        As for `ZMQListener`.
+    bind
+        Whether this end is the fixed point, which subscribers connect to.
+    topic
+        First frame of each message, which subscribers may select by.
+    high_water_mark
+        Messages that may be queued for each subscriber; each may be as large as an image.
+    linger_s
+        How long `close()` waits for what is queued, in s.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        bind: bool = True,
+        topic: str = "",
+        high_water_mark: int = 1000,
+        linger_s: float = 1.0,
+    ) -> None:
+        outside = OutsideSocket(
+            zmq.PUB,
+            choose_address("ZMQPubSubPublisher", address, host, port, bind=bind),
+            bind=bind,
+            high_water_mark=high_water_mark,
+        )
+        super().__init__(outside, topic, linger_s)
+
+    def publish(self, message: Message) -> None:
+        """Send a copy to every subscriber that has room for it; never waits.
+
+        Raises
+        ------
+        EncodeError
+            The message holds a value that JSON can't express.
+        """
+        self._outside.socket.send_multipart(self._frames(message))
+
+
+def _content(frame: zmq.Frame) -> Frame:
+    # Read-only, so that nobody downstream copies it again.
+    return frame.buffer.toreadonly() if len(frame) >= VIEW_BYTES else frame.bytes

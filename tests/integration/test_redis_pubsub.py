@@ -1,0 +1,285 @@
+"""The Redis connectors against a real server and plain redis-py programs."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import sys
+import threading
+import time
+from contextlib import contextmanager
+
+import msgspec
+import numpy as np
+import pytest
+import redis
+
+from arroyo.connectors.redis_pubsub import RedisListener, RedisPublisher
+from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.messages import Event, Origin, Start, Stop
+
+pytest_plugins = ["redis_server"]
+
+DEADLINE_S = 10.0
+HEADER = b'{"type": "Event", "metadata": {"n": 1}}'
+
+
+class Recorder:
+    """Stands for the chain behind a listener."""
+
+    def __init__(self):
+        self.messages = []
+        self._changed = threading.Condition()
+
+    def process(self, message, token=None):
+        with self._changed:
+            self.messages.append(message)
+            self._changed.notify_all()
+
+    def wait_for(self, count):
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.messages) >= count, DEADLINE_S)
+            return list(self.messages)
+
+
+@contextmanager
+def running(listener):
+    """Open a listener and run it in a thread of its own, as the framework does."""
+    thread = threading.Thread(target=listener.start)
+    listener.open()
+    try:
+        thread.start()
+        yield listener
+    finally:
+        listener.stop()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+        listener.close()
+
+
+@contextmanager
+def opened(publisher):
+    publisher.open()
+    try:
+        yield publisher
+    finally:
+        publisher.close()
+
+
+@pytest.fixture
+def foreign(redis_server):
+    with redis.Redis(port=redis_server.port) as client:
+        yield client
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_plain_program_feeds_a_chain(redis_server, foreign):
+    recorder = Recorder()
+    with running(RedisListener(recorder, ["det", "motor"], port=redis_server.port)):
+        foreign.publish("det", b'{"type": "Start", "data": {"sample": "AgBeh"}}')
+        foreign.publish("motor", msgspec.msgpack.encode([HEADER, b"abc"]))
+        foreign.publish("other", msgspec.msgpack.encode([HEADER, b"not subscribed"]))
+        foreign.publish("det", b'{"type": "Stop"}')
+        messages = recorder.wait_for(3)
+    assert messages == [Start({"sample": "AgBeh"}), Event({"n": 1}, b"abc"), Stop()]
+
+
+def test_what_is_published_once_the_listener_is_open_is_not_missed(redis_server, foreign):
+    recorder = Recorder()
+    listener = RedisListener(recorder, ["det"], port=redis_server.port, parser="raw")
+    listener.open()
+    try:
+        assert foreign.publish("det", b"abc") == 1
+        thread = threading.Thread(target=listener.start)
+        thread.start()
+        assert recorder.wait_for(1) == [Event({"topic": "det"}, b"abc")]
+        listener.stop()
+        thread.join(DEADLINE_S)
+    finally:
+        listener.close()
+
+
+def test_a_plain_program_reads_what_a_chain_publishes(redis_server, foreign):
+    event = Event.from_array(np.arange(3, dtype="<i4"), exposure=0.5)
+    event._origin = Origin("run-1", "images.0", 7, 3)
+    with foreign.pubsub() as subscription:
+        subscription.subscribe("det")
+        assert subscription.get_message(timeout=DEADLINE_S)["type"] == "subscribe"
+        with opened(RedisPublisher("det", port=redis_server.port)) as publisher:
+            publisher.publish(event)
+        body = subscription.get_message(timeout=DEADLINE_S)["data"]
+    header, payload = msgspec.msgpack.decode(body)
+    assert json.loads(header) == {
+        "type": "Event",
+        "run": "run-1",
+        "source": "images.0",
+        "sequence": 3,
+        "metadata": {"exposure": 0.5},
+        "dtype": "<i4",
+        "shape": [3],
+    }
+    assert np.frombuffer(payload, "<i4").tolist() == [0, 1, 2]
+
+
+def test_our_listener_reads_what_our_publisher_sends(redis_server):
+    url = f"redis://127.0.0.1:{redis_server.port}/0"
+    recorder = Recorder()
+    sent = [Start({"a": 1}), Event({}, bytes(8 << 20)), Event.from_array(np.eye(3)), Stop()]
+    with (
+        running(RedisListener(recorder, ["det"], url=url)),
+        opened(RedisPublisher("det", url=url)) as publisher,
+    ):
+        for message in sent:
+            publisher.publish(message)
+        assert recorder.wait_for(4) == sent
+
+
+def test_broken_messages_are_counted_and_the_listener_goes_on(redis_server, foreign):
+    recorder = Recorder()
+    with running(RedisListener(recorder, ["det"], port=redis_server.port)) as listener:
+        foreign.publish("det", b"\x80\x04pickle")
+        foreign.publish("det", b"")
+        foreign.publish("det", msgspec.msgpack.encode([HEADER, b""]))
+        assert recorder.wait_for(1) == [Event({"n": 1})]
+        assert listener.rejected == 2
+
+
+def test_a_listener_outlives_the_server(redis_server):
+    recorder = Recorder()
+    with running(RedisListener(recorder, ["det"], port=redis_server.port)) as listener:
+        redis_server.stop()
+        wait_until(lambda: listener.reconnects == 1)
+        redis_server.start()
+        with redis.Redis(port=redis_server.port) as client:
+            body = msgspec.msgpack.encode([HEADER, b""])
+            wait_until(lambda: client.publish("det", body) == 1)
+        assert recorder.wait_for(1)[0] == Event({"n": 1})
+        assert listener.reconnects == 1
+
+
+def test_a_listener_that_the_server_cuts_off_subscribes_again(redis_server, foreign):
+    recorder = Recorder()
+    with running(RedisListener(recorder, ["det"], port=redis_server.port)) as listener:
+        foreign.client_kill_filter(_type="pubsub")
+        wait_until(lambda: listener.reconnects == 1)
+        wait_until(lambda: foreign.publish("det", HEADER) == 1)
+        assert recorder.wait_for(1)[0] == Event({"n": 1})
+
+
+def test_a_listener_without_its_server_stops_soon(redis_server):
+    with running(RedisListener(Recorder(), ["det"], port=redis_server.port)) as listener:
+        redis_server.stop()
+        wait_until(lambda: listener.reconnects == 1)
+        started_s = time.monotonic()
+        listener.stop()
+    assert time.monotonic() - started_s < 2.0
+
+
+def test_a_publisher_tries_again_until_the_server_is_back(redis_server):
+    with opened(RedisPublisher("det", port=redis_server.port)) as publisher:
+        redis_server.stop()
+        back = threading.Timer(0.3, redis_server.start)
+        back.start()
+        try:
+            publisher.publish(Event())
+        finally:
+            back.join()
+
+
+def test_a_publisher_gives_up_after_the_time_asked_for(redis_server):
+    with opened(RedisPublisher("det", port=redis_server.port, retry_for_s=0.2)) as publisher:
+        redis_server.stop()
+        with pytest.raises(UnavailableError, match=f"redis://127.0.0.1:{redis_server.port}/0"):
+            publisher.publish(Event())
+
+
+@pytest.mark.parametrize("make", [RedisPublisher, lambda c, **o: RedisListener(None, [c], **o)])
+def test_a_missing_server_is_named_and_may_be_tried_again(redis_server, make):
+    redis_server.stop()
+    stage = make("det", port=redis_server.port)
+    with pytest.raises(UnavailableError, match="can't be reached") as caught:
+        stage.open()
+    assert str(redis_server.port) in str(caught.value)
+    assert caught.value.exit_code == 75
+    stage.close()
+
+
+def test_the_password_comes_from_the_environment_and_is_told_to_nobody(
+    locked_redis_server, monkeypatch, caplog
+):
+    monkeypatch.setenv("DETECTOR_PASSWORD", "sesame")
+    where = {"port": locked_redis_server.port, "password_env": "DETECTOR_PASSWORD"}
+    recorder = Recorder()
+    with (
+        caplog.at_level(logging.DEBUG),
+        running(RedisListener(recorder, ["det"], **where)) as listener,
+        opened(RedisPublisher("det", **where)) as publisher,
+    ):
+        publisher.publish(Start())
+        assert recorder.wait_for(1) == [Start()]
+        assert "sesame" not in listener.address + publisher.address + caplog.text
+
+
+@pytest.mark.parametrize("password", [None, "wrong"])
+def test_a_wrong_or_missing_password_is_a_configuration_error(
+    locked_redis_server, monkeypatch, password
+):
+    options = {}
+    if password:
+        monkeypatch.setenv("DETECTOR_PASSWORD", password)
+        options["password_env"] = "DETECTOR_PASSWORD"
+    publisher = RedisPublisher("det", port=locked_redis_server.port, **options)
+    with pytest.raises(ConfigurationError, match="refuses the password") as caught:
+        publisher.open()
+    assert "wrong" not in str(caught.value).replace("wrong number", "").split("WRONGPASS")[0]
+
+
+def test_a_database_that_the_server_lacks_is_a_configuration_error(redis_server):
+    with pytest.raises(ConfigurationError, match="refuses: "):
+        RedisPublisher("det", port=redis_server.port, db=99).open()
+
+
+def test_a_variable_that_is_not_set_is_a_configuration_error(monkeypatch):
+    monkeypatch.delenv("DETECTOR_PASSWORD", raising=False)
+    with pytest.raises(ConfigurationError, match="DETECTOR_PASSWORD, which is not set"):
+        RedisPublisher("det", password_env="DETECTOR_PASSWORD").open()
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"url": "redis://host", "port": 6379}, "either url or host, port and db"),
+        ({"url": "http://host"}, "should begin with redis://"),
+        ({"url": "redis://:sesame@host"}, "url holds a password"),
+        ({"url": "unix:///tmp/socket?password=sesame"}, "url holds a password"),
+    ],
+)
+def test_options_that_make_no_address_are_refused_at_once(options, complaint):
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
+        RedisPublisher("det", **options)
+    assert "sesame" not in str(caught.value)
+
+
+def test_an_address_is_made_of_its_parts():
+    assert RedisPublisher("det").address == "redis://127.0.0.1:6379/0"
+    assert RedisPublisher("det", host="::1", port=1, db=2).address == "redis://[::1]:1/2"
+
+
+def test_channels_given_as_one_text_are_refused():
+    with pytest.raises(ConfigurationError, match="channels = 'det' should be a list"):
+        RedisListener(Recorder(), "det")
+
+
+def test_without_the_package_the_sentence_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    for name in ("_redis_client", "redis_pubsub"):
+        monkeypatch.delitem(sys.modules, f"arroyo.connectors.{name}")
+    with pytest.raises(ConfigurationError, match=r'pip install "arroyo\[redis\]"'):
+        importlib.import_module("arroyo.connectors.redis_pubsub")

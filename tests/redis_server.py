@@ -1,0 +1,94 @@
+"""A Redis server for one test: private, on loopback, gone afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+START_TIMEOUT_S = 10.0
+
+
+class RedisServer:
+    """A redis-server process that can be stopped and started again on the same port."""
+
+    def __init__(self, program: str, folder: Path, password: str = "") -> None:
+        self.port = _find_free_port()
+        self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
+        self._command += ["--dir", str(folder), "--save", "", "--appendonly", "no"]
+        self._command += ["--daemonize", "no", "--logfile", str(folder / "redis.log")]
+        if password:
+            self._command += ["--requirepass", password]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._process = subprocess.Popen(self._command)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _answers(self.port):
+            assert self._process.poll() is None, f"redis-server ended: {self._command}"
+            assert time.monotonic() < deadline, "redis-server does not answer"
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Stop it and wait for its end; nothing happens if it doesn't run."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(timeout=10)
+            self._process = None
+
+
+@pytest.fixture
+def redis_program() -> str:
+    """Path of redis-server; where there is none, tests are skipped, but in CI they fail."""
+    program = shutil.which("redis-server")
+    if program is None:
+        reason = "redis-server is not installed (Debian: apt-get install redis-server)"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return program
+
+
+@pytest.fixture
+def redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
+    """A running server without a password; `port` says where."""
+    server = RedisServer(redis_program, tmp_path)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def locked_redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
+    """A running server whose password is ``sesame``."""
+    server = RedisServer(redis_program, tmp_path, password="sesame")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+def _find_free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    # Without a password the answer is +PONG, with one it is -NOAUTH: it runs either way.
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64)[:1] in {b"+", b"-"}
+    except OSError:
+        return False
