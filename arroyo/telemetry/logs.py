@@ -65,11 +65,23 @@ def configure_logging(path: Path | None, name: str, chain: str, console: bool) -
         handler.close()
     if path is not None:
         root.addHandler(FileHandler(path, name, chain))
-    journal = _stderr_is_journal()
+    journal = is_journal(_STDERR)
     if console or journal:
         root.addHandler(ConsoleHandler(name, journal))
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
+
+
+def is_journal(descriptor: int) -> bool:
+    """Whether systemd has connected `descriptor` to the journal.
+
+    That $JOURNAL_STREAM is set is not enough: programs started from a desktop inherit it.
+    """
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 class _LineHandler(logging.Handler):
@@ -236,12 +248,3 @@ def _priority(level: int) -> int:
 def _lost_record(count: int) -> logging.LogRecord:
     text = "%d records before this one could not be written"
     return logging.LogRecord(__name__, logging.WARNING, "", 0, text, (count,), None)
-
-
-def _stderr_is_journal() -> bool:
-    """Whether systemd has connected our stderr to the journal ($JOURNAL_STREAM is its file)."""
-    try:
-        found = os.fstat(_STDERR)
-    except OSError:
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
