@@ -32,6 +32,8 @@ class Series(NamedTuple):
     """All curves of a run; `intensity` and `deviation` are of shape (frames, bins)."""
 
     title: str
+    planned: int
+    """Frames that the detector meant to send."""
     q: Floats
     q_edges: Floats
     intensity: Floats
@@ -98,8 +100,14 @@ def read_series(path: Path) -> Series:
             written = entry["written"][()].astype(bool)
             data = entry["data"]
             intensity, deviation = (data[name][: len(written)][written] for name in ("I", "Idev"))
-            edges = np.array(start["Q_edges"])
-            series = Series(start["title"], data["Q"][()], edges, intensity, deviation)
+            series = Series(
+                start["title"],
+                start["frames"],
+                data["Q"][()],
+                np.array(start["Q_edges"]),
+                intensity,
+                deviation,
+            )
     except (OSError, KeyError) as error:
         raise ConfigurationError(
             f"{path} has no curves ({error}); let the chain run to its end: "
@@ -230,7 +238,8 @@ def report(chain: Chain) -> bool:
         f"The mean of the series {verdict} with the measured image averaged directly:\n"
         f"reduced chi-square {agreement.reduced_chi_square:.2f} over {agreement.bins} bins, "
         f"largest deviation {agreement.largest:.1f} sigma.\n\n"
-        f"curves:  {result.absolute()} ({len(series.intensity)} frames, {len(series.q)} bins)\n"
+        f"curves:  {result.absolute()} "
+        f"({len(series.intensity)} of {series.planned} frames, {len(series.q)} bins)\n"
         f"picture: {picture.absolute()}"
     )
     return agreement.holds

@@ -114,7 +114,7 @@ class ReplayedDetector(Listener):
     def frame(self, number: int) -> NDArray[np.float32]:
         """Draw frame `number`: float32, the image's shape; the same whenever it is asked for."""
         noise = np.random.Generator(np.random.SFC64((self._seed, number)))
-        values = noise.standard_normal(self._image.shape, dtype=np.float32)
+        values: NDArray[np.float32] = noise.standard_normal(self._image.shape, dtype=np.float32)
         values *= self._sigma
         values += self._image
         return values

@@ -79,7 +79,8 @@ class Collector:
         start, *events, _ = self.messages
         curves = np.array([event.array for event in events])
         q, edges = np.array(start.data["Q"]), np.array(start.data["Q_edges"])
-        return report.Series(start.data["title"], q, edges, curves[:, 0], curves[:, 1])
+        title, planned = start.data["title"], start.data["frames"]
+        return report.Series(title, planned, q, edges, curves[:, 0], curves[:, 1])
 
 
 def play(path, collector, **options):
@@ -172,9 +173,9 @@ def test_a_file_that_is_no_image_is_one_clear_sentence(tmp_path):
 def test_the_report_notices_what_does_not_agree(shift, stretch):
     noise = np.random.default_rng(2).standard_normal((100, 150))
     q = np.geomspace(1, 2, 151)
-    series = report.Series("", q[1:], q, noise, np.full_like(noise, stretch))
+    series = report.Series("", 100, q[1:], q, noise, np.full_like(noise, stretch))
     assert not report.compare(series, np.full(150, shift / 2)).holds
-    honest = report.Series("", q[1:], q, noise, np.ones_like(noise))
+    honest = report.Series("", 100, q[1:], q, noise, np.ones_like(noise))
     assert report.compare(honest, np.zeros(150)).holds
 
 
@@ -261,5 +262,5 @@ def test_the_chain_of_processes_writes_every_curve_and_they_agree(synthetic_imag
         timeout=60,
     )
     assert told.returncode == 0, told.stderr.decode()
-    assert b"(40 frames, 150 bins)" in told.stdout
+    assert b"(40 of 40 frames, 150 bins)" in told.stdout
     assert result.with_suffix(".png").stat().st_size > 10_000
