@@ -1,0 +1,109 @@
+import os
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from arroyo.cli.exits import Command, exiting
+from arroyo.errors import (
+    AlreadyRunningError,
+    ArroyoError,
+    ConfigurationError,
+    StageError,
+    UnavailableError,
+    UsageError,
+)
+
+
+def command_that(action):
+    @click.command(cls=Command)
+    @click.option("--number", type=int)
+    def command(number):
+        return action()
+
+    return command
+
+
+def raising(error):
+    def action():
+        raise error
+
+    return action
+
+
+def invoke(action, *arguments, debug=""):
+    return CliRunner(env={"ARROYO_DEBUG": debug}).invoke(command_that(action), arguments)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("what is that"), 64),
+        (ConfigurationError("what is that"), 78),
+        (AlreadyRunningError("what is that"), 75),
+        (UnavailableError("what is that"), 75),
+        (StageError("what is that"), 70),
+    ],
+)
+def test_an_error_is_one_sentence_and_its_exit_code(error, code):
+    result = invoke(raising(error))
+    assert (result.exit_code, result.stderr, result.stdout) == (code, "error: what is that\n", "")
+
+
+def test_each_problem_of_a_configuration_has_its_line():
+    result = invoke(raising(ConfigurationError("a: one", "b: two")))
+    assert result.stderr == "error: a: one\nerror: b: two\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "debug"), [([], "1"), (["--debug"], "")], ids=["variable", "option"]
+)
+def test_a_traceback_is_for_those_who_ask(arguments, debug):
+    result = invoke(raising(UsageError("what is that")), *arguments, debug=debug)
+    assert isinstance(result.exception, ArroyoError)
+
+
+def test_a_wrong_command_line_ends_with_64():
+    result = invoke(lambda: None, "--number", "two")
+    assert result.exit_code == 64
+    assert result.stderr.startswith("error: Invalid value for '--number'")
+    assert result.stderr.count("\n") == 1
+
+
+def test_ctrl_c_ends_with_130_and_says_nothing():
+    result = invoke(raising(KeyboardInterrupt()))
+    assert result.exit_code == 130
+    assert result.stderr.strip() == ""
+
+
+def test_a_command_ends_with_the_number_that_it_returns():
+    assert invoke(lambda: 3).exit_code == 3
+    assert invoke(lambda: None).exit_code == 0
+
+
+def test_mistakes_of_our_own_are_not_hidden():
+    assert isinstance(invoke(raising(ZeroDivisionError())).exception, ZeroDivisionError)
+
+
+def test_a_function_may_end_so_as_well():
+    with pytest.raises(SystemExit) as caught:
+        exiting()(raising(UsageError("what")))()
+    assert caught.value.code == 64
+
+
+def test_a_reader_that_went_away_is_no_error():
+    code = (
+        "from arroyo.cli.exits import exiting\n"
+        "with exiting():\n"
+        "    for _ in range(100_000):\n"
+        "        print('much more than a pipe takes')\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"")

@@ -1,0 +1,44 @@
+import importlib.util
+import subprocess
+import sys
+
+from click.testing import CliRunner
+
+from arroyo.cli.main import COMMANDS, arroyo
+
+
+def test_help_lists_every_command():
+    result = CliRunner().invoke(arroyo, ["--help"])
+    assert result.exit_code == 0
+    for name, summary in COMMANDS.items():
+        assert name in result.stdout
+        assert summary in result.stdout
+
+
+def test_help_is_what_one_gets_without_a_command():
+    assert "Commands:" in CliRunner().invoke(arroyo, []).stdout
+
+
+def test_an_unknown_command_is_answered_with_the_nearest():
+    result = CliRunner().invoke(arroyo, ["chek"])
+    assert result.exit_code == 64
+    assert result.stderr == "error: there is no command 'chek'; did you mean 'check'?\n"
+
+
+def test_every_command_of_the_table_is_there():
+    missing = [name for name in COMMANDS if not importlib.util.find_spec(f"arroyo.cli.{name}")]
+    assert missing == []
+
+
+def test_help_imports_no_command_and_no_library_but_click():
+    code = (
+        "import sys\n"
+        "from arroyo.cli.main import arroyo\n"
+        "try:\n"
+        "    arroyo(['--help'])\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        "print(sorted({'zmq', 'numpy', 'psutil', 'arroyo.cli.check'} & set(sys.modules)))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,117 @@
+import os
+import socket
+
+import pytest
+
+from arroyo.runner.checking import check_chain, check_in_child
+
+CHAIN = """
+[chain]
+name = "checked"
+
+[stages.numbers]
+listener = "checked_stages:Numbers"
+
+[stages.double]
+operator = "checked_stages:Double"
+inputs = ["numbers"]
+options = { factor = 2 }
+"""
+
+STAGES = """
+import arroyo
+
+print("modules may print")
+
+class Numbers(arroyo.IteratingListener):
+    def messages(self):
+        return iter(())
+
+class Double(arroyo.Operator):
+    def __init__(self, factor: int):
+        raise AssertionError("checking constructs nothing")
+    def process(self, message):
+        return message
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(chain=CHAIN, stages=STAGES):
+        (tmp_path / "checked_stages.py").write_text(stages, "utf-8")
+        (tmp_path / "chain.toml").write_text(chain, "utf-8")
+        return tmp_path / "chain.toml"
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def run_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
+
+
+def test_a_good_chain_has_no_problems_and_leaves_no_traces(write, tmp_path):
+    assert check_in_child(write()) == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_mistakes_of_all_kinds_are_told_at_once_in_the_order_of_the_file(write):
+    path = write(
+        CHAIN.replace("[stages.numbers]", "[stages.numbers]\nreplcas = 2\ncpus = [100000]")
+        .replace("Double", "Doubel")
+        .replace("[chain]", '[chain]\nmessages = ["checked_stages:Numbers"]')
+    )
+    found = check_in_child(path)
+    assert [problem.removeprefix(f"{path}:").split(":")[:2] for problem in found] == [
+        ["3", " chain.messages[0]"],
+        ["7", " stages.numbers.replcas"],
+        ["8", " stages.numbers.cpus[0]"],
+        ["12", " stages.double.operator"],
+    ]
+
+
+def test_options_are_held_against_the_signature(write):
+    (found,) = check_in_child(write(CHAIN.replace("factor = 2", 'factor = "two"')))
+    assert "stages.double.options.factor: found 'two', expected a whole number" in found
+
+
+def test_a_module_that_crashes_the_child_is_one_sentence(write):
+    (found,) = check_in_child(write(stages="import os; os.abort()"))
+    assert "SIGABRT" in found
+
+
+def test_a_module_that_exits_the_child_is_one_sentence(write):
+    (found,) = check_in_child(write(stages="import os; os._exit(3)"))
+    assert "exit code 3" in found
+
+
+def test_a_module_beside_the_chain_stands_in_for_no_other(write, tmp_path, monkeypatch):
+    (tmp_path / "msgspec.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert check_in_child(write()) == []
+
+
+def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
+    (found,) = check_chain(tmp_path / "none.toml", os.environ)
+    assert "No such file" in found
+
+
+BROKEN_IMPORTS = CHAIN.replace("checked_stages", "no_such_module")
+
+
+def test_a_port_in_use_is_found_without_a_socket(write):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        listen = f'[stages.numbers]\nlisten = "tcp://127.0.0.1:{port - 1}"'
+        path = write(BROKEN_IMPORTS.replace("[stages.numbers]", listen))
+        found = check_chain(path, os.environ)
+    assert f"{path}:6: stages.numbers.listen: port {port} is in use already" in found
+    found = check_chain(path, os.environ)
+    assert not any(f"port {port} is in use" in problem for problem in found)
+
+
+def test_a_run_directory_that_can_not_be_made_is_found(write, tmp_path):
+    (tmp_path / "file").write_text("")
+    environ = {"ARROYO_RUN_DIR": str(tmp_path / "file" / "run")}
+    found = check_chain(write(BROKEN_IMPORTS), environ)
+    assert any("is not a folder; set ARROYO_RUN_DIR" in problem for problem in found)

@@ -1,0 +1,212 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from arroyo.config.graph import Chain, Stage
+from arroyo.errors import ConfigurationError
+from arroyo.runner.loading import (
+    build_listener,
+    build_operator,
+    build_publisher,
+    load_factory,
+    load_message_types,
+)
+
+STAGES = '''
+import arroyo
+
+class Source(arroyo.IteratingListener):
+    def messages(self):
+        return iter(())
+
+class Bare:
+    """Neither inherits nor takes the operator."""
+    def __init__(self, port: int = 1):
+        self.port = port
+    def start(self): pass
+    def stop(self): pass
+
+class Double(arroyo.Operator):
+    def __init__(self, factor=2):
+        if factor < 0:
+            raise ValueError("factor must not be negative")
+        self.factor = factor
+    def process(self, message):
+        return message
+
+class Lazy(arroyo.Operator):
+    pass
+
+class Sink(arroyo.Publisher):
+    def __init__(self, path="x"):
+        open(path).close()
+    def publish(self, message): pass
+
+def make_double(factor=3):
+    return Double(factor)
+
+def make_nothing():
+    return None
+
+class Peak(arroyo.Message):
+    position: float
+
+class Event(arroyo.Message):
+    pass
+
+number = 5
+'''
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A chain whose folder holds `STAGES`; nothing of it is left in the interpreter."""
+    (tmp_path / "stages_under_test.py").write_text(STAGES, "utf-8")
+    path, modules = sys.path.copy(), set(sys.modules)
+    yield Chain("test", tmp_path, tmp_path / "chain.toml", {})
+    sys.path[:] = path
+    for name in set(sys.modules) - modules:
+        del sys.modules[name]
+
+
+def stage(target, role="operator", **options):
+    return Stage("double", role, target, options=options)
+
+
+def own(name, role="operator", **options):
+    return stage(f"stages_under_test:{name}", role, **options)
+
+
+def problem_of(call, *arguments):
+    with pytest.raises(ConfigurationError) as caught:
+        call(*arguments)
+    (problem,) = caught.value.problems
+    assert "\n" not in problem
+    return problem
+
+
+def write(chain: Chain, name: str, text: str) -> None:
+    (chain.folder / f"{name}.py").write_text(text, "utf-8")
+
+
+class TestLoading:
+    def test_a_class_beside_the_chain_file_is_found(self, chain):
+        assert load_factory(own("Double"), chain).__name__ == "Double"
+
+    def test_the_folder_is_searched_last(self, chain):
+        write(chain, "tomllib", "raise SystemExit('took the place of the standard one')")
+        load_factory(own("Double"), chain)
+        assert sys.path[-1] == str(chain.folder)
+
+    def test_the_next_chain_has_its_own_module_of_the_same_name(self, chain, tmp_path):
+        load_factory(own("Double"), chain)
+        folder = tmp_path / "other"
+        folder.mkdir()
+        (folder / "stages_under_test.py").write_text(STAGES.replace("Double", "Triple"))
+        other = Chain("other", folder, folder / "chain.toml", {})
+        assert load_factory(own("Triple"), other).__name__ == "Triple"
+        assert str(chain.folder) not in sys.path
+
+    def test_a_missing_module_is_answered_with_the_nearest(self, chain):
+        problem = problem_of(load_factory, stage("stages_under_tst:Double"), chain)
+        assert problem.startswith("stages.double.operator: there is no module 'stages_under_tst'")
+        assert problem.endswith("did you mean 'stages_under_test'?")
+
+    def test_a_missing_module_of_a_package_is_answered_with_its_neighbours(self, chain):
+        problem = problem_of(load_factory, stage("arroyo.stagess:Operator"), chain)
+        assert problem.endswith("did you mean 'arroyo.stages'?")
+        problem = problem_of(load_factory, stage("stages_under_test.deeper:Double"), chain)
+        assert "there is no module 'stages_under_test.deeper'" in problem
+
+    def test_a_missing_class_is_answered_with_the_nearest(self, chain):
+        problem = problem_of(load_factory, own("Duoble"), chain)
+        assert problem.endswith("has no Duoble; did you mean 'Double'?")
+
+    def test_a_module_that_needs_another_says_what_to_install(self, chain):
+        write(chain, "needy", "import no_such_library.part")
+        problem = problem_of(load_factory, stage("needy:A"), chain)
+        assert "needs no_such_library" in problem
+        assert problem.endswith("pip install no_such_library")
+
+    def test_a_module_that_raises_says_in_which_line(self, chain):
+        write(chain, "broken", "x = 1\nx / 0\n")
+        problem = problem_of(load_factory, stage("broken:A"), chain)
+        assert "(broken.py, line 2): ZeroDivisionError" in problem
+
+    def test_a_module_that_is_not_python_says_in_which_line(self, chain):
+        write(chain, "broken", "x = 1\nx = = 1\n")
+        problem = problem_of(load_factory, stage("broken:A"), chain)
+        assert "(broken.py, line 2): SyntaxError" in problem
+
+    def test_a_module_that_ends_the_process_does_not(self, chain):
+        write(chain, "ending", "raise SystemExit(3)")
+        assert "SystemExit: 3" in problem_of(load_factory, stage("ending:A"), chain)
+
+    def test_what_is_no_class_is_refused(self, chain):
+        assert "is 5, expected a class" in problem_of(load_factory, own("number"), chain)
+
+    def test_a_class_of_another_role_is_refused_before_it_is_made(self, chain):
+        problem = problem_of(load_factory, own("Sink"), chain)
+        assert "does not define process(), which an operator needs" in problem
+        assert problem.endswith("it looks like a publisher")
+
+    def test_an_abstract_class_is_refused_before_it_is_made(self, chain):
+        assert "does not define process()" in problem_of(load_factory, own("Lazy"), chain)
+
+
+class TestBuilding:
+    def test_options_go_to_the_constructor(self, chain):
+        assert build_operator(chain, own("Double", factor=7)).factor == 7
+
+    def test_any_callable_may_make_it(self, chain):
+        assert build_operator(chain, own("make_double")).factor == 3
+
+    def test_what_a_callable_made_must_be_of_the_role(self, chain):
+        problem = problem_of(build_operator, chain, own("make_nothing"))
+        assert "does not define process()" in problem
+
+    @pytest.mark.parametrize("name", ["Source", "Bare"])
+    def test_a_listener_gets_its_operator_whatever_its_signature(self, chain, name):
+        operator = build_operator(chain, own("Double"))
+        assert build_listener(chain, own(name, "listener"), operator).operator is operator
+
+    def test_wrong_options_are_told_before_the_constructor_runs(self, chain):
+        problem = problem_of(build_operator, chain, own("Double", factr=1))
+        assert problem.endswith("did you mean 'factor'?")
+
+    def test_a_constructor_that_refuses_says_which_option_and_line(self, chain):
+        problem = problem_of(build_operator, chain, own("Double", factor=-1))
+        assert problem.startswith("stages.double.options.factor: ")
+        assert "(stages_under_test.py, line " in problem
+        assert "factor must not be negative" in problem
+
+    def test_a_missing_file_is_a_configuration_error(self, chain):
+        missing = str(chain.folder / "none.txt")
+        problem = problem_of(build_publisher, chain, own("Sink", "publisher", path=missing))
+        assert "No such file" in problem
+        assert missing in problem
+
+    def test_a_publisher_is_built(self, chain):
+        here = str(Path(__file__))
+        assert hasattr(build_publisher(chain, own("Sink", "publisher", path=here)), "publish")
+
+
+class TestMessageTypes:
+    def load(self, chain, *names):
+        targets = tuple(f"stages_under_test:{name}" for name in names)
+        return load_message_types(Chain("test", chain.folder, chain.path, {}, messages=targets))
+
+    def test_they_are_loaded_in_order(self, chain):
+        assert [kind.__name__ for kind in self.load(chain, "Peak")] == ["Peak"]
+        assert self.load(chain) == ()
+
+    def test_the_name_of_a_built_in_message_is_taken(self, chain):
+        assert "a message type Event already" in problem_of(self.load, chain, "Event")
+
+    def test_the_same_name_twice_is_refused(self, chain):
+        problem = problem_of(self.load, chain, "Peak", "Peak")
+        assert problem.startswith("chain.messages[1]: ")
+
+    def test_what_is_no_message_is_refused(self, chain):
+        assert "expected a subclass of arroyo.Message" in problem_of(self.load, chain, "Double")
