@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -80,7 +81,7 @@ def write_outward(message: Message) -> tuple[bytes, bytes | memoryview]:
     if type(message) in (Start, Stop):
         header.data = message.data  # type: ignore[attr-defined]
     elif own := _own_fields(type(message)):
-        header.data = {name: getattr(message, name) for name in own}
+        header.data = {field.name: getattr(message, field.name) for field in own}
     try:
         return _encoder.encode(header), payload
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -158,11 +159,13 @@ def _flat(payload: bytes | bytearray | memoryview) -> bytes | memoryview:
     return view.cast("B") if view.c_contiguous else view.tobytes()
 
 
-def _own_fields(kind: type[Message]) -> list[str]:
-    fields = kind.__struct_fields__
+@cache
+def _own_fields(kind: type[Message]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    # Remembered, since msgspec works the types of the fields out anew each time.
+    fields = msgspec.structs.fields(kind)
     if issubclass(kind, Event):
-        return [name for name in fields if name not in _EVENT_FIELDS]
-    return list(fields)
+        return tuple(field for field in fields if field.name not in _EVENT_FIELDS)
+    return fields
 
 
 def _split(frames: Sequence[Frame]) -> tuple[Frame, memoryview]:
@@ -229,11 +232,8 @@ def _item_bytes(dtype: str) -> int:
 
 
 def _read_own_fields(kind: type[Message], data: dict[str, Any]) -> dict[str, Any]:
-    own = set(_own_fields(kind))
     values = {}
-    for field in msgspec.structs.fields(kind):
-        if field.name not in own:
-            continue
+    for field in _own_fields(kind):
         if field.name in data:
             try:
                 values[field.name] = msgspec.convert(data[field.name], field.type)
