@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 from arroyo.identifiers import NAME_RULE, is_name
 
+from .addresses import Listen
 from .graph import Chain, Input, Role, Stage, Supervision
 from .schema import InputTable, StageTable, SupervisorTable
 from .suggestions import did_you_mean
@@ -27,30 +28,8 @@ _SOURCE_KEYS = ("window", "window_bytes", "when_full")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _DISPATCH = re.compile(r"balanced|key:(.+)")
 _ON_ERROR = re.compile(r"skip|crash|retry:([1-9]\d{0,3})")
-_LISTEN = re.compile(r"tcp://(?P<host>[^\s:/]+|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})")
-_ANY_HOST = ("*", "0.0.0.0", "[::]")  # noqa: S104  (compared with, not bound to)
 
 _OnError = Literal["skip", "retry", "crash"]
-
-
-class Listen(NamedTuple):
-    """Where the sockets of a stage are, between hosts."""
-
-    host: str
-    ports: range
-    """Two of each replica: its ``in`` and its ``back``."""
-
-    @classmethod
-    def parse(cls, text: str, replicas: int) -> Listen:
-        """Read ``tcp://host:port``; ValueError where it is not that, or the ports run out."""
-        match = _LISTEN.fullmatch(text)
-        if not match:
-            raise ValueError(f"found {text!r}, expected 'tcp://host:port'")
-        first = int(match["port"])
-        ports = range(first, first + 2 * replicas)
-        if first < 1 or ports[-1] > 65_535:
-            raise ValueError(f"the ports {first} to {ports[-1]} are not all within 1 to 65535")
-        return cls(match["host"], ports)
 
 
 def wire(tables: Tables, path: Path, problems: list[str]) -> Chain:
@@ -59,7 +38,7 @@ def wire(tables: Tables, path: Path, problems: list[str]) -> Chain:
     The chain is whole only when there were no problems; else it has the stages whose class is
     known, so that those can be looked at as well.
     """
-    for rule in (_name_rule, _role_rule, _input_rule, _loop_rule, _stage_rules, _listen_rule):
+    for rule in _RULES:
         problems.extend(rule(tables))
     chain = Chain(
         name=tables.chain.name,
@@ -195,6 +174,20 @@ def _replica_problems(table: StageTable) -> Iterator[str]:
             )
 
 
+def _dispatch_rule(tables: Tables) -> Iterator[str]:
+    """One key goes with each message, so all that take it are dispatched by the same."""
+    fields: dict[str, tuple[str, str]] = {}
+    for name, table in tables.stages.items():
+        field = table.dispatch.partition(":")[2]
+        for source in _inputs(table) if field else ():
+            first, other = fields.setdefault(source.stage, (name, field))
+            if other != field and source.link == "push-pull":
+                yield (
+                    f"stages.{name}.dispatch: found the key {field!r}, but {first}, which takes "
+                    f"{source.stage} too, has {other!r}; stages with a common input need one key"
+                )
+
+
 def _listen_rule(tables: Tables) -> Iterator[str]:
     taken: list[tuple[str, Listen]] = []
     for name, table in tables.stages.items():
@@ -205,11 +198,9 @@ def _listen_rule(tables: Tables) -> Iterator[str]:
         except ValueError as error:
             yield f"stages.{name}.listen: {error}"
     for (first, one), (second, other) in combinations(taken, 2):
-        ports = range(max(one.ports[0], other.ports[0]), min(one.ports[-1], other.ports[-1]) + 1)
-        same_host = one.host == other.host or one.host in _ANY_HOST or other.host in _ANY_HOST
-        if ports and same_host:
+        if port := one.first_common_port(other):
             yield (
-                f"stages.{second}.listen: port {ports[0]} is stage {first}'s already; a stage "
+                f"stages.{second}.listen: port {port} is stage {first}'s already; a stage "
                 "takes two ports for each replica, upwards from the one in its address"
             )
 
@@ -287,3 +278,14 @@ def _is_source(table: StageTable) -> bool:
 
 def _is_below(table: StageTable) -> bool:
     return _roles(table) in (["operator"], ["publisher"])
+
+
+_RULES = (
+    _name_rule,
+    _role_rule,
+    _input_rule,
+    _loop_rule,
+    _stage_rules,
+    _dispatch_rule,
+    _listen_rule,
+)

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import msgspec
 
+from arroyo.config.addresses import Listen
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import survey_chain
 from arroyo.config.run_directory import RunDirectory
-from arroyo.config.wiring import Listen
+from arroyo.control.locks import owner
 from arroyo.errors import ConfigurationError
 
 from .loading import check_options, load_factory, load_message_types
@@ -91,12 +92,17 @@ def _class_problems(chain: Chain) -> Iterator[str]:
 
 
 def _machine_problems(chain: Chain, environ: Mapping[str, str]) -> Iterator[str]:
-    if chain.name and (obstacle := RunDirectory.locate(chain.name, environ).obstacle()):
-        yield f"chain.name: {obstacle}; set ARROYO_RUN_DIR to a folder that you may write"
-    ports_in_use = _read_ports_in_use()
     for stage in chain.stages.values():
         yield from _cpu_problems(stage, os.cpu_count() or 1)
-        yield from _port_problems(stage, ports_in_use)
+    if not chain.name:
+        return
+    run_directory = RunDirectory.locate(chain.name, environ)
+    if obstacle := run_directory.obstacle():
+        yield f"chain.name: {obstacle}; set ARROYO_RUN_DIR to a folder that you may write"
+        return
+    ports_in_use = _read_ports_in_use()
+    for stage in chain.stages.values():
+        yield from _port_problems(stage, ports_in_use, run_directory)
 
 
 def _cpu_problems(stage: Stage, count: int) -> Iterator[str]:
@@ -108,20 +114,22 @@ def _cpu_problems(stage: Stage, count: int) -> Iterator[str]:
             )
 
 
-def _port_problems(stage: Stage, in_use: set[int]) -> Iterator[str]:
+def _port_problems(stage: Stage, in_use: set[int], run_directory: RunDirectory) -> Iterator[str]:
     if stage.listen is None:
         return
     try:
         listen = Listen.parse(stage.listen, stage.replicas)
     except ValueError:
         return  # found by the rules of wiring
-    for port in listen.ports:
-        if port in in_use:
-            yield f"stages.{stage.name}.listen: port {port} is in use already"
+    for name in stage.names:
+        ports = in_use.intersection(listen.ports_of(name.replica))
+        if ports and owner(run_directory.lock(name)) is None:  # else it runs, and has its own
+            taken = " and ".join(map(str, sorted(ports)))
+            yield f"stages.{stage.name}.listen: port {taken} is in use by another program"
 
 
 def _read_ports_in_use() -> set[int]:
-    """Ask the kernel's tables which tcp ports are listened on, by whom and where ever."""
+    """Ask the kernel's tables which tcp ports are listened on, at any address."""
     ports = set()
     for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         if not table.exists():  # IPv6 can be off

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from arroyo.config.schema import ChainTable, InputTable, StageTable, SupervisorTable
 from arroyo.config.tables import Tables
-from arroyo.config.wiring import MAX_PATHS, Listen, wire
+from arroyo.config.wiring import MAX_PATHS, wire
 
 
 def problems_of(stages, name="powder", messages=(), damaged=()):
@@ -38,6 +38,7 @@ GOOD = [
     {"a": source(replicas=2), "b": sink(PUB_SUB)},
     {"a": source(), "b": sink("a", order="source", dispatch="key:frame", on_error="retry:3")},
     {"a": source(listen="tcp://*:6000", replicas=2), "b": sink("a", listen="tcp://h:6004")},
+    {"a": source(), "b": sink("a", dispatch="key:x"), "c": sink("a", dispatch="key:x")},
     {"a": source(listen="tcp://h:6000"), "b": sink("a", listen="tcp://g:6000")},
 ]
 
@@ -103,6 +104,10 @@ BAD = {
     "replicated subscriber": (
         {"a": source(), "b": operator(PUB_SUB, replicas=2)},
         "stages.b.replicas: the pub-sub link from a",
+    ),
+    "two keys for one message": (
+        {"a": source(), "b": sink("a", dispatch="key:x"), "c": sink("a", dispatch="key:y")},
+        "stages.c.dispatch: found the key 'y', but b, which takes a too, has 'x'",
     ),
     "listen without port": ({"a": source(listen="tcp://host")}, "stages.a.listen: found"),
     "listen beyond the ports": (
@@ -196,7 +201,3 @@ def test_pub_sub_links_are_no_ways_of_the_ledger():
     stages["live"] = sink(InputTable("j9", "pub-sub"))
     stages["file"] = sink("j9")
     assert problems_of(stages) == []
-
-
-def test_an_address_gives_two_ports_to_each_replica():
-    assert Listen.parse("tcp://[::1]:6000", 2) == Listen("[::1]", range(6000, 6004))

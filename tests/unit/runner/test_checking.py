@@ -3,6 +3,8 @@ import socket
 
 import pytest
 
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import Lock
 from arroyo.runner.checking import check_chain, check_in_child
 
 CHAIN = """
@@ -105,9 +107,24 @@ def test_a_port_in_use_is_found_without_a_socket(write):
         listen = f'[stages.numbers]\nlisten = "tcp://127.0.0.1:{port - 1}"'
         path = write(BROKEN_IMPORTS.replace("[stages.numbers]", listen))
         found = check_chain(path, os.environ)
-    assert f"{path}:6: stages.numbers.listen: port {port} is in use already" in found
+    assert f"{path}:6: stages.numbers.listen: port {port} is in use by another program" in found
     found = check_chain(path, os.environ)
     assert not any(f"port {port} is in use" in problem for problem in found)
+
+
+def test_a_stage_that_runs_already_may_use_its_own_ports(write, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        listen = f'[stages.numbers]\nlisten = "tcp://127.0.0.1:{port}"'
+        path = write(CHAIN.replace("[stages.numbers]", listen))
+        directory = RunDirectory(tmp_path / "run")
+        directory.create()
+        lock = Lock.acquire(directory.lock("numbers.0"))
+        try:
+            assert check_in_child(path) == []
+        finally:
+            lock.release()
+        assert len(check_in_child(path)) == 1
 
 
 def test_a_run_directory_that_can_not_be_made_is_found(write, tmp_path):
