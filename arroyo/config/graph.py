@@ -33,6 +33,7 @@ class Stage(msgspec.Struct, frozen=True):
     target: str
     """``module:Class``."""
     options: dict[str, Any] = {}
+    """As in the file; `runner.options` makes of them what the class takes."""
     inputs: tuple[Input, ...] = ()
     replicas: int = 1
     order: Order = "any"

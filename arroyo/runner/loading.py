@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 from arroyo.config.graph import Chain, Role, Stage
 from arroyo.config.suggestions import did_you_mean
-from arroyo.errors import ArroyoError, ConfigurationError
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Listener, Operator, Processor, Publisher
 
@@ -124,7 +124,11 @@ def load_target(target: str, folder: Path, place: str) -> Any:
     try:
         return attrgetter(path)(module)
     except AttributeError as error:
-        own = [name for name, value in vars(module).items() if inspect.isclass(value)]
+        own = [
+            name
+            for name, value in vars(module).items()
+            if getattr(value, "__module__", None) == module_name and not name.startswith("_")
+        ]
         raise ConfigurationError(
             f"{place}: the module {module_name} ({_file_of(module)}) has no "
             f"{path}{did_you_mean(path, own)}"
@@ -146,8 +150,8 @@ def _import(name: str, folder: Path, place: str) -> ModuleType:
             f"{place}: the module {name} needs {missing}, which is not installed; "
             f"try: pip install {_distribution(missing, name)}"
         ) from error
-    except ArroyoError:
-        raise
+    except ConfigurationError as error:  # a connector that misses its library says it best
+        raise ConfigurationError(*(f"{place}: {problem}" for problem in error.problems)) from error
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise ConfigurationError(
             f"{place}: importing {name} failed{line_of(error, folder)}: {describe(error)}"
@@ -193,7 +197,12 @@ def _construct(chain: Chain, stage: Stage, factory: Factory, own: dict[str, Any]
         raise ConfigurationError(*problems)
     try:
         made = factory(**options, **own)
-    except (TypeError, ValueError, OSError) as error:
+    except (ConnectionError, TimeoutError) as error:
+        raise UnavailableError(
+            f"stages.{stage.name}: {stage.target} can't reach what it needs"
+            f"{line_of(error, chain.folder)}: {describe(error)}"
+        ) from error
+    except (TypeError, ValueError, OSError, ImportError) as error:
         named = [key for key in options if re.search(rf"\b{re.escape(key)}\b", str(error))]
         option = f".{named[0]}" if named else ""
         raise ConfigurationError(

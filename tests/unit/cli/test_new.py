@@ -1,9 +1,12 @@
+import sys
+
 import pytest
 from click.testing import CliRunner
 
 from arroyo.cli.new import command
 from arroyo.config.reader import load_chain
 from arroyo.runner.checking import check_in_child
+from arroyo.runner.loading import build_listener, build_operator, build_publisher
 
 
 def new(*arguments):
@@ -54,3 +57,31 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 def test_a_folder_that_can_not_be_made_is_a_usage_error(tmp_path):
     (tmp_path / "file").write_text("")
     assert new(tmp_path / "file" / "chain").exit_code == 64
+
+
+class Recorder:
+    """Takes what a listener hands on."""
+
+    def __init__(self):
+        self.messages = []
+
+    def process(self, message, token=None):
+        self.messages.append(message)
+
+
+def test_the_new_chain_s_stages_do_what_its_readme_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", sys.path.copy())
+    new(tmp_path / "first")
+    chain = load_chain(tmp_path / "first" / "chain.toml", {})
+    recorder = Recorder()
+    build_listener(chain, chain.stages["readings"], recorder).start()
+    rate = build_operator(chain, chain.stages["rate"])
+    table = build_publisher(chain, chain.stages["table"])
+    table.open()
+    for message in recorder.messages:
+        table.publish(rate.process(message))
+    table.close()
+    lines = (tmp_path / "rates.txt").read_text().splitlines()
+    assert len(lines) == 100
+    assert lines[1] == "1\t10370.0"

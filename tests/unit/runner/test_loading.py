@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+import arroyo.connectors
 from arroyo.config.graph import Chain, Stage
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.runner.loading import (
     build_listener,
     build_operator,
@@ -45,6 +46,11 @@ class Sink(arroyo.Publisher):
 
 def make_double(factor=3):
     return Double(factor)
+
+class Remote(arroyo.Operator):
+    def __init__(self):
+        raise ConnectionRefusedError("nobody listens")
+    def process(self, message): pass
 
 def make_nothing():
     return None
@@ -129,6 +135,17 @@ class TestLoading:
         assert "needs no_such_library" in problem
         assert problem.endswith("pip install no_such_library")
 
+    def test_a_module_of_ours_that_needs_a_library_names_the_extra(self, chain, monkeypatch):
+        folder = chain.folder / "connectors"
+        folder.mkdir()
+        (folder / "needy.py").write_text("import h5py")
+        monkeypatch.setattr(arroyo.connectors, "__path__", [str(folder)])
+        monkeypatch.setitem(sys.modules, "h5py", None)
+        problem = problem_of(load_factory, stage("arroyo.connectors.needy:X"), chain)
+        assert problem.endswith(
+            "needs h5py, which is not installed; try: pip install 'arroyo[hdf5]'"
+        )
+
     def test_a_module_that_raises_says_in_which_line(self, chain):
         write(chain, "broken", "x = 1\nx / 0\n")
         problem = problem_of(load_factory, stage("broken:A"), chain)
@@ -138,6 +155,11 @@ class TestLoading:
         write(chain, "broken", "x = 1\nx = = 1\n")
         problem = problem_of(load_factory, stage("broken:A"), chain)
         assert "(broken.py, line 2): SyntaxError" in problem
+
+    def test_a_module_that_says_itself_what_is_missing_is_believed(self, chain):
+        write(chain, "saying", "import arroyo\nraise arroyo.ConfigurationError('no camera')")
+        problem = problem_of(load_factory, stage("saying:A"), chain)
+        assert problem == "stages.double.operator: no camera"
 
     def test_a_module_that_ends_the_process_does_not(self, chain):
         write(chain, "ending", "raise SystemExit(3)")
@@ -186,6 +208,10 @@ class TestBuilding:
         problem = problem_of(build_publisher, chain, own("Sink", "publisher", path=missing))
         assert "No such file" in problem
         assert missing in problem
+
+    def test_what_can_not_be_reached_just_now_is_not_the_chain_file_s_fault(self, chain):
+        with pytest.raises(UnavailableError, match=r"can't reach what it needs .*nobody listens"):
+            build_operator(chain, own("Remote"))
 
     def test_a_publisher_is_built(self, chain):
         here = str(Path(__file__))
