@@ -1,0 +1,305 @@
+"""`Links`: all sockets of one replica. It carries out actions and reports what came.
+
+Push-pull sockets have no high-water mark: the window and the credits bound what is under way, so
+no send ever waits. Pub-sub sockets have one and drop beyond it. Used from one thread, except
+`wake`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+import msgspec
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from arroyo.codec import (
+    BackRecord,
+    Batch,
+    DataRecord,
+    decode_back,
+    decode_data,
+    encode_record,
+    join,
+)
+from arroyo.errors import ConfigurationError, DecodeError
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.actions import Action, Broadcast, Connect, Reply, Transmit
+
+from .addresses import Addresses
+
+MAX_FRAME_BYTES = 4 * 1024**3
+"""A peer that announces a larger frame is cut off."""
+PUBLICATION_MESSAGES = 1000
+"""Batches that wait for one slow subscriber before it loses some."""
+RECORDS_AT_ONCE = 64
+"""So many records are taken before time and signals are looked at again."""
+FLUSH_S = 2.0
+"""How long closing waits until what was sent has left, in s."""
+
+
+class DataCame(NamedTuple):
+    """A record from above; a batch brings its body and payloads."""
+
+    record: DataRecord
+    frames: Sequence[bytes | memoryview]
+
+
+class RecordCame(NamedTuple):
+    """A record from below."""
+
+    record: BackRecord
+
+
+class LinkBroke(NamedTuple):
+    """The connection to a replica below ended."""
+
+    replica: ReplicaName
+    link: int
+
+
+LinkEvent: TypeAlias = DataCame | RecordCame | LinkBroke
+
+
+class _Push(NamedTuple):
+    link: int
+    socket: zmq.Socket[bytes]
+    monitor: zmq.Socket[bytes]
+
+
+class Links:
+    """Sockets of one replica.
+
+    Parameters
+    ----------
+    name
+        The replica.
+    addresses
+        Of the whole chain.
+    receives, sends, publishes
+        Which sockets it needs: for push-pull from above, for anything below, for pub-sub below.
+    subscriptions
+        Replicas above that send by pub-sub.
+    reject
+        Called for each frame that is no record, with the error.
+
+    Raises
+    ------
+    ConfigurationError
+        An address can't be bound.
+    """
+
+    def __init__(
+        self,
+        name: ReplicaName,
+        addresses: Addresses,
+        *,
+        receives: bool,
+        sends: bool,
+        publishes: bool,
+        subscriptions: Sequence[ReplicaName],
+        reject: Callable[[DecodeError], None],
+    ) -> None:
+        self._addresses = addresses
+        self._reject = reject
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._pushes: dict[ReplicaName, _Push] = {}
+        self._backs: dict[ReplicaName, zmq.Socket[bytes]] = {}
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._all, self._deaf = zmq.Poller(), zmq.Poller()
+        self._watch(self._wake)
+        self._inputs: list[zmq.Socket[bytes]] = []
+        self._back: zmq.Socket[bytes] | None = None
+        self._publication: zmq.Socket[bytes] | None = None
+        try:
+            if sends:
+                self._back = self._bind(zmq.PULL, addresses.back(name))
+                self._watch(self._back)
+            if receives:
+                self._inputs.append(self._bind(zmq.PULL, addresses.data(name)))
+            if publishes:
+                self._publication = self._bind(zmq.XPUB, addresses.publication(name))
+        except BaseException:
+            self._context.destroy(linger=0)
+            os.close(self._wake)
+            raise
+        if subscriptions:
+            self._inputs.append(self._subscribe(subscriptions))
+        for socket in self._inputs:
+            self._all.register(socket, zmq.POLLIN)
+
+    # From any thread
+
+    def wake(self) -> None:
+        """Make `poll` return. May be called from any thread, and from a signal handler."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            os.eventfd_write(self._wake, 1)
+
+    # Sending
+
+    def perform(self, actions: Sequence[Action] | Iterator[Action]) -> None:
+        """Carry out what concerns sockets; other actions are not for this class."""
+        for action in actions:
+            if isinstance(action, Transmit):
+                self._send(self._pushes[action.to].socket, action.record, action.items)
+            elif isinstance(action, Reply):
+                self._back_to(action.to).send(encode_record(action.record))
+            elif isinstance(action, Broadcast) and self._publication is not None:
+                self._send(self._publication, action.record, action.items)
+            elif isinstance(action, Connect):
+                self._connect(action)
+
+    def _send(self, socket: zmq.Socket[bytes], record: DataRecord, items: Sequence[object]) -> None:
+        if not isinstance(record, Batch):
+            socket.send(encode_record(record))
+            return
+        body, detached, payloads = join(items)  # type: ignore[arg-type]
+        if detached:
+            record = msgspec.structs.replace(record, detached=detached)
+        socket.send(encode_record(record), zmq.SNDMORE)
+        socket.send(body, zmq.SNDMORE if payloads else 0)
+        for index, payload in enumerate(payloads, 1):
+            socket.send(payload, zmq.SNDMORE if index < len(payloads) else 0, copy=False)
+
+    def _connect(self, action: Connect) -> None:
+        if action.to in self._pushes:
+            self._drop_push(action.to)
+        socket = self._socket(zmq.PUSH)
+        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._pushes[action.to] = _Push(action.link, socket, monitor)
+        self._watch(monitor)
+        socket.connect(self._addresses.data(action.to))
+
+    def _drop_push(self, name: ReplicaName) -> None:
+        push = self._pushes.pop(name)
+        self._all.unregister(push.monitor)
+        self._deaf.unregister(push.monitor)
+        _close_push(push, 0)
+
+    def _back_to(self, name: ReplicaName) -> zmq.Socket[bytes]:
+        if name not in self._backs:
+            self._backs[name] = self._socket(zmq.PUSH)
+            self._backs[name].connect(self._addresses.back(name))
+        return self._backs[name]
+
+    # Receiving
+
+    def poll(self, timeout_s: float | None, *, deaf: bool = False) -> Iterator[LinkEvent]:
+        """Wait for something and yield what came, back records first.
+
+        Whoever can't go on taking data stops iterating; what is left comes next time.
+
+        Parameters
+        ----------
+        timeout_s
+            None: as long as it takes.
+        deaf
+            Leave data where it is.
+        """
+        poller = self._deaf if deaf else self._all
+        ready = dict(poller.poll(None if timeout_s is None else math.ceil(timeout_s * 1000)))
+        if not ready:
+            return
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
+        if self._back is not None and self._back in ready:
+            yield from self._take_records(self._back)
+        for name, push in list(self._pushes.items()):
+            if push.monitor in ready:
+                recv_monitor_message(push.monitor)
+                yield LinkBroke(name, push.link)
+        for socket in self._inputs:
+            if socket in ready:
+                yield from self._take_data(socket)
+
+    def _take_records(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
+        for _ in range(RECORDS_AT_ONCE):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                yield RecordCame(decode_back(frames[0]))
+            except DecodeError as error:
+                self._reject(error)
+
+    def _take_data(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
+        for _ in range(RECORDS_AT_ONCE):
+            try:
+                header = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            frames: list[bytes | memoryview] = []
+            while socket.getsockopt(zmq.RCVMORE):
+                # The body is small and is decoded at once; payloads are not copied.
+                frames.append(socket.recv(copy=False).buffer if frames else socket.recv())
+            try:
+                record = decode_data(header)
+                if isinstance(record, Batch) and not frames:
+                    raise DecodeError("a batch came without its body")
+            except DecodeError as error:
+                self._reject(error)
+            else:
+                yield DataCame(record, frames)
+
+    # Sockets
+
+    def _socket(self, kind: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, 5000)
+        high_water = PUBLICATION_MESSAGES if kind in (zmq.XPUB, zmq.SUB) else 0
+        socket.set_hwm(high_water)
+        socket.setsockopt(zmq.RECONNECT_IVL, 5)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 50)
+        socket.setsockopt(zmq.LINGER, 0)
+        return socket
+
+    def _bind(self, kind: int, address: str) -> zmq.Socket[bytes]:
+        socket = self._socket(kind)
+        if address.startswith("tcp:"):
+            # A peer that vanished without a word; on ipc the kernel tells at once.
+            socket.setsockopt(zmq.HEARTBEAT_IVL, 2000)
+            socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 6000)
+            socket.setsockopt(zmq.HEARTBEAT_TTL, 6000)
+        try:
+            socket.bind(address)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise ConfigurationError(
+                f"{address} can't be bound: {error.strerror}; "
+                "is another program using it? Change `listen` or end that program"
+            ) from error
+        return socket
+
+    def _subscribe(self, replicas: Sequence[ReplicaName]) -> zmq.Socket[bytes]:
+        socket = self._socket(zmq.SUB)
+        socket.setsockopt(zmq.SUBSCRIBE, b"")
+        for name in replicas:
+            socket.connect(self._addresses.publication(name))
+        return socket
+
+    def _watch(self, source: zmq.Socket[bytes] | int) -> None:
+        self._all.register(source, zmq.POLLIN)
+        self._deaf.register(source, zmq.POLLIN)
+
+    def close(self, *, flush: bool = True) -> None:
+        """Close everything; with `flush`, what was sent may take up to FLUSH_S to leave."""
+        linger = int(FLUSH_S * 1000) if flush else 0
+        for push in self._pushes.values():
+            _close_push(push, linger)
+        own = [*self._backs.values(), *self._inputs, self._back, self._publication]
+        for socket in filter(None, own):
+            socket.close(linger=linger)
+        self._context.term()
+        os.close(self._wake)
+
+
+def _close_push(push: _Push, linger_ms: int) -> None:
+    push.socket.disable_monitor()
+    push.monitor.close(linger=0)
+    push.socket.close(linger=linger_ms)

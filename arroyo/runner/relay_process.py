@@ -1,0 +1,210 @@
+"""An operator's or publisher's replica: one thread that takes, works, sends and acknowledges."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from arroyo.codec import Encoded, Kind, Reason
+from arroyo.errors import DecodeError
+from arroyo.links import DataCame, LinkBroke, RecordCame
+from arroyo.messages import Message, Origin
+from arroyo.protocol.loads import positions_of
+from arroyo.protocol.relay import Delivery, Output, Work
+from arroyo.protocol.status_page import Phase
+
+from .calls import OperatorCall, PublisherCall
+from .loading import build_operator, build_publisher
+from .replica import Replica
+from .wiring import key_field, make_relay
+
+_log = logging.getLogger(__name__)
+
+FLUSH_S = 0.1
+FLUSH_BYTES = 64 * 1024 * 1024
+"""A publisher with `flush()` is flushed when one of these is reached."""
+LEAVE_S = 2.0
+"""A stage that leaves waits so long for replicas above that don't answer, counted from the last
+thing that came."""
+REPORT_S = 0.2
+
+
+class RelayProcess:
+    """Runs an operator or publisher from `open()` to `close()`."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._links = replica.links
+        self._received = self._sent = self._bytes_in = self._bytes_out = self._filtered = 0
+        self._flushed_bytes = 0
+        self._flush_due: float | None = None
+        self._message_s = 0.0
+        self._last_came = 0.0
+
+    def run(self) -> None:
+        """Run until all inputs have ended, or a signal says so, and everything is sent.
+
+        Raises
+        ------
+        ArroyoError
+            The stage refused to start, or failed for good.
+        """
+        replica = self._replica
+        stage = replica.stage
+        maker: Any = build_operator if stage.role == "operator" else build_publisher
+        made = maker(replica.chain, stage)
+        replica.enter(Phase.OPEN)
+        opener = getattr(made, "open", None)
+        if opener is not None:
+            opener()
+        self._call: OperatorCall[Encoded] | PublisherCall
+        if stage.role == "operator":
+            key = key_field(replica.chain, stage.name)
+            self._call = OperatorCall(stage, made, self._prepare, key)
+        else:
+            self._call = PublisherCall(stage, made)
+        flushes = isinstance(self._call, PublisherCall) and self._call.flush is not None
+        self._relay = make_relay(
+            replica.chain, replica.name, incarnation=replica.incarnation, flushes=flushes
+        )
+        try:
+            self._links.perform(self._relay.connect())
+            replica.report_ready("working")
+            self._loop()
+            self._flush()
+        finally:
+            self._call.close()
+
+    def _prepare(self, message: Message) -> tuple[Encoded, int]:
+        encoded = self._replica.codec.encode(message)
+        return encoded, encoded.size
+
+    # The loop
+
+    def _loop(self) -> None:
+        replica, relay = self._replica, self._relay
+        leaving = False
+        self._last_came = replica.clock.monotonic()
+        while not self._is_over(leaving):
+            if replica.signals.asked and not leaving:
+                leaving = True
+                replica.report_stopping()
+                self._links.perform(relay.leave())
+            now = replica.clock.monotonic()
+            for delivery in relay.tick(now):
+                self._deliver(delivery)
+            if self._flush_due is not None and now >= self._flush_due:
+                self._flush()
+            self._report()
+            self._take_what_came(now)
+        if not leaving:
+            replica.report_stopping()
+        self._flush()
+        self._drain()
+
+    def _is_over(self, leaving: bool) -> bool:
+        if self._relay.blocked:
+            return False
+        if self._relay.inputs_ended:
+            return True
+        if not leaving:
+            return False
+        silent_s = self._replica.clock.monotonic() - self._last_came
+        return self._relay.inputs_left or silent_s > LEAVE_S
+
+    def _drain(self) -> None:
+        """Say End below, and wait until all that was sent has been taken up."""
+        self._links.perform(self._relay.end())
+        while not self._relay.ended:
+            self._report()
+            self._take_what_came(self._replica.clock.monotonic())
+
+    def _take_what_came(self, now: float) -> None:
+        relay = self._relay
+        due = [time for time in (relay.deadline, self._flush_due) if time is not None]
+        timeout_s = min([REPORT_S, *(max(0.0, time - now) for time in due)])
+        self._replica.enter(Phase.BLOCKED if relay.blocked else Phase.IDLE)
+        for event in self._links.poll(timeout_s, deaf=relay.blocked):
+            now = self._replica.clock.monotonic()
+            if isinstance(event, DataCame):
+                self._last_came = now
+                actions, deliveries = relay.record(event.record, event.frames, now)
+                self._links.perform(actions)
+                for delivery in deliveries:
+                    self._deliver(delivery)
+                if relay.blocked or self._replica.signals.asked:
+                    return
+            elif isinstance(event, RecordCame):
+                self._replica.note(event.record)
+                self._links.perform(relay.back(event.record, now))
+            elif isinstance(event, LinkBroke):
+                self._links.perform(relay.disconnected(event.replica, event.link))
+
+    # The work
+
+    def _deliver(self, delivery: Delivery) -> None:
+        batch = delivery.batch
+        self._replica.enter(Phase.PROCESS)
+        try:
+            body, *payloads = delivery.content
+            messages = self._replica.codec.decode(body, batch.detached, payloads)
+            work = self._relay.plan(batch, messages)
+        except (DecodeError, ValueError) as error:
+            _log.warning("a batch from %s can't be read: %s", batch.sender, error)
+            self._replica.page.add("errors", 1)
+            work = [Work(*position, None) for position in positions_of(batch)]
+            outputs: Sequence[Output] = [Output(reason=Reason.SKIPPED)] * len(work)
+        else:
+            self._received += len(messages)
+            self._bytes_in += sum(map(len, delivery.content))
+            outputs = self._work_on(delivery, work)
+        self._links.perform(self._relay.finish(batch, work, outputs, self._message_s))
+
+    def _work_on(self, delivery: Delivery, work: Sequence[Work]) -> list[Output]:
+        batch = delivery.batch
+        start = self._replica.clock.monotonic()
+        handle = self._call.event if batch.kind == Kind.EVENTS else self._call.control
+        outputs = []
+        for sequence, fragment, message in work:
+            index = sequence - batch.base if batch.kind == Kind.EVENTS else -1
+            message._origin = Origin(
+                batch.run, batch.source, batch.epoch, index, batch.path, fragment
+            )
+            outputs.append(handle(message))
+        self._account(outputs, self._replica.clock.monotonic() - start)
+        return outputs
+
+    def _account(self, outputs: Sequence[Output], took_s: float) -> None:
+        if not outputs:
+            return
+        self._message_s += (took_s / len(outputs) - self._message_s) / 4
+        for output in outputs:
+            self._sent += len(output.items) if isinstance(self._call, OperatorCall) else 1
+            self._bytes_out += output.size
+            self._filtered += output.reason == Reason.FILTERED
+        if isinstance(self._call, PublisherCall) and self._call.flush is not None:
+            now = self._replica.clock.monotonic()
+            self._flush_due = self._flush_due or now + FLUSH_S
+            if self._bytes_in - self._flushed_bytes >= FLUSH_BYTES:
+                self._flush_due = now
+
+    def _flush(self) -> None:
+        if self._flush_due is None or not isinstance(self._call, PublisherCall):
+            return
+        if self._call.flush is not None:
+            self._replica.enter(Phase.FLUSH)
+            self._call.flush()
+        self._flush_due, self._flushed_bytes = None, self._bytes_in
+        self._links.perform(self._relay.flushed())
+
+    def _report(self) -> None:
+        page = self._replica.page
+        page.set("received", self._received)
+        page.set("sent", self._sent)
+        page.set("bytes_in", self._bytes_in)
+        page.set("bytes_out", self._bytes_out)
+        page.set("filtered", self._filtered)
+        page.set("dropped", self._relay.dropped)
+        page.set("in_flight", self._relay.in_flight)
+        page.set("redelivered", self._relay.redelivered)

@@ -1,0 +1,137 @@
+"""`Replica`: what every stage process has, whatever its role: names, links, status page, watch."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING
+
+from arroyo.clock import Clock, SystemClock
+from arroyo.codec import BackRecord, Hello, MessageCodec, Refuse
+from arroyo.config.graph import Chain, Stage
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.notify import Notifier
+from arroyo.errors import DecodeError
+from arroyo.identifiers import ReplicaName, new_incarnation
+from arroyo.links import Links
+from arroyo.links.addresses import Addresses
+from arroyo.protocol.status_page import Phase
+from arroyo.telemetry.status_page import StatusPage
+
+from .loading import load_message_types
+from .stop_signals import StopSignals
+from .watch import Watch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_log = logging.getLogger(__name__)
+
+LOGGED_REJECTS = 20
+"""Broken frames that are logged; later ones are only counted."""
+
+
+class Replica:
+    """One running replica; a context manager, which closes everything at its end.
+
+    Parameters
+    ----------
+    chain, name
+        Which one.
+    directory
+        The chain's run directory.
+    notifier
+        Whom to tell of readiness.
+    lifeline
+        Descriptor that tells of the supervisor's death; None where there is no supervisor.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        name: ReplicaName,
+        directory: RunDirectory,
+        notifier: Notifier,
+        lifeline: int | None,
+    ) -> None:
+        self.chain = chain
+        self.name = name
+        self.stage: Stage = chain.stages[name.stage]
+        self.notifier = notifier
+        self.clock: Clock = SystemClock()
+        self.incarnation = new_incarnation()
+        self.codec = MessageCodec(load_message_types(chain))
+        self.page = StatusPage(directory.status_page(name), os.getpid(), self.incarnation)
+        self._directory = directory
+        self._lifeline = lifeline
+        self._rejected = 0
+
+    def __enter__(self) -> Replica:
+        below = self.chain.downstream(self.name.stage)
+        inputs = self.stage.inputs
+        self.links = Links(
+            self.name,
+            Addresses(self.chain, self._directory),
+            receives=any(source.link == "push-pull" for source in inputs),
+            sends=bool(below),
+            publishes=any(link == "pub-sub" for _, link in below),
+            subscriptions=[
+                above
+                for source in inputs
+                if source.link == "pub-sub"
+                for above in self.chain.stages[source.stage].names
+            ],
+            reject=self._reject,
+        )
+        self.signals = StopSignals(self.links.wake)
+        self.watch = Watch(self._lifeline, self.notifier, self._orphaned)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.enter(Phase.CLOSED)
+        self.watch.close()
+        self.signals.restore()
+        self.links.close(flush=error is None)
+        self.page.close()
+
+    def _orphaned(self) -> None:
+        _log.warning("the supervisor has died; draining")
+        self.signals.ask()
+
+    def _reject(self, error: DecodeError) -> None:
+        self._rejected += 1
+        self.page.add("errors", 1)
+        if self._rejected <= LOGGED_REJECTS:
+            _log.warning("refused: %s", error)
+
+    def enter(self, phase: Phase) -> None:
+        """Mark on the status page what the main thread is at."""
+        self.page.enter(phase, self.now_ns())
+
+    def now_ns(self) -> int:
+        """Monotonic time, in ns."""
+        return int(self.clock.monotonic() * 1e9)
+
+    def report_ready(self, status: str) -> None:
+        """Tell whoever started this process that it is ready."""
+        self.page.set("ready_since_ns", self.now_ns())
+        self.notifier.ready(status)
+        _log.info("ready: %s", status)
+
+    def report_stopping(self) -> None:
+        """Tell whoever started this process that it is going to end."""
+        self.enter(Phase.DRAIN)
+        self.notifier.stopping()
+        _log.info("draining")
+
+    def note(self, record: BackRecord) -> None:
+        """Log what people should know of a record from below."""
+        if isinstance(record, Refuse):
+            _log.error("%s.%d refuses: %s", record.stage, record.replica, record.reason)
+        elif isinstance(record, Hello):
+            _log.info("%s.%d says hello", record.stage, record.replica)

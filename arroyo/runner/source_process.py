@@ -1,0 +1,199 @@
+"""A listener's replica: its `start()` in a thread, sending and acknowledgements in the main one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from arroyo.errors import ArroyoError, StageError
+from arroyo.identifiers import new_epoch, new_run
+from arroyo.links import LinkBroke, RecordCame
+from arroyo.protocol.actions import Action, Release
+from arroyo.protocol.status_page import Phase
+from arroyo.stages import Listener
+
+from .gateway import Gateway
+from .loading import build_listener
+from .replica import Replica
+from .wiring import key_field, make_source
+
+_log = logging.getLogger(__name__)
+
+REPORT_S = 0.2
+"""How often the counters are written to the status page while nothing else happens."""
+
+
+class SourceProcess:
+    """Runs a listener from `open()` to `close()`."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        self._links = replica.links
+        self._gateway = Gateway(
+            replica.stage,
+            replica.codec,
+            key_field(replica.chain, replica.name.stage),
+            replica.links.wake,
+        )
+        self._source = make_source(
+            replica.chain,
+            replica.name,
+            epoch=new_epoch(),
+            incarnation=replica.incarnation,
+            new_run=new_run,
+            make_early_stop=self._gateway.early_stop,
+        )
+        self._listening: _Listening | None = None
+        self._sent = 0
+
+    def run(self) -> None:
+        """Run until the listener has ended and everything is finished, or a signal says so.
+
+        Raises
+        ------
+        ArroyoError
+            The listener refused to start, or ended with an error.
+        """
+        replica = self._replica
+        listener = build_listener(replica.chain, replica.stage, self._gateway)
+        replica.enter(Phase.OPEN)
+        _call(listener, "open")
+        try:
+            self._perform(self._source.connect())
+            replica.report_ready("listening")
+            self._loop(listener)
+        finally:
+            self._gateway.shut()
+            if self._listening is not None:
+                self._listening.stop()
+            _call(listener, "close")
+        if self._listening is not None and self._listening.error is not None:
+            raise _as_stage_error(replica.stage.target, self._listening.error)
+
+    def _loop(self, listener: Listener) -> None:
+        replica, source = self._replica, self._source
+        finishing = False
+        while not source.ended:
+            now = replica.clock.monotonic()
+            if self._listening is None and source.ready and not replica.signals.asked:
+                _log.info("everything below is ready; starting to listen")
+                self._listening = _Listening(listener, replica.links.wake)
+            if replica.signals.asked and self._listening is not None:
+                self._listening.stop()
+            self._perform(source.tick(now))
+            self._send_pending(now)
+            if not finishing and self._is_over() and self._gateway.empty:
+                finishing = True
+                replica.report_stopping()
+                self._perform(source.finish(now))
+                continue
+            self._report()
+            self._take_what_came(now)
+
+    def _is_over(self) -> bool:
+        """Whether the listener will hand over nothing more."""
+        if self._listening is None:
+            return self._replica.signals.asked
+        return self._listening.ended
+
+    def _send_pending(self, now: float) -> None:
+        while not self._source.blocked:
+            intake = self._gateway.take()
+            if intake is None:
+                return
+            self._sent += max(1, len(intake.items))
+            self._replica.page.add("bytes_out", intake.size)
+            self._perform(self._source.accept(intake, now))
+
+    def _take_what_came(self, now: float) -> None:
+        deadline = self._source.deadline
+        timeout_s = REPORT_S if deadline is None else min(REPORT_S, max(0.0, deadline - now))
+        if not self._source.blocked and not self._gateway.fall_asleep():
+            timeout_s = 0.0
+        self._replica.enter(Phase.BLOCKED if self._source.blocked else Phase.IDLE)
+        for event in self._links.poll(timeout_s):
+            now = self._replica.clock.monotonic()
+            if isinstance(event, RecordCame):
+                self._replica.note(event.record)
+                self._perform(self._source.record(event.record, now))
+            elif isinstance(event, LinkBroke):
+                self._perform(self._source.disconnected(event.replica, event.link, now))
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Release):
+                self._gateway.release(action.messages, action.size)
+                self._acknowledge(action.tokens)
+            else:
+                self._links.perform((action,))
+
+    def _acknowledge(self, tokens: Iterable[Any]) -> None:
+        acknowledge = None if self._listening is None else self._listening.acknowledge
+        if acknowledge is None:
+            return
+        for token in tokens:
+            if token is not None:
+                acknowledge(token)
+
+    def _report(self) -> None:
+        page, gateway = self._replica.page, self._gateway
+        page.set("received", gateway.received)
+        page.set("bytes_in", gateway.bytes_in)
+        page.set("dropped", gateway.dropped)
+        page.set("sent", self._sent)
+        page.set("in_flight", self._source.ledger.next - self._source.ledger.frontier)
+        page.set("redelivered", self._source.redelivered)
+
+
+class _Listening:
+    """The thread in which a listener's `start()` runs."""
+
+    def __init__(self, listener: Listener, wake: Callable[[], None]) -> None:
+        self.acknowledge: Callable[[Any], Any] | None = getattr(listener, "acknowledge", None)
+        self.error: BaseException | None = None
+        self.ended = False
+        self._listener = listener
+        self._wake = wake
+        self._stopped = False
+        # A daemon: a `start()` that does not return must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="arroyo-listener", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            returned: Any = self._listener.start()
+            if returned is not None and hasattr(returned, "__await__"):
+                _run_coroutine(returned)
+        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
+            self.error = error
+        self.ended = True
+        self._wake()
+
+    def stop(self) -> None:
+        """Ask `start()` to return, once."""
+        if not self._stopped and not self.ended:
+            self._stopped = True
+            self._listener.stop()
+
+
+def _run_coroutine(coroutine: Any) -> None:
+    import asyncio
+
+    asyncio.run(coroutine)
+
+
+def _call(listener: Listener, method: str) -> None:
+    """Call `open()` or `close()`, which a class that only looks like a listener may lack."""
+    found = getattr(listener, method, None)
+    if found is not None:
+        found()
+
+
+def _as_stage_error(target: str, error: BaseException) -> BaseException:
+    if isinstance(error, ArroyoError):
+        return error
+    failure = StageError(f"{target}.start() raised {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    return failure

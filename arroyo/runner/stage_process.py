@@ -1,0 +1,106 @@
+"""`run_stage`: one replica as a process, the same by hand, supervised, and under systemd."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Any
+
+from arroyo.config.graph import Chain
+from arroyo.config.reader import load_chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.config.suggestions import did_you_mean
+from arroyo.control.locks import Lock
+from arroyo.control.notify import Notifier
+from arroyo.errors import ArroyoError, UsageError
+from arroyo.identifiers import ReplicaName
+from arroyo.telemetry.logs import configure_logging
+
+from .stop_signals import StopNowError
+
+_log = logging.getLogger(__name__)
+
+STOPPED_NOW = 1
+"""Exit code after a second stop signal: it may have left work unfinished."""
+CRASHED = 70
+
+
+def run_stage(chain_path: str, stage: str, replica: int) -> int:
+    """Run one replica until it has ended; returns its exit code and never raises user errors.
+
+    What goes wrong is in the log of the replica, as its last ERROR line, and on a terminal.
+    """
+    try:
+        chain = load_chain(chain_path)
+        name = _find(chain, stage, replica)
+        directory = RunDirectory.locate(chain.name, os.environ)
+        directory.create_for(chain)
+        lock = Lock.acquire(directory.lock(name))
+    except ArroyoError as error:
+        # There is no log yet, or it is the log of the replica that runs.
+        if os.environ.get("ARROYO_DEBUG"):
+            raise
+        for line in str(error).splitlines():
+            sys.stderr.write(f"error: {line}\n")
+        return error.exit_code
+    configure_logging(directory.log(name), str(name), chain.name, sys.stderr.isatty())
+    try:
+        return _run_locked(chain, name, directory)
+    finally:
+        lock.release()
+
+
+def _find(chain: Chain, stage: str, replica: int) -> ReplicaName:
+    if stage not in chain.stages:
+        raise UsageError(
+            f"chain {chain.name} has no stage {stage!r}{did_you_mean(stage, chain.stages)}"
+        )
+    if not 0 <= replica < chain.stages[stage].replicas:
+        raise UsageError(
+            f"stage {stage} has the replicas 0 to {chain.stages[stage].replicas - 1}, "
+            f"there is no replica {replica}"
+        )
+    return ReplicaName(stage, replica)
+
+
+def _run_locked(chain: Chain, name: ReplicaName, directory: RunDirectory) -> int:
+    notifier = Notifier.from_environ(os.environ)
+    try:
+        os.environ.update(chain.env)
+        os.environ.update(chain.stages[name.stage].env)
+        os.chdir(chain.folder)
+        _run(chain, name, directory, notifier)
+    except StopNowError:
+        _log.warning("stopped at the second signal; what was under way is not finished")
+        return STOPPED_NOW
+    except ArroyoError as error:
+        _log.error("%s", error, exc_info=error if os.environ.get("ARROYO_DEBUG") else None)
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001  (users' open() and close() may raise anything)
+        _log.error("%s: %s", type(error).__name__, error, exc_info=error)
+        return CRASHED
+    _log.info("ended")
+    return 0
+
+
+def _run(chain: Chain, name: ReplicaName, directory: RunDirectory, notifier: Notifier) -> None:
+    # Here, not above: a replica that may not run need not load zmq to say so.
+    from .replica import Replica
+
+    with Replica(chain, name, directory, notifier, _lifeline()) as replica:
+        if replica.stage.role == "listener":
+            from .source_process import SourceProcess
+
+            SourceProcess(replica).run()
+        else:
+            from .relay_process import RelayProcess
+
+            RelayProcess(replica).run()
+
+
+def _lifeline() -> int | None:
+    """Descriptor that tells of the supervisor's death; None in a process started by hand."""
+    processes: Any = sys.modules.get("multiprocess.process")
+    parent = processes.parent_process() if processes is not None else None
+    return None if parent is None else int(parent.sentinel)

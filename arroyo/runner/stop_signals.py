@@ -1,0 +1,52 @@
+"""SIGTERM and SIGINT of a stage: the first one drains, the second one stops now."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+
+class StopNowError(BaseException):
+    """Stop at once, whatever the stage's code is doing. Not an `Exception`: nobody catches it."""
+
+
+class StopSignals:
+    """Counts stop signals of this process.
+
+    Parameters
+    ----------
+    wake
+        Called at the first signal, in the main thread between two instructions.
+    """
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.count = 0
+        self._wake = wake
+        self._former = {number: signal.getsignal(number) for number in _NUMBERS}
+        for number in _NUMBERS:
+            signal.signal(number, self._handle)
+
+    @property
+    def asked(self) -> bool:
+        """Whether to drain."""
+        return self.count > 0
+
+    def ask(self) -> None:
+        """Count a wish to drain that came another way than by a signal."""
+        self.count = max(self.count, 1)
+        self._wake()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            raise StopNowError
+        self._wake()
+
+    def restore(self) -> None:
+        """Put back what was there before."""
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+
+_NUMBERS = (signal.SIGTERM, signal.SIGINT)

@@ -1,0 +1,74 @@
+"""The watch of a stage process: a thread that sees the supervisor die and calms the watchdog.
+
+A thread of its own, since the main one may be deep in a user's `process()`. It does no work of
+the stage, so it proves only what it says: that the process lives, and its lifeline.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+
+from arroyo.control.notify import Notifier
+
+ORPHAN_EXIT_S = 8.0
+"""A stage whose supervisor died may drain for so long; then it ends, drained or not."""
+ORPHAN_EXIT_CODE = 75
+
+
+class Watch:
+    """Watches the lifeline and speaks to the watchdog until `close`.
+
+    Parameters
+    ----------
+    lifeline
+        Descriptor that becomes readable when the supervisor dies; None: there is none.
+    notifier
+        Whom to tell that the process lives.
+    orphaned
+        Called once, from the watch's thread, when the supervisor has died.
+    """
+
+    def __init__(
+        self, lifeline: int | None, notifier: Notifier, orphaned: Callable[[], None]
+    ) -> None:
+        self._lifeline = lifeline
+        self._notifier = notifier
+        self._orphaned = orphaned
+        self._stop = os.eventfd(0, os.EFD_CLOEXEC)
+        self._thread: threading.Thread | None = None
+        if lifeline is not None or notifier.watchdog_interval_s is not None:
+            self._thread = threading.Thread(target=self._run, name="arroyo-watch", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        poller = select.poll()
+        poller.register(self._stop, select.POLLIN)
+        if self._lifeline is not None:
+            poller.register(self._lifeline, select.POLLIN | select.POLLHUP)
+        interval_s = self._notifier.watchdog_interval_s
+        while True:
+            ready = dict(poller.poll(None if interval_s is None else interval_s * 1000))
+            if self._stop in ready:
+                return
+            if self._lifeline is not None and self._lifeline in ready:
+                self._end_as_orphan()
+                return
+            self._notifier.watchdog()
+
+    def _end_as_orphan(self) -> None:
+        self._orphaned()
+        poller = select.poll()
+        poller.register(self._stop, select.POLLIN)
+        if not poller.poll(ORPHAN_EXIT_S * 1000):
+            # Nobody is left who could end us, and the user's code may never return.
+            os._exit(ORPHAN_EXIT_CODE)
+
+    def close(self) -> None:
+        """End the thread."""
+        os.eventfd_write(self._stop, 1)
+        if self._thread is not None:
+            self._thread.join()
+        os.close(self._stop)
