@@ -1,3 +1,4 @@
+import importlib
 import sys
 from pathlib import Path
 
@@ -113,6 +114,21 @@ class TestLoading:
         other = Chain("other", folder, folder / "chain.toml", {})
         assert load_factory(own("Triple"), other).__name__ == "Triple"
         assert str(chain.folder) not in sys.path
+
+    def test_libraries_below_the_chain_s_folder_stay_when_the_next_one_comes(
+        self, chain, tmp_path, monkeypatch
+    ):
+        environment = chain.folder / "venv"
+        environment.mkdir()
+        (environment / "library_under_test.py").write_text("")
+        monkeypatch.syspath_prepend(environment)
+        library = importlib.import_module("library_under_test")
+        load_factory(own("Double"), chain)
+        folder = tmp_path / "other"
+        folder.mkdir()
+        problem_of(load_factory, own("X"), Chain("other", folder, folder / "chain.toml", {}))
+        assert sys.modules["library_under_test"] is library
+        assert "stages_under_test" not in sys.modules
 
     def test_a_missing_module_is_answered_with_the_nearest(self, chain):
         problem = problem_of(load_factory, stage("stages_under_tst:Double"), chain)
