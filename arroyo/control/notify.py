@@ -12,6 +12,7 @@ import contextlib
 import os
 import socket
 import struct
+import threading
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -21,7 +22,7 @@ _UCRED = struct.Struct("iII")  # pid, uid, gid
 
 
 class Notifier:
-    """The speaking end; `from_environ` makes the one of this process.
+    """The speaking end, for any thread; `from_environ` makes the one of this process.
 
     Parameters
     ----------
@@ -37,6 +38,8 @@ class Notifier:
         self.watchdog_interval_s = watchdog_interval_s
         self._address = address.replace("@", "\0", 1) if address else None
         self._unsaid: dict[str, str] = {}
+        # Reentrant: a signal handler may speak while its own thread is at it.
+        self._speaking = threading.RLock()
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Notifier:
@@ -60,8 +63,9 @@ class Notifier:
 
     def stopping(self) -> None:
         """Say that the process has begun to stop."""
-        self._unsaid.pop("READY", None)
-        self._say(STOPPING="1")
+        with self._speaking:
+            self._unsaid.pop("READY", None)
+            self._say(STOPPING="1")
 
     def status(self, text: str) -> None:
         """Say in a line for people what the process is doing."""
@@ -84,16 +88,12 @@ class Notifier:
     def _say(self, **fields: str) -> None:
         if self._address is None:
             return
-        self._unsaid |= fields
-        datagram = "\n".join(f"{key}={value}" for key, value in self._unsaid.items())
-        # A socket for each word: nothing to close, nothing for a child process to inherit.
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker,
-        ):
-            speaker.setblocking(False)
-            speaker.sendto(datagram.encode(errors="replace"), self._address)
-            self._unsaid.clear()
+        with self._speaking:
+            self._unsaid |= fields
+            if _send(
+                self._address, "\n".join(f"{key}={value}" for key, value in self._unsaid.items())
+            ):
+                self._unsaid.clear()
 
 
 class NotifySocket:
@@ -158,6 +158,17 @@ def parse_fields(datagram: bytes) -> dict[str, str]:
         return {}
     pairs = (line.partition("=") for line in lines)
     return {key: value for key, separator, value in pairs if key and separator}
+
+
+def _send(address: str, datagram: str) -> bool:
+    # A socket for each word: nothing to close, nothing for a child process to inherit.
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
+            speaker.setblocking(False)
+            speaker.sendto(datagram.encode(errors="replace"), address)
+    except OSError:
+        return False
+    return True
 
 
 def _trusted_sender(ancillary: list[tuple[int, int, bytes]]) -> int | None:
