@@ -24,6 +24,8 @@ class Places:
     def locate(self, problem: str) -> str:
         """Put ``FILE:LINE: `` in front of a problem that begins with ``PLACE: ``."""
         line = self._line_of(problem)
+        # A key may hold anything; a mistake is one line all the same.
+        problem = "".join(each if each.isprintable() else repr(each)[1:-1] for each in problem)
         return f"{self._file}:{line}: {problem}" if line else f"{self._file}: {problem}"
 
     def sort(self, problems: list[str]) -> list[str]:

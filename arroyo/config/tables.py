@@ -6,6 +6,7 @@ what else is wrong.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -18,6 +19,9 @@ from .suggestions import did_you_mean
 from .variables import VariableText, as_plain
 
 Table = TypeVar("Table", bound=msgspec.Struct)
+
+# Annotations are evaluated anew by each call of msgspec's own.
+_fields = functools.cache(msgspec.structs.fields)
 
 
 class Tables(msgspec.Struct, frozen=True):
@@ -66,7 +70,7 @@ def _read_table(
     for key in _unknown_keys(table, kind):
         problems.append(f"{place}.{key}: there is no such key{did_you_mean(key, _names(kind))}")
     values = dict(missing)
-    for field in msgspec.structs.fields(kind):
+    for field in _fields(kind):
         inner = f"{place}.{field.name}"
         if field.name not in table:
             if field.required:

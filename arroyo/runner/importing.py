@@ -11,7 +11,6 @@ import pkgutil
 import re
 import sys
 import traceback
-from importlib import metadata
 from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
@@ -81,6 +80,8 @@ def _modules_beside(missing: str, folder: Path) -> list[str]:
 
 def _distribution(missing: str, needed_by: str) -> str:
     """Guess what to install for a missing module: one of our extras where it is in one."""
+    from importlib import metadata  # takes longer to import than all the rest
+
     package = missing.partition(".")[0]
     if needed_by.startswith("arroyo."):
         for requirement in metadata.requires("arroyo") or ():
