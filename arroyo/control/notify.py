@@ -90,9 +90,8 @@ class Notifier:
             return
         with self._speaking:
             self._unsaid |= fields
-            if _send(
-                self._address, "\n".join(f"{key}={value}" for key, value in self._unsaid.items())
-            ):
+            datagram = "\n".join(f"{key}={value}" for key, value in self._unsaid.items())
+            if _send(self._address, datagram):
                 self._unsaid.clear()
 
 
