@@ -12,6 +12,7 @@ import stat
 import struct
 import threading
 import time
+import tokenize
 import zlib
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -39,8 +40,13 @@ _UNREADABLE = (
     EOFError,
     MemoryError,
     struct.error,
+    tokenize.TokenError,
     zlib.error,
 )
+# A damaged header may speak of an image that no machine has the memory for.
+_PLAUSIBLE_BYTES = 256 * 2**20
+_PACKED_BY_MOST = 1000
+
 _log = logging.getLogger(__name__)
 
 
@@ -280,7 +286,11 @@ def read_array(path: Path) -> NDArray[Any]:
     elif suffix in (".tif", ".tiff"):
         import tifffile
 
-        array = tifffile.imread(path)
+        with tifffile.TiffFile(path) as file:
+            image_bytes, file_bytes = file.series[0].nbytes, path.stat().st_size
+            if image_bytes > _PLAUSIBLE_BYTES + _PACKED_BY_MOST * file_bytes:
+                raise ValueError(f"{file_bytes} bytes can't hold an image of {image_bytes} bytes")
+            array = file.asarray()
     else:
         raise ValueError(f"arrays are read from .tif, .tiff and .npy, not from {suffix or 'this'}")
     # Nobody writes to it any more: the chain need not copy it.

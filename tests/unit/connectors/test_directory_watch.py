@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arroyo.connectors._settling import Settling, Stamp
-from arroyo.connectors.directory_watch import DirectoryListener
+from arroyo.connectors.directory_watch import DirectoryListener, read_array
 from arroyo.errors import ConfigurationError
 from arroyo.messages import Event, Start, Stop
 
@@ -143,6 +143,15 @@ def test_a_broken_image_is_named_and_counted_and_the_rest_goes_on(tmp_path, capl
     assert len(said) == 5
     for name in ("2-text.tif", "3-cut.tif", "4-photo.jpg", "5-objects.npy", "6-fields.npy"):
         assert any(name in message for message in said)
+
+
+def test_an_image_that_is_larger_than_its_file_can_be_is_not_tried(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 6), np.uint16), compression="zlib")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        for name in ("ImageWidth", "ImageLength"):
+            file.pages[0].tags[name].overwrite(60_000)
+    with pytest.raises(ValueError, match="can't hold an image of 7200000000 bytes"):
+        read_array(tmp_path / "a.tif")
 
 
 @given(st.data())
