@@ -1,0 +1,533 @@
+"""A whole chain in memory: every replica a state machine, every connection a queue, no clock.
+
+`World` runs one random schedule. What a connection may do is what ZeroMQ may do: it keeps the
+order of what it carries, waits for a receiver that is not there, and loses what a dead process
+held, from any point on. Whether the promises held is said by `promises.check`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from arroyo.codec import Batch, End, Kind, Reason
+from arroyo.config.graph import Chain, Input, Stage
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.actions import Broadcast, Connect, Release, Reply, Transmit
+from arroyo.protocol.relay import Output, Relay
+from arroyo.protocol.source import Intake, Source
+from arroyo.runner.wiring import key_field, make_relay, make_source
+
+STEP_S = 0.004
+"""One step takes up to this long, so that a grace is worth a dozen steps."""
+PATIENCE_S = 10.0
+"""Nothing but the source's last resort waits longer than this."""
+SUBSCRIBER_RECORDS = 4
+"""What a pub-sub link holds for a slow subscriber."""
+
+
+class BrokenPromiseError(AssertionError):
+    """The machines did what they must never do."""
+
+
+# Chains, and what their stages do
+
+
+def listener(name: str, **options: Any) -> Stage:
+    return Stage(name, "listener", "m:C", **options)
+
+
+def operator(name: str, *inputs: str, **options: Any) -> Stage:
+    return Stage(name, "operator", "m:C", inputs=_inputs(inputs), **options)
+
+
+def publisher(name: str, *inputs: str, **options: Any) -> Stage:
+    return Stage(name, "publisher", "m:C", inputs=_inputs(inputs), **options)
+
+
+def chain(*stages: Stage) -> Chain:
+    folder = Path("/")
+    return Chain("model", folder, folder / "chain.toml", {stage.name: stage for stage in stages})
+
+
+def _inputs(names: tuple[str, ...]) -> tuple[Input, ...]:
+    """A name that begins with ~ is fed by pub-sub."""
+    return tuple(Input(name.lstrip("~"), "pub-sub" if "~" in name else "push-pull") for name in names)
+
+
+def work_on(stage: str, item: tuple[Any, ...]) -> tuple[list[Any], Reason | None]:
+    """What the operator `stage` makes of an item; it does what its name says."""
+    number = item[1]
+    if stage.startswith("filter") and number % 3 == 1:
+        return [], Reason.FILTERED
+    if stage.startswith("skip") and number % 4 == 2:
+        return [], Reason.SKIPPED
+    if stage.startswith("sieve") and item[-1] == 1:
+        return [], Reason.FILTERED
+    if stage.startswith("split"):
+        return [(*item, part) for part in range(number % 4)], None
+    return [item], None
+
+
+def key_of(item: tuple[Any, ...]) -> int:
+    return sum(item[1:]) * 7
+
+
+# Connections and replicas
+
+
+@dataclass(slots=True, eq=False)
+class Pipe:
+    """One connection; `link` is set for those down to a replica by push-pull."""
+
+    sender: ReplicaName
+    receiver: ReplicaName
+    back: bool
+    link: int | None = None
+    queue: deque[Any] = field(default_factory=deque)
+    closed: bool = False
+    """The sender has no more to do with it; what is in it may still arrive."""
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One replica over all its lives."""
+
+    name: ReplicaName
+    stage: Stage
+    flushes: bool = False
+    machine: Any = None
+    incarnation: int = 0
+    deaths: int = 0
+    down: dict[ReplicaName, Pipe] = field(default_factory=dict)
+    up: dict[ReplicaName, Pipe] = field(default_factory=dict)
+    cast: dict[ReplicaName, Pipe] = field(default_factory=dict)
+    opened: set[tuple[str, str]] = field(default_factory=set)
+    closed: set[tuple[str, str]] = field(default_factory=set)
+    script: deque[Intake] = field(default_factory=deque)
+    finishing: bool = False
+    ending: bool = False
+    done: bool = False
+    journal: list[tuple[Any, ...]] = field(default_factory=list)
+    """What a publisher has published for good."""
+    unflushed: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What goes wrong in a schedule: so many of each, at random moments."""
+
+    kills: int = 0
+    gaps: int = 0
+    repeats: int = 0
+    leaves: int = 0
+
+
+class World:
+    """One chain and one random schedule; the same seed gives the same schedule."""
+
+    def __init__(self, chain: Chain, script: str, seed: int, faults: Faults) -> None:
+        self.chain = chain
+        self.random = random.Random(seed)
+        self.faults = {
+            "kill": faults.kills,
+            "gap": faults.gaps,
+            "repeat": faults.repeats,
+            "leave": faults.leaves,
+        }
+        self.now = 0.0
+        self.last_resorts = 0
+        self.nodes = {name: Node(name, chain.stages[name.stage]) for name in chain.replicas}
+        self.pipes: list[Pipe] = []
+        self.absent = list(self.nodes)
+        self.notices: list[tuple[Node, int, ReplicaName, int]] = []
+        self.events: dict[str, list[list[tuple[Any, ...]]]] = {}
+        """Items of each source by the runs of its script."""
+        self.scripts: dict[str, list[Intake]] = {}
+        self.heard: list[Any] = []
+        self.runs = 0
+        for node in self.nodes.values():
+            if node.stage.role == "listener":
+                self._write_script(node, script)
+            else:
+                node.flushes = node.stage.role == "publisher" and self.random.random() < 0.3
+
+    # The script: S a Start, T a Stop, a digit so many events at once
+
+    def _write_script(self, node: Node, script: str) -> None:
+        runs = self.events[str(node.name)] = [[]]
+        field_name = key_field(self.chain, node.name.stage)
+        number = 0
+        for sign in script:
+            if sign == "S":
+                runs.append([])
+                intake = Intake(Kind.START, [("start", len(runs) - 1)], (None,), 1)
+            elif sign == "T":
+                make_stop = _stop_maker(len(runs) - 1)
+                intake = Intake(Kind.STOP, (), (None,), 1, make_stop=make_stop)
+                runs.append([])
+            else:
+                items = [(str(node.name), number + each) for each in range(int(sign))]
+                number += len(items)
+                runs[-1] += items
+                keys = [key_of(item) for item in items] if field_name else None
+                intake = Intake(Kind.EVENTS, items, items, len(items), keys)
+            node.script.append(intake)
+        self.scripts[str(node.name)] = list(node.script)
+
+    # The schedule
+
+    def run(self) -> None:
+        """Run until every replica has ended."""
+        for _ in range(100_000):
+            if not self._step():
+                return
+        raise BrokenPromiseError("it never comes to an end")
+
+    def _step(self) -> bool:
+        self.now += self.random.random() * STEP_S
+        self._tick()
+        if self._fault():
+            return True
+        choices = self._choices()
+        if choices:
+            self.random.choice(choices)()
+            return True
+        if all(node.done or not self._must_end(node) for node in self.nodes.values()):
+            return False
+        self._wait()
+        return True
+
+    def _must_end(self, node: Node) -> bool:
+        """A subscriber may miss the End as it may miss anything."""
+        return all(source.link == "push-pull" for source in node.stage.inputs) and all(
+            self._must_end(self.nodes[above]) for above in self._above(node)
+        )
+
+    def _choices(self) -> list[Any]:
+        choices: list[Any] = []
+        self.pipes = [pipe for pipe in self.pipes if pipe.queue or not pipe.closed]
+        for pipe in self.pipes:
+            if pipe.queue and self._takes(pipe):
+                choices.append(lambda pipe=pipe: self._deliver(pipe))
+        for node in self.nodes.values():
+            if node.machine is None or node.done:
+                continue
+            if node.stage.role == "listener":
+                if node.machine.ready and not node.finishing and not node.machine.blocked:
+                    choices.append(lambda node=node: self._feed(node))
+            elif node.unflushed or (node.flushes and node.machine._unflushed):
+                choices.append(lambda node=node: self._flush(node))
+        choices += [lambda name=name: self._start(name) for name in self.absent]
+        choices += [lambda notice=notice: self._disconnect(notice) for notice in self.notices]
+        return choices
+
+    def _takes(self, pipe: Pipe) -> bool:
+        machine = self.nodes[pipe.receiver].machine
+        return machine is not None and (pipe.back or not machine.blocked)
+
+    def _tick(self) -> None:
+        for node in self.nodes.values():
+            machine = node.machine
+            if machine is None or machine.deadline is None or self.now < machine.deadline:
+                continue
+            if isinstance(machine, Source):
+                self._do(node, machine.tick(self.now))
+            else:
+                self._work(node, machine.tick(self.now))
+
+    def _wait(self) -> None:
+        """Nothing is under way: wait for whoever has a deadline."""
+        deadlines = [
+            node.machine.deadline
+            for node in self.nodes.values()
+            if node.machine is not None and node.machine.deadline is not None
+        ]
+        if not deadlines:
+            left = [str(node.name) for node in self.nodes.values() if not node.done]
+            raise BrokenPromiseError(f"{', '.join(left)} wait for ever")
+        if min(deadlines) > self.now + PATIENCE_S:
+            self.last_resorts += 1
+        self.now = max(self.now, min(deadlines))
+
+    # Faults
+
+    def _fault(self) -> bool:
+        kind = self.random.choice(list(self.faults))
+        if not self.faults[kind] or self.random.random() > 0.08:
+            return False
+        self.faults[kind] -= 1
+        return bool(getattr(self, f"_{kind}")())
+
+    def _kill(self) -> bool:
+        victims = [
+            node
+            for node in self.nodes.values()
+            if node.machine is not None and node.stage.role != "listener" and not node.done
+        ]
+        if not victims:
+            return False
+        node = self.random.choice(victims)
+        node.deaths += 1
+        node.unflushed.clear()
+        self._bury(node)
+        return True
+
+    def _bury(self, node: Node) -> None:
+        node.machine = None
+        for pipe in self.pipes:
+            if pipe.sender == node.name and not pipe.closed:
+                self._lose(pipe, last=True)
+                pipe.closed = True
+            elif pipe.receiver == node.name:
+                self._lose(pipe, last=False)
+                if pipe.link is not None and not pipe.closed:
+                    above = self.nodes[pipe.sender]
+                    self.notices.append((above, above.incarnation, node.name, pipe.link))
+        for above in self.nodes.values():
+            cast = above.cast.pop(node.name, None)
+            if cast is not None:
+                cast.closed = True
+                cast.queue.clear()
+        self.absent.append(node.name)
+
+    def _lose(self, pipe: Pipe, *, last: bool) -> None:
+        for _ in range(self.random.randint(0, len(pipe.queue))):
+            _ = pipe.queue.pop() if last else pipe.queue.popleft()
+
+    def _gap(self) -> bool:
+        full = [pipe for pipe in self.pipes if any(isinstance(r, Transmit) for r in pipe.queue)]
+        if not full:
+            return False
+        pipe = self.random.choice(full)
+        del pipe.queue[self.random.randrange(len(pipe.queue))]
+        return True
+
+    def _repeat(self) -> bool:
+        """A record comes twice, or much later again."""
+        full = [pipe for pipe in self.pipes if pipe.queue]
+        if self.heard and self.random.random() < 0.5:
+            name, record = self.random.choice(self.heard)
+            self._hear(self.nodes[name], record)
+        elif full:
+            pipe = self.random.choice(full)
+            at = self.random.randrange(len(pipe.queue))
+            pipe.queue.insert(at, pipe.queue[at])
+        return True
+
+    def _leave(self) -> bool:
+        """A replica is stopped in good order; it starts again later."""
+        nodes = [
+            node
+            for node in self.nodes.values()
+            if isinstance(node.machine, Relay) and not node.done and not node.finishing
+        ]
+        if nodes:
+            node = self.random.choice(nodes)
+            node.finishing = True
+            self._do(node, node.machine.leave())
+            self._look_for_end(node)
+        return bool(nodes)
+
+    # Starting
+
+    def _start(self, name: ReplicaName) -> None:
+        self.absent.remove(name)
+        node = self.nodes[name]
+        node.incarnation += 1_000_000
+        node.finishing = node.ending = node.done = False
+        node.down, node.cast = {}, {}
+        node.opened, node.closed = set(), set()
+        node.up = {}
+        if node.stage.role == "listener":
+            node.machine = make_source(
+                self.chain,
+                name,
+                epoch=node.incarnation,
+                incarnation=node.incarnation,
+                new_run=self._new_run,
+                make_early_stop=lambda reason, totals: ("stop", reason, totals),
+            )
+        else:
+            node.machine = make_relay(
+                self.chain, name, incarnation=node.incarnation, flushes=node.flushes
+            )
+        self._do(node, node.machine.connect())
+
+    def _new_run(self) -> str:
+        self.runs += 1
+        return f"run{self.runs}"
+
+    def _disconnect(self, notice: tuple[Node, int, ReplicaName, int]) -> None:
+        self.notices.remove(notice)
+        above, incarnation, name, link = notice
+        if above.machine is None or above.incarnation != incarnation:
+            return
+        if isinstance(above.machine, Source):
+            self._do(above, above.machine.disconnected(name, link, self.now))
+        else:
+            self._do(above, above.machine.disconnected(name, link))
+        self._look_for_end(above)
+
+    # Records
+
+    def _deliver(self, pipe: Pipe) -> None:
+        record = pipe.queue.popleft()
+        node = self.nodes[pipe.receiver]
+        if pipe.back:
+            self.heard.append((node.name, record))
+            self._hear(node, record)
+        else:
+            relay = node.machine
+            actions, deliveries = relay.record(record.record, record.items, self.now)
+            self._do(node, actions)
+            self._work(node, deliveries)
+
+    def _hear(self, node: Node, record: Any) -> None:
+        if node.machine is None:
+            return
+        if isinstance(node.machine, Source):
+            self._do(node, node.machine.record(record, self.now))
+        else:
+            self._do(node, node.machine.back(record, self.now))
+        self._look_for_end(node)
+
+    def _feed(self, node: Node) -> None:
+        if node.script:
+            self._do(node, node.machine.accept(node.script.popleft(), self.now))
+        else:
+            node.finishing = True
+            self._do(node, node.machine.finish(self.now))
+        self._look_for_end(node)
+
+    def _flush(self, node: Node) -> None:
+        node.journal += node.unflushed
+        node.unflushed.clear()
+        self._do(node, node.machine.flushed())
+        self._look_for_end(node)
+
+    def _work(self, node: Node, deliveries: Any) -> None:
+        relay = node.machine
+        for batch, items in deliveries:
+            work = relay.plan(batch, items)
+            outputs = [self._process(node, batch, each) for each in work]
+            message_s = self.random.choice((0.0001, 0.004, 0.02))
+            self._do(node, relay.finish(batch, work, outputs, message_s))
+        self._look_for_end(node)
+
+    def _process(self, node: Node, batch: Batch, work: Any) -> Output:
+        key = (batch.source, batch.run)
+        self._watch(node, batch, key, work)
+        stage = node.stage
+        if stage.role == "operator":
+            if batch.kind != Kind.EVENTS:
+                return Output((work.message,), 1)
+            items, reason = work_on(stage.name, work.message)
+            keys = [key_of(item) for item in items] if key_field(self.chain, stage.name) else ()
+            return Output(items, len(items), reason, keys)
+        entry = (Kind(batch.kind), *key, batch.path, work.sequence, work.fragment, work.message)
+        reason = None
+        if batch.kind == Kind.EVENTS:
+            items, reason = work_on(stage.name, work.message)
+        if reason is None:
+            (node.unflushed if node.flushes else node.journal).append(entry)
+        return Output(reason=reason)
+
+    def _watch(self, node: Node, batch: Batch, key: tuple[str, str], work: Any) -> None:
+        """Start comes first and once, Stop last and once, in each life."""
+        if batch.kind == Kind.START:
+            if key in node.opened:
+                raise BrokenPromiseError(f"{node.name} has got a second Start of {key}")
+            node.opened.add(key)
+        elif batch.kind == Kind.STOP:
+            if key in node.closed:
+                raise BrokenPromiseError(f"{node.name} has got a second Stop of {key}")
+            node.closed.add(key)
+        elif key in node.closed:
+            raise BrokenPromiseError(f"{node.name} has got {work} of {key} after its Stop")
+        if key not in node.opened and not batch.implicit:
+            raise BrokenPromiseError(f"{node.name} has got {work} of {key} before its Start")
+
+    def _look_for_end(self, node: Node) -> None:
+        machine = node.machine
+        if machine is None or node.done:
+            return
+        if isinstance(machine, Source):
+            node.done = machine.ended
+            return
+        final = machine.inputs_finished
+        over = final or (node.finishing and machine.inputs_left)
+        if not node.ending and over and not machine.blocked and not node.unflushed:
+            node.ending = True
+            self._do(node, machine.flushed())
+            self._do(node, machine.end(final=final))
+        if node.ending and machine.ended:
+            node.done = final
+            if not final:
+                self._bury_in_order(node)
+
+    def _bury_in_order(self, node: Node) -> None:
+        node.machine = None
+        for pipe in self.pipes:
+            if pipe.sender == node.name:
+                pipe.closed = True
+            elif pipe.receiver == node.name and pipe.link is not None and not pipe.closed:
+                above = self.nodes[pipe.sender]
+                self.notices.append((above, above.incarnation, node.name, pipe.link))
+        self.absent.append(node.name)
+
+    # Actions
+
+    def _do(self, node: Node, actions: Any) -> None:
+        for action in actions:
+            if isinstance(action, Transmit):
+                node.down[action.to].queue.append(action)
+            elif isinstance(action, Reply):
+                self._back_pipe(node, action.to).queue.append(action.record)
+            elif isinstance(action, Connect):
+                self._connect(node, action)
+            elif isinstance(action, Broadcast):
+                self._broadcast(node, action)
+            elif not isinstance(action, Release):
+                raise BrokenPromiseError(f"{action} is no action")
+
+    def _connect(self, node: Node, connect: Connect) -> None:
+        former = node.down.get(connect.to)
+        if former is not None:
+            # What the system had taken up already may arrive yet.
+            self._lose(former, last=True)
+            former.closed = True
+        pipe = node.down[connect.to] = Pipe(node.name, connect.to, back=False, link=connect.link)
+        self.pipes.append(pipe)
+
+    def _back_pipe(self, node: Node, to: ReplicaName) -> Pipe:
+        if to not in node.up:
+            node.up[to] = Pipe(node.name, to, back=True)
+            self.pipes.append(node.up[to])
+        return node.up[to]
+
+    def _broadcast(self, node: Node, action: Broadcast) -> None:
+        for stage, link in self.chain.downstream(node.name.stage):
+            for name in stage.names if link == "pub-sub" else ():
+                if self.nodes[name].machine is None:
+                    continue
+                if name not in node.cast:
+                    node.cast[name] = Pipe(node.name, name, back=False)
+                    self.pipes.append(node.cast[name])
+                queue = node.cast[name].queue
+                if len(queue) < SUBSCRIBER_RECORDS or isinstance(action.record, End):
+                    queue.append(action)
+
+    def _above(self, node: Node) -> list[ReplicaName]:
+        return [
+            name
+            for source in node.stage.inputs
+            for name in self.chain.stages[source.stage].names
+        ]
+
+
+def _stop_maker(run: int) -> Any:
+    return lambda totals: ("stop", run, totals)

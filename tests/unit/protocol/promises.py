@@ -1,0 +1,169 @@
+"""What must be true of a finished schedule of the model, whatever went wrong in it."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from model import BrokenPromiseError, Node, World, work_on
+
+from arroyo.codec import Kind, Reason
+from arroyo.config.graph import Chain
+
+
+def check(world: World, *, last_resorts: bool = False) -> None:
+    """Raise BrokenPromiseError for the first promise that does not hold."""
+    for node in world.nodes.values():
+        if node.stage.role == "listener":
+            _require(node.machine.ledger.empty, f"the ledger of {node.name} is not empty")
+            _check_source(world, node)
+    _require(
+        last_resorts or not world.last_resorts, "the source had to send all again as a last resort"
+    )
+
+
+def _check_source(world: World, source: Node) -> None:
+    runs = [run for run in world.events[str(source.name)] if run]
+    for number, stages in enumerate(ways(world.chain, source.name.stage)):
+        sinks = [node for node in world.nodes.values() if node.stage.name == stages[-1]]
+        if sinks[0].stage.role == "publisher":
+            wanted = [_outcomes(stages, run) for run in runs]
+            for sink in sinks:
+                _check_alone(sink, source, number)
+            _check_events(sinks, source, number, wanted)
+            _check_controls(world, sinks, source, number, runs)
+    wanted_by_losers = {
+        item for stages in _all_ways(world.chain, source.name.stage) for run in runs
+        for item in _outcomes(stages, run)
+    }
+    for node in world.nodes.values():
+        for entry in _events(node, source):
+            _require(entry[6] in wanted_by_losers, f"{node.name} has invented {entry}")
+
+
+def _check_events(
+    sinks: list[Node], source: Node, path: int, wanted: list[list[Any]]
+) -> None:
+    """Every event at least once, and once only where nobody died."""
+    entries = [entry for sink in sinks for entry in _events(sink, source, path)]
+    got = Counter(entry[6] for entry in entries)
+    for item in itertools.chain(*wanted):
+        _require(got[item] > 0, f"{item} has not arrived by path {path}")
+        if not any(sink.deaths for sink in sinks):
+            _require(got[item] == 1, f"{item} has arrived {got[item]} times by path {path}")
+    _require(set(got) <= set(itertools.chain(*wanted)), f"path {path} has more than was sent")
+    names: dict[Any, set[str]] = {}
+    for entry in entries:
+        names.setdefault(entry[2], set()).add(entry[6][:2])
+    for run in wanted:
+        ours = {item[:2] for item in run}
+        of_run = [name for name, items in names.items() if items & ours]
+        _require(len(of_run) <= 1, f"one run has the names {of_run}")
+        _require(all(names[name] <= ours for name in of_run), f"{of_run} holds foreign events")
+
+
+def _check_alone(sink: Node, source: Node, path: int) -> None:
+    """What one replica that never died has seen, in its order."""
+    if sink.deaths:
+        return
+    entries = _events(sink, source, path)
+    if sink.stage.order == "source":
+        places = [(entry[4], entry[5]) for entry in entries]
+        _require(places == sorted(places), f"{sink.name} has got {places} out of order")
+    seen = Counter((entry[2], entry[4], entry[5]) for entry in entries)
+    _require(max(seen.values(), default=1) == 1, f"{sink.name} has finished one thing twice")
+
+
+def _check_controls(
+    world: World, sinks: list[Node], source: Node, path: int, runs: list[list[Any]]
+) -> None:
+    """Each replica has got Start and Stop of each run, with true totals."""
+    started = [intake for intake in world.scripts[str(source.name)] if intake.kind == Kind.START]
+    stopped = [intake for intake in world.scripts[str(source.name)] if intake.kind == Kind.STOP]
+    for sink in sinks:
+        starts = {entry[2] for entry in sink.journal if _is(entry, Kind.START, source)}
+        stops = {entry[2]: entry for entry in sink.journal if _is(entry, Kind.STOP, source)}
+        _require(len(starts) == len(started), f"{sink.name} has got {len(starts)} Starts")
+        _require(starts <= set(stops), f"{sink.name} has got no Stop of {starts - set(stops)}")
+        _require(len(stops) >= len(stopped), f"{sink.name} has got {len(stops)} Stops")
+        for entry in stops.values():
+            _check_totals(world, source, entry, runs)
+
+
+def _check_totals(world: World, source: Node, stop: Any, runs: list[list[Any]]) -> None:
+    totals = stop[6][2]
+    mentioned = {
+        entry[6][:2]
+        for node in world.nodes.values()
+        for entry in _events(node, source)
+        if entry[2] == stop[2]
+    }
+    for run in runs:
+        if mentioned & set(run):
+            _require(totals["sent"] == len(run), f"{totals} of {run}")
+            for reason, name in ((Reason.FILTERED, "filtered"), (Reason.SKIPPED, "skipped")):
+                buried = sum(
+                    reason in {
+                        _end_of(stages, item) for stages in ways(world.chain, source.name.stage)
+                    }
+                    for item in run
+                )
+                _require(totals[name] == buried, f"{totals}, though {buried} were {name}")
+
+
+def _end_of(stages: list[str], item: Any) -> Reason | None:
+    """Why a message ended whole on a way; None if it or parts of it came through."""
+    items = [item]
+    for stage in stages[1:]:
+        if len(items) != 1 and stage != stages[1]:
+            return None
+        items, reason = work_on(stage, items[0])
+        if not items:
+            return Reason.FILTERED if reason is None else reason
+        if len(items) > 1:
+            return None
+    return None
+
+
+def _outcomes(stages: list[str], items: list[Any]) -> list[Any]:
+    """What a sink at the end of `stages` publishes of `items`."""
+    for stage in stages[1:]:
+        items = [result for item in items for result in work_on(stage, item)[0]]
+    return items
+
+
+def ways(chain: Chain, stage: str) -> Iterator[list[str]]:
+    """Stages along each path from `stage`, in the order of the paths' numbers."""
+    below = [each.name for each, link in chain.downstream(stage) if link == "push-pull"]
+    if not below:
+        yield [stage]
+    for name in below:
+        for way in ways(chain, name):
+            yield [stage, *way]
+
+
+def _all_ways(chain: Chain, stage: str) -> Iterator[list[str]]:
+    if not chain.downstream(stage):
+        yield [stage]
+    for below, _ in chain.downstream(stage):
+        for way in _all_ways(chain, below.name):
+            yield [stage, *way]
+
+
+def _events(node: Node, source: Node, path: int | None = None) -> list[Any]:
+    return [
+        entry
+        for entry in node.journal
+        if _is(entry, Kind.EVENTS, source) and (path is None or entry[3] == path)
+    ]
+
+
+def _is(entry: Any, kind: Kind, source: Node) -> bool:
+    return bool(entry[0] == kind and entry[1] == str(source.name))
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise BrokenPromiseError(otherwise)

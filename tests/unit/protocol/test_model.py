@@ -1,0 +1,51 @@
+"""Random schedules of whole chains: nothing is lost, nothing invented, and all come to an end.
+
+A failing schedule is named by its chain and seed and replays exactly. ``ARROYO_MODEL_SCHEDULES``
+says how many are run in all.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+
+import promises
+import pytest
+from model import BrokenPromiseError, Faults, World
+from topologies import SCRIPTS, TOPOLOGIES
+
+from arroyo.protocol import outlets
+
+SCHEDULES = int(os.environ.get("ARROYO_MODEL_SCHEDULES", "10000"))
+EACH = max(1, SCHEDULES // (2 * len(TOPOLOGIES)))
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    """With real bounds nothing would ever wait in so small a chain."""
+    monkeypatch.setattr(outlets, "SEQUENCE_BLOCK", 2)
+    monkeypatch.setattr(outlets, "FIRST_BATCH_MESSAGES", 2)
+
+
+def replay(topology: str, seed: int, faults: Faults) -> World:
+    rng = random.Random(f"{topology} {seed}")
+    world = World(TOPOLOGIES[topology], rng.choice(SCRIPTS), seed, faults)
+    try:
+        world.run()
+        promises.check(world, last_resorts=bool(faults.gaps))
+    except Exception as error:
+        error.add_note(f"replay({topology!r}, {seed}, {faults})")
+        raise
+    return world
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_no_death_breaks_a_promise(topology):
+    for seed in range(EACH):
+        replay(topology, seed, Faults(kills=seed % 5, leaves=seed % 7 == 6))
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_broken_links_and_repeated_records_break_no_promise(topology):
+    for seed in range(EACH):
+        replay(topology, seed, Faults(kills=seed % 3, gaps=seed % 4, repeats=seed % 6))

@@ -1,0 +1,98 @@
+"""Small chains that between them have every feature of the link protocol."""
+
+from __future__ import annotations
+
+from model import chain, listener, operator, publisher
+
+TOPOLOGIES = {
+    "linear": chain(listener("src"), operator("pass", "src"), publisher("out", "pass")),
+    "direct": chain(listener("src"), publisher("out", "src")),
+    "replicas": chain(
+        listener("src"),
+        operator("pass", "src", replicas=3),
+        operator("filter", "pass", replicas=2),
+        publisher("out", "filter"),
+    ),
+    "filters": chain(
+        listener("src"),
+        operator("filter", "src", replicas=2),
+        operator("skip", "filter"),
+        publisher("skip_out", "skip"),
+    ),
+    "fan-out": chain(
+        listener("src"),
+        operator("filter", "src", replicas=2),
+        publisher("out1", "filter"),
+        publisher("out2", "filter"),
+        publisher("out3", "src"),
+    ),
+    "diamond": chain(
+        listener("src"),
+        operator("filter", "src"),
+        operator("split", "src", replicas=2),
+        publisher("out", "filter", "split"),
+    ),
+    "deep diamond": chain(
+        listener("src"),
+        operator("pass1", "src"),
+        operator("pass2", "src"),
+        operator("skip", "pass1", "pass2", replicas=2),
+        publisher("out1", "skip"),
+        publisher("out2", "skip", "src"),
+    ),
+    "two sources": chain(
+        listener("src1"),
+        listener("src2", replicas=2),
+        operator("filter", "src1", "src2", replicas=2),
+        publisher("out", "filter"),
+    ),
+    "replicated sinks": chain(
+        listener("src"),
+        operator("split", "src", replicas=2),
+        publisher("out", "split", replicas=2),
+    ),
+    "by key": chain(
+        listener("src"),
+        operator("split", "src", replicas=2),
+        operator("pass", "split", replicas=2, dispatch_key="k"),
+        publisher("out", "pass", replicas=3, dispatch_key="k"),
+    ),
+    "nested splits": chain(
+        listener("src"),
+        operator("split1", "src"),
+        operator("split2", "split1", replicas=2),
+        operator("sieve", "split2"),
+        publisher("out", "sieve"),
+    ),
+    "ordered sink": chain(
+        listener("src"),
+        operator("split", "src", replicas=3),
+        operator("skip", "split"),
+        publisher("out", "skip", order="source"),
+        publisher("other", "src"),
+    ),
+    "ordered operator": chain(
+        listener("src"),
+        operator("filter", "src", replicas=2),
+        operator("pass", "filter", order="source"),
+        operator("split", "pass", replicas=2),
+        publisher("out", "split", order="source"),
+    ),
+    "ordered diamond": chain(
+        listener("src"),
+        operator("pass", "src", replicas=2),
+        operator("filter", "src", replicas=2),
+        publisher("out", "pass", "filter", order="source"),
+    ),
+    "pub-sub": chain(
+        listener("src"),
+        operator("filter", "src", replicas=2),
+        publisher("out", "filter"),
+        operator("split", "~filter", replicas=2),
+        publisher("live", "split"),
+        publisher("live2", "~src"),
+    ),
+    "all pub-sub": chain(listener("src", replicas=2), publisher("live", "~src")),
+}
+
+SCRIPTS = ("S123T", "321", "S22TS13T", "S21S11T2T", "S2TT12", "S31", "2S22T1", "ST", "11T11TS1T1")
