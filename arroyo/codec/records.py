@@ -117,10 +117,15 @@ class Batch(_Record, frozen=True, tag=2):
 
 
 class End(_Record, frozen=True, tag=3):
-    """Nothing more will come on this link."""
+    """Nothing more will come on this link.
+
+    `final` says that the sender has finished for good; else it only leaves, and another life of
+    it may open the link again.
+    """
 
     sender: str
     link: int
+    final: bool = True
 
 
 class Hello(_Record, frozen=True, tag=16):

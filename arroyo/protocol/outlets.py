@@ -111,7 +111,8 @@ class Outlet:
             _Replica(ReplicaName(stage, number), new_link()) for number in range(replicas)
         ]
         self._batches = 0
-        self._ending = False
+        self._ending: bool | None = None
+        """None: not ending; else whether for good."""
 
     @property
     def blocked(self) -> bool:
@@ -143,15 +144,16 @@ class Outlet:
         """The run is over: newcomers need not be told its Start."""
         self._starts.pop((run, path + self.edge), None)
 
-    def end(self) -> Iterator[Action]:
-        """Send End after all that waits."""
-        self._ending = True
+    def end(self, *, final: bool) -> Iterator[Action]:
+        """Send End after all that waits: for good, or from this life of the sender only."""
+        if self._ending is None:
+            self._ending = final
         yield from self._pump()
 
     @property
     def ended(self) -> bool:
         """Whether End has gone to all replicas that are there."""
-        return self._ending and not self._queue
+        return self._ending is not None and not self._queue
 
     def hello(self, hello: Hello) -> tuple[list[Action], bool]:
         """Replica `hello` is there. Returns actions, and whether a former life of it was lost."""
@@ -183,7 +185,7 @@ class Outlet:
         replica = self._replicas[number]
         if replica.up and not replica.leaving:
             replica.up, replica.leaving = False, True
-            yield from self._send_end(replica)
+            yield from self._send_end(replica, final=False)
 
     def credit(self, credit: Credit) -> Iterator[Action]:
         """A replica is through with batches."""
@@ -209,14 +211,14 @@ class Outlet:
     def _relink(self, replica: _Replica) -> Iterator[Action]:
         replica.link = self._new_link()
         replica.up = replica.leaving = replica.ended = False
-        replica.number = replica.messages = replica.size = 0
+        replica.incarnation = replica.number = replica.messages = replica.size = 0
         replica.sent.clear()
         yield from self._link(replica)
 
-    def _send_end(self, replica: _Replica) -> Iterator[Action]:
+    def _send_end(self, replica: _Replica, *, final: bool) -> Iterator[Action]:
         if not replica.ended:
             replica.ended = True
-            yield Transmit(replica.name, End(str(self._sender), replica.link))
+            yield Transmit(replica.name, End(str(self._sender), replica.link, final))
 
     # Sending
 
@@ -236,10 +238,10 @@ class Outlet:
             else:
                 self._queue[0] = rest
             yield self._transmit(replica, head)
-        if self._ending:
+        if self._ending is not None:
             for replica in self._replicas:
                 if replica.up:
-                    yield from self._send_end(replica)
+                    yield from self._send_end(replica, final=self._ending)
 
     def _tell_all(self, load: Load) -> Iterator[Action]:
         key = (load.header.run, load.header.path)

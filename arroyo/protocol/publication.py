@@ -38,9 +38,9 @@ class Publication:
         for load in self._starts.values():
             yield self._broadcast(load)
 
-    def end(self) -> Iterator[Action]:
-        """Say that nothing more will come."""
-        yield Broadcast(End(self._sender, self._link))
+    def end(self, *, final: bool) -> Iterator[Action]:
+        """Say that nothing more will come, for good or from this life only."""
+        yield Broadcast(End(self._sender, self._link, final))
 
     def _broadcast(self, load: Load) -> Action:
         record = msgspec.structs.replace(

@@ -166,9 +166,9 @@ class Relay:
         return self._senders.dropped
 
     @property
-    def inputs_ended(self) -> bool:
-        """Whether every replica above has said End."""
-        return self._senders.all_ended
+    def inputs_finished(self) -> bool:
+        """Whether every replica above has finished for good."""
+        return self._senders.all_finished
 
     @property
     def inputs_left(self) -> bool:
@@ -192,14 +192,15 @@ class Relay:
     def leave(self) -> Iterator[Action]:
         """Ask the replicas above to send no more; each answers with End."""
         for above in self._crediting.values():
-            yield Reply(above, Bye(*self.name))
+            if not self._senders.has_ended(str(above)):
+                yield Reply(above, Bye(*self.name))
 
-    def end(self) -> Iterator[Action]:
-        """Nothing more will go out: say End below."""
+    def end(self, *, final: bool) -> Iterator[Action]:
+        """Nothing more will go out: say End below, for good or for this life only."""
         for outlet in self._outlets.values():
-            yield from outlet.end()
+            yield from outlet.end(final=final)
         if self._publication is not None:
-            yield from self._publication.end()
+            yield from self._publication.end(final=final)
 
     @property
     def ended(self) -> bool:
@@ -215,7 +216,7 @@ class Relay:
         if isinstance(record, Open):
             return list(self._open(record)), []
         if isinstance(record, End):
-            self._senders.end(record.sender, record.link)
+            self._senders.end(record.sender, record.link, final=record.final)
             return [], []
         return self._batch(Delivery(record, content), now)
 

@@ -14,6 +14,7 @@ class _Sender:
     link: int
     next: int
     ended: bool = False
+    finished: bool = False
 
 
 class Verdict(Enum):
@@ -70,20 +71,24 @@ class Senders:
         sender.next = batch.number + 1
         return Verdict.TAKE_AFTER_GAP if gap else Verdict.TAKE
 
-    def end(self, name: str, link: int) -> None:
-        """A sender has said End."""
+    def end(self, name: str, link: int, *, final: bool) -> None:
+        """A sender has said End: for good, or only for this life of it."""
         sender = self._senders.get(name)
         if sender is None and self._names.get(name):
             sender = self._senders[name] = _Sender(link, 0)
         if sender is not None and sender.link == link:
-            sender.ended = True
+            sender.ended, sender.finished = True, final
+
+    def has_ended(self, name: str) -> bool:
+        """Whether this replica above has said End, for good or not."""
+        return name in self._senders and self._senders[name].ended
 
     @property
-    def all_ended(self) -> bool:
-        """Whether every replica above has said End."""
-        return all(name in self._senders and self._senders[name].ended for name in self._names)
+    def all_finished(self) -> bool:
+        """Whether every replica above has finished for good."""
+        return all(name in self._senders and self._senders[name].finished for name in self._names)
 
     @property
     def known_ended(self) -> bool:
-        """Whether every replica above that was ever heard of has said End."""
+        """Whether every replica above that was ever heard of has said End, for good or not."""
         return all(sender.ended for name, sender in self._senders.items() if not self._names[name])

@@ -119,7 +119,8 @@ class Source:
         self._closing: Intake | None = None
         self._complete = True
         self._last_start: Load | None = None
-        self._finishing = False
+        self._finishing = self._told_end = False
+        self._final = True
         self._lost_at: float | None = None
         self._delay_s = GRACE_S[0] / 4
         self._progress_at = 0.0
@@ -172,9 +173,12 @@ class Source:
         self._inbox.append(intake)
         yield from self._work(now)
 
-    def finish(self, now: float) -> Iterator[Action]:
-        """The listener has ended: close its run, and end when everything is finished."""
-        self._finishing = True
+    def finish(self, now: float, *, final: bool = True) -> Iterator[Action]:
+        """The listener has ended: close its run, and end when everything is finished.
+
+        `final`: it has finished for good; else it only leaves, and the stages below stay.
+        """
+        self._finishing, self._final = True, final
         yield from self._work(now)
 
     def record(self, record: BackRecord, now: float) -> Iterator[Action]:
@@ -239,7 +243,10 @@ class Source:
         yield from self._try_stop(now)
         if self._finishing and not self._inbox and self._closing is None and self.ledger.empty:
             for outlet in self._outlets.values():
-                yield from outlet.end()
+                yield from outlet.end(final=self._final)
+            if self._publication is not None and not self._told_end:
+                self._told_end = True
+                yield from self._publication.end(final=self._final)
 
     def _close_early(self, reason: str) -> None:
         make_stop = functools.partial(self._make_early_stop, reason)

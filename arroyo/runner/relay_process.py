@@ -27,6 +27,8 @@ FLUSH_BYTES = 64 * 1024 * 1024
 LEAVE_S = 2.0
 """A stage that leaves waits so long for replicas above that don't answer, counted from the last
 thing that came."""
+ORPHAN_LEAVE_S = 4.0
+"""The same for a stage whose supervisor has died, which waits for the sources to end."""
 REPORT_S = 0.2
 
 
@@ -90,7 +92,8 @@ class RelayProcess:
             if replica.signals.asked and not leaving:
                 leaving = True
                 replica.report_stopping()
-                self._links.perform(relay.leave())
+                if not replica.signals.orphaned:
+                    self._links.perform(relay.leave())
             now = replica.clock.monotonic()
             for delivery in relay.tick(now):
                 self._deliver(delivery)
@@ -101,21 +104,24 @@ class RelayProcess:
         if not leaving:
             replica.report_stopping()
         self._flush()
-        self._drain()
+        self._drain(final=relay.inputs_finished)
 
     def _is_over(self, leaving: bool) -> bool:
         if self._relay.blocked:
             return False
-        if self._relay.inputs_ended:
+        if self._relay.inputs_finished:
             return True
         if not leaving:
             return False
         silent_s = self._replica.clock.monotonic() - self._last_came
+        if self._replica.signals.orphaned:
+            # The sources drain as well: wait for their End, but not for one that is dead.
+            return silent_s > ORPHAN_LEAVE_S
         return self._relay.inputs_left or silent_s > LEAVE_S
 
-    def _drain(self) -> None:
+    def _drain(self, *, final: bool) -> None:
         """Say End below, and wait until all that was sent has been taken up."""
-        self._links.perform(self._relay.end())
+        self._links.perform(self._relay.end(final=final))
         while not self._relay.ended:
             self._report()
             self._take_what_came(self._replica.clock.monotonic())

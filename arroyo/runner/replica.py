@@ -101,7 +101,7 @@ class Replica:
 
     def _orphaned(self) -> None:
         _log.warning("the supervisor has died; draining")
-        self.signals.ask()
+        self.signals.note_orphaned()
 
     def _reject(self, error: DecodeError) -> None:
         self._rejected += 1

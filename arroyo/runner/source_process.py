@@ -87,7 +87,7 @@ class SourceProcess:
             if not finishing and self._is_over() and self._gateway.empty:
                 finishing = True
                 replica.report_stopping()
-                self._perform(source.finish(now))
+                self._perform(source.finish(now, final=self._is_final()))
                 continue
             self._report()
             self._take_what_came(now)
@@ -97,6 +97,15 @@ class SourceProcess:
         if self._listening is None:
             return self._replica.signals.asked
         return self._listening.ended
+
+    def _is_final(self) -> bool:
+        """Whether the stages below shall end as well: the input is over, or all are orphans.
+
+        A listener that was told to stop, or failed, may come back.
+        """
+        signals = self._replica.signals
+        failed = self._listening is not None and self._listening.error is not None
+        return signals.orphaned or (not signals.asked and not failed)
 
     def _send_pending(self, now: float) -> None:
         while not self._source.blocked:

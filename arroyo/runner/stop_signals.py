@@ -22,6 +22,8 @@ class StopSignals:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.count = 0
+        self.orphaned = False
+        """Whether it is the supervisor's death that asks: then the whole chain ends."""
         self._wake = wake
         self._former = {number: signal.getsignal(number) for number in _NUMBERS}
         for number in _NUMBERS:
@@ -32,8 +34,9 @@ class StopSignals:
         """Whether to drain."""
         return self.count > 0
 
-    def ask(self) -> None:
-        """Count a wish to drain that came another way than by a signal."""
+    def note_orphaned(self) -> None:
+        """The supervisor has died: drain, as at a first signal."""
+        self.orphaned = True
         self.count = max(self.count, 1)
         self._wake()
 

@@ -111,6 +111,8 @@ class ChainMachine:
     @property
     def next_at(self) -> float | None:
         """Time at which a `Tick` is needed at the latest; None: not before another event."""
+        if self.finished:
+            return None
         times = [self._deadline if self._kill_at is None else None]
         times.append(self._kill_at if self._abandon_at is None else self._abandon_at)
         room = self._has_room
@@ -307,14 +309,14 @@ class ChainMachine:
         return None
 
     def _interrupt_needless(self) -> None:
-        """Let go of replicas that start, or wait for it, with nothing above them any more."""
+        """Let go of replicas with nothing above them any more: all that was under way is done."""
         over = stages_over(self._chain, self.replicas.values(), stopping=True)
         for level in self._chain.levels:
             for stage in level:
                 members = [self.replicas[name] for name in stage.names]
                 if stage.inputs and all(over[source.stage] for source in stage.inputs):
                     for replica in members:
-                        if not replica.alive or replica.state is State.STARTING:
+                        if replica.state is not State.DRAINING:
                             self._dismiss(replica)
                     over = stages_over(self._chain, self.replicas.values(), stopping=True)
 
