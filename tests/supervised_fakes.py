@@ -11,7 +11,7 @@ exit
 never_ready
     it does not become ready
 deaf
-    it takes no notice of SIGTERM
+    it takes no notice of SIGTERM, nor of the end of those above
 child
     it starts a program in its own group and leaves it behind
 """
@@ -21,6 +21,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from pathlib import Path
 
 
 def stage(chain_path, name, replica):
-    from arroyo.supervision.child import detach
+    from arroyo.supervision.child import detach, dismiss_group
 
     detach()
     from multiprocess import parent_process
@@ -43,8 +44,7 @@ def stage(chain_path, name, replica):
     chain = load_chain(chain_path)
     own, me = chain.stages[name], ReplicaName(name, replica)
     run_directory = RunDirectory.locate(chain.name, os.environ)
-    told = []
-    signal.signal(signal.SIGTERM, lambda *_: told.append("TERM"))
+    signal.signal(signal.SIGTERM, tell)
     options = own.options
     Lock.acquire(run_directory.lock(me))
     for module in options.get("imports", []):
@@ -63,16 +63,30 @@ def stage(chain_path, name, replica):
     end_file(run_directory, me).unlink(missing_ok=True)
     if not options.get("never_ready"):
         notifier.ready()
-    lifeline = parent_process()
     until = time.monotonic() + options.get("finish_after_s", 1e9)
-    while lifeline.is_alive():
-        if told and not options.get("deaf"):
-            break
-        if time.monotonic() > until or (ends and all(end.exists() for end in ends)):
-            break
-        time.sleep(0.005)
+    supervisor_is_gone = False
+    try:
+        while not supervisor_is_gone and time.monotonic() < until:
+            if ends and not options.get("deaf") and all(end.exists() for end in ends):
+                break
+            wait_s = max(0, min(0.05, until - time.monotonic()))
+            supervisor_is_gone = select.select([parent_process().sentinel], [], [], wait_s)[0]
+    except ToldError:
+        if options.get("deaf"):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            select.select([parent_process().sentinel], [], [])
     notifier.stopping()
     end_file(run_directory, me).touch()
+    dismiss_group()
+
+
+class ToldError(Exception):
+    """SIGTERM has come."""
+
+
+def tell(*_):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise ToldError
 
 
 def end_file(run_directory, name):
@@ -89,10 +103,13 @@ def main():
 
     from arroyo.cli.exits import exiting
     from arroyo.config.reader import load_chain
+    from arroyo.config.run_directory import RunDirectory
     from arroyo.supervision.loop import supervise
 
     with exiting():
         chain = load_chain(sys.argv[1])
+        for left in RunDirectory.locate(chain.name, os.environ).path.glob("end.*"):
+            left.unlink()
         sys.exit(supervise(chain, target=supervised_fakes.stage, check=lambda _: []))
 
 

@@ -10,6 +10,8 @@ import os
 import signal
 import sys
 
+from multiprocess import parent_process
+
 SAFE_PATH_MARK = "arroyo-supervise"
 """Value of PYTHONSAFEPATH where the supervisor has set it and not the user."""
 
@@ -20,7 +22,9 @@ def main(chain_path: str, stage: str, replica: int) -> None:
 
     from arroyo.runner.stage_process import run_stage
 
-    sys.exit(run_stage(chain_path, stage, replica))
+    code = run_stage(chain_path, stage, replica)
+    dismiss_group()
+    sys.exit(code)
 
 
 def detach() -> None:
@@ -35,3 +39,11 @@ def detach() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.environ.get("PYTHONSAFEPATH") == SAFE_PATH_MARK:
         del os.environ["PYTHONSAFEPATH"]
+
+
+def dismiss_group() -> None:
+    """End the programs that the stage leaves behind, where no supervisor is left to do it."""
+    supervisor = parent_process()
+    if supervisor is not None and not supervisor.is_alive():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.killpg(0, signal.SIGTERM)

@@ -1,0 +1,113 @@
+"""Chains for the supervisor's state machine, and a way to replay histories on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from arroyo.config.graph import Chain, Input, Stage, Supervision
+from arroyo.identifiers import ReplicaName
+from arroyo.supervision import events as ev
+from arroyo.supervision.state_machine import ChainMachine
+
+
+def make_chain(links, supervision=None, **settings):
+    """A chain from ``{"a": (), "b": ("a",)}``; `settings` of a stage by its name."""
+    below = {source for sources in links.values() for source in sources}
+    stages = {}
+    for name, sources in links.items():
+        role = "listener" if not sources else "operator" if name in below else "publisher"
+        stages[name] = Stage(
+            name=name,
+            role=role,
+            target="module:Class",
+            inputs=tuple(map(Input, sources)),
+            **settings.get(name, {}),
+        )
+    return Chain(
+        name="chain",
+        folder=Path("/"),
+        path=Path("/chain.toml"),
+        stages=stages,
+        supervision=supervision or Supervision(),
+    )
+
+
+LINE = {"images": (), "integrate": ("images",), "patterns": ("integrate",)}
+
+
+class History:
+    """Replays events on a machine and keeps what it asked for.
+
+    Replicas are written ``stage.0``. `now` goes on by hand; the processes that the machine asks
+    for start at once, as `pid`s in order.
+    """
+
+    def __init__(self, links=LINE, limit=99, random=lambda: 0.5, supervision=None, **settings):
+        self.chain = make_chain(links, supervision, **settings)
+        self.now = 1000.0
+        self.machine = ChainMachine(self.chain, limit, random, self.now)
+        self.told = []
+        self.spawned = []
+        self.signals = []
+        self.exit_code = None
+        self.pids = 0
+        self.do(ev.Tick())
+
+    def do(self, *events):
+        """Hand over events; return what was announced because of them."""
+        told = []
+        for event in events:
+            for action in self.machine.handle(event, self.now):
+                match action:
+                    case ev.Spawn(name):
+                        self.spawned.append(str(name))
+                        self.pids += 1
+                        told += self.do(ev.ProcessStarted(name, self.pids))
+                    case ev.Signal(name, number):
+                        self.signals.append((str(name), int(number)))
+                    case ev.Finish(exit_code):
+                        assert self.exit_code is None
+                        self.exit_code = exit_code
+                    case _:
+                        told.append(action)
+        self.told += told
+        return told
+
+    def pass_time(self, seconds):
+        """Let time go by, with a Tick whenever the machine has asked for one."""
+        end = self.now + seconds
+        told = []
+        for _ in range(10_000):
+            next_at = self.machine.next_at
+            if next_at is None or next_at > end:
+                self.now = end
+                return told
+            self.now = max(self.now, next_at)
+            told += self.do(ev.Tick())
+        raise AssertionError("the machine asks for a Tick again and again")
+
+    def ready(self, *names):
+        return self.do(*(ev.Ready(name_of(name)) for name in names))
+
+    def end(self, name, status=0):
+        return self.do(ev.ProcessEnded(name_of(name), status))
+
+    def stopping(self, name):
+        return self.do(ev.Stopping(name_of(name)))
+
+    def stop(self):
+        return self.do(ev.StopRequested("SIGINT"))
+
+    def idle(self, name, since=None):
+        return self.do(ev.Idle(name_of(name), self.now if since is None else since))
+
+    def all_ready(self):
+        self.ready(*(str(name) for name in self.chain.replicas))
+        return self
+
+    def state(self, name):
+        return self.machine.replicas[name_of(name)].state
+
+
+def name_of(text):
+    return ReplicaName.parse(text)
