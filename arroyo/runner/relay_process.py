@@ -15,6 +15,7 @@ from arroyo.protocol.relay import Delivery, Output, Work
 from arroyo.protocol.status_page import Phase
 
 from .calls import OperatorCall, PublisherCall
+from .listening import call_if_there
 from .loading import build_operator, build_publisher
 from .replica import Replica
 from .wiring import key_field, make_relay
@@ -57,9 +58,7 @@ class RelayProcess:
         maker: Any = build_operator if stage.role == "operator" else build_publisher
         made = maker(replica.chain, stage)
         replica.enter(Phase.OPEN)
-        opener = getattr(made, "open", None)
-        if opener is not None:
-            opener()
+        call_if_there(made, "open")
         self._call: OperatorCall[Encoded] | PublisherCall
         if stage.role == "operator":
             key = key_field(replica.chain, stage.name)

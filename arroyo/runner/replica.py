@@ -95,7 +95,7 @@ class Replica:
     ) -> None:
         self.enter(Phase.CLOSED)
         self.watch.close()
-        self.signals.restore()
+        self.signals.ignore()
         self.links.close(flush=error is None)
         self.page.close()
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
-from arroyo.errors import ArroyoError, StageError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
 from arroyo.protocol.actions import Action, Release
@@ -15,6 +12,7 @@ from arroyo.protocol.status_page import Phase
 from arroyo.stages import Listener
 
 from .gateway import Gateway
+from .listening import Listening, call_if_there
 from .loading import build_listener
 from .replica import Replica
 from .wiring import key_field, make_source
@@ -45,7 +43,7 @@ class SourceProcess:
             new_run=new_run,
             make_early_stop=self._gateway.early_stop,
         )
-        self._listening: _Listening | None = None
+        self._listening: Listening | None = None
         self._sent = 0
 
     def run(self) -> None:
@@ -59,7 +57,7 @@ class SourceProcess:
         replica = self._replica
         listener = build_listener(replica.chain, replica.stage, self._gateway)
         replica.enter(Phase.OPEN)
-        _call(listener, "open")
+        call_if_there(listener, "open")
         try:
             self._perform(self._source.connect())
             replica.report_ready("listening")
@@ -68,9 +66,10 @@ class SourceProcess:
             self._gateway.shut()
             if self._listening is not None:
                 self._listening.stop()
-            _call(listener, "close")
+                self._listening.join()
+            call_if_there(listener, "close")
         if self._listening is not None and self._listening.error is not None:
-            raise _as_stage_error(replica.stage.target, self._listening.error)
+            raise self._listening.error
 
     def _loop(self, listener: Listener) -> None:
         replica, source = self._replica, self._source
@@ -79,7 +78,7 @@ class SourceProcess:
             now = replica.clock.monotonic()
             if self._listening is None and source.ready and not replica.signals.asked:
                 _log.info("everything below is ready; starting to listen")
-                self._listening = _Listening(listener, replica.links.wake)
+                self._listening = Listening(listener, replica.links.wake)
             if replica.signals.asked and self._listening is not None:
                 self._listening.stop()
             self._perform(source.tick(now))
@@ -134,17 +133,10 @@ class SourceProcess:
         for action in actions:
             if isinstance(action, Release):
                 self._gateway.release(action.messages, action.size)
-                self._acknowledge(action.tokens)
+                if self._listening is not None:
+                    self._listening.acknowledge(action.tokens)
             else:
                 self._links.perform((action,))
-
-    def _acknowledge(self, tokens: Iterable[Any]) -> None:
-        acknowledge = None if self._listening is None else self._listening.acknowledge
-        if acknowledge is None:
-            return
-        for token in tokens:
-            if token is not None:
-                acknowledge(token)
 
     def _report(self) -> None:
         page, gateway = self._replica.page, self._gateway
@@ -154,55 +146,3 @@ class SourceProcess:
         page.set("sent", self._sent)
         page.set("in_flight", self._source.ledger.next - self._source.ledger.frontier)
         page.set("redelivered", self._source.redelivered)
-
-
-class _Listening:
-    """The thread in which a listener's `start()` runs."""
-
-    def __init__(self, listener: Listener, wake: Callable[[], None]) -> None:
-        self.acknowledge: Callable[[Any], Any] | None = getattr(listener, "acknowledge", None)
-        self.error: BaseException | None = None
-        self.ended = False
-        self._listener = listener
-        self._wake = wake
-        self._stopped = False
-        # A daemon: a `start()` that does not return must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name="arroyo-listener", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            returned: Any = self._listener.start()
-            if returned is not None and hasattr(returned, "__await__"):
-                _run_coroutine(returned)
-        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
-            self.error = error
-        self.ended = True
-        self._wake()
-
-    def stop(self) -> None:
-        """Ask `start()` to return, once."""
-        if not self._stopped and not self.ended:
-            self._stopped = True
-            self._listener.stop()
-
-
-def _run_coroutine(coroutine: Any) -> None:
-    import asyncio
-
-    asyncio.run(coroutine)
-
-
-def _call(listener: Listener, method: str) -> None:
-    """Call `open()` or `close()`, which a class that only looks like a listener may lack."""
-    found = getattr(listener, method, None)
-    if found is not None:
-        found()
-
-
-def _as_stage_error(target: str, error: BaseException) -> BaseException:
-    if isinstance(error, ArroyoError):
-        return error
-    failure = StageError(f"{target}.start() raised {type(error).__name__}: {error}")
-    failure.__cause__ = error
-    return failure

@@ -25,7 +25,6 @@ class StopSignals:
         self.orphaned = False
         """Whether it is the supervisor's death that asks: then the whole chain ends."""
         self._wake = wake
-        self._former = {number: signal.getsignal(number) for number in _NUMBERS}
         for number in _NUMBERS:
             signal.signal(number, self._handle)
 
@@ -46,10 +45,11 @@ class StopSignals:
             raise StopNowError
         self._wake()
 
-    def restore(self) -> None:
-        """Put back what was there before."""
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
+    @staticmethod
+    def ignore() -> None:
+        """The stage has ended: a signal that comes late must not turn its end into a failure."""
+        for number in _NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
 
 
 _NUMBERS = (signal.SIGTERM, signal.SIGINT)

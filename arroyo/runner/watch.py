@@ -16,6 +16,7 @@ from arroyo.control.notify import Notifier
 ORPHAN_EXIT_S = 8.0
 """A stage whose supervisor died may drain for so long; then it ends, drained or not."""
 ORPHAN_EXIT_CODE = 75
+UNSAID_S = 1.0
 
 
 class Watch:
@@ -38,19 +39,18 @@ class Watch:
         self._notifier = notifier
         self._orphaned = orphaned
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
-        self._thread: threading.Thread | None = None
-        if lifeline is not None or notifier.watchdog_interval_s is not None:
-            self._thread = threading.Thread(target=self._run, name="arroyo-watch", daemon=True)
-            self._thread.start()
+        self._thread = threading.Thread(target=self._run, name="arroyo-watch", daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         poller = select.poll()
         poller.register(self._stop, select.POLLIN)
         if self._lifeline is not None:
             poller.register(self._lifeline, select.POLLIN | select.POLLHUP)
-        interval_s = self._notifier.watchdog_interval_s
+        # Without a watchdog too: a word that a full queue refused is said again with the next.
+        interval_s = self._notifier.watchdog_interval_s or UNSAID_S
         while True:
-            ready = dict(poller.poll(None if interval_s is None else interval_s * 1000))
+            ready = dict(poller.poll(interval_s * 1000))
             if self._stop in ready:
                 return
             if self._lifeline is not None and self._lifeline in ready:
@@ -69,6 +69,5 @@ class Watch:
     def close(self) -> None:
         """End the thread."""
         os.eventfd_write(self._stop, 1)
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
         os.close(self._stop)

@@ -1,0 +1,176 @@
+"""`run`: a whole chain in this one process, for notebooks, tests and debuggers.
+
+Each listener has its thread, which puts messages into a queue as long as its window; one more
+thread (the caller's) takes them out and carries each through the chain. Nothing is restarted, and
+each stage is there once, whatever its `replicas`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from arroyo.codec import Encoded, MessageCodec
+from arroyo.config.graph import Chain, Stage
+from arroyo.config.reader import load_chain
+from arroyo.identifiers import ReplicaName, new_epoch, new_run
+from arroyo.messages import Message
+
+from .calls import OperatorCall, PublisherCall
+from .gateway import Gateway
+from .listening import Listening, call_if_there
+from .loading import build_listener, build_operator, build_publisher, load_message_types
+from .routing import Call, Router, SourceRoute
+
+_log = logging.getLogger(__name__)
+
+FLUSH_S = 0.1
+
+
+def run(chain: Chain | str | Path) -> None:
+    """Run a chain in this process until its listeners have ended, or Ctrl-C.
+
+    Parameters
+    ----------
+    chain
+        A chain file, or a chain that was read before.
+
+    Raises
+    ------
+    ConfigurationError
+        The chain file or a stage's options are wrong.
+    ArroyoError
+        A stage failed; what was handed over before has gone through.
+    """
+    if not isinstance(chain, Chain):
+        chain = load_chain(chain)
+    with _folder_and_environment(chain):
+        _InProcessChain(chain).run()
+
+
+class _InProcessChain:
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._codec = MessageCodec(load_message_types(chain))
+        self._something = threading.Event()
+        self._calls: dict[str, Call] = {}
+        self._sources: list[_Source] = []
+
+    def run(self) -> None:
+        with contextlib.ExitStack() as cleanup:
+            for level in reversed(self._chain.levels):
+                for stage in level:
+                    self._open(stage, cleanup)
+            router = Router(self._chain, self._calls, self._codec)
+            for source in self._sources:
+                source.start(router)
+            self._work()
+        errors = [source.listening.error for source in self._sources if source.listening]
+        for error in filter(None, errors):
+            raise error
+
+    def _open(self, stage: Stage, cleanup: contextlib.ExitStack) -> None:
+        if stage.role == "listener":
+            source = _Source(self._chain, stage, self._codec, self._something)
+            self._sources.append(source)
+            cleanup.callback(source.close)
+            return
+        maker: Any = build_operator if stage.role == "operator" else build_publisher
+        made = maker(self._chain, stage)
+        call: Call
+        if stage.role == "operator":
+            call = OperatorCall(stage, made, self._prepare)
+        else:
+            call = PublisherCall(stage, made)
+        self._calls[stage.name] = call
+        call_if_there(made, "open")
+        cleanup.callback(call.close)
+
+    def _prepare(self, message: Message) -> tuple[Encoded, int]:
+        encoded = self._codec.encode(message)
+        return encoded, encoded.size
+
+    def _work(self) -> None:
+        try:
+            while any([source.carry() for source in self._sources]):
+                self._something.wait(FLUSH_S)
+                self._something.clear()
+                self._flush()
+        except KeyboardInterrupt:
+            _log.info("stopping: the listeners first, then what they handed over")
+            for source in self._sources:
+                source.stop()
+            while any([source.carry() for source in self._sources]):
+                self._something.wait(FLUSH_S)
+                self._something.clear()
+        self._flush()
+
+    def _flush(self) -> None:
+        for call in self._calls.values():
+            if isinstance(call, PublisherCall) and call.flush is not None:
+                call.flush()
+
+
+class _Source:
+    """One listener with its thread and queue."""
+
+    def __init__(
+        self, chain: Chain, stage: Stage, codec: MessageCodec, something: threading.Event
+    ) -> None:
+        self._name = ReplicaName(stage.name, 0)
+        self._something = something
+        self._gateway = Gateway(stage, codec, None, something.set)
+        self._listener = build_listener(chain, stage, self._gateway)
+        self.listening: Listening | None = None
+        call_if_there(self._listener, "open")
+
+    def start(self, router: Router) -> None:
+        self._route = SourceRoute(
+            self._name, new_epoch(), router, new_run, self._gateway.early_stop
+        )
+        self.listening = Listening(self._listener, self._something.set)
+
+    def carry(self) -> bool:
+        """Carry all that waits through the chain; False once nothing more will come."""
+        assert self.listening is not None
+        ended = self.listening.ended
+        while (intake := self._gateway.take()) is not None:
+            self._route.take(intake)
+            self._gateway.release(len(intake.tokens), intake.size)
+            self.listening.acknowledge(intake.tokens)
+        if not ended:
+            return self._gateway.fall_asleep() or True
+        self._route.close("the source ended in mid-run")
+        return False
+
+    def stop(self) -> None:
+        if self.listening is not None:
+            self.listening.stop()
+
+    def close(self) -> None:
+        self._gateway.shut()
+        if self.listening is not None:
+            self.listening.stop()
+            self.listening.join()
+        call_if_there(self._listener, "close")
+
+
+@contextlib.contextmanager
+def _folder_and_environment(chain: Chain) -> Iterator[None]:
+    """Be where the stages' processes would be, and leave no trace of it."""
+    folder, environ = Path.cwd(), dict(os.environ)
+    os.chdir(chain.folder)
+    os.environ.update(chain.env)
+    for stage in chain.stages.values():
+        os.environ.update(stage.env)
+    try:
+        yield
+    finally:
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environ)

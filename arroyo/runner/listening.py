@@ -1,0 +1,69 @@
+"""The thread in which a listener's `start()` runs, and calls that a listener may not define."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from arroyo.errors import ArroyoError, StageError
+from arroyo.stages import Listener
+
+LAST_WAIT_S = 5.0
+"""How long the end of a listener's thread is waited for when everything else has ended."""
+
+
+class Listening:
+    """Runs `listener.start()`; `ended` and then `error` tell how it went."""
+
+    def __init__(self, listener: Listener, wake: Callable[[], None]) -> None:
+        self.ended = False
+        self.error: ArroyoError | None = None
+        self._listener = listener
+        self._wake = wake
+        self._stopped = False
+        self._acknowledge: Callable[[Any], Any] | None = getattr(listener, "acknowledge", None)
+        # A daemon: a `start()` that does not return must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="arroyo-listener", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            returned: Any = self._listener.start()
+            if inspect.iscoroutine(returned):
+                asyncio.run(returned)
+        except ArroyoError as error:
+            self.error = error
+        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+            name = type(self._listener).__name__
+            self.error = StageError(f"{name}.start() raised {type(error).__name__}: {error}")
+            self.error.__cause__ = error
+        self.ended = True
+        self._wake()
+
+    def acknowledge(self, tokens: Iterable[Any]) -> None:
+        """Tell the listener, if it wants to know, that messages with these tokens are finished."""
+        if self._acknowledge is None:
+            return
+        for token in tokens:
+            if token is not None:
+                self._acknowledge(token)
+
+    def stop(self) -> None:
+        """Ask `start()` to return, once."""
+        if not self._stopped and not self.ended:
+            self._stopped = True
+            self._listener.stop()
+
+    def join(self) -> None:
+        """Wait a little for the thread's end, so that `close()` has the listener for itself."""
+        self._thread.join(LAST_WAIT_S)
+
+
+def call_if_there(stage: object, method: str) -> None:
+    """Call `open()` or `close()`, which a class that only looks like a stage may lack."""
+    found = getattr(stage, method, None)
+    if found is not None:
+        found()

@@ -1,0 +1,167 @@
+"""`Router`: carries messages through a whole chain within one thread, without sockets.
+
+The same calls, the same encoding and the same rules for Start and Stop as between processes: what
+works here works there. A message goes all the way down before the next one is taken, so order and
+completeness need no protocol.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arroyo.codec import Encoded, Kind, MessageCodec, Reason, join
+from arroyo.config.graph import Chain
+from arroyo.identifiers import ReplicaName
+from arroyo.messages import Message, Origin
+from arroyo.protocol.source import Intake
+
+from .calls import OperatorCall, PublisherCall
+from .wiring import path_table
+
+Call = OperatorCall[Encoded] | PublisherCall
+
+
+@dataclass(slots=True)
+class _Run:
+    name: str
+    implicit: bool
+    sent: int = 0
+
+
+class SourceRoute:
+    """What one listener hands over, on its way down.
+
+    Parameters
+    ----------
+    name, epoch
+        The listener's replica, and which life of it.
+    router
+        The chain.
+    new_run
+        Makes a run's name.
+    early_stop
+        Makes the Stop of a run that the listener did not close.
+    """
+
+    def __init__(
+        self,
+        name: ReplicaName,
+        epoch: int,
+        router: Router,
+        new_run: Callable[[], str],
+        early_stop: Callable[[str, dict[str, Any]], Encoded],
+    ) -> None:
+        self._name = name
+        self._epoch = epoch
+        self._router = router
+        self._new_run = new_run
+        self._early_stop = early_stop
+        self._run: _Run | None = None
+        self._ends: Counter[Reason] = Counter()
+
+    def take(self, intake: Intake) -> None:
+        """Carry it through the chain."""
+        if intake.kind == Kind.START:
+            self.close("another Start came before the Stop")
+            self._run = _Run(self._new_run(), implicit=False)
+            self._control(intake.items[0])
+        elif intake.kind == Kind.STOP:
+            make_stop = intake.make_stop
+            assert make_stop is not None
+            self._stop(make_stop, complete=True)
+        else:
+            for item in intake.items:
+                self._event(item)
+
+    def close(self, reason: str) -> None:
+        """Close a run that is open, unless it opened itself."""
+        if self._run is not None and not self._run.implicit:
+            self._stop(lambda totals: self._early_stop(reason, totals), complete=False)
+
+    def _event(self, item: Encoded) -> None:
+        if self._run is None:
+            self._run = _Run(self._new_run(), implicit=True)
+        origin = Origin(self._run.name, str(self._name), self._epoch, self._run.sent)
+        self._run.sent += 1
+        self._ends.update(self._router.event(self._name.stage, item, origin))
+
+    def _stop(self, make_stop: Callable[[dict[str, Any]], Encoded], *, complete: bool) -> None:
+        run = self._run or _Run(self._new_run(), implicit=True)
+        self._run = run
+        totals = {
+            "sent": run.sent,
+            "filtered": self._ends[Reason.FILTERED],
+            "skipped": self._ends[Reason.SKIPPED],
+            "quarantined": self._ends[Reason.QUARANTINED],
+            "lost": 0,
+            "complete": complete,
+        }
+        self._control(make_stop(totals))
+        self._run = None
+        self._ends.clear()
+
+    def _control(self, item: Encoded) -> None:
+        assert self._run is not None
+        origin = Origin(self._run.name, str(self._name), self._epoch, -1)
+        self._router.control(self._name.stage, item, origin)
+
+
+class Router:
+    """Knows every operator and publisher of a chain, and what is below what.
+
+    Parameters
+    ----------
+    chain
+        The graph.
+    calls
+        For each operator and publisher its calls.
+    codec
+        Of the chain: each stage gets a copy of its own, as it would from a socket.
+    """
+
+    def __init__(self, chain: Chain, calls: Mapping[str, Call], codec: MessageCodec) -> None:
+        self._codec = codec
+        self._calls = calls
+        paths = path_table(chain)
+        self._below: dict[str, list[tuple[str, int]]] = {
+            name: [
+                (below.name, paths.edge(name, below.name) if link == "push-pull" else 0)
+                for below, link in chain.downstream(name)
+            ]
+            for name in chain.stages
+        }
+        self._order = [stage.name for level in chain.levels for stage in level]
+
+    def event(self, stage: str, item: Encoded, origin: Origin) -> set[Reason]:
+        """Carry an event from `stage` down; returns why parts of it ended on the way, if any."""
+        ends: set[Reason] = set()
+        for below, edge in self._below[stage]:
+            place = origin._replace(path=origin.path + edge)
+            output = self._calls[below].event(self._decode(item, place))
+            if output.reason is not None:
+                ends.add(output.reason)
+            count = len(output.items)
+            for index, result in enumerate(output.items):
+                part = place.fragment if count == 1 else (*place.fragment, (index, count))
+                ends |= self.event(below, result, place._replace(fragment=part))
+        return ends
+
+    def control(self, source: str, item: Encoded, origin: Origin) -> None:
+        """Carry a Start or Stop to every stage below `source`, each once."""
+        items = {source: item}
+        for stage in self._order:
+            if stage not in items:
+                continue
+            for below, _ in self._below[stage]:
+                if below not in items:
+                    output = self._calls[below].control(self._decode(items[stage], origin))
+                    items[below] = output.items[0] if output.items else items[stage]
+
+    def _decode(self, item: Encoded, origin: Origin) -> Message:
+        body, detached, payloads = join([item])
+        messages: Sequence[Message] = self._codec.decode(body, detached, payloads)
+        messages[0]._origin = origin
+        return messages[0]
