@@ -25,7 +25,7 @@ from .calls import OperatorCall, PublisherCall
 from .gateway import Gateway
 from .listening import Listening, call_if_there
 from .loading import build_listener, build_operator, build_publisher, load_message_types
-from .routing import Call, Router, SourceRoute
+from .routing import Call, Router, SourceRoute, edges_of
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class _InProcessChain:
             for level in reversed(self._chain.levels):
                 for stage in level:
                     self._open(stage, cleanup)
-            router = Router(self._chain, self._calls, self._codec)
+            router = Router(self._calls, self._codec, edges_of(self._chain))
             for source in self._sources:
                 source.start(router)
             self._work()

@@ -109,31 +109,41 @@ class SourceRoute:
         self._router.control(self._name.stage, item, origin)
 
 
+def edges_of(chain: Chain) -> dict[str, list[tuple[str, int]]]:
+    """Return the links of a chain as a `Router` wants them."""
+    paths = path_table(chain)
+    return {
+        stage.name: [
+            (below.name, paths.edge(stage.name, below.name) if link == "push-pull" else 0)
+            for below, link in chain.downstream(stage.name)
+        ]
+        for level in chain.levels
+        for stage in level
+    }
+
+
 class Router:
     """Knows every operator and publisher of a chain, and what is below what.
 
     Parameters
     ----------
-    chain
-        The graph.
     calls
         For each operator and publisher its calls.
     codec
         Of the chain: each stage gets a copy of its own, as it would from a socket.
+    edges
+        For each stage those below it and the path number of the link, from the sources down.
     """
 
-    def __init__(self, chain: Chain, calls: Mapping[str, Call], codec: MessageCodec) -> None:
-        self._codec = codec
+    def __init__(
+        self,
+        calls: Mapping[str, Call],
+        codec: MessageCodec,
+        edges: Mapping[str, Sequence[tuple[str, int]]],
+    ) -> None:
         self._calls = calls
-        paths = path_table(chain)
-        self._below: dict[str, list[tuple[str, int]]] = {
-            name: [
-                (below.name, paths.edge(name, below.name) if link == "push-pull" else 0)
-                for below, link in chain.downstream(name)
-            ]
-            for name in chain.stages
-        }
-        self._order = [stage.name for level in chain.levels for stage in level]
+        self._codec = codec
+        self._below = edges
 
     def event(self, stage: str, item: Encoded, origin: Origin) -> set[Reason]:
         """Carry an event from `stage` down; returns why parts of it ended on the way, if any."""
@@ -152,7 +162,7 @@ class Router:
     def control(self, source: str, item: Encoded, origin: Origin) -> None:
         """Carry a Start or Stop to every stage below `source`, each once."""
         items = {source: item}
-        for stage in self._order:
+        for stage in self._below:
             if stage not in items:
                 continue
             for below, _ in self._below[stage]:

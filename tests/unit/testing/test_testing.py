@@ -1,0 +1,116 @@
+"""What users get for their tests does what a chain would do."""
+
+from __future__ import annotations
+
+import pytest
+
+from arroyo import Event, Message, Operator, Publisher, Start, Stop
+from arroyo.runner.calls import StageFailedError
+from arroyo.testing import FakeClock, InMemoryLink, RecordingPublisher, ScriptedListener
+
+
+class Twice(Operator):
+    """Gives every event on twice, and drops those marked so."""
+
+    def process(self, message: Message):
+        if not isinstance(message, Event):
+            return None
+        if message.metadata.get("drop"):
+            return None
+        return [Event({"half": half}, message.payload) for half in range(2)]
+
+
+class Hit(Message):
+    """A user's own message."""
+
+    x: int
+
+
+def run_of(*events: Message) -> list[Message]:
+    return [Start({"sample": "silver"}), *events, Stop({"reason": "done"})]
+
+
+def test_a_run_passes_with_its_start_first_and_its_stop_last():
+    with InMemoryLink(Twice()) as link:
+        messages = link.process_all(run_of(Event({}, b"a"), Event({"drop": True}, b"b")))
+    assert [type(message) for message in messages] == [Start, Event, Event, Stop]
+    assert messages[0].data == {"sample": "silver"}
+
+
+def test_the_stop_tells_what_became_of_the_run():
+    with InMemoryLink(Twice()) as link:
+        messages = link.process_all(run_of(Event(), Event({"drop": True}), Event()))
+    totals = messages[-1].data["totals"]
+    assert (totals["sent"], totals["filtered"], totals["complete"]) == (3, 1, True)
+    assert messages[-1].data["reason"] == "done"
+
+
+def test_a_run_that_the_test_leaves_open_is_closed_as_incomplete():
+    with InMemoryLink(Twice()) as link:
+        link.process_all([Start({}), Event()])
+    assert isinstance(link.published.messages[-1], Stop)
+    assert link.published.messages[-1].data["totals"]["complete"] is False
+
+
+def test_each_part_of_a_message_has_a_key_of_its_own():
+    with InMemoryLink(Twice(), source="camera") as link:
+        link.process_all(run_of(Event()))
+    events = link.published.of_type(Event)
+    assert [event.key for event in events] == ["camera.0/run1/0.0", "camera.0/run1/0.1"]
+    assert events[0].origin.fragment == ((0, 2),)
+
+
+def test_payloads_arrive_read_only():
+    class Overwrite(Operator):
+        def process(self, message: Message):
+            if isinstance(message, Event):
+                message.payload[0] = 1
+
+    with pytest.raises(StageFailedError), InMemoryLink(Overwrite()) as link:
+        link.process(Event({}, bytearray(8)))
+
+
+def test_what_an_operator_raises_fails_the_test_with_its_cause():
+    class Broken(Operator):
+        def process(self, message: Message):
+            raise ValueError("no")
+
+    with InMemoryLink(Broken()) as link, pytest.raises(StageFailedError) as failure:
+        link.process(Event())
+    assert isinstance(failure.value.__cause__, ValueError)
+
+
+def test_users_own_messages_pass():
+    class Shift(Operator):
+        def process(self, message: Message):
+            return Hit(message.x + 1) if isinstance(message, Hit) else None
+
+    with InMemoryLink(Shift(), types=[Hit]) as link:
+        link.process(Hit(4))
+    assert link.published.messages == [Hit(5)]
+
+
+def test_several_publishers_get_the_same():
+    publishers: list[Publisher] = [RecordingPublisher(), RecordingPublisher()]
+    with InMemoryLink(Twice(), publishers) as link:
+        link.process_all(run_of(Event()))
+    assert publishers[0].messages == publishers[1].messages
+    assert publishers[0].messages[1].origin.path == 0
+    assert publishers[1].messages[1].origin.path == 1
+    assert (publishers[0].opened, publishers[0].closed) == (1, 1)
+
+
+def test_a_scripted_listener_plays_into_a_link():
+    with InMemoryLink(Twice()) as link:
+        listener = ScriptedListener(link, [Start(), (Event(), "file1"), Stop()])
+        listener.start()
+    assert len(link.published.messages) == 4
+
+
+def test_a_fake_clock_moves_only_when_told():
+    clock = FakeClock(monotonic_s=5.0, wall_s=10.0)
+    clock.advance(2.5)
+    clock.set_wall(0.0)
+    assert (clock.monotonic(), clock.wall()) == (7.5, 0.0)
+    with pytest.raises(ValueError, match="backwards|advance"):
+        clock.advance(-1)
