@@ -68,16 +68,15 @@ class NexusFile:
             lock(self._lock, path)
             with explained(path):
                 clear_marks(path)
-                self._file = h5py.File(path, "r+", **HOW_TO_OPEN)
-                self._file.swmr_mode = True
+                self._file = open_for_swmr(path)
         except BaseException:
             os.close(self._lock)
             raise
         entry = self._file["entry"]
         self._entry = entry
         self._columns = layout.columns
-        names = [name for name in layout.columns or ("data",) if name in entry["data"]]
-        self._arrays = {name: entry["data"][name] for name in names}
+        growing = (item for item in entry["data"].items() if item[1].maxshape[:1] == (None,))
+        self._arrays = dict(growing)
         self._scalars = dict(entry["events"].items())
         self._written = entry["written"]
         self._pending: dict[int, dict[str, Any]] = {}
@@ -203,6 +202,20 @@ class NexusFile:
                 dataset.resize(rows, axis=0)
 
 
+def open_for_swmr(path: Path) -> h5py.File:
+    """Open a file for writing, in SWMR mode from the first moment.
+
+    `File.swmr_mode = True` comes a moment later, and a file whose writer was killed in between
+    could not even be read.
+    """
+    access = h5py.h5p.create(h5py.h5p.FILE_ACCESS)
+    access.set_libver_bounds(h5py.h5f.LIBVER_V110, h5py.h5f.LIBVER_V110)
+    access.set_file_locking(False, True)
+    access.set_fclose_degree(h5py.h5f.CLOSE_STRONG)
+    how = h5py.h5f.ACC_RDWR | h5py.h5f.ACC_SWMR_WRITE
+    return h5py.File(h5py.h5f.open(os.fsencode(path), how, access))
+
+
 def run_of(path: Path) -> str | None:
     """Name the run that a file holds; None for a file that `create` did not make."""
     try:
@@ -237,21 +250,20 @@ def lock(descriptor: int, path: Path) -> None:
 
 
 def release(path: Path) -> None:
-    """Make a file that a killed process left behind one that any program can open.
+    """Make a run's file that a killed process left behind one that any program can open.
 
     Raises
     ------
     ConfigurationError
         The process that writes it is alive.
-    UnavailableError
-        The file can't be opened.
     """
+    if run_of(path) is None or not os.access(path, os.W_OK):
+        return
     with explained(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
         lock(descriptor, path)
-        if run_of(path) is not None:
-            clear_marks(path)
+        clear_marks(path)
     finally:
         os.close(descriptor)
 

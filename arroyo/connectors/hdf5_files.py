@@ -6,6 +6,7 @@ The file itself is in `_nexus_layout` (made), `_nexus_file` (filled) and `_hdf5_
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -178,8 +179,9 @@ class HDF5Publisher(Publisher):
 
     def close(self) -> None:
         """Close all files; a run without a Stop can be continued later."""
-        for run in list(self._files):
-            self._close(run)
+        with contextlib.ExitStack() as closing:  # all of them, whatever happens to one
+            for run in list(self._files):
+                closing.callback(self._close, run)
 
     def _publish_event(self, event: Event, origin: Origin) -> None:
         if origin.fragment:
@@ -237,11 +239,9 @@ class HDF5Publisher(Publisher):
         file = self._files.pop(run)
         for key, count in file.unstored.items():
             _log.warning(
-                "%s: %d values of %r are not in %s; they came later than the run's first event, or "
-                "are not of the type they had there",
-                run,
+                "%s lacks %d values of %r: the run's first event had none, or one of another type",
+                file.path,
                 count,
                 key,
-                file.path,
             )
         file.close()

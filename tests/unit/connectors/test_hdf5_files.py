@@ -225,7 +225,7 @@ def test_values_that_do_not_fit_are_not_stored_and_counted_aloud(tmp_path, caplo
         text = events["text"].asstr()[:].tolist()
         assert text == ["a", "ü" * 126 + "…", "", "", ""]
         assert file["entry/written"][:].tolist() == [1] * 5
-    said = sorted(record.args[1:3] for record in caplog.records)
+    said = sorted(record.args[1:] for record in caplog.records)
     assert said == [(1, "list"), (1, "new"), (2, "n"), (2, "on"), (2, "text"), (2, "x")]
 
 
@@ -299,6 +299,43 @@ def test_a_killed_writer_is_continued_in_the_same_file_without_loss(tmp_path):
         assert file["entry/data/I_errors"][:].tolist() == [[0.5] * POINTS] * 3200
         assert file["entry/events/index"][:].tolist() == list(range(3200))
         assert file["entry/start"].attrs["sample"] == "silica"
+
+
+KILL_AFTER_LINES = (1, 2, 40, 1, 100)
+ENDLESS = """
+    import sys
+    sys.path.insert(0, sys.argv[2])
+    from test_hdf5_files import HDF5Publisher, curve, start
+    publisher = HDF5Publisher(sys.argv[1], columns=["I", "I_errors"])
+    publisher.open()
+    print(-1, flush=True)
+    for sequence in range(int(sys.argv[3]), 1 << 40):
+        publisher.publish(curve(sequence))
+        if sequence % 7 == 0:
+            publisher.flush()
+            print(sequence, flush=True)
+    """
+
+
+def test_kills_at_any_moment_lose_nothing_that_was_flushed(tmp_path):
+    path = tmp_path / "out.h5"
+    rows = []
+    for lines in KILL_AFTER_LINES:
+        arguments = [path, Path(__file__).parent, len(rows)]
+        command = [sys.executable, "-c", textwrap.dedent(ENDLESS), *map(str, arguments)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            told = [writer.stdout.readline() for _ in range(lines)]
+            writer.kill()
+            told += writer.stdout.readlines()
+        flushed = max(len(rows) - 1, *map(int, told))
+        if path.exists():
+            rows = rows_seen_by_another_process(path)
+        assert rows[: flushed + 1] == list(range(flushed + 1))
+    with opened(path, columns=["I", "I_errors"]) as publisher:
+        publisher.publish(curve(len(rows)))
+        publisher.publish(stop())
+    assert [entry.name for entry in tmp_path.glob("*.h5")] == ["out.h5"]
+    assert curves_in(path) == list(range(len(rows) + 1))
 
 
 def test_what_a_killed_writer_marked_as_written_is_there(tmp_path):
@@ -452,6 +489,14 @@ def test_a_folder_that_can_not_be_written_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigurationError, match="can't be written"):
         HDF5Publisher(str(tmp_path / "out.h5")).open()
+
+
+def test_columns_must_not_change_within_a_run(tmp_path):
+    with opened(tmp_path / "out.h5") as publisher:
+        publisher.publish(curve(0))
+    changed = pytest.raises(StageError, match="columns must not change within a run")
+    with opened(tmp_path / "out.h5", columns=["I"]) as publisher, changed:
+        publisher.publish(come_from(Event.from_array(np.zeros((1, POINTS))), 1))
 
 
 def test_without_h5py_it_says_what_to_install(tmp_path):
