@@ -168,7 +168,7 @@ def _lay_out(file: h5py.File, beginning: Beginning, layout: Layout) -> None:
             growing = _growing(_stored(kind), (), missing(kind))
             _say_units(events.create_dataset(key, **growing), start)
     if first.dtype:
-        _lay_out_data(data, as_array(0, first), start, layout)
+        _lay_out_data(data, first, start, layout)
 
 
 def _lay_out_stop(entry: h5py.Group) -> None:
@@ -182,9 +182,10 @@ def _lay_out_stop(entry: h5py.Group) -> None:
 
 
 def _lay_out_data(
-    group: h5py.Group, array: NDArray[Any], start: Mapping[str, Any], layout: Layout
+    group: h5py.Group, first: Event, start: Mapping[str, Any], layout: Layout
 ) -> None:
-    parts = split(0, array, layout.columns)
+    row = first.origin.sequence if first.origin else 0
+    parts = split(row, as_array(row, first), layout.columns)
     for name, part in parts.items():
         growing = _growing(part.dtype, part.shape, np.nan if part.dtype.kind in "fc" else 0)
         if layout.compression and part.ndim:
@@ -203,12 +204,12 @@ def _lay_out_data(
         for other in parts:
             if name in (f"{other}_errors", f"{other}dev"):
                 group[other].attrs["uncertainties"] = name
-    signal, row = next(iter(parts.items()))
+    signal, part = next(iter(parts.items()))
     group.attrs["signal"] = signal
-    if row.ndim in (1, 2):
-        group[signal].attrs["interpretation"] = ("spectrum", "image")[row.ndim - 1]
+    if part.ndim in (1, 2):
+        group[signal].attrs["interpretation"] = ("spectrum", "image")[part.ndim - 1]
     if layout.axes:
-        _lay_out_axes(group, row.shape, start, layout.axes)
+        _lay_out_axes(group, part.shape, start, layout.axes)
 
 
 def _lay_out_axes(
