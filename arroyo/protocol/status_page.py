@@ -49,7 +49,7 @@ FIELDS: tuple[str, ...] = (
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
 ``phase_since_ns`` and ``ready_since_ns`` are CLOCK_MONOTONIC; ``ready_since_ns`` 0: not ready.
-``received`` and ``sent`` count messages (Start and Stop too), ``dropped`` those that were given
+``received`` and ``sent`` count messages (Start and Stop left out), ``dropped`` those that were given
 up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no credit for).
 """
 

@@ -83,7 +83,7 @@ class Gateway:
             if not self._admit(entry):
                 return
             self._pending.append(entry)
-            self.received += 1
+            self.received += kind is Kind.EVENTS
             self.bytes_in += entry.size
             asleep, self.asleep = self.asleep, False
         if asleep:

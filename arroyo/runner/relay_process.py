@@ -161,10 +161,11 @@ class RelayProcess:
             work = [Work(*position, None) for position in positions_of(batch)]
             outputs: Sequence[Output] = [Output(reason=Reason.SKIPPED)] * len(work)
         else:
-            self._received += len(messages)
+            self._received += len(messages) if batch.kind == Kind.EVENTS else 0
             self._bytes_in += sum(map(len, delivery.content))
             outputs = self._work_on(delivery, work)
         self._links.perform(self._relay.finish(batch, work, outputs, self._message_s))
+        self._plan_flush()
 
     def _work_on(self, delivery: Delivery, work: Sequence[Work]) -> list[Output]:
         batch = delivery.batch
@@ -177,7 +178,8 @@ class RelayProcess:
                 batch.run, batch.source, batch.epoch, index, batch.path, fragment
             )
             outputs.append(handle(message))
-        self._account(outputs, self._replica.clock.monotonic() - start)
+        if batch.kind == Kind.EVENTS:
+            self._account(outputs, self._replica.clock.monotonic() - start)
         return outputs
 
     def _account(self, outputs: Sequence[Output], took_s: float) -> None:
@@ -188,6 +190,8 @@ class RelayProcess:
             self._sent += len(output.items) if isinstance(self._call, OperatorCall) else 1
             self._bytes_out += output.size
             self._filtered += output.reason == Reason.FILTERED
+
+    def _plan_flush(self) -> None:
         if isinstance(self._call, PublisherCall) and self._call.flush is not None:
             now = self._replica.clock.monotonic()
             self._flush_due = self._flush_due or now + FLUSH_S

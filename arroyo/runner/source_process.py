@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from arroyo.codec import Kind
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
 from arroyo.protocol.actions import Action, Release
@@ -111,7 +112,7 @@ class SourceProcess:
             intake = self._gateway.take()
             if intake is None:
                 return
-            self._sent += max(1, len(intake.items))
+            self._sent += len(intake.items) if intake.kind is Kind.EVENTS else 0
             self._replica.page.add("bytes_out", intake.size)
             self._perform(self._source.accept(intake, now))
 
