@@ -26,7 +26,7 @@ from arroyo.messages import Event
 from ._nexus_values import is_name, kind_of, missing
 
 CREATOR = "arroyo"
-TOTALS = ("sent", "filtered", "skipped", "quarantined", "lost")
+TOTALS = ("sent", "filtered", "skipped", "quarantined", "dropped", "lost")
 STOP_PIECE_BYTES = 4096
 """The Stop's JSON is kept in pieces of this size, since SWMR knows no text of any length."""
 

@@ -41,7 +41,8 @@ class HDF5Publisher(Publisher):
             events/KEY              (rows,) numbers and strings of the events' metadata
             start, stop             NXnote: the data of Start and Stop, JSON; what of the
                                     Start's is a number or string also as attributes
-            totals                  sent, filtered, skipped, quarantined, lost (-1: not known),
+            totals                  sent, filtered, skipped, quarantined, dropped, lost (-1: not
+                                    known);
                                     complete (False until a Stop says otherwise)
 
     A row that was filtered, lost or not yet written is 0 in ``written`` and holds NaN, 0 in
