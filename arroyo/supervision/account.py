@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
 
 from . import events as ev
 
-_COLOURS = {"good": "32", "bad": "31", "warning": "33", "bold": "1"}
+_COLOURS = {"plain": "", "good": "32", "bad": "31", "warning": "33", "bold": "1"}
 _PAINT = re.compile("\033\\[[0-9;]*m")
 TOTALS = ("received", "sent", "errors", "dropped", "lost")
 """What the summary adds up, by its names on the status page."""
@@ -42,39 +42,15 @@ class Account:
 
         `reason` is what the replica itself said last about why it ended.
         """
-        match happened:
-            case ev.BecameReady(name, took_s):
-                return self._paint("good", f"{name} ready after {_seconds(took_s)}")
-            case ev.ChainBecameReady(took_s):
-                return self._paint("good", f"all ready after {_seconds(took_s)}")
-            case ev.Finished(name, after_s):
-                return f"{name} finished after {_seconds(after_s)}"
-            case ev.WillRestart(name, ending, delay_s, attempt, limit):
-                when = "starting it again now" if delay_s == 0 else f"next in {_seconds(delay_s)}"
-                text = f"{_how(name, ending, reason)}; {when} (try {attempt} of {limit})"
-                return self._paint("warning", text)
-            case ev.GaveUp(name, ending, retry_s):
-                return self._gave_up(name, ending, retry_s, reason)
-            case ev.EndedBadly(name, ending):
-                return self._paint("bad", _how(name, ending, reason))
-            case ev.Draining(by, timeout_s):
-                text = f"stopping because of {by}: sources first, at most {_seconds(timeout_s)}"
-                return self._paint("bold", text)
-            case ev.CutShort(left, by):
-                text = f"stopping now because of {by}; still running: {_names(left)}"
-                return self._paint("bad", text)
-            case ev.Killed(name, cause):
-                return self._paint("bad", f"{name} killed: {cause}")
-
-    def _gave_up(
-        self, name: ReplicaName, ending: ev.Ending, retry_s: float | None, reason: str
-    ) -> str | None:
-        """Say that a replica is FAILED; what all replicas of a stage complain of is said once."""
-        if retry_s is None and reason in self._reasons:
+        if isinstance(happened, ev.GaveUp) and happened.retry_s is None and self._is_said(reason):
             return None
-        self._reasons.add(reason or str(name))
-        what = "FAILED" if retry_s is None else f"FAILED, next try in {_seconds(retry_s)}"
-        return self._paint("bad", f"{_how(name, ending, reason)}; {what}")
+        return self._paint(*_tell(happened, reason))
+
+    def _is_said(self, reason: str) -> bool:
+        """Whether another replica had the same complaint; replicas of a stage often share it."""
+        said = reason in self._reasons
+        self._reasons.add(reason)
+        return said and bool(reason)
 
     def summary(
         self, chain: Chain, totals: Mapping[str, Mapping[str, int]], exit_code: int, after_s: float
@@ -98,7 +74,42 @@ class Account:
         return _PAINT.sub("", line)
 
     def _paint(self, colour: str, text: str) -> str:
-        return f"\033[{_COLOURS[colour]}m{text}\033[0m" if self._colour else text
+        code = _COLOURS[colour]
+        return f"\033[{code}m{text}\033[0m" if self._colour and code else text
+
+
+def _tell(happened: ev.Announcement, reason: str) -> tuple[str, str]:  # noqa: PLR0911 (a table)
+    """Give the colour and the words for an announcement."""
+    match happened:
+        case ev.BecameReady(name, took_s):
+            return "good", f"{name} ready after {_seconds(took_s)}"
+        case ev.ChainBecameReady(took_s):
+            return "good", f"all ready after {_seconds(took_s)}"
+        case ev.Finished(name, after_s):
+            return "plain", f"{name} finished after {_seconds(after_s)}"
+        case ev.WillRestart(name, ending, delay_s, attempt, limit):
+            how = _how(name, ending, reason)
+            return "warning", f"{how}; {_restart(delay_s)} (try {attempt} of {limit})"
+        case ev.GaveUp(name, ending, retry_s):
+            return "bad", f"{_how(name, ending, reason)}; FAILED{_retry(retry_s)}"
+        case ev.EndedBadly(name, ending):
+            return "bad", _how(name, ending, reason)
+        case ev.Draining(by, timeout_s):
+            limit = _seconds(timeout_s)
+            return "bold", f"stopping because of {by}: sources first, at most {limit}"
+        case ev.CutShort(left, by):
+            names = ", ".join(map(str, left))
+            return "bad", f"stopping now because of {by}; still running: {names}"
+        case ev.Killed(name, cause):
+            return "bad", f"{name} killed: {cause}"
+
+
+def _restart(delay_s: float) -> str:
+    return f"next in {_seconds(delay_s)}" if delay_s else "starting it again now"
+
+
+def _retry(retry_s: float | None) -> str:
+    return "" if retry_s is None else f", next try in {_seconds(retry_s)}"
 
 
 def lossless_stages(chain: Chain) -> set[str]:
@@ -144,7 +155,3 @@ def _seconds(seconds: float) -> str:
 
 def _many(count: int, noun: str, plural: str = "s") -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{plural}"
-
-
-def _names(names: Iterable[ReplicaName]) -> str:
-    return ", ".join(map(str, names))

@@ -78,7 +78,8 @@ class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
 
-Event = ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle | StopRequested | Tick
+ReplicaEvent = ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle
+Event = ReplicaEvent | StopRequested | Tick
 
 
 # Actions.

@@ -283,7 +283,7 @@ class Supervisor:
                     "restarts": replica.restarts,
                     "uptime_s": round(now - replica.spawned_at, 3) if replica.alive else None,
                 }
-                for replica in self._machine.replicas.values()
+                for replica in self._machine.replicas
             ],
         }
 

@@ -1,10 +1,8 @@
-"""One replica as the supervisor sees it, and which replicas of a chain are over. PURE."""
+"""One replica as the supervisor sees it. PURE."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from arroyo.config.graph import Chain, Stage
+from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 
 from .events import State
@@ -47,10 +45,20 @@ class Replica:
         """Whether its process runs and has not been READY yet."""
         return self.alive and self.ready_at is None
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether it has ended and nothing is planned for it."""
+        return not self.alive and self.state is State.STOPPED and self.due_at is None
+
     def spawn(self, now: float) -> None:
         """A process is asked for."""
         self.state, self.alive, self.due_at = State.STARTING, True, None
         self.spawned_at, self.ready_at, self.term_at, self.overdue = now, None, None, False
+
+    def forgive(self) -> None:
+        """Forget earlier failures."""
+        self.failures, self.on_trial = 0, False
+        self.recent.forget()
 
     def end(self) -> None:
         """Its process is gone."""
@@ -59,33 +67,3 @@ class Replica:
     def rest(self) -> None:
         """Stay without a process."""
         self.state, self.due_at = State.STOPPED, None
-
-
-def stages_over(chain: Chain, replicas: Iterable[Replica], stopping: bool) -> dict[str, bool]:
-    """Tell for each stage whether all its replicas have ended for good.
-
-    A replica is over when it rests STOPPED. One that is FAILED is over, too, when nothing above it
-    can send any more; a FAILED listener only when the chain is being stopped, since what it reads
-    from goes on.
-    """
-    by_stage: dict[str, list[Replica]] = {}
-    for replica in replicas:
-        by_stage.setdefault(replica.name.stage, []).append(replica)
-    over: dict[str, bool] = {}
-    for level in chain.levels:
-        for stage in level:
-            failed_is_over = stopping or (
-                stage.role != "listener" and all(over[source.stage] for source in stage.inputs)
-            )
-            over[stage.name] = all(
-                _is_over(replica, failed_is_over) for replica in by_stage[stage.name]
-            )
-    return over
-
-
-def _is_over(replica: Replica, failed_is_over: bool) -> bool:
-    if replica.alive:
-        return False
-    if replica.state is State.FAILED:
-        return failed_is_over
-    return replica.state is State.STOPPED and replica.due_at is None

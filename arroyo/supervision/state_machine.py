@@ -2,25 +2,25 @@
 
 Rules that hold whatever happens:
 
-- a replica has one process at most, and none once the chain is finished;
+- a replica has one process at most, and none is started once the chain is finished;
 - no more processes import at once than the machine has processors, sinks before sources;
 - a stop always ends: drained in order, else at its deadline, else killed, else abandoned;
 - what was told to stop never counts as a failure.
 
-Commands only change what is wanted; `_reconcile`, run after every event, makes it so.
+An event only changes what is wanted; `_reconcile`, run after each, makes it so.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 
 from . import events as ev
 from .events import Action, Ending, State
-from .replica import Replica, stages_over
+from .replica import Replica
 from .restart_policy import (
     PERMANENT_EXITS,
     RETRY_FAILED_S,
@@ -28,15 +28,14 @@ from .restart_policy import (
     RecentEnds,
     backoff_delay_s,
 )
+from .roster import Roster
+from .stop_schedule import StopSchedule
 
 END_GRACE_S = 2.0
 """A stage with nothing above it that is idle for so long will not be told the end any more."""
-KILL_AFTER_S = 2.0
-"""From the last SIGTERM to SIGKILL."""
-ABANDON_AFTER_S = 5.0
-"""From SIGKILL until a process that can't die (waiting for a dead file server) is left behind."""
 UNWELL = 1
 """Exit code of a chain that ended, but not well."""
+_TOO_SLOW = "it did not end in time"
 
 
 class ChainMachine:
@@ -57,70 +56,44 @@ class ChainMachine:
     def __init__(
         self, chain: Chain, importing_limit: int, random: Callable[[], float], now: float
     ) -> None:
-        self._chain = chain
         self._policy = chain.supervision
         self._importing_limit = importing_limit
         self._random = random
-        self._actions: list[Action] = []
-        self.replicas = {
-            name: Replica(name, chain.stages[name.stage], self._policy.within_s)
-            for name in chain.replicas
-        }
-        self._recent = RecentEnds(self._policy.within_s)
         self._began_at = now
+        self._actions: list[Action] = []
+        self._recent = RecentEnds(self._policy.within_s)
+        self._stop = StopSchedule(self._policy.stop_timeout_s)
         self._was_ready = False
         self._flowing = False
         self._exit_code = 0
-        self._deadline: float | None = None
-        self._kill_at: float | None = None
-        self._abandon_at: float | None = None
+        self.replicas = Roster(chain)
         self.finished = False
 
     # What others may ask.
 
     @property
-    def stopping(self) -> bool:
-        """Whether the chain is being stopped."""
-        return self._deadline is not None
-
-    @property
     def state(self) -> State:
         """State of the chain as a whole."""
-        states = {replica.state for replica in self.replicas.values()}
-        if states == {State.STOPPED} and (self.stopping or self.finished):
-            return State.STOPPED
-        if self.stopping:
-            return State.DRAINING
-        if states <= {State.READY, State.DRAINING, State.STOPPED} and self._was_ready:
-            return State.READY if State.READY in states else State.DRAINING
-        if states == {State.FAILED}:
-            return State.FAILED
-        started = self._was_ready or State.FAILED in states
-        return State.DEGRADED if started else State.STARTING
+        return self.replicas.state(self._was_ready)
 
     @property
-    def awaiting_end(self) -> tuple[ReplicaName, ...]:
+    def awaiting_end(self) -> list[ReplicaName]:
         """READY replicas with nothing above them any more; `Idle` events are wanted for these."""
-        over = stages_over(self._chain, self.replicas.values(), self.stopping)
-        return tuple(
+        return [
             replica.name
-            for replica in self.replicas.values()
-            if replica.state is State.READY and self._is_cut_off(replica, over)
-        )
+            for replica in self.replicas
+            if replica.state is State.READY and self.replicas.is_cut_off(replica)
+        ]
 
     @property
     def next_at(self) -> float | None:
         """Time at which a `Tick` is needed at the latest; None: not before another event."""
         if self.finished:
             return None
-        times = [self._deadline if self._kill_at is None else None]
-        times.append(self._kill_at if self._abandon_at is None else self._abandon_at)
-        room = self._has_room
-        for replica in self.replicas.values():
-            if replica.alive:
-                times.append(self._overdue_at(replica))
-            elif room and self._may_start(replica):
-                times.append(replica.due_at)
+        times = [self._stop.next_at]
+        times += [self._overdue_at(replica) for replica in self.replicas.living]
+        if self._has_room:
+            times += [replica.due_at for replica in self.replicas if self._may_start(replica)]
         return min((time for time in times if time is not None), default=None)
 
     def handle(self, event: ev.Event, now: float) -> list[Action]:
@@ -134,27 +107,26 @@ class ChainMachine:
     # Events.
 
     def _take(self, event: ev.Event, now: float) -> None:
+        if isinstance(event, ev.StopRequested):
+            self._on_stop(event.by, now)
+        elif not isinstance(event, ev.Tick):
+            self._take_of(self.replicas[event.replica], event, now)
+
+    def _take_of(self, replica: Replica, event: ev.ReplicaEvent, now: float) -> None:
         match event:
-            case ev.ProcessStarted(name, pid):
-                self.replicas[name].pid = pid
-            case ev.StartFailed(name, reason):
-                self._on_ended(self.replicas[name], None, reason, now)
-            case ev.ProcessEnded(name, status):
-                self._on_ended(self.replicas[name], status, "", now)
-            case ev.Ready(name):
-                self._on_ready(self.replicas[name], now)
-            case ev.Stopping(name):
-                if self.replicas[name].alive:
-                    self.replicas[name].state = State.DRAINING
-            case ev.Idle(name, since):
-                self._on_idle(self.replicas[name], since, now)
-            case ev.StopRequested(by):
-                if self.stopping:
-                    self._cut_short(by, now)
-                else:
-                    self._begin_stop(by, now)
-            case ev.Tick():
-                pass
+            case ev.ProcessStarted(_, pid):
+                replica.pid = pid
+            case ev.StartFailed(_, reason):
+                self._on_ended(replica, None, reason, now)
+            case ev.ProcessEnded(_, status):
+                self._on_ended(replica, status, "", now)
+            case ev.Ready():
+                self._on_ready(replica, now)
+            case ev.Stopping():
+                if replica.alive:
+                    replica.state = State.DRAINING
+            case ev.Idle(_, since):
+                self._on_idle(replica, since, now)
 
     def _on_ready(self, replica: Replica, now: float) -> None:
         if not replica.is_importing or replica.overdue:
@@ -166,10 +138,10 @@ class ChainMachine:
             self._tell(ev.BecameReady(replica.name, now - replica.spawned_at))
 
     def _on_idle(self, replica: Replica, since: float, now: float) -> None:
-        over = stages_over(self._chain, self.replicas.values(), self.stopping)
-        if replica.state is not State.READY or not self._is_cut_off(replica, over):
+        if replica.state is not State.READY or replica.ready_at is None:
             return
-        if replica.ready_at is not None and now - max(since, replica.ready_at) >= END_GRACE_S:
+        idle_for_s = now - max(since, replica.ready_at)
+        if idle_for_s >= END_GRACE_S and self.replicas.is_cut_off(replica):
             replica.term_at = now
             self._terminate(replica)
 
@@ -179,82 +151,84 @@ class ChainMachine:
         if replica.overdue and replica.ready_at is None:
             cause = f"not ready within {replica.stage.start_timeout_s:g} s"
         ending = Ending(now - replica.spawned_at, status, cause)
-        was_told, was_draining = replica.term_at is not None, replica.state is State.DRAINING
-        ready_for_s = 0.0 if replica.ready_at is None else now - replica.ready_at
+        if replica.ready_at is not None and now - replica.ready_at >= STABLE_S:
+            replica.forgive()
+        was_draining = replica.state is State.DRAINING
+        killed_alone = replica.overdue and replica.term_at is not None
         replica.end()
-        over = stages_over(self._chain, self.replicas.values(), self.stopping)
-        if status == 0 and self._is_complete(replica, over):
+        if status == 0 and self.replicas.may_finish(replica):
             replica.rest()
             self._tell(ev.Finished(replica.name, ending.after_s))
-        elif self.stopping and not self._is_wanted(replica, over):
-            self._end_of_stopped(replica, ending, was_draining)
-        elif was_told and replica.overdue:
-            self._end_of_stopped(replica, ending, was_draining=True)
+        elif killed_alone or (self.replicas.stopping and not self._is_wanted(replica)):
+            self._rest_stopped(replica, ending, was_draining)
         else:
-            if ready_for_s >= STABLE_S:
-                replica.failures, replica.on_trial = 0, False
-                replica.recent.forget()
             self._restart_or_give_up(replica, ending, now)
 
-    def _end_of_stopped(self, replica: Replica, ending: Ending, was_draining: bool) -> None:
+    def _rest_stopped(self, replica: Replica, ending: Ending, was_draining: bool) -> None:
         replica.rest()
         told = ending.status == -signal.SIGTERM and was_draining
-        killed = replica.overdue or self._abandon_at is not None
         if ending.status == 0 or told:
             self._tell(ev.Finished(replica.name, ending.after_s))
-        else:
-            self._exit_code = self._exit_code or UNWELL
-            if not killed:
-                self._tell(ev.EndedBadly(replica.name, ending))
+            return
+        self._note_trouble(UNWELL)
+        if not replica.overdue and not self._stop.has_killed:
+            self._tell(ev.EndedBadly(replica.name, ending))
+
+    # After an unexpected end.
 
     def _restart_or_give_up(self, replica: Replica, ending: Ending, now: float) -> None:
         replica.failures += 1
         recent, of_chain = replica.recent.note(now), self._recent.note(now)
-        permanent = ending.status in PERMANENT_EXITS
-        never = permanent or replica.stage.restart == "never"
         too_many = recent > self._policy.max_restarts or of_chain > self._policy.chain_max_restarts
-        if never or too_many or replica.on_trial:
-            replica.state = State.FAILED
-            replica.due_at = None if never else now + RETRY_FAILED_S
-            replica.on_trial = not never
-            self._tell(ev.GaveUp(replica.name, ending, None if never else RETRY_FAILED_S))
-            if permanent and not self._was_ready:
-                self._give_up_chain(ending.status or UNWELL, now)
-            elif self._policy.on_failed == "stop-chain":
-                self._give_up_chain(UNWELL, now)
-            return
-        delay_s = backoff_delay_s(replica.failures, replica.stage.backoff_s, self._random())
-        if ending.status is None:
-            # What hinders a process from being made does not go away at once.
-            delay_s = max(delay_s, replica.stage.backoff_s)
-        replica.state, replica.due_at = State.BACKOFF, now + delay_s
-        limit = self._policy.max_restarts
-        self._tell(ev.WillRestart(replica.name, ending, delay_s, recent, limit))
+        if ending.status in PERMANENT_EXITS or replica.stage.restart == "never":
+            self._give_up(replica, ending, None, now)
+        elif too_many or replica.on_trial:
+            self._give_up(replica, ending, RETRY_FAILED_S, now)
+        else:
+            delay_s = backoff_delay_s(replica.failures, replica.stage.backoff_s, self._random())
+            if ending.status is None:
+                # What hinders a process from being made does not go away at once.
+                delay_s = max(delay_s, replica.stage.backoff_s)
+            replica.state, replica.due_at = State.BACKOFF, now + delay_s
+            limit = self._policy.max_restarts
+            self._tell(ev.WillRestart(replica.name, ending, delay_s, recent, limit))
+
+    def _give_up(self, replica: Replica, ending: Ending, retry_s: float | None, now: float) -> None:
+        replica.state = State.FAILED
+        replica.due_at = None if retry_s is None else now + retry_s
+        replica.on_trial = True
+        self._tell(ev.GaveUp(replica.name, ending, retry_s))
+        # A stage that can't be what its configuration says makes the rest useless; once the chain
+        # has worked, the configuration was right, and the rest may still do good.
+        useless = ending.status in PERMANENT_EXITS and not self._was_ready
+        if useless or self._policy.on_failed == "stop-chain":
+            self._note_trouble(ending.status or UNWELL if useless else UNWELL)
+            if not self.replicas.stopping:
+                self._begin_stop(f"{replica.name}, which failed", now)
 
     # Stopping.
 
-    def _give_up_chain(self, exit_code: int, now: float) -> None:
-        self._exit_code = self._exit_code or exit_code
-        if not self.stopping:
-            self._begin_stop("a stage that failed", now)
+    def _on_stop(self, by: str, now: float) -> None:
+        if not self.replicas.stopping:
+            self._begin_stop(by, now)
+        elif not self._stop.is_cut_short:
+            self._cut_short(by, now)
 
     def _begin_stop(self, by: str, now: float) -> None:
-        self._deadline = now + self._policy.stop_timeout_s
-        self._tell(ev.Draining(by, self._policy.stop_timeout_s))
-        for replica in self.replicas.values():
+        self.replicas.stopping = True
+        self._stop.begin(now)
+        self._tell(ev.Draining(by, self._stop.timeout_s))
+        for replica in self.replicas:
             # Before a source was READY nothing is under way that would need the others.
             if replica.is_listener or not self._flowing:
                 self._dismiss(replica)
 
     def _cut_short(self, by: str, now: float) -> None:
-        if self._kill_at is not None:
-            return
-        self._kill_at = now + KILL_AFTER_S
-        left = tuple(replica.name for replica in self._living())
-        if left:
-            self._exit_code = self._exit_code or UNWELL
+        self._stop.cut_short(now)
+        if left := tuple(replica.name for replica in self.replicas.living):
+            self._note_trouble(UNWELL)
             self._tell(ev.CutShort(left, by))
-        for replica in self.replicas.values():
+        for replica in self.replicas:
             self._dismiss(replica)
 
     def _dismiss(self, replica: Replica) -> None:
@@ -274,133 +248,106 @@ class ChainMachine:
     # Making it so.
 
     def _reconcile(self, now: float) -> None:
-        self._keep_deadlines(now)
-        if self.stopping:
+        self._keep_stop_deadlines(now)
+        self._kill_overdue(now)
+        if self.replicas.stopping:
             self._interrupt_needless()
-        if self._kill_at is None:
+        if not self._stop.is_cut_short:
             self._start_due(now)
         self._see_whether_ready(now)
-        over = stages_over(self._chain, self.replicas.values(), self.stopping)
-        abandoned = self._abandon_at is not None and now >= self._abandon_at
-        if all(over.values()) or abandoned:
+        abandoned = self._stop.has_killed and self._is_due(self._stop.abandon_at, now)
+        if abandoned or self.replicas.is_over:
             self._finish()
 
-    def _keep_deadlines(self, now: float) -> None:
-        if self._deadline is not None and now >= self._deadline:
-            self._cut_short(f"the stop timeout of {self._policy.stop_timeout_s:g} s", now)
-        if self._kill_at is not None and self._abandon_at is None and now >= self._kill_at:
-            self._abandon_at = now + ABANDON_AFTER_S
-            for replica in self._living():
-                self._kill(replica, "it did not end in time")
-        for replica in self._living():
-            overdue_at = self._overdue_at(replica)
-            if overdue_at is not None and now >= overdue_at:
-                replica.overdue = True
-                cause = "it did not end in time" if replica.term_at else "it did not become ready"
-                self._kill(replica, cause)
+    def _keep_stop_deadlines(self, now: float) -> None:
+        if not self._stop.is_cut_short and self._is_due(self._stop.drain_until, now):
+            self._cut_short(f"the stop timeout of {self._stop.timeout_s:g} s", now)
+        if not self._stop.has_killed and self._is_due(self._stop.kill_at, now):
+            self._stop.kill(now)
+            for replica in self.replicas.living:
+                self._kill(replica, _TOO_SLOW)
 
-    def _overdue_at(self, replica: Replica) -> float | None:
-        if replica.overdue or self._abandon_at is not None:
-            return None
-        if replica.term_at is not None:
-            return replica.term_at + self._policy.stop_timeout_s
-        if replica.state is State.STARTING:
-            return replica.spawned_at + replica.stage.start_timeout_s
-        return None
+    def _kill_overdue(self, now: float) -> None:
+        for replica in self.replicas.living:
+            if self._is_due(self._overdue_at(replica), now):
+                replica.overdue = True
+                self._kill(replica, _TOO_SLOW if replica.term_at else "it did not become ready")
 
     def _interrupt_needless(self) -> None:
-        """Let go of replicas with nothing above them any more: all that was under way is done."""
-        over = stages_over(self._chain, self.replicas.values(), stopping=True)
-        for level in self._chain.levels:
-            for stage in level:
-                members = [self.replicas[name] for name in stage.names]
-                if stage.inputs and all(over[source.stage] for source in stage.inputs):
-                    for replica in members:
-                        if replica.state is not State.DRAINING:
-                            self._dismiss(replica)
-                    over = stages_over(self._chain, self.replicas.values(), stopping=True)
+        """Let go of replicas that start, or wait for it, with nothing above them any more."""
+        for replica in self.replicas:
+            idle = replica.state is State.STARTING or not replica.alive
+            if idle and not replica.is_at_rest and self.replicas.is_cut_off(replica):
+                self._dismiss(replica)
 
     def _start_due(self, now: float) -> None:
-        for replica in reversed(self.replicas.values()):
-            if not self._may_start(replica) or replica.due_at is None or now < replica.due_at:
-                continue
+        for replica in self.replicas.sinks_first:
             if not self._has_room:
                 return
-            if replica.state is not State.STOPPED:
-                replica.restarts += 1
-            replica.spawn(now)
-            self._actions.append(ev.Spawn(replica.name))
-            self._revive_below(replica, now)
+            if self._may_start(replica) and self._is_due(replica.due_at, now):
+                replica.restarts += replica.state is not State.STOPPED
+                replica.spawn(now)
+                self._actions.append(ev.Spawn(replica.name))
+                self._revive_below(replica, now)
 
     def _revive_below(self, replica: Replica, now: float) -> None:
         """Bring back replicas that took the end of the one that is restarted for the last."""
-        for stage, _ in self._chain.downstream(replica.name.stage):
-            for below in (self.replicas[name] for name in stage.names):
-                if not below.alive and below.state is State.STOPPED and below.due_at is None:
-                    below.due_at = now
+        for below in self.replicas.below(replica):
+            if below.is_at_rest:
+                below.due_at = now
 
     def _see_whether_ready(self, now: float) -> None:
-        if not self._was_ready and not self.stopping:
-            up = {State.READY, State.DRAINING, State.STOPPED}
-            self._was_ready = all(
-                replica.ready_at is not None and replica.state in up
-                for replica in self.replicas.values()
-            )
-            if self._was_ready:
-                self._tell(ev.ChainBecameReady(now - self._began_at))
+        if self._was_ready or self.replicas.stopping:
+            return
+        up = {State.READY, State.DRAINING, State.STOPPED}
+        self._was_ready = all(
+            replica.ready_at is not None and replica.state in up for replica in self.replicas
+        )
+        if self._was_ready:
+            self._tell(ev.ChainBecameReady(now - self._began_at))
 
     def _finish(self) -> None:
         self.finished = True
-        if any(replica.state is State.FAILED for replica in self.replicas.values()):
-            self._exit_code = self._exit_code or UNWELL
-        if any(self._living()):
-            self._exit_code = self._exit_code or UNWELL
+        if any(replica.alive or replica.state is State.FAILED for replica in self.replicas):
+            self._note_trouble(UNWELL)
         self._actions.append(ev.Finish(self._exit_code))
 
     # Small questions.
 
-    def _may_start(self, replica: Replica) -> bool:
-        return not replica.alive and not (self.stopping and replica.state is State.FAILED)
-
     @property
     def _has_room(self) -> bool:
-        importing = sum(replica.is_importing for replica in self.replicas.values())
-        return importing < self._importing_limit
+        return self.replicas.importing < self._importing_limit
 
-    def _living(self) -> Iterable[Replica]:
-        return [replica for replica in self.replicas.values() if replica.alive]
+    def _may_start(self, replica: Replica) -> bool:
+        failed_for_good = self.replicas.stopping and replica.state is State.FAILED
+        return not replica.alive and not failed_for_good
 
-    def _is_cut_off(self, replica: Replica, over: dict[str, bool]) -> bool:
-        """Whether nothing above it can send any more."""
-        return not replica.is_listener and all(
-            over[source.stage] for source in replica.stage.inputs
-        )
-
-    def _is_wanted(self, replica: Replica, over: dict[str, bool]) -> bool:
+    def _is_wanted(self, replica: Replica) -> bool:
         """Whether it must come back while the chain drains: what is under way needs it."""
         return (
             self._flowing
-            and self._kill_at is None
+            and not self._stop.is_cut_short
             and not replica.is_listener
-            and not self._is_cut_off(replica, over)
+            and not self.replicas.is_cut_off(replica)
         )
 
-    def _is_complete(self, replica: Replica, over: dict[str, bool]) -> bool:
-        """Whether an exit with 0 means that its work is done."""
-        if replica.is_listener:
-            return self.stopping or replica.stage.restart != "always"
-        return all(
-            over[source.stage] or self._is_draining(source.stage) for source in replica.stage.inputs
-        )
+    def _overdue_at(self, replica: Replica) -> float | None:
+        """When a living replica has had its time to become READY, or to end."""
+        if replica.overdue or self._stop.has_killed:
+            return None
+        if replica.term_at is not None:
+            return replica.term_at + self._stop.timeout_s
+        if replica.state is State.STARTING:
+            return replica.spawned_at + replica.stage.start_timeout_s
+        return None
 
-    def _is_draining(self, stage: str) -> bool:
-        """Whether each replica of the stage has ended or is about to."""
-        members = [self.replicas[name] for name in self._chain.stages[stage].names]
-        return all(
-            replica.state is State.DRAINING
-            or (replica.state is State.STOPPED and replica.due_at is None)
-            for replica in members
-        )
+    @staticmethod
+    def _is_due(time: float | None, now: float) -> bool:
+        return time is not None and now >= time
+
+    def _note_trouble(self, exit_code: int) -> None:
+        """The first trouble decides how the supervisor ends."""
+        self._exit_code = self._exit_code or exit_code
 
     def _tell(self, announcement: ev.Announcement) -> None:
         self._actions.append(announcement)

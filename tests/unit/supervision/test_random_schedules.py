@@ -11,7 +11,8 @@ from arroyo.config.graph import Supervision
 from arroyo.supervision import events as ev
 from arroyo.supervision.events import State
 from arroyo.supervision.restart_policy import RETRY_FAILED_S
-from arroyo.supervision.state_machine import ABANDON_AFTER_S, KILL_AFTER_S, ChainMachine
+from arroyo.supervision.state_machine import ChainMachine
+from arroyo.supervision.stop_schedule import ABANDON_AFTER_S, KILL_AFTER_S
 
 LIMIT = 2
 STOP_TIMEOUT_S = 10.0
@@ -132,7 +133,8 @@ class Schedules(RuleBasedStateMachine):
     def what_the_machine_believes_is_so(self):
         if self.exit_code is not None:
             return  # what was left behind is none of its business any more
-        for name, replica in self.machine.replicas.items():
+        for replica in self.machine.replicas:
+            name = replica.name
             assert replica.alive == (name in self.alive)
             if not replica.alive:
                 assert replica.state in {State.STOPPED, State.BACKOFF, State.FAILED}
@@ -152,11 +154,9 @@ class Schedules(RuleBasedStateMachine):
         if self.exit_code is not None:
             return
         waiting = [
-            replica.due_at
-            for replica in self.machine.replicas.values()
-            if replica.state is State.BACKOFF
+            replica.due_at for replica in self.machine.replicas if replica.state is State.BACKOFF
         ]
-        if waiting and self.importing < LIMIT:
+        if waiting and self.machine.replicas.importing < LIMIT:
             assert self.machine.next_at is not None
             assert self.machine.next_at <= min(waiting)
 
@@ -164,7 +164,7 @@ class Schedules(RuleBasedStateMachine):
     @invariant()
     def a_chain_without_processes_or_plans_is_over(self):
         if not self.alive and self.machine.next_at is None:
-            states = {replica.state for replica in self.machine.replicas.values()}
+            states = {replica.state for replica in self.machine.replicas}
             assert self.exit_code is not None or State.FAILED in states
 
     @running

@@ -254,7 +254,7 @@ def test_a_stage_that_missed_the_end_is_told_once_it_is_idle():
     history.end("integrate.0", -9)
     finish(history, "images.0")
     history.ready("integrate.0")
-    assert history.machine.awaiting_end == (name_of("integrate.0"),)
+    assert history.machine.awaiting_end == [name_of("integrate.0")]
     history.idle("integrate.0")
     history.pass_time(1.9)
     history.idle("integrate.0", since=history.now - 1.9)
@@ -304,7 +304,7 @@ def test_a_failed_listener_keeps_the_chain():
     finish(history, "two.0")
     history.pass_time(100)
     assert history.exit_code is None
-    assert history.machine.awaiting_end == ()
+    assert history.machine.awaiting_end == []
 
 
 # Stopping.

@@ -1,0 +1,167 @@
+import contextlib
+import selectors
+import socket
+import stat
+import threading
+import time
+
+import pytest
+
+from arroyo.control.requests import CLIENT_TIMEOUT_S, CLIENTS, RequestServer, request
+from arroyo.errors import UnavailableError, UsageError
+
+
+class Loop:
+    """A selector loop around a server, turned by hand or by a thread."""
+
+    def __init__(self, path, answers):
+        self.now = 0.0
+        self.path = path
+        self.selector = selectors.DefaultSelector()
+        self.server = RequestServer(path, self.selector, answers, lambda: self.now)
+
+    def turn(self, timeout_s=0.0):
+        for key, _ in self.selector.select(timeout_s):
+            key.data()
+
+    @contextlib.contextmanager
+    def turning(self):
+        done = threading.Event()
+
+        def run():
+            while not done.is_set():
+                self.turn(0.01)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
+    def connect(self):
+        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        client.connect(str(self.path))
+        client.setblocking(False)
+        return client
+
+    def close(self):
+        self.server.close()
+        self.selector.close()
+
+
+@pytest.fixture
+def loop(tmp_path):
+    answers = {"status": lambda: {"state": "READY"}, "long": lambda: "x" * 3_000_000}
+    with contextlib.closing(Loop(tmp_path / "control", answers)) as loop:
+        yield loop
+
+
+def test_a_request_gets_its_reply(loop):
+    with loop.turning():
+        assert request(loop.path, "status") == {"state": "READY"}
+
+
+def test_a_long_reply_arrives_whole(loop):
+    with loop.turning():
+        assert request(loop.path, "long") == "x" * 3_000_000
+
+
+def test_an_unknown_verb_is_refused_with_those_there_are(loop):
+    with loop.turning(), pytest.raises(UsageError, match="'exec'; there are long, status"):
+        request(loop.path, "exec")
+
+
+def test_without_a_supervisor_there_is_no_answer(tmp_path):
+    with pytest.raises(UnavailableError, match="is the chain running"):
+        request(tmp_path / "control", "status")
+
+
+def test_a_supervisor_that_hangs_gives_no_answer_in_time(loop):
+    with pytest.raises(UnavailableError, match="no answer to 'status'"):
+        request(loop.path, "status", timeout_s=0.05)
+
+
+def test_the_socket_is_its_users_alone_and_goes_with_the_server(loop):
+    assert stat.S_IMODE(loop.path.stat().st_mode) == 0o600
+    loop.server.close()
+    assert not loop.path.exists()
+    loop.server = RequestServer(loop.path, loop.selector, {}, lambda: 0.0)
+
+
+def test_what_a_killed_predecessor_left_is_replaced(tmp_path):
+    left = socket.socket(socket.AF_UNIX)
+    left.bind(str(tmp_path / "control"))
+    left.close()
+    loop = Loop(tmp_path / "control", {"status": lambda: 1})
+    with contextlib.closing(loop), loop.turning():
+        assert request(loop.path, "status") == 1
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\n",
+        b"\xff\xfe\n",
+        b"[]\n",
+        b'{"verb": 1}\n',
+        b'{"verb": "status", "path": "/etc"}\n',
+        b'{"verb": "status"\n',
+    ],
+)
+def test_what_is_no_request_gets_a_sentence(loop, sent):
+    with contextlib.closing(loop.connect()) as client:
+        client.sendall(sent)
+        turn_until(loop, client)
+        assert client.recv(1000).startswith(b'{"error":"this is not a request')
+
+
+def test_a_request_without_an_end_is_cut_off(loop):
+    with contextlib.closing(loop.connect()) as client:
+        loop.turn()
+        client.sendall(b"x" * 5000)
+        loop.turn()
+        loop.turn()
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            client.sendall(b"x")
+            client.recv(1)
+
+
+def test_a_client_that_says_nothing_holds_up_nobody_and_is_let_go(loop):
+    with contextlib.closing(loop.connect()) as silent:
+        loop.turn()
+        assert loop.server.next_at == CLIENT_TIMEOUT_S
+        with loop.turning():
+            assert request(loop.path, "status") == {"state": "READY"}
+        loop.now = CLIENT_TIMEOUT_S
+        loop.server.expire()
+        assert loop.server.next_at is None
+        assert silent.recv(1) == b""
+
+
+def test_a_client_that_does_not_read_holds_up_nobody(loop):
+    with contextlib.closing(loop.connect()) as deaf:
+        deaf.sendall(b'{"verb":"long"}\n')
+        with loop.turning():
+            assert request(loop.path, "status") == {"state": "READY"}
+
+
+def test_too_many_clients_push_out_the_oldest(loop):
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(CLIENTS + 1):
+            clients.append(stack.enter_context(contextlib.closing(loop.connect())))
+            loop.turn()
+        assert clients[0].recv(1) == b""
+        with pytest.raises(BlockingIOError):
+            clients[1].recv(1)
+
+
+def turn_until(loop, client):
+    deadline = time.monotonic() + 5
+    with selectors.DefaultSelector() as selector:
+        selector.register(client, selectors.EVENT_READ)
+        while not selector.select(0):
+            assert time.monotonic() < deadline
+            loop.turn(0.01)

@@ -1,0 +1,97 @@
+import pytest
+from supervised_histories import LINE, make_chain
+
+from arroyo.config.graph import Input
+from arroyo.identifiers import ReplicaName
+from arroyo.supervision import events as ev
+from arroyo.supervision.account import Account, lossless_stages
+
+IMAGES = ReplicaName("images", 0)
+LINES = [
+    (ev.BecameReady(IMAGES, 0.214), "", "images.0 ready after 0.21 s"),
+    (
+        ev.WillRestart(IMAGES, ev.Ending(3.2, -9), 0.0, 1, 5),
+        "",
+        "images.0 was killed (SIGKILL) after 3.20 s; starting it again now (try 1 of 5)",
+    ),
+    (
+        ev.WillRestart(IMAGES, ev.Ending(130.0, 1), 1.0, 3, 5),
+        "no beam",
+        "images.0 exited with 1 after 2.2 min: no beam; next in 1.00 s (try 3 of 5)",
+    ),
+    (
+        ev.WillRestart(IMAGES, ev.Ending(0.0, None, "Too many open files"), 0.5, 1, 5),
+        "",
+        "images.0 could not be started: Too many open files; next in 0.50 s (try 1 of 5)",
+    ),
+    (
+        ev.GaveUp(IMAGES, ev.Ending(60.0, -9, "not ready within 60 s"), 300.0),
+        "an old error",
+        "images.0 ended after 60.0 s: not ready within 60 s; FAILED, next try in 5.0 min",
+    ),
+    (
+        ev.EndedBadly(IMAGES, ev.Ending(1.0, -77)),
+        "",
+        "images.0 was killed (signal 77) after 1.00 s",
+    ),
+    (
+        ev.CutShort((IMAGES, ReplicaName("sink", 1)), "SIGINT"),
+        "",
+        "stopping now because of SIGINT; still running: images.0, sink.1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("happened", "reason", "line"), LINES)
+def test_an_announcement_is_one_readable_line(happened, reason, line):
+    assert Account(colour=False).line(happened, reason) == line
+
+
+def test_a_complaint_that_replicas_share_is_told_once():
+    account = Account(colour=False)
+    ending = ev.Ending(1.0, 78)
+    lines = [
+        account.line(ev.GaveUp(ReplicaName("images", number), ending, None), "no such file")
+        for number in range(3)
+    ]
+    assert lines == ["images.0 exited with 78 after 1.00 s: no such file; FAILED", None, None]
+
+
+def test_replicas_that_say_nothing_are_each_told():
+    account = Account(colour=False)
+    ending = ev.Ending(1.0, 78)
+    lines = [
+        account.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in (0, 1)
+    ]
+    assert None not in lines
+
+
+def test_colour_comes_and_goes():
+    line = Account(colour=True).line(ev.BecameReady(IMAGES, 0.1))
+    assert line == "\033[32mimages.0 ready after 0.10 s\033[0m"
+    assert Account.plain(line) == "images.0 ready after 0.10 s"
+
+
+def test_the_summary_names_what_was_lost():
+    totals = {
+        "images": {"received": 1200, "sent": 1200},
+        "integrate": {"received": 1200, "sent": 1100, "errors": 7, "lost": 3},
+    }
+    lines = Account(colour=False).summary(make_chain(LINE), totals, 1, 12.3)
+    assert lines == [
+        "  images: 1,200 received, 1,200 sent",
+        "  integrate: 1,200 received, 1,100 sent, 7 errors, 3 lost",
+        "chain chain ended with exit code 1 after 12.3 s",
+    ]
+
+
+def test_below_a_pub_sub_link_something_may_be_lost():
+    links = {"images": (), "live": ("images",), "page": ("live",), "file": ("images",)}
+    chain = make_chain(links, live={}, page={})
+    stages = dict(chain.stages)
+    live = make_chain(links).stages["live"]
+    stages["live"] = type(live)(
+        name="live", role="operator", target="m:C", inputs=(Input("images", "pub-sub"),)
+    )
+    chain = type(chain)(name="chain", folder=chain.folder, path=chain.path, stages=stages)
+    assert lossless_stages(chain) == {"images", "file"}
