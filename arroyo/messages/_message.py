@@ -73,7 +73,8 @@ class Stop(Message):
     """Closes a run.
 
     Below the source, the framework adds ``data["totals"]``: ``sent``, ``filtered``,
-    ``skipped``, ``quarantined`` and ``lost`` (numbers of messages), and ``complete`` (bool).
+    ``skipped``, ``quarantined``, ``lost`` and ``dropped`` (numbers of messages; what was dropped
+    in front of a full window was never sent), and ``complete`` (bool).
     """
 
     data: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from arroyo.codec import Reason
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError
+from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator, Publisher
@@ -73,10 +73,15 @@ class Trial:
         ------
         StageFailedError
             It raised and ``on_error`` is ``crash``.
+        UnavailableError
+            The outside world failed, which is not the message's fault: the stage has to be
+            started again, and the message comes again.
         """
         for attempt in range(1 + self._stage.retries):
             try:
                 return call()
+            except UnavailableError:
+                raise
             except Exception as error:
                 self.errors += 1
                 self._report(error, message, attempt)
