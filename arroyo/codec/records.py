@@ -86,7 +86,7 @@ class Batch(_Record, frozen=True, tag=2):
     reliable
         Whether the source keeps it until it is acknowledged; not so below a pub-sub link.
     attempt
-        How often it was sent before.
+        In which round of sending again it left the source; 0 for the first time.
     ranges
         Sequences of the messages in the body, in their order.
     tombstones
@@ -142,6 +142,7 @@ class Bye(_Record, frozen=True, tag=17):
 
     stage: str
     replica: int
+    incarnation: int
 
 
 class Credit(_Record, frozen=True, tag=18):
@@ -172,10 +173,15 @@ class Ack(_Record, frozen=True, tag=19):
 
 
 class Lost(_Record, frozen=True, tag=20):
-    """A replica died or a link broke: what it held and nobody acknowledged must come again."""
+    """A replica died or a link broke: what it held and nobody acknowledged must come again.
+
+    With a `link` it goes to the sender: the receiver misses something on that link, or never
+    heard of it, and takes no more from it.
+    """
 
     stage: str
     replica: int
+    link: int | None = None
 
 
 class Refuse(_Record, frozen=True, tag=21):

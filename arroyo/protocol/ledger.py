@@ -30,7 +30,6 @@ class Shipment:
     end: int
     tokens: Sequence[Any]
     sent_at: float
-    attempt: int = 0
 
 
 @dataclass(slots=True)
@@ -133,7 +132,13 @@ class Ledger:
         return counts
 
     def unfinished(
-        self, paths: Iterable[int], sent_before: float, waiting: RangeSet, *, with_order: bool
+        self,
+        paths: Iterable[int],
+        sent_before: float,
+        waiting: RangeSet,
+        *,
+        attempt: int,
+        with_order: bool,
     ) -> Iterator[Load]:
         """Yield what has to be sent again by some paths, oldest first.
 
@@ -145,6 +150,8 @@ class Ledger:
             Only what left at this time or earlier.
         waiting
             Sequences that have not left yet, so that they can't be lost.
+        attempt
+            Number of this round of sending again.
         with_order
             Whether a stage below waits for what comes before: then the places of what is left
             out are told by tombstones.
@@ -159,31 +166,33 @@ class Ledger:
             gone = missing.missing(max(shipment.first, self.frontier), shipment.end)
             lost = [gap for first, end in missing for gap in waiting.missing(first, end)]
             if lost or (with_order and gone):
-                yield _again(shipment, lost, gone if with_order else [])
+                yield self._again(shipment, lost, gone if with_order else [], attempt)
 
     def mark_sent(self, sent_before: float, now: float) -> None:
         """Everything that left at `sent_before` or earlier has just left again."""
         for shipment in self._shipments:
             if shipment.sent_at <= sent_before:
                 shipment.sent_at = now
-                shipment.attempt += 1
 
-
-def _again(
-    shipment: Shipment, lost: Sequence[tuple[int, int]], gone: Sequence[tuple[int, int]]
-) -> Load:
-    load = shipment.load
-    sequences = [number for first, end in lost for number in range(first, end)]
-    header = msgspec.structs.replace(
-        load.header,
-        ranges=tuple(lost),
-        tombstones=tuple(Tombstone(first, end, Reason.FINISHED) for first, end in gone),
-        attempt=shipment.attempt + 1,
-    )
-    # Start and Stop with nothing missing are mere places in the order.
-    if not sequences:
-        header = msgspec.structs.replace(header, kind=Kind.EVENTS)
-    items = [load.items[number - shipment.first] for number in sequences]
-    keys = load.keys and [load.keys[number - shipment.first] for number in sequences]
-    share = load.size * len(items) // max(1, len(load.items))
-    return Load(header, items, share, keys)
+    def _again(
+        self,
+        shipment: Shipment,
+        lost: Sequence[tuple[int, int]],
+        gone: Sequence[tuple[int, int]],
+        attempt: int,
+    ) -> Load:
+        load = shipment.load
+        at = [number - shipment.first for first, end in lost for number in range(first, end)]
+        header = msgspec.structs.replace(
+            load.header,
+            # Start and Stop with nothing missing are mere places in the order.
+            kind=load.header.kind if at else Kind.EVENTS,
+            frontier=self.frontier,
+            ranges=tuple(lost),
+            tombstones=tuple(Tombstone(first, end, Reason.FINISHED) for first, end in gone),
+            attempt=attempt,
+        )
+        items = [load.items[index] for index in at]
+        keys = load.keys and [load.keys[index] for index in at]
+        share = load.size * len(items) // max(1, len(load.items))
+        return Load(header, items, share, keys)

@@ -18,7 +18,7 @@ from typing import Literal
 
 import msgspec
 
-from arroyo.codec import PROTOCOL_VERSION, Batch, Credit, End, Hello, Kind, Open
+from arroyo.codec import PROTOCOL_VERSION, Batch, Bye, Credit, End, Hello, Kind, Open
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Connect, Transmit
@@ -55,6 +55,8 @@ class _Replica:
     size: int = 0
     sent: deque[tuple[int, int, int]] = field(default_factory=deque)
     """Number, messages and bytes of each batch without credit."""
+    missed: bool = False
+    """Whether a Stop went by while it was not there."""
     used: int = 0
     """When it was given something last, counted in batches of the outlet."""
 
@@ -156,13 +158,17 @@ class Outlet:
         return self._ending is not None and not self._queue
 
     def hello(self, hello: Hello) -> tuple[list[Action], bool]:
-        """Replica `hello` is there. Returns actions, and whether a former life of it was lost."""
-        replica = self._replicas[hello.replica]
-        actions: list[Action] = []
+        """Replica `hello` is there. Returns actions, and whether it misses anything."""
+        replica = self._find(hello.replica)
+        if replica is None or hello.version != PROTOCOL_VERSION:
+            return [], False
         if replica.up and replica.incarnation == hello.incarnation:
-            return actions, False
-        lost = replica.incarnation not in (0, hello.incarnation)
-        if lost:
+            return [], False
+        actions: list[Action] = []
+        lost = replica.missed
+        replica.missed = False
+        if replica.incarnation not in (0, hello.incarnation):
+            lost = True
             actions += self._relink(replica)
         replica.incarnation = hello.incarnation
         replica.up, replica.leaving = True, False
@@ -173,24 +179,24 @@ class Outlet:
 
     def disconnected(self, number: int, link: int) -> tuple[list[Action], bool]:
         """A link broke. Returns actions, and whether anything can have been lost with it."""
-        replica = self._replicas[number]
-        if link != replica.link:
+        replica = self._find(number)
+        if replica is None or link != replica.link:
             return [], False
         lost = replica.up or bool(replica.sent)
         actions = [*self._relink(replica)]
         return actions, lost
 
-    def bye(self, number: int) -> Iterator[Action]:
+    def bye(self, bye: Bye) -> Iterator[Action]:
         """A replica wants no more; it gets End, and then works off what it has."""
-        replica = self._replicas[number]
-        if replica.up and not replica.leaving:
+        replica = self._find(bye.replica)
+        if replica is not None and replica.up and replica.incarnation == bye.incarnation:
             replica.up, replica.leaving = False, True
             yield from self._send_end(replica, final=False)
 
     def credit(self, credit: Credit) -> Iterator[Action]:
         """A replica is through with batches."""
-        replica = self._replicas[credit.replica]
-        if credit.link != replica.link:
+        replica = self._find(credit.replica)
+        if replica is None or credit.link != replica.link:
             return
         while replica.sent and replica.sent[0][0] < credit.number:
             _, messages, size = replica.sent.popleft()
@@ -200,6 +206,10 @@ class Outlet:
         yield from self._pump()
 
     # A replica's links
+
+    def _find(self, number: int) -> _Replica | None:
+        """Return a replica; None for a number that only a confused peer can have."""
+        return self._replicas[number] if number < len(self._replicas) else None
 
     def _link(self, replica: _Replica) -> Iterator[Action]:
         record = Open(
@@ -250,6 +260,8 @@ class Outlet:
         for replica in self._replicas:
             if replica.up:
                 yield self._transmit(replica, load)
+            elif load.header.kind == Kind.STOP:
+                replica.missed = True
         if load.header.kind == Kind.STOP:
             self._starts.pop(key, None)
 

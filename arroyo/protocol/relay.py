@@ -42,7 +42,7 @@ from .loads import Load, Position, bury, count_of, describe, positions_of
 from .outlets import Outlet
 from .publication import Publication
 from .reorder import Reorder
-from .senders import Senders, Verdict
+from .senders import Senders
 
 CLOSED_RUNS = 64
 """How many finished runs are remembered, to recognise what comes late."""
@@ -193,7 +193,7 @@ class Relay:
         """Ask the replicas above to send no more; each answers with End."""
         for above in self._crediting.values():
             if not self._senders.has_ended(str(above)):
-                yield Reply(above, Bye(*self.name))
+                yield Reply(above, Bye(*self.name, self._incarnation))
 
     def end(self, *, final: bool) -> Iterator[Action]:
         """Nothing more will go out: say End below, for good or for this life only."""
@@ -245,19 +245,16 @@ class Relay:
 
     def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
         batch = delivery.batch
-        verdict = self._senders.judge(batch, count_of(batch))
-        actions: list[Action] = []
-        if verdict is not Verdict.TAKE and batch.reliable:
-            actions += self._report_loss()
-        if verdict is Verdict.REJECT:
-            return actions, []
+        if not self._senders.takes(batch, count_of(batch)):
+            above = self._crediting.get(batch.sender)
+            # The sender makes a new link, and tells the sources what that means.
+            lost = Lost(*self.name, batch.link)
+            return ([] if above is None else [Reply(above, lost)]), []
         if batch.kind == Kind.EVENTS:
-            more, deliveries = self._events(delivery)
-        elif batch.kind == Kind.START:
-            more, deliveries = self._start(delivery, now)
-        else:
-            more, deliveries = self._stop(delivery, now)
-        return actions + more, deliveries
+            return self._events(delivery)
+        if batch.kind == Kind.START:
+            return self._start(delivery, now)
+        return self._stop(delivery, now)
 
     def _report_loss(self) -> Iterator[Action]:
         for source in self._sources.values():
@@ -278,7 +275,6 @@ class Relay:
     def _start(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
         batch = delivery.batch
         key = (batch.source, batch.epoch, batch.run)
-        self._mark_place(batch)
         run = self._runs.get(key)
         if run is not None:
             run.started_by.add(batch.sender)
@@ -300,7 +296,6 @@ class Relay:
     def _stop(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
         batch = delivery.batch
         key = (batch.source, batch.epoch, batch.run)
-        self._mark_place(batch)
         run = self._runs.get(key)
         if run is None and batch.implicit:
             run = self._runs[key] = _Run()
@@ -362,29 +357,19 @@ class Relay:
         return finished
 
     def _restore_order(self, batch: Batch, work: list[Work]) -> list[Work]:
-        reorder = self._reorder_of(batch)
-        released = reorder.skip_to(batch.frontier)
+        reorder = self._reorders.setdefault((batch.source, batch.epoch, batch.path), Reorder())
+        # A run begins when the one before is quiet: what is below its base is finished.
+        start = max(batch.frontier, batch.base)
+        released = reorder.skip_to(start)
         for each in work:
-            if not self.terminal and batch.frontier <= each.sequence < reorder.next:
+            if not self.terminal and start <= each.sequence < reorder.next:
                 # It went on before, but was lost below: it has to go the way again.
                 released.append(each)
             else:
                 released += reorder.push(each.sequence, each.fragment, each)
         for stone in batch.tombstones:
-            for sequence in range(max(stone.first, reorder.next), stone.end):
-                released += reorder.push(sequence, stone.fragment, None)
+            released += reorder.bury(stone.first, stone.end, stone.fragment)
         return released
-
-    def _mark_place(self, batch: Batch) -> None:
-        """Start and Stop keep their own order; to the events they are places in the row."""
-        if self._ordered and batch.reliable:
-            self._reorder_of(batch).mark(batch.ranges[0][0])
-
-    def _reorder_of(self, batch: Batch) -> Reorder[Work]:
-        key = (batch.source, batch.epoch, batch.path)
-        if key not in self._reorders:
-            self._reorders[key] = Reorder(batch.frontier)
-        return self._reorders[key]
 
     def finish(
         self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output], message_s: float
@@ -532,21 +517,26 @@ class Relay:
                 yield from self._outlets[record.stage].credit(record)
         elif isinstance(record, Hello):
             if record.stage in self._outlets:
-                actions, lost = self._outlets[record.stage].hello(record)
-                yield from actions
-                if lost:
-                    yield from self._report_loss()
+                yield from self._after(self._outlets[record.stage].hello(record))
             elif self._publication is not None:
                 yield from self._publication.repeat_starts()
         elif isinstance(record, Bye) and record.stage in self._outlets:
-            yield from self._outlets[record.stage].bye(record.replica)
+            yield from self._outlets[record.stage].bye(record)
+        elif isinstance(record, Lost) and record.link is not None:
+            yield from self.disconnected(ReplicaName(record.stage, record.replica), record.link)
 
     def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
         """The link to a replica below broke."""
-        actions, lost = self._outlets[replica.stage].disconnected(replica.replica, link)
+        if replica.stage in self._outlets:
+            outlet = self._outlets[replica.stage]
+            yield from self._after(outlet.disconnected(replica.replica, link))
+
+    def _after(self, change: tuple[list[Action], bool]) -> Iterator[Action]:
+        """Do what an outlet says, and report what was lost with a replica."""
+        actions, lost = change
+        yield from actions
         if lost:
             yield from self._report_loss()
-        yield from actions
 
 
 def _merge(stones: Sequence[Tombstone]) -> tuple[Tombstone, ...]:

@@ -1,7 +1,7 @@
 """`Reorder`: messages back into the order of their source. PURE.
 
-One per source, epoch and path. What comes early is held until everything before it has come or
-is known to be finished; the source's window bounds how much that can be.
+One per source, epoch and path. What comes early is held until everything before it has come, has
+ended on the way, or is known to be finished; the source's window bounds how much that can be.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from fractions import Fraction
 from typing import Generic, TypeVar
 
 from arroyo.messages import Fragment
+
+from .ranges import RangeSet
 
 T = TypeVar("T")
 
@@ -48,59 +50,60 @@ class Parts:
 
 
 class Reorder(Generic[T]):
-    """Holds early messages; `start` is the first sequence that is not finished."""
+    """Holds early messages; `next` is the first sequence that has not gone on."""
 
-    def __init__(self, start: int) -> None:
-        self.next = start
-        self._held: dict[int, tuple[Parts, dict[Fragment, T | None]]] = {}
+    def __init__(self) -> None:
+        self.next = 0
+        self._held: dict[int, tuple[Parts, dict[Fragment, T]]] = {}
+        self._buried = RangeSet()
 
     @property
     def held(self) -> int:
         """Sequences that wait."""
         return len(self._held)
 
-    def knows(self, sequence: int, fragment: Fragment) -> bool:
-        """Whether this message was passed on or is held already."""
-        if sequence < self.next:
-            return True
-        return sequence in self._held and fragment in self._held[sequence][0]
-
-    def push(self, sequence: int, fragment: Fragment, item: T | None) -> list[T]:
-        """Take a message (None: a tombstone) and return what may go on now, in order."""
-        if not fragment and sequence == self.next and not self._held:
+    def push(self, sequence: int, fragment: Fragment, item: T) -> list[T]:
+        """Take a message and return what may go on now, in order; nothing if it is known."""
+        if sequence == self.next and not fragment and not self._held and not self._buried:
             self.next += 1
-            return [] if item is None else [item]
-        if self.knows(sequence, fragment):
-            return self._release()
+            return [item]
+        if sequence < self.next or sequence in self._buried:
+            return []
         parts, items = self._held.setdefault(sequence, (Parts(), {}))
-        parts.add(fragment)
-        items[fragment] = item
+        if parts.add(fragment):
+            items[fragment] = item
         return self._release()
 
-    def mark(self, sequence: int) -> None:
-        """Note that nothing more than the place of `sequence` is needed; releases nothing yet."""
-        if not self.knows(sequence, ()):
-            parts = Parts()
-            parts.add(())
-            self._held[sequence] = (parts, {})
+    def bury(self, first: int, end: int, fragment: Fragment = ()) -> list[T]:
+        """Note that nothing comes for whole messages, or a part; return what may go on now."""
+        if not fragment:
+            self._buried.add(max(first, self.next), end)
+        elif first >= self.next:
+            self._held.setdefault(first, (Parts(), {}))[0].add(fragment)
+        return self._release()
 
-    def skip_to(self, frontier: int) -> list[T]:
-        """Everything below `frontier` is finished: return what may go on because of it."""
-        released: list[T] = []
-        if frontier <= self.next:
-            return released
-        for sequence in sorted(number for number in self._held if number < frontier):
-            released += self._take(sequence)
-        self.next = frontier
-        return released + self._release()
+    def skip_to(self, start: int) -> list[T]:
+        """Everything below `start` is finished: forget it, and return what may go on now."""
+        if start <= self.next:
+            return []
+        for sequence in [number for number in self._held if number < start]:
+            del self._held[sequence]
+        self.next = start
+        return self._release()
 
     def _release(self) -> list[T]:
         released: list[T] = []
-        while self.next in self._held and self._held[self.next][0].complete:
-            released += self._take(self.next)
-            self.next += 1
+        while True:
+            if self.next in self._held:
+                parts, items = self._held[self.next]
+                if not parts.complete and self.next not in self._buried:
+                    break
+                del self._held[self.next]
+                released += [item for _, item in sorted(items.items())]
+                self.next += 1
+            elif self.next in self._buried:
+                self.next = min((self._buried.first_gap(self.next), *self._held))
+            else:
+                break
+        self._buried.discard_below(self.next)
         return released
-
-    def _take(self, sequence: int) -> list[T]:
-        _, items = self._held.pop(sequence)
-        return [item for _, item in sorted(items.items()) if item is not None]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 
 from arroyo.codec import Batch, Open
 
@@ -15,16 +14,6 @@ class _Sender:
     next: int
     ended: bool = False
     finished: bool = False
-
-
-class Verdict(Enum):
-    """What to do with a batch."""
-
-    TAKE = 0
-    TAKE_AFTER_GAP = 1
-    """Something before it never came."""
-    REJECT = 2
-    """It comes from a connection that outlived the replica it was made for: sent for nothing."""
 
 
 class Senders:
@@ -54,22 +43,25 @@ class Senders:
             self._senders[name] = _Sender(record.link, 0)
         return True
 
-    def judge(self, batch: Batch, messages: int) -> Verdict:
-        """Note a batch of so many messages, and say what to do with it."""
+    def takes(self, batch: Batch, messages: int) -> bool:
+        """Note a batch of so many messages; False where it must not be taken.
+
+        By push-pull that is a batch after a gap, or one from a connection that outlived the
+        replica which it was made for: the sender has to make a new link.
+        """
         by_pub_sub = self._names.get(batch.sender)
         sender = self._senders.get(batch.sender)
         if by_pub_sub is None:
-            return Verdict.REJECT
+            return False
         if by_pub_sub:
             if sender is not None and sender.link == batch.link:
                 self.dropped += max(0, batch.number - sender.next)
             self._senders[batch.sender] = _Sender(batch.link, batch.number + max(1, messages))
-            return Verdict.TAKE
-        if sender is None or sender.link != batch.link or batch.number < sender.next:
-            return Verdict.REJECT
-        gap = batch.number > sender.next
-        sender.next = batch.number + 1
-        return Verdict.TAKE_AFTER_GAP if gap else Verdict.TAKE
+            return True
+        if sender is None or sender.link != batch.link or batch.number != sender.next:
+            return False
+        sender.next += 1
+        return True
 
     def end(self, name: str, link: int, *, final: bool) -> None:
         """A sender has said End: for good, or only for this life of it."""

@@ -122,6 +122,7 @@ class Source:
         self._finishing = self._told_end = False
         self._final = True
         self._lost_at: float | None = None
+        self._attempts = 0
         self._delay_s = GRACE_S[0] / 4
         self._progress_at = 0.0
         self._stall_s = STALL_S
@@ -194,12 +195,18 @@ class Source:
         elif isinstance(record, Hello):
             yield from self._hello(record, now)
         elif isinstance(record, Lost):
-            self._note_loss(now)
+            if record.link is None:
+                self._note_loss(now)
+            else:
+                name = ReplicaName(record.stage, record.replica)
+                yield from self.disconnected(name, record.link, now)
         elif isinstance(record, Bye) and record.stage in self._outlets:
-            yield from self._outlets[record.stage].bye(record.replica)
+            yield from self._outlets[record.stage].bye(record)
 
     def disconnected(self, replica: ReplicaName, link: int, now: float) -> Iterator[Action]:
         """The link to a neighbour below broke."""
+        if replica.stage not in self._outlets:
+            return
         actions, lost = self._outlets[replica.stage].disconnected(replica.replica, link)
         if lost:
             self._note_loss(now)
@@ -234,6 +241,9 @@ class Source:
             if self._inbox[0].kind == Kind.START and self._run and not self._run.implicit:
                 self._close_early("another Start came before the Stop")
                 continue
+            if self._inbox[0].kind == Kind.START and not self.ledger.empty and self._run is not None:
+                # No Stop says that the implicit run is over; it ends when all of it is finished.
+                break
             intake = self._inbox.popleft()
             if intake.kind == Kind.STOP:
                 self._closing = intake
@@ -361,14 +371,20 @@ class Source:
 
     def _send_again(self, before: float, now: float) -> Iterator[Action]:
         frontier = self.ledger.frontier
+        self._attempts += 1
         for outlet, paths in self._ways:
-            waiting = outlet.waiting()
-            loads = self.ledger.unfinished(paths, before, waiting, with_order=self._ordered)
+            loads = self.ledger.unfinished(
+                paths,
+                before,
+                outlet.waiting(),
+                attempt=self._attempts,
+                with_order=self._ordered,
+            )
             for load in loads:
                 if load.header.kind == Kind.STOP and load.items:
                     yield from self._repeat_start(outlet, load)
                 self.redelivered += len(load.items)
-                yield from outlet.offer(_with_frontier(load, frontier))
+                yield from outlet.offer(load)
             if self._ordered and frontier:
                 yield from outlet.offer(self._frontier_mark(frontier))
         self.ledger.mark_sent(before, now)
@@ -386,8 +402,3 @@ class Source:
         if start is not None and start.header.run == stop.header.run:
             header = msgspec.structs.replace(start.header, attempt=stop.header.attempt)
             yield from outlet.offer(Load(header, start.items, start.size))
-
-
-def _with_frontier(load: Load, frontier: int) -> Load:
-    load.header = msgspec.structs.replace(load.header, frontier=frontier)
-    return load
