@@ -95,8 +95,7 @@ def _tell(happened: ev.Announcement, reason: str) -> tuple[str, str]:  # noqa: P
         case ev.EndedBadly(name, ending):
             return "bad", _how(name, ending, reason)
         case ev.Draining(by, timeout_s):
-            limit = _seconds(timeout_s)
-            return "bold", f"stopping because of {by}: sources first, at most {limit}"
+            return "bold", f"stopping because of {by}: sources first, at most {_seconds(timeout_s)}"
         case ev.CutShort(left, by):
             names = ", ".join(map(str, left))
             return "bad", f"stopping now because of {by}; still running: {names}"

@@ -25,7 +25,7 @@ from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
 from arroyo.control.notify import Notifier, NotifySocket
 from arroyo.control.requests import RequestServer
-from arroyo.errors import ConfigurationError
+from arroyo.errors import AlreadyRunningError, ConfigurationError
 from arroyo.identifiers import ReplicaName
 from arroyo.runner.checking import check_in_child
 from arroyo.telemetry.logs import configure_logging
@@ -72,7 +72,10 @@ def supervise(
     """
     run_directory = RunDirectory.locate(chain.name, environ)
     run_directory.create_for(chain)
-    lock = Lock.acquire(run_directory.lock("supervisor"))
+    try:
+        lock = Lock.acquire(run_directory.lock("supervisor"))
+    except AlreadyRunningError as error:
+        raise AlreadyRunningError(f"chain {chain.name}: {error}") from error
     try:
         if problems := check(chain.path):
             raise ConfigurationError(*problems)

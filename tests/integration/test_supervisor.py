@@ -1,5 +1,6 @@
 """A supervisor and its stages as real processes; see `supervised_fakes` for what the stages do."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import supervised_fakes
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import owner
+from arroyo.control.notify import NotifySocket
 from arroyo.control.requests import request
 from arroyo.errors import UnavailableError
 
@@ -43,7 +45,15 @@ class Supervised:
     """A supervisor of the chain above, whose output is kept as it comes."""
 
     def __init__(
-        self, folder, *, supervisor="", images="", integrate="", patterns="", is_read=True
+        self,
+        folder,
+        *,
+        supervisor="",
+        images="",
+        integrate="",
+        patterns="",
+        is_read=True,
+        environ=None,
     ):
         self.path = folder / "chain.toml"
         self.path.write_text(
@@ -54,6 +64,7 @@ class Supervised:
         self.run_directory = RunDirectory(folder / "run")
         self.environ = {**os.environ, "ARROYO_RUN_DIR": str(self.run_directory.path)}
         self.environ.pop("NOTIFY_SOCKET", None)
+        self.environ |= environ or {}
         self.process = self.spawn()
         self.lines = []
         self.reader = threading.Thread(target=self.read if is_read else lambda: None)
@@ -317,3 +328,64 @@ def test_the_log_tells_the_same_as_the_terminal(supervise):
     chain.wait()
     logged = chain.run_directory.log("supervisor").read_text().splitlines()
     assert [json.loads(line)["message"] for line in logged] == chain.lines
+
+
+def test_systemd_hears_of_the_chain_and_not_of_its_stages(supervise, tmp_path):
+    with contextlib.closing(NotifySocket(tmp_path / "systemd")) as systemd:
+        chain = supervise(
+            environ={"NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": "200000"},
+        )
+        heard = []
+
+        def hears(word):
+            heard.extend(systemd.receive())
+            return any(word in fields for _, fields in heard)
+
+        for word in ("READY", "WATCHDOG"):
+            wait_until(lambda word=word: hears(word), lambda: str(heard))
+        chain.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: hears("STOPPING"), lambda: str(heard))
+        assert chain.wait() == 0
+    assert {pid for pid, _ in heard} == {chain.process.pid}
+
+
+# With the real stages.
+
+
+def command(name, *arguments, folder):
+    environ = {**os.environ, "ARROYO_RUN_DIR": str(folder / "run")}
+    return subprocess.run(
+        [Path(sys.executable).parent / name, *map(str, arguments)],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+        cwd=folder,
+        env=environ,
+    )
+
+
+def test_the_chain_that_new_writes_runs_to_its_end(tmp_path):
+    assert command("arroyo", "new", "first", folder=tmp_path).returncode == 0
+    ended = command("arroyo-supervise", "first/chain.toml", folder=tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "ended well" in ended.stdout
+    status = command("arroyo", "status", "first/chain.toml", "--json", folder=tmp_path)
+    assert json.loads(status.stdout)["state"] == "STOPPED"
+
+
+def test_mistakes_in_the_chain_file_are_found_before_anything_starts(tmp_path):
+    (tmp_path / "chain.toml").write_text(
+        '[chain]\nname = "powder"\n[stages.images]\nlistener = "nowhere:Images"\n'
+    )
+    ended = command("arroyo-supervise", "chain.toml", folder=tmp_path)
+    assert ended.returncode == 78
+    assert "nowhere" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_a_chain_that_is_not_there_is_a_usage_error(tmp_path):
+    ended = command("arroyo-supervise", "nowhere.toml", folder=tmp_path)
+    assert ended.returncode == 64
+    assert ended.stderr.startswith("error: ")

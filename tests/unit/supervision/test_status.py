@@ -1,0 +1,102 @@
+import contextlib
+import os
+import time
+
+import pytest
+from supervised_histories import LINE, make_chain
+
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import Lock
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.status_page import Phase
+from arroyo.supervision.status import read_status, status_table
+from arroyo.telemetry.status_page import StatusPage
+
+KEYS = {
+    *("stage", "replica", "role", "pid", "state", "incarnation", "restarts", "uptime_s"),
+    *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
+    *("latency_p50_s", "latency_p99_s", "cpu_percent", "rss_bytes"),
+}
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return {"ARROYO_RUN_DIR": str(tmp_path / "run")}
+
+
+@pytest.fixture
+def run_directory(environ):
+    directory = RunDirectory.locate("chain", environ)
+    directory.create()
+    return directory
+
+
+@contextlib.contextmanager
+def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, **counters):
+    """A replica that runs without a supervisor; this process plays it."""
+    lock = Lock.acquire(run_directory.lock(name))
+    page = StatusPage(run_directory.status_page(name), os.getpid(), 42)
+    page.enter(phase, time.monotonic_ns())
+    page.set("ready_since_ns", time.monotonic_ns() if ready else 0)
+    for field, value in counters.items():
+        page.set(field, value)
+    try:
+        yield
+    finally:
+        page.close()
+        lock.release()
+
+
+def test_a_chain_that_never_ran_is_stopped(environ):
+    status = read_status(make_chain(LINE), environ)
+    assert status["state"] == "STOPPED"
+    assert [row["state"] for row in status["stages"]] == ["STOPPED"] * 3
+    assert status_table(status).endswith("nothing of it is running")
+
+
+def test_each_replica_has_the_promised_fields(environ):
+    status = read_status(make_chain(LINE), environ)
+    assert set(status) >= {"chain", "state", "stages"}
+    for row in status["stages"]:
+        assert set(row) == KEYS
+
+
+def test_stages_started_by_hand_are_seen(environ, run_directory):
+    with by_hand(run_directory, ReplicaName("integrate", 0), received=1200, sent=7):
+        status = read_status(make_chain(LINE), environ)
+    row = status["stages"][1]
+    assert status["state"] == "DEGRADED"
+    assert (row["state"], row["pid"], row["incarnation"]) == ("READY", os.getpid(), 42)
+    assert (row["received"], row["sent"]) == (1200, 7)
+    assert row["rss_bytes"] > 1_000_000
+    assert row["cpu_percent"] >= 0
+    table = status_table(status).splitlines()
+    assert table[0] == "chain chain: DEGRADED (no supervisor)"
+    assert "1,200" in table[3]
+
+
+@pytest.mark.parametrize(
+    ("phase", "ready", "state"),
+    [
+        (Phase.OPEN, False, "STARTING"),
+        (Phase.PROCESS, True, "READY"),
+        (Phase.DRAIN, True, "DRAINING"),
+    ],
+)
+def test_the_page_tells_the_state_of_a_stage_started_by_hand(
+    environ, run_directory, phase, ready, state
+):
+    with by_hand(run_directory, ReplicaName("images", 0), phase, ready):
+        status = read_status(make_chain({"images": ()}), environ)
+    assert status["state"] == status["stages"][0]["state"] == state
+
+
+def test_counters_of_a_predecessor_are_not_shown(environ, run_directory):
+    name = ReplicaName("images", 0)
+    StatusPage(run_directory.status_page(name), os.getpid() + 1, 41).close()
+    lock = Lock.acquire(run_directory.lock(name))
+    try:
+        row = read_status(make_chain({"images": ()}), environ)["stages"][0]
+    finally:
+        lock.release()
+    assert (row["incarnation"], row["received"], row["state"]) == (None, 0, "STARTING")
