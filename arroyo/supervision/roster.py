@@ -78,10 +78,18 @@ class Roster:
         """Whether the whole chain has ended for good."""
         return all(self.stages_over().values())
 
+    def stages_cut_off(self) -> set[str]:
+        """Name the stages, other than listeners, that nothing above can send to any more."""
+        over = self.stages_over()
+        return {
+            stage.name
+            for stage in self._chain.stages.values()
+            if stage.inputs and all(over[link.stage] for link in stage.inputs)
+        }
+
     def is_cut_off(self, replica: Replica) -> bool:
         """Whether nothing above it can send any more."""
-        over = self.stages_over()
-        return not replica.is_listener and all(over[link.stage] for link in replica.stage.inputs)
+        return replica.name.stage in self.stages_cut_off()
 
     def may_finish(self, replica: Replica) -> bool:
         """Whether an exit with 0 means that its work is done."""

@@ -79,10 +79,11 @@ class ChainMachine:
     @property
     def awaiting_end(self) -> list[ReplicaName]:
         """READY replicas with nothing above them any more; `Idle` events are wanted for these."""
+        cut_off = self.replicas.stages_cut_off()
         return [
             replica.name
             for replica in self.replicas
-            if replica.state is State.READY and self.replicas.is_cut_off(replica)
+            if replica.state is State.READY and replica.name.stage in cut_off
         ]
 
     @property
