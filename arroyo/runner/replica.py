@@ -65,6 +65,7 @@ class Replica:
         self._directory = directory
         self._lifeline = lifeline
         self._rejected = 0
+        self._phase = Phase.STARTING
 
     def __enter__(self) -> Replica:
         below = self.chain.downstream(self.name.stage)
@@ -110,8 +111,10 @@ class Replica:
             _log.warning("refused: %s", error)
 
     def enter(self, phase: Phase) -> None:
-        """Mark on the status page what the main thread is at."""
-        self.page.enter(phase, self.now_ns())
+        """Mark on the status page what the main thread is at, and since when."""
+        if phase is not self._phase:
+            self._phase = phase
+            self.page.enter(phase, self.now_ns())
 
     def now_ns(self) -> int:
         """Monotonic time, in ns."""
