@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -50,11 +51,17 @@ class Gateway:
         self._wake = wake
         self._room = threading.Condition()
         self._pending: deque[_Entry] = deque()
-        self._messages = 0
-        self._size = 0
+        self._messages = self._size = 0
+        self._pending_size = 0
+        # With `drop-oldest` half of the window stays in front of the ledger: what is in there
+        # can't be dropped any more.
+        share = 2 if stage.when_full == "drop-oldest" else 1
+        self._ledger_messages = max(1, stage.window // share)
+        self._ledger_size = stage.window_bytes // share
         self._waiting = 0
         self._shut = False
-        self._run_dropped = 0
+        self._run = _Run()
+        self._open_runs: deque[_Run] = deque()
         self.asleep = False
         """Whether the main thread waits; it sets this before it looks for the last time."""
         self.received = 0
@@ -78,7 +85,7 @@ class Gateway:
         key = 0
         if self._key_field is not None and kind is Kind.EVENTS:
             key = key_of(message, self._key_field)
-        entry = _Entry(kind, encoded, encoded.size, token, key, message)
+        entry = _Entry(kind, encoded, encoded.size, token, key, message, self._run)
         with self._room:
             if not self._admit(entry):
                 return
@@ -95,7 +102,7 @@ class Gateway:
                 raise StageError("the stage has ended and takes no more messages")
             if entry.kind is Kind.EVENTS and self._stage.when_full != "block":
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
-                    self._count_drop()
+                    self._count_drop(self._run)
                     return False
                 continue
             self._waiting += 1
@@ -115,34 +122,37 @@ class Gateway:
         for index, entry in enumerate(self._pending):
             if entry.kind is Kind.EVENTS:
                 del self._pending[index]
+                self._pending_size -= entry.size
                 self._messages -= 1
                 self._size -= entry.size
-                self._count_drop()
+                self._count_drop(entry.run)
                 return True
         return False
 
-    def _count_drop(self) -> None:
+    def _count_drop(self, run: _Run) -> None:
         self.dropped += 1
-        self._run_dropped += 1
+        run.dropped += 1
 
     # The main thread
 
     def take(self) -> Intake | None:
         """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing."""
         with self._room:
-            if not self._pending:
+            if not self._may_take():
                 return None
-            first = self._pending.popleft()
+            first = self._pop()
             if first.kind is not Kind.EVENTS:
                 return self._control(first)
+            if not self._open_runs:
+                self._open_runs.append(first.run)
             entries, size = [first], first.size
             while (
                 len(entries) < BATCH_MESSAGES
                 and size < BATCH_BYTES
-                and self._pending
+                and self._may_take()
                 and self._pending[0].kind is Kind.EVENTS
             ):
-                entry = self._pending.popleft()
+                entry = self._pop()
                 entries.append(entry)
                 size += entry.size
         keys = None if self._key_field is None else [entry.key for entry in entries]
@@ -154,10 +164,22 @@ class Gateway:
             keys,
         )
 
+    def _may_take(self) -> bool:
+        if not self._pending:
+            return False
+        messages = self._messages - len(self._pending)
+        size = self._size - self._pending_size
+        return messages == 0 or (messages < self._ledger_messages and size < self._ledger_size)
+
+    def _pop(self) -> _Entry:
+        entry = self._pending.popleft()
+        self._pending_size -= entry.size
+        return entry
+
     def fall_asleep(self) -> bool:
         """Announce a wait; False where something has come meanwhile, so don't."""
         with self._room:
-            self.asleep = not self._pending
+            self.asleep = not self._may_take()
             return self.asleep
 
     @property
@@ -181,35 +203,48 @@ class Gateway:
 
     def _control(self, entry: _Entry) -> Intake:
         if entry.kind is Kind.START:
-            self._run_dropped = 0
+            if self._open_runs and self._open_runs[-1].implicit:
+                self._open_runs.pop()  # it ends without a Stop
+            self._open_runs.append(entry.run)
             return Intake(Kind.START, [entry.encoded], [entry.token], entry.size)
-        stop = entry.message
+        if self._open_runs:
+            self._open_runs.pop()
+        stop, run = entry.message, entry.run
         return Intake(
             Kind.STOP,
             tokens=[entry.token],
             size=entry.size,
-            make_stop=lambda totals: self.encode_stop(stop, totals),
+            make_stop=lambda totals: self._encode_stop(stop, run, totals),
         )
 
-    def encode_stop(self, stop: Message, totals: dict[str, Any]) -> Encoded:
-        """Encode a Stop with what is known of its run by now."""
-        totals["dropped"] = self._run_dropped
-        totals["complete"] = totals["complete"] and not (self._run_dropped or totals["lost"])
+    def early_stop(self, reason: str, totals: dict[str, Any]) -> Encoded:
+        """Encode the Stop of the oldest open run, which its listener has not closed."""
+        return self._encode_stop(Stop({"reason": reason}), self._open_runs.popleft(), totals)
+
+    def _encode_stop(self, stop: Message, run: _Run, totals: dict[str, Any]) -> Encoded:
+        totals["dropped"] = run.dropped
+        totals["complete"] = totals["complete"] and not (run.dropped or totals["lost"])
         data = {**getattr(stop, "data", {}), "totals": totals}
         return self._codec.encode(msgspec.structs.replace(stop, data=data))
 
-    def early_stop(self, reason: str, totals: dict[str, Any]) -> Encoded:
-        """Encode the Stop of a run that its listener has not closed."""
-        return self.encode_stop(Stop({"reason": reason}), totals)
+
+@dataclass(slots=True)
+class _Run:
+    """What was dropped of one run, counted where messages come in and told where they leave."""
+
+    implicit: bool = True
+    dropped: int = 0
 
 
-class _Entry(msgspec.Struct):
+@dataclass(slots=True)
+class _Entry:
     kind: Kind
     encoded: Encoded
     size: int
     token: Any
     key: int
     message: Any
+    run: _Run
 
 
 def _kind_of(message: Message) -> Kind:

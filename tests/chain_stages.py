@@ -1,0 +1,296 @@
+"""Stages of the chains that tests run, as a user would write them beside a chain file.
+
+`chains.ChainFolder` copies this file to each chain's folder, as `own_stages`. Files that stages
+write are in that folder too. A gate is a file there: it is open once it exists.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import threading
+import zlib
+from pathlib import Path
+
+from arroyo import Event, Listener, Message, Operator, Publisher, Start, Stop
+
+GATE_POLL_S = 0.005
+
+
+class Reading(Message):
+    """A message type of one's own."""
+
+    index: int
+    values: tuple[float, ...] = ()
+
+
+class Count(Listener):
+    """Runs of numbered messages; `index` counts on over the runs.
+
+    events
+        per run; none: until it is stopped
+    size_bytes, buffer
+        payload, in a new object each (`new`), or one bytearray that is written again and again
+    kind
+        `event`, or `reading` for a type of our own
+    start, stop
+        whether a run has its Start and Stop
+    pause_at
+        before this index it waits for the gate
+    every_s
+        a pause after each message
+    group
+        so many values take turns in the metadata's `group`
+    deaf
+        `stop()` does nothing
+    handed
+        file for the number of messages that were taken, when it ends
+    """
+
+    def __init__(
+        self,
+        operator,
+        events=None,
+        runs=1,
+        size_bytes=0,
+        buffer="new",
+        kind="event",
+        start=True,
+        stop=True,
+        pause_at=None,
+        every_s=0.0,
+        group=3,
+        deaf=False,
+        handed=None,
+    ):
+        super().__init__(operator)
+        self.events = events
+        self.runs = runs
+        self.size_bytes = size_bytes
+        self.buffer = bytearray(size_bytes) if buffer == "same" else None
+        self.kind = kind
+        self.has_start, self.has_stop = start, stop
+        self.pause_at = pause_at
+        self.every_s = every_s
+        self.group = group
+        self.deaf = deaf
+        self.handed = handed
+        self.index = 0
+        self.stopping = threading.Event()
+
+    def start(self):
+        for run in range(self.runs):
+            if self.has_start:
+                self.operator.process(Start({"run": run}))
+            first = self.index
+            while not self.stopping.is_set() and (
+                self.events is None or self.index < first + self.events
+            ):
+                if self.index == self.pause_at and not self.waits_for("gate"):
+                    break
+                self.operator.process(self.message(self.index))
+                self.index += 1
+                if self.every_s:
+                    self.stopping.wait(self.every_s)
+            # An instrument that is stopped in mid-run says no Stop.
+            if self.has_stop and not self.stopping.is_set():
+                self.operator.process(Stop({"run": run}))
+        if self.handed:
+            Path(self.handed).write_text(str(self.index))
+
+    def waits_for(self, gate):
+        while not Path(gate).exists():
+            if self.stopping.wait(GATE_POLL_S):
+                return False
+        return True
+
+    def message(self, index):
+        if self.kind == "reading":
+            return Reading(index, (index / 2,))
+        metadata = {"index": index, "group": index % self.group}
+        if self.buffer is None:
+            payload = bytes([index % 251]) * self.size_bytes
+        else:
+            payload = self.buffer
+            payload[:] = bytes([index % 251]) * self.size_bytes
+        metadata["crc"] = zlib.crc32(payload)
+        return Event(metadata, payload)
+
+    def stop(self):
+        if not self.deaf:
+            self.stopping.set()
+
+
+class NeverStarts(Count):
+    def start(self):
+        raise RuntimeError("the detector said no")
+
+
+class Pass(Operator):
+    """Hands on what it gets, with its own name in the metadata's `by`."""
+
+    def __init__(self, name="pass", every_s=0.0):
+        self.name = name
+        self.every_s = every_s
+
+    def process(self, message):
+        if self.every_s and isinstance(message, Event):
+            threading.Event().wait(self.every_s)
+        if isinstance(message, Event):
+            return Event({**message.metadata, "by": f"{self.name}.{os.getpid()}"}, message.payload)
+        return message
+
+
+class AsyncPass(Pass):
+    async def process(self, message):
+        return super().process(message)
+
+
+class Untouched(Operator):
+    def process(self, message):
+        return message
+
+
+class Filter(Operator):
+    """Keeps events whose index has a remainder of 0."""
+
+    def __init__(self, modulus):
+        self.modulus = modulus
+
+    def process(self, message):
+        if isinstance(message, Event) and message.metadata["index"] % self.modulus:
+            return None
+        return message
+
+
+class Split(Operator):
+    """Makes `parts` of each event: yielded, returned as a list, or published."""
+
+    def __init__(self, parts, way="yield"):
+        self.parts = parts
+        self.way = way
+
+    def process(self, message):
+        if not isinstance(message, Event):
+            return message
+        results = [Event({**message.metadata, "part": part}) for part in range(self.parts)]
+        if self.way == "yield":
+            return (each for each in results)
+        if self.way == "publish":
+            for each in results:
+                self.publish(each)
+            return None
+        return results
+
+
+class Replace(Operator):
+    """Gives another Start and Stop for each."""
+
+    def process(self, message):
+        if isinstance(message, Start | Stop):
+            return type(message)({**message.data, "replaced": True})
+        return message
+
+
+class Swallow(Operator):
+    """Gives nothing for Start and Stop."""
+
+    def process(self, message):
+        return message if isinstance(message, Event) else None
+
+
+class Fussy(Operator):
+    """Raises for each index that is 3 more than a multiple of 10, the first `times` times."""
+
+    def __init__(self, times=1000):
+        self.times = times
+        self.tries = {}
+
+    def process(self, message):
+        if isinstance(message, Event) and message.metadata["index"] % 10 == 3:
+            index = message.metadata["index"]
+            self.tries[index] = self.tries.get(index, 0) + 1
+            if self.tries[index] <= self.times:
+                raise ValueError(f"no {index}, please")
+        return message
+
+
+class Hang(Operator):
+    """Never comes back from the event of an index."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def process(self, message):
+        if isinstance(message, Event) and message.metadata["index"] == self.at:
+            Path("hanging").touch()
+            while True:
+                signal.pause()
+        return message
+
+
+class NeverOpens(Operator):
+    def open(self):
+        raise RuntimeError("no calibration today")
+
+    def process(self, message):
+        return message
+
+
+class Write(Publisher):
+    """Writes a JSON line for each message, in one write, before it has published it."""
+
+    def __init__(self, path, every_s=0.0):
+        self.path = path
+        self.every_s = every_s
+
+    def open(self):
+        self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    def publish(self, message):
+        if self.every_s and isinstance(message, Event):
+            threading.Event().wait(self.every_s)
+        os.write(self.file, json.dumps(describe(message)).encode() + b"\n")
+
+    def close(self):
+        os.close(self.file)
+
+
+class AsyncWrite(Write):
+    async def publish(self, message):
+        super().publish(message)
+
+
+class FlushedWrite(Write):
+    """Keeps lines until it is flushed."""
+
+    def open(self):
+        super().open()
+        self.lines = []
+
+    def publish(self, message):
+        self.lines.append(json.dumps(describe(message)) + "\n")
+
+    def flush(self):
+        os.write(self.file, "".join(self.lines).encode())
+        self.lines.clear()
+
+
+def describe(message):
+    line = {"type": type(message).__name__, "key": message.key, **message.origin._asdict()}
+    if isinstance(message, Event):
+        payload = message.payload
+        return line | {
+            "metadata": message.metadata,
+            "readonly": memoryview(payload).readonly,
+            "crc": zlib.crc32(payload),
+            "sha": hashlib.sha256(payload).hexdigest() if len(payload) > 1024 else "",
+        }
+    if isinstance(message, Start | Stop):
+        return line | {"data": message.data}
+    return line | {"index": message.index, "values": message.values}
+
+
+def imported_libraries():
+    return sorted({"numpy", "zmq"} & sys.modules.keys())

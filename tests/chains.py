@@ -1,0 +1,273 @@
+"""Chains of real processes for tests: make a folder, run it, wait for a condition, look at it.
+
+`chain_stages` has the stages; `LISTENER`, `OPERATOR`, `PUBLISHER` write their tables.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import chain_stages
+import pytest
+
+from arroyo.config.reader import load_chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import owner
+from arroyo.supervision.status import read_status
+
+PROGRAMS = Path(sys.executable).parent
+DEADLINE_S = 30.0
+POLL_S = 0.01
+
+
+class ChainFolder:
+    """A folder with a chain file, its stages beside it, and its own run directory.
+
+    Whatever is started from it is ended by `close`.
+    """
+
+    def __init__(self, folder, tables, name="numbers"):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / "chain.toml"
+        self.path.write_text(f'[chain]\nname = "{name}"\n{tables}')
+        shutil.copy(chain_stages.__file__, folder / "own_stages.py")
+        self.run_directory = RunDirectory(folder / "run")
+        self.environ = {**os.environ, "ARROYO_RUN_DIR": str(self.run_directory.path)}
+        for variable in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM", "ARROYO_DEBUG"):
+            self.environ.pop(variable, None)
+        self.programs = []
+
+    def supervise(self, *options):
+        """Start the whole chain."""
+        return self._start("arroyo-supervise", *options, self.path)
+
+    def stage(self, name, replica=0):
+        """Start one replica by hand."""
+        return self._start("arroyo-stage", self.path, name, "--replica", str(replica))
+
+    def python(self, code):
+        """Start a program of somebody else in this folder."""
+        return self._start("python", "-c", code)
+
+    def _start(self, program, *arguments):
+        self.programs.append(Program([PROGRAMS / program, *arguments], self.folder, self.environ))
+        return self.programs[-1]
+
+    def command(self, *arguments):
+        """Run an `arroyo` command; return its standard output."""
+        ended = subprocess.run(
+            [PROGRAMS / "arroyo", *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    def status(self):
+        """Each replica's row of `arroyo status`, by its name."""
+        found = read_status(load_chain(self.path), self.environ)
+        return {f"{row['stage']}.{row['replica']}": row for row in found["stages"]}
+
+    def pids(self):
+        """Pid of each replica that runs, by name."""
+        names = load_chain(self.path).replicas
+        found = {str(name): owner(self.run_directory.lock(name)) for name in names}
+        return {name: pid for name, pid in found.items() if pid}
+
+    def wait_until_ready(self):
+        """Wait until every replica is READY."""
+        wait_until(
+            lambda: {row["state"] for row in self.status().values()} == {"READY"},
+            lambda: f"{self.states()}\n{self.text()}",
+        )
+
+    def states(self):
+        return {name: row["state"] for name, row in self.status().items()}
+
+    def lines(self, path="out.jsonl"):
+        """What a `Write` has written so far; a line that is being written is left out."""
+        file = self.folder / path
+        if not file.exists():
+            return []
+        return [json.loads(line) for line in file.read_bytes().split(b"\n")[:-1]]
+
+    def count(self, path="out.jsonl"):
+        file = self.folder / path
+        return file.read_bytes().count(b"\n") if file.exists() else 0
+
+    def wait_for_lines(self, count, path="out.jsonl"):
+        """Wait until so many lines are there."""
+        wait_until(
+            lambda: self.count(path) >= count,
+            lambda: f"{self.count(path)} of {count} lines\n{self.text()}",
+        )
+
+    def open_gate(self):
+        (self.folder / "gate").touch()
+
+    def text(self):
+        """What all programs said, for a person who has to find out what went wrong."""
+        logs = sorted(self.run_directory.path.glob("log/*.jsonl"))
+        said = [f"--- {each.arguments[0].name}\n{each.text}" for each in self.programs]
+        return "\n".join([*said, *(f"--- {log.name}\n{log.read_text()}" for log in logs)])
+
+    def close(self):
+        """End what still runs, and wait until nothing of the chain is left."""
+        for program in self.programs:
+            program.end()
+        wait_until(lambda: not self.pids(), lambda: f"left: {self.pids()}\n{self.text()}")
+        for program in self.programs:
+            program.close()
+
+
+class Program:
+    """A process, with what it says on both outputs kept as it comes."""
+
+    def __init__(self, arguments, folder, environ):
+        self.arguments = arguments
+        self.lines = []
+        self._process = subprocess.Popen(
+            list(map(str, arguments)),
+            cwd=folder,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.pid = self._process.pid
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self):
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def text(self):
+        return "\n".join(self.lines)
+
+    @property
+    def runs(self):
+        return self._process.poll() is None
+
+    def send(self, number):
+        self._process.send_signal(number)
+
+    def kill(self):
+        """End it as a crash would, and wait for that."""
+        self._process.kill()
+        self._process.wait(DEADLINE_S)
+
+    def wait(self, deadline_s=DEADLINE_S):
+        """Wait for its end; return the exit code."""
+        try:
+            self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"did not end within {deadline_s:g} s:\n{self.text}")
+        self._reader.join(deadline_s)
+        return self._process.returncode
+
+    def wait_for(self, words, count=1):
+        """Wait until it has said `words` so many times."""
+        wait_until(lambda: self.text.count(words) >= count, lambda: f"{words!r} in:\n{self.text}")
+
+    def end(self):
+        if self.runs:
+            self._process.kill()
+        self._process.wait()
+
+    def close(self):
+        self._reader.join(DEADLINE_S)
+        self._process.stdout.close()
+
+
+def wait_until(condition, explain, deadline_s=DEADLINE_S):
+    """Return once `condition()` is true; fail the test with `explain()` where it never is."""
+    pause = threading.Event()
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"did not happen within {deadline_s:g} s: {explain()}")
+        pause.wait(POLL_S)
+
+
+def is_gone(pid):
+    """Whether a process has ended, even if nobody has taken note of it yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+
+
+def listener(name, kind="Count", /, *, keys="", **options):
+    """Write the table of a listener of `chain_stages`."""
+    return _table("listener", name, kind, keys, options)
+
+
+def operator(name, kind, inputs, /, *, keys="", **options):
+    """Write the table of an operator."""
+    return _table("operator", name, kind, f"inputs = {_value(inputs)}\n{keys}", options)
+
+
+def publisher(name, inputs, kind="Write", /, *, keys="", path="out.jsonl", **options):
+    """Write the table of a publisher, which writes `path`."""
+    keys = f"inputs = {_value(inputs)}\n{keys}"
+    return _table("publisher", name, kind, keys, {"path": path, **options})
+
+
+def _table(role, name, kind, keys, options):
+    target = kind if ":" in kind else f"own_stages:{kind}"
+    given = ", ".join(f"{key} = {_value(value)}" for key, value in options.items())
+    return f'[stages.{name}]\n{role} = "{target}"\n{keys}\noptions = {{ {given} }}\n'
+
+
+def _value(value):
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_value(each)}' for key, each in value.items())} }}"
+    return json.dumps(value)
+
+
+def indices(lines):
+    """The index of each event among `lines`, in order."""
+    return [line["metadata"]["index"] for line in lines if line["type"] == "Event"]
+
+
+def totals(lines):
+    """The totals of the only Stop among `lines`."""
+    (stop,) = [line for line in lines if line["type"] == "Stop"]
+    return stop["data"]["totals"]
+
+
+@pytest.fixture
+def make_chain(tmp_path):
+    """Make chains of tables; all that was started is ended after the test."""
+    made = []
+
+    def make(*tables, keys=""):
+        folder = tmp_path / f"chain{len(made)}"
+        made.append(ChainFolder(folder, f"{keys}\n{''.join(tables)}"))
+        return made[-1]
+
+    yield make
+    for chain in made:
+        chain.close()

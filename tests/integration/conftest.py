@@ -1,0 +1,5 @@
+"""Fixtures of the tests that run whole chains."""
+
+from chains import make_chain
+
+__all__ = ["make_chain"]
