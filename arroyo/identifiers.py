@@ -5,8 +5,8 @@ A replica is written ``STAGE.R`` everywhere: in logs, file names, socket address
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 from typing import NamedTuple
 
@@ -42,7 +42,7 @@ def new_run() -> str:
 
     Names sort by start, are safe in file names, and do not collide over listeners.
     """
-    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 
 def new_epoch() -> int:
@@ -50,7 +50,7 @@ def new_epoch() -> int:
 
     Sequences are unique within an epoch only: a source that can't replay its input starts anew.
     """
-    return secrets.randbits(62)
+    return int.from_bytes(os.urandom(8)) >> 2
 
 
 def new_incarnation() -> int:

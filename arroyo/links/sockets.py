@@ -15,7 +15,6 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from arroyo.codec import (
     BackRecord,
@@ -210,7 +209,7 @@ class Links:
             yield from self._take_records(self._back)
         for name, push in list(self._pushes.items()):
             if push.monitor in ready:
-                recv_monitor_message(push.monitor)
+                push.monitor.recv_multipart()  # it reports nothing but the end
                 yield LinkBroke(name, push.link)
         for socket in self._inputs:
             if socket in ready:

@@ -7,12 +7,11 @@ processes and a chain in one process treat users' code alike.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 import zlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from arroyo.codec import Reason
 from arroyo.config.graph import Stage
@@ -20,6 +19,9 @@ from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator, Publisher
+
+if TYPE_CHECKING:
+    import asyncio
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +48,8 @@ class Awaiter:
     def finish(self, awaitable: Awaitable[T]) -> T:
         """Return what `awaitable` comes to."""
         if self._runner is None:
+            import asyncio  # here, since loading it takes as long as half of a stage's start
+
             self._runner = asyncio.Runner()
         return self._runner.run(_await(awaitable))
 

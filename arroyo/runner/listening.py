@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Iterable
@@ -33,6 +32,8 @@ class Listening:
         try:
             returned: Any = self._listener.start()
             if inspect.iscoroutine(returned):
+                import asyncio  # see calls.Awaiter
+
                 asyncio.run(returned)
         except ArroyoError as error:
             self.error = error
