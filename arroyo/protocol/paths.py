@@ -54,6 +54,9 @@ class PathTable:
 
     def terminals(self, source: str) -> list[Terminal]:
         """Return where each path from `source` ends, by path number."""
+        if self.is_terminal(source):
+            # Each of its replicas acknowledges what itself has sent.
+            return [Terminal(source, 1)]
         return [Terminal(name, self._replicas[name]) for name in self._ends(source)]
 
     def _ends(self, stage: str) -> Iterator[str]:

@@ -216,8 +216,8 @@ class Relay:
         if isinstance(record, Open):
             return list(self._open(record)), []
         if isinstance(record, End):
-            self._senders.end(record.sender, record.link, final=record.final)
-            return [], []
+            known = self._senders.end(record.sender, record.link, final=record.final)
+            return ([] if known else self._reject(record)), []
         return self._batch(Delivery(record, content), now)
 
     def tick(self, now: float) -> list[Delivery]:
@@ -246,15 +246,17 @@ class Relay:
     def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
         batch = delivery.batch
         if not self._senders.takes(batch, count_of(batch)):
-            above = self._crediting.get(batch.sender)
-            # The sender makes a new link, and tells the sources what that means.
-            lost = Lost(*self.name, batch.link)
-            return ([] if above is None else [Reply(above, lost)]), []
+            return self._reject(batch), []
         if batch.kind == Kind.EVENTS:
             return self._events(delivery)
         if batch.kind == Kind.START:
             return self._start(delivery, now)
         return self._stop(delivery, now)
+
+    def _reject(self, record: Batch | End) -> list[Action]:
+        """Have the sender make a new link; it tells the sources what that means."""
+        above = self._crediting.get(record.sender)
+        return [] if above is None else [Reply(above, Lost(*self.name, record.link))]
 
     def _report_loss(self) -> Iterator[Action]:
         for source in self._sources.values():

@@ -11,7 +11,8 @@ from arroyo.codec import Batch, Open
 @dataclass(slots=True)
 class _Sender:
     link: int
-    next: int
+    next: int = 0
+    incarnation: int = 0
     ended: bool = False
     finished: bool = False
 
@@ -39,8 +40,11 @@ class Senders:
         if self._names.get(name, True):
             return False
         known = self._senders.get(name)
-        if known is None or known.link != record.link:
-            self._senders[name] = _Sender(record.link, 0)
+        if known is not None and known.incarnation == record.incarnation:
+            if known.link >= record.link:
+                # The same again, or from a connection that was given up.
+                return True
+        self._senders[name] = _Sender(record.link, incarnation=record.incarnation)
         return True
 
     def takes(self, batch: Batch, messages: int) -> bool:
@@ -63,13 +67,15 @@ class Senders:
         sender.next += 1
         return True
 
-    def end(self, name: str, link: int, *, final: bool) -> None:
-        """A sender has said End: for good, or only for this life of it."""
+    def end(self, name: str, link: int, *, final: bool) -> bool:
+        """A sender has said End: for good, or only for this life; False for an unknown link."""
         sender = self._senders.get(name)
         if sender is None and self._names.get(name):
-            sender = self._senders[name] = _Sender(link, 0)
-        if sender is not None and sender.link == link:
-            sender.ended, sender.finished = True, final
+            sender = self._senders[name] = _Sender(link)
+        if sender is None or sender.link != link:
+            return False
+        sender.ended, sender.finished = True, final
+        return True
 
     def has_ended(self, name: str) -> bool:
         """Whether this replica above has said End, for good or not."""

@@ -299,12 +299,17 @@ class World:
             _ = pipe.queue.pop() if last else pipe.queue.popleft()
 
     def _gap(self) -> bool:
-        full = [pipe for pipe in self.pipes if any(isinstance(r, Transmit) for r in pipe.queue)]
-        if not full:
-            return False
-        pipe = self.random.choice(full)
-        del pipe.queue[self.random.randrange(len(pipe.queue))]
-        return True
+        """A batch vanishes; the next one on its link tells."""
+        for pipe in self.random.sample(self.pipes, len(self.pipes)):
+            batches = [
+                index
+                for index, each in enumerate(pipe.queue)
+                if isinstance(each, Transmit) and isinstance(each.record, Batch)
+            ]
+            if len(batches) > 1:
+                del pipe.queue[self.random.choice(batches[:-1])]
+                return True
+        return False
 
     def _repeat(self) -> bool:
         """A record comes twice, or much later again."""
@@ -470,6 +475,7 @@ class World:
                 self._bury_in_order(node)
 
     def _bury_in_order(self, node: Node) -> None:
+        node.deaths += 1
         node.machine = None
         for pipe in self.pipes:
             if pipe.sender == node.name:
