@@ -1,0 +1,81 @@
+"""README.md: its operator, chain file and test do what the text around them says."""
+
+import re
+from pathlib import Path
+
+import h5py
+import pytest
+from click.testing import CliRunner
+
+import arroyo
+from arroyo.cli.main import COMMANDS
+from arroyo.cli.main import arroyo as command
+
+README = Path(__file__).parents[2] / "README.md"
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def block(language, mark):
+    """The one block of README.md in `language` that has `mark` in it."""
+    (found,) = (text for kind, text in BLOCKS if kind == language and mark in text)
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "profiles.py").write_text(block("python", "class Profile"))
+    (tmp_path / "chain.toml").write_text(block("toml", "[chain]"))
+    monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("LIVE_PORT", "0")
+    monkeypatch.setenv("RATE_HZ", "10000")
+    return tmp_path
+
+
+def output(*arguments):
+    result = CliRunner().invoke(command, [str(each) for each in arguments])
+    return result.exit_code, result.output
+
+
+def test_the_chain_has_no_mistake(folder):
+    assert output("check", folder / "chain.toml") == (
+        0,
+        "profiles: 4 stages, 5 processes, fine\n",
+    )
+
+
+def test_a_misspelt_key_is_answered_as_shown(folder, monkeypatch):
+    chain = folder / "chain.toml"
+    chain.write_text(chain.read_text().replace("options = { events", "optons = { events"))
+    monkeypatch.chdir(folder)
+    assert output("check", "chain.toml") == (78, block("", "optons"))
+
+
+def test_the_drawing_is_what_the_command_draws(folder):
+    assert output("graph", folder / "chain.toml") == (0, block("", "└─▶"))
+
+
+def test_the_chain_writes_each_profile(folder):
+    arroyo.run(folder / "chain.toml")
+    (found,) = folder.glob("profiles-*.h5")
+    with h5py.File(found) as file:
+        assert file["entry/written"][()].tolist() == [1] * 500
+        assert file["entry/data/data"].shape == (500, 256)
+
+
+def test_the_test_of_a_stage_passes(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    names = {}
+    exec(compile(block("python", "InMemoryLink"), "README.md", "exec"), names)  # the README itself
+    names["test_a_profile_has_one_sum_per_column"]()
+
+
+def test_every_command_is_named(folder):
+    table = README.read_text("utf-8").partition("## Commands")[2].partition("##")[0]
+    assert set(re.findall(r"`arroyo (\w+)", table)) == set(COMMANDS)
+
+
+def test_what_it_points_to_is_there():
+    pages = [README, *README.parent.glob("arroyo/**/*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
+            assert (page.parent / target).exists(), f"{page}: {target}"
