@@ -72,10 +72,3 @@ def test_the_test_of_a_stage_passes(folder, monkeypatch):
 def test_every_command_is_named(folder):
     table = README.read_text("utf-8").partition("## Commands")[2].partition("##")[0]
     assert set(re.findall(r"`arroyo (\w+)", table)) == set(COMMANDS)
-
-
-def test_what_it_points_to_is_there():
-    pages = [README, *README.parent.glob("arroyo/**/*.md")]
-    for page in pages:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8")):
-            assert (page.parent / target).exists(), f"{page}: {target}"
