@@ -162,7 +162,7 @@ class Outlet:
         replica = self._find(hello.replica)
         if replica is None or hello.version != PROTOCOL_VERSION:
             return [], False
-        if replica.up and replica.incarnation == hello.incarnation:
+        if (replica.up or replica.leaving) and replica.incarnation == hello.incarnation:
             return [], False
         actions: list[Action] = []
         lost = replica.missed

@@ -140,6 +140,7 @@ class Relay:
         self._finished: dict[tuple[str, int, int], Finished] = {}
         self._reorders: dict[tuple[str, int, int], Reorder[Work]] = {}
         self._message_s = 0.0
+        self._leaving = False
         self.redelivered = 0
         """Messages that had been finished here before they came again."""
 
@@ -191,9 +192,10 @@ class Relay:
 
     def leave(self) -> Iterator[Action]:
         """Ask the replicas above to send no more; each answers with End."""
+        self._leaving = True
         for above in self._crediting.values():
             if not self._senders.has_ended(str(above)):
-                yield Reply(above, Bye(*self.name, self._incarnation))
+                yield Reply(above, self._bye())
 
     def end(self, *, final: bool) -> Iterator[Action]:
         """Nothing more will go out: say End below, for good or for this life only."""
@@ -232,6 +234,9 @@ class Relay:
     def _hello(self) -> Hello:
         return Hello(PROTOCOL_VERSION, *self.name, incarnation=self._incarnation)
 
+    def _bye(self) -> Bye:
+        return Bye(*self.name, incarnation=self._incarnation)
+
     def _open(self, record: Open) -> Iterator[Action]:
         name = ReplicaName(record.stage, record.replica)
         if record.version != PROTOCOL_VERSION:
@@ -242,6 +247,9 @@ class Relay:
             yield Reply(name, Refuse(*self.name, PROTOCOL_VERSION, reason))
         elif self._senders.open(str(name), record):
             yield Reply(name, self._hello())
+            if self._leaving:
+                # The Bye may have come before this link was made.
+                yield Reply(name, self._bye())
 
     def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
         batch = delivery.batch
