@@ -26,6 +26,7 @@ from arroyo.supervision.status import read_status
 PROGRAMS = Path(sys.executable).parent
 DEADLINE_S = 30.0
 POLL_S = 0.01
+LAST_LINES = 5
 
 
 class ChainFolder:
@@ -122,7 +123,11 @@ class ChainFolder:
         """What all programs said, for a person who has to find out what went wrong."""
         logs = sorted(self.run_directory.path.glob("log/*.jsonl"))
         said = [f"--- {each.arguments[0].name}\n{each.text}" for each in self.programs]
-        return "\n".join([*said, *(f"--- {log.name}\n{log.read_text()}" for log in logs)])
+        ends = ["\n".join(log.read_text().splitlines()[-LAST_LINES:]) for log in logs]
+        heads = [f"--- {log.name}" for log in logs]
+        return "\n".join(
+            [*said, *(f"{head}\n{end}" for head, end in zip(heads, ends, strict=True))]
+        )
 
     def close(self):
         """End what still runs, and wait until nothing of the chain is left."""

@@ -1,5 +1,5 @@
 """The sockets between stages, driven by the protocol's state machines."""
 
-from .sockets import DataCame, LinkBroke, LinkEvent, Links, RecordCame
+from .sockets import AboveCame, DataCame, LinkBroke, LinkEvent, Links, RecordCame
 
-__all__ = ["DataCame", "LinkBroke", "LinkEvent", "Links", "RecordCame"]
+__all__ = ["AboveCame", "DataCame", "LinkBroke", "LinkEvent", "Links", "RecordCame"]

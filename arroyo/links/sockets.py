@@ -61,13 +61,19 @@ class LinkBroke(NamedTuple):
     link: int
 
 
-LinkEvent: TypeAlias = DataCame | RecordCame | LinkBroke
+class AboveCame(NamedTuple):
+    """A replica above can be spoken to: for the first time, or in its next life."""
+
+    replica: ReplicaName
+
+
+LinkEvent: TypeAlias = DataCame | RecordCame | LinkBroke | AboveCame
 
 
 class _Push(NamedTuple):
-    link: int
     socket: zmq.Socket[bytes]
     monitor: zmq.Socket[bytes]
+    link: int = 0
 
 
 class Links:
@@ -107,7 +113,7 @@ class Links:
         self._reject = reject
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._pushes: dict[ReplicaName, _Push] = {}
-        self._backs: dict[ReplicaName, zmq.Socket[bytes]] = {}
+        self._backs: dict[ReplicaName, _Push] = {}
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._all, self._deaf = zmq.Poller(), zmq.Poller()
         self._watch(self._wake)
@@ -167,11 +173,16 @@ class Links:
     def _connect(self, action: Connect) -> None:
         if action.to in self._pushes:
             self._drop_push(action.to)
+        address = self._addresses.data(action.to)
+        push = self._push_to(address, zmq.EVENT_DISCONNECTED, action.link)
+        self._pushes[action.to] = push
+
+    def _push_to(self, address: str, watched: int, link: int = 0) -> _Push:
         socket = self._socket(zmq.PUSH)
-        monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-        self._pushes[action.to] = _Push(action.link, socket, monitor)
+        monitor = socket.get_monitor_socket(watched)
         self._watch(monitor)
-        socket.connect(self._addresses.data(action.to))
+        socket.connect(address)
+        return _Push(socket, monitor, link)
 
     def _drop_push(self, name: ReplicaName) -> None:
         push = self._pushes.pop(name)
@@ -181,9 +192,9 @@ class Links:
 
     def _back_to(self, name: ReplicaName) -> zmq.Socket[bytes]:
         if name not in self._backs:
-            self._backs[name] = self._socket(zmq.PUSH)
-            self._backs[name].connect(self._addresses.back(name))
-        return self._backs[name]
+            address = self._addresses.back(name)
+            self._backs[name] = self._push_to(address, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        return self._backs[name].socket
 
     # Receiving
 
@@ -211,6 +222,10 @@ class Links:
             if push.monitor in ready:
                 push.monitor.recv_multipart()  # it reports nothing but the end
                 yield LinkBroke(name, push.link)
+        for name, push in self._backs.items():
+            if push.monitor in ready:
+                push.monitor.recv_multipart()
+                yield AboveCame(name)
         for socket in self._inputs:
             if socket in ready:
                 yield from self._take_data(socket)
@@ -289,10 +304,9 @@ class Links:
     def close(self, *, flush: bool = True) -> None:
         """Close everything; with `flush`, what was sent may take up to FLUSH_S to leave."""
         linger = int(FLUSH_S * 1000) if flush else 0
-        for push in self._pushes.values():
+        for push in (*self._pushes.values(), *self._backs.values()):
             _close_push(push, linger)
-        own = [*self._backs.values(), *self._inputs, self._back, self._publication]
-        for socket in filter(None, own):
+        for socket in filter(None, [*self._inputs, self._back, self._publication]):
             socket.close(linger=linger)
         self._context.term()
         os.close(self._wake)

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from arroyo.codec import Encoded, Kind, Reason
+from arroyo.codec import PROTOCOL_VERSION, Encoded, Hello, Kind, Reason
 from arroyo.errors import DecodeError
-from arroyo.links import DataCame, LinkBroke, RecordCame
+from arroyo.identifiers import ReplicaName
+from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame
 from arroyo.messages import Message, Origin
+from arroyo.protocol.actions import Reply
 from arroyo.protocol.loads import positions_of
 from arroyo.protocol.relay import Delivery, Output, Work
 from arroyo.protocol.status_page import Phase
@@ -145,6 +147,14 @@ class RelayProcess:
                 self._links.perform(relay.back(event.record, now))
             elif isinstance(event, LinkBroke):
                 self._links.perform(relay.disconnected(event.replica, event.link))
+            elif isinstance(event, AboveCame) and not self._replica.signals.asked:
+                self._links.perform([self._hello_to(event.replica)])
+
+    def _hello_to(self, above: ReplicaName) -> Reply:
+        """A source that came back knows nobody, and asks only its neighbours."""
+        replica = self._replica
+        hello = Hello(PROTOCOL_VERSION, *replica.name, incarnation=replica.incarnation)
+        return Reply(above, hello)
 
     # The work
 

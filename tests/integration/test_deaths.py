@@ -1,0 +1,214 @@
+"""Death of any process of a chain, and the ways to stop it: nothing is lost, nobody is left."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from chains import indices, is_gone, kill, listener, operator, publisher, totals, wait_until
+
+EVENTS = 3000
+HALF = EVENTS // 2
+THREE = (
+    listener("count", events=EVENTS, pause_at=HALF),
+    operator("work", "Pass", ["count"], keys="replicas = 2"),
+    publisher("write", ["work"]),
+)
+ENDLESS = (
+    listener("count", handed="handed.txt", keys="window = 2000"),
+    operator("work", "Pass", ["count"], keys="replicas = 2"),
+    publisher("write", ["work"], every_s=0.0001),
+)
+TEN_S = 10.0
+
+
+@pytest.mark.parametrize("victim", ["work.0", "write.0"])
+def test_a_killed_stage_is_back_and_nothing_is_lost(make_chain, victim):
+    chain = make_chain(*THREE)
+    supervisor = chain.supervise()
+    chain.wait_for_lines(100)
+    first = chain.pids()[victim]
+    kill(first)
+    chain.wait_until_ready()
+    row = chain.status()[victim]
+    assert row["restarts"] == 1
+    assert row["pid"] != first
+    stages = json.loads(chain.command("status", chain.path, "--json"))["stages"]
+    by_name = {f"{each['stage']}.{each['replica']}": each for each in stages}
+    assert by_name[victim]["restarts"] == 1
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    lines = chain.lines()
+    assert set(indices(lines)) == set(range(EVENTS))
+    assert totals(lines)["complete"]
+    assert lines[-1]["type"] == "Stop"
+    if victim == "work.0":
+        assert len(indices(lines)) == EVENTS
+
+
+def test_work_goes_on_while_messages_flow_and_stages_die(make_chain):
+    chain = make_chain(
+        listener("count", events=20_000),
+        operator("work", "Pass", ["count"], keys="replicas = 2"),
+        operator("more", "Untouched", ["work"]),
+        publisher("write", ["more"], keys='order = "source"'),
+        keys="[supervisor]\nmax_restarts = 100\nchain_max_restarts = 100",
+    )
+    supervisor = chain.supervise()
+    for count, victim in ((500, "work.0"), (3000, "more.0"), (6000, "work.1"), (9000, "write.0")):
+        chain.wait_for_lines(count)
+        kill(chain.pids()[victim])
+    assert supervisor.wait(60) == 0, chain.text()
+    lines = chain.lines()
+    assert set(indices(lines)) == set(range(20_000))
+    assert totals(lines)["lost"] == 0
+
+
+def test_a_killed_source_is_back_with_a_run_of_its_own(make_chain):
+    chain = make_chain(*THREE)
+    supervisor = chain.supervise()
+    chain.wait_for_lines(100)
+    kill(chain.pids()["count.0"])
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    lines = chain.lines()
+    runs = {line["run"] for line in lines}
+    assert len(runs) == 2
+    last = [line for line in lines if line["run"] == lines[-1]["run"]]
+    assert set(indices(last)) == set(range(EVENTS))
+    assert totals(last)["complete"]
+
+
+def test_no_process_outlives_a_killed_supervisor_and_all_that_was_sent_arrives(make_chain):
+    chain = make_chain(*ENDLESS)
+    supervisor = chain.supervise()
+    chain.wait_for_lines(500)
+    pids = chain.pids().values()
+    supervisor.kill()
+    wait_until(lambda: all(map(is_gone, pids)), lambda: f"left: {chain.pids()}", TEN_S)
+    lines = chain.lines()
+    handed = int((chain.folder / "handed.txt").read_text())
+    assert sorted(indices(lines)) == list(range(handed))
+    assert totals(lines)["complete"] is False
+
+
+def test_not_even_a_hung_stage_outlives_a_killed_supervisor(make_chain):
+    chain = make_chain(
+        listener("count"), operator("work", "Hang", ["count"], at=50), publisher("write", ["work"])
+    )
+    supervisor = chain.supervise()
+    wait_until((chain.folder / "hanging").exists, chain.text)
+    pids = chain.pids().values()
+    assert len(pids) == 3
+    supervisor.kill()
+    wait_until(lambda: all(map(is_gone, pids)), lambda: f"left: {chain.pids()}", TEN_S)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_under_full_load_delivers_all_that_was_taken(make_chain, number):
+    chain = make_chain(*ENDLESS)
+    supervisor = chain.supervise()
+    chain.wait_for_lines(500)
+    supervisor.send(number)
+    assert supervisor.wait() == 0, chain.text()
+    lines = chain.lines()
+    handed = int((chain.folder / "handed.txt").read_text())
+    assert sorted(indices(lines)) == list(range(handed))
+    (stop,) = [line for line in lines if line["type"] == "Stop"]
+    assert stop == lines[-1]
+    assert stop["data"]["totals"]["complete"] is False
+    assert stop["data"]["reason"]
+
+
+def test_a_second_signal_stops_now(make_chain):
+    chain = make_chain(
+        listener("count"), operator("work", "Hang", ["count"], at=50), publisher("write", ["work"])
+    )
+    supervisor = chain.supervise()
+    wait_until((chain.folder / "hanging").exists, chain.text)
+    pids = chain.pids().values()
+    supervisor.send(signal.SIGINT)
+    supervisor.wait_for("stopping because of SIGINT")
+    supervisor.send(signal.SIGINT)
+    assert supervisor.wait(TEN_S) != 0
+    assert all(map(is_gone, pids))
+
+
+def test_a_stage_by_hand_stops_now_at_the_second_signal(make_chain):
+    chain = make_chain(
+        listener("count"), operator("work", "Hang", ["count"], at=50), publisher("write", ["work"])
+    )
+    programs = {name: chain.stage(name) for name in ("count", "work", "write")}
+    wait_until((chain.folder / "hanging").exists, chain.text)
+    programs["work"].send(signal.SIGTERM)
+    wait_until(lambda: no_signal_pends(programs["work"].pid), chain.text)
+    programs["work"].send(signal.SIGTERM)
+    assert programs["work"].wait(TEN_S) == 1
+
+
+def test_a_listener_that_does_not_stop_is_ended_at_the_deadline(make_chain):
+    chain = make_chain(
+        listener("count", deaf=True, every_s=0.01),
+        publisher("write", ["count"]),
+        keys='[supervisor]\nstop_timeout_s = "1 s"',
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(5)
+    supervisor.send(signal.SIGINT)
+    assert supervisor.wait(TEN_S) == 1
+    assert "count.0" in supervisor.text.splitlines()[-2] + supervisor.text
+    assert "Traceback" not in supervisor.text
+
+
+def test_a_listener_whose_start_raises_is_tried_again_and_given_up(make_chain):
+    chain = make_chain(
+        listener("count", "NeverStarts", keys='backoff_s = "10 ms"'),
+        publisher("write", ["count"]),
+        keys='[supervisor]\nmax_restarts = 1\non_failed = "stop-chain"',
+    )
+    supervisor = chain.supervise()
+    assert supervisor.wait() not in {0, 78}
+    assert "the detector said no" in supervisor.text
+    assert "FAILED" in supervisor.text
+    assert "Traceback" not in supervisor.text
+
+
+def test_an_operator_whose_open_raises_is_named(make_chain):
+    chain = make_chain(
+        listener("count", events=5),
+        operator("work", "NeverOpens", ["count"], keys='backoff_s = "10 ms"'),
+        publisher("write", ["work"]),
+        keys='[supervisor]\nmax_restarts = 1\non_failed = "stop-chain"',
+    )
+    supervisor = chain.supervise()
+    assert supervisor.wait() not in {0, 78}
+    assert "no calibration today" in supervisor.text
+    assert "Traceback" not in supervisor.text
+
+
+def test_idle_stages_and_their_supervisor_are_small(make_chain):
+    chain = make_chain(
+        listener("count", events=1, pause_at=0),
+        operator("work", "Pass", ["count"]),
+        publisher("write", ["work"]),
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(1)  # the Start
+    rss_kib = {
+        name: int(of_process(pid, "VmRSS").split()[0])
+        for name, pid in {**chain.pids(), "supervisor": supervisor.pid}.items()
+    }
+    assert max(rss_kib.values()) < 30 * 1024, rss_kib
+    chain.open_gate()
+    assert supervisor.wait() == 0
+
+
+def no_signal_pends(pid):
+    """Whether a process has taken notice of all signals that it was sent."""
+    return int(of_process(pid, "ShdPnd"), 16) == int(of_process(pid, "SigPnd"), 16) == 0
+
+
+def of_process(pid, field):
+    """A line of what the kernel says about a process."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":", 1) for line in lines)[field].strip()
