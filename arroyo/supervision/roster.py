@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from arroyo.config.graph import Chain
+from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
 
 from .events import State
@@ -20,6 +20,11 @@ class Roster:
             name: Replica(name, chain.stages[name.stage], chain.supervision.within_s)
             for name in chain.replicas
         }
+        self._members = {
+            stage.name: [self[name] for name in stage.names] for stage in chain.stages.values()
+        }
+        self.sinks_first = list(reversed(self._replicas.values()))
+        """All of them, in the order to start in."""
         self.stopping = False
         """Whether the chain is being stopped: then what is FAILED does not come back."""
 
@@ -35,18 +40,13 @@ class Roster:
         return [replica for replica in self if replica.alive]
 
     @property
-    def sinks_first(self) -> list[Replica]:
-        """All of them, in the order to start in."""
-        return list(reversed(self._replicas.values()))
-
-    @property
     def importing(self) -> int:
         """How many processes have not been READY yet."""
         return sum(replica.is_importing for replica in self)
 
     def members(self, stage: str) -> list[Replica]:
         """Replicas of one stage."""
-        return [self[name] for name in self._chain.stages[stage].names]
+        return self._members[stage]
 
     def below(self, replica: Replica) -> list[Replica]:
         """Replicas of the stages that get what `replica` sends."""
@@ -61,16 +61,8 @@ class Roster:
         what it reads from goes on.
         """
         over: dict[str, bool] = {}
-        for level in self._chain.levels:
-            for stage in level:
-                failed_is_over = self.stopping or (
-                    stage.role != "listener" and all(over[source.stage] for source in stage.inputs)
-                )
-                over[stage.name] = all(
-                    replica.is_at_rest
-                    or (failed_is_over and replica.state is State.FAILED and not replica.alive)
-                    for replica in self.members(stage.name)
-                )
+        for _ in self._walk(over):
+            pass
         return over
 
     @property
@@ -78,18 +70,36 @@ class Roster:
         """Whether the whole chain has ended for good."""
         return all(self.stages_over().values())
 
-    def stages_cut_off(self) -> set[str]:
-        """Name the stages, other than listeners, that nothing above can send to any more."""
-        over = self.stages_over()
-        return {
-            stage.name
-            for stage in self._chain.stages.values()
-            if stage.inputs and all(over[link.stage] for link in stage.inputs)
-        }
+    def cut_off(self) -> Iterator[Replica]:
+        """Replicas, other than listeners, that nothing above can send to any more.
+
+        From the sources down: what becomes of one in the meantime counts for those below.
+        """
+        over: dict[str, bool] = {}
+        for stage in self._walk(over):
+            if stage.inputs and _all_over(stage, over):
+                yield from self.members(stage.name)
+
+    def _walk(self, over: dict[str, bool]) -> Iterator[Stage]:
+        """Yield the stages from the sources down, and note in `over` which are over."""
+        for level in self._chain.levels:
+            for stage in level:
+                yield stage
+                above_is_over = stage.role != "listener" and _all_over(stage, over)
+                over[stage.name] = self._is_over(stage.name, self.stopping or above_is_over)
+
+    def _is_over(self, stage: str, failed_is_over: bool) -> bool:
+        # A loop that ends at the first one at work: every event leads here.
+        for replica in self.members(stage):
+            if replica.alive or not (
+                replica.is_at_rest or (failed_is_over and replica.state is State.FAILED)
+            ):
+                return False
+        return True
 
     def is_cut_off(self, replica: Replica) -> bool:
         """Whether nothing above it can send any more."""
-        return replica.name.stage in self.stages_cut_off()
+        return not replica.is_listener and _all_over(replica.stage, self.stages_over())
 
     def may_finish(self, replica: Replica) -> bool:
         """Whether an exit with 0 means that its work is done."""
@@ -121,3 +131,8 @@ class Roster:
         if states == {State.FAILED}:
             return State.FAILED
         return State.DEGRADED if was_ready or State.FAILED in states else State.STARTING
+
+
+def _all_over(stage: Stage, over: Mapping[str, bool]) -> bool:
+    """Whether everything above `stage` is over."""
+    return all(over[link.stage] for link in stage.inputs)

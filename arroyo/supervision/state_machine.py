@@ -79,11 +79,10 @@ class ChainMachine:
     @property
     def awaiting_end(self) -> list[ReplicaName]:
         """READY replicas with nothing above them any more; `Idle` events are wanted for these."""
-        cut_off = self.replicas.stages_cut_off()
         return [
             replica.name
-            for replica in self.replicas
-            if replica.state is State.READY and replica.name.stage in cut_off
+            for replica in self.replicas.cut_off()
+            if replica.state is State.READY
         ]
 
     @property
@@ -276,20 +275,22 @@ class ChainMachine:
 
     def _interrupt_needless(self) -> None:
         """Let go of replicas that start, or wait for it, with nothing above them any more."""
-        for replica in self.replicas:
+        for replica in self.replicas.cut_off():
             idle = replica.state is State.STARTING or not replica.alive
-            if idle and not replica.is_at_rest and self.replicas.is_cut_off(replica):
+            if idle and not replica.is_at_rest:
                 self._dismiss(replica)
 
     def _start_due(self, now: float) -> None:
+        room = self._importing_limit - self.replicas.importing
         for replica in self.replicas.sinks_first:
-            if not self._has_room:
+            if room <= 0:
                 return
             if self._may_start(replica) and self._is_due(replica.due_at, now):
                 replica.restarts += replica.state is not State.STOPPED
                 replica.spawn(now)
                 self._actions.append(ev.Spawn(replica.name))
                 self._revive_below(replica, now)
+                room -= 1
 
     def _revive_below(self, replica: Replica, now: float) -> None:
         """Bring back replicas that took the end of the one that is restarted for the last."""
