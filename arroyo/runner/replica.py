@@ -137,4 +137,7 @@ class Replica:
         if isinstance(record, Refuse):
             _log.error("%s.%d refuses: %s", record.stage, record.replica, record.reason)
         elif isinstance(record, Hello):
-            _log.info("%s.%d says hello", record.stage, record.replica)
+            name = ReplicaName(record.stage, record.replica)
+            if self._lives.get(name) != record.incarnation:
+                self._lives[name] = record.incarnation
+                _log.info("%s says hello", name)
