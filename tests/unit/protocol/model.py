@@ -110,6 +110,7 @@ class Node:
     script: deque[Intake] = field(default_factory=deque)
     finishing: bool = False
     ending: bool = False
+    final: bool = False
     done: bool = False
     journal: list[tuple[Any, ...]] = field(default_factory=list)
     """What a publisher has published for good."""
@@ -241,6 +242,15 @@ class World:
 
     def _wait(self) -> None:
         """Nothing is under way: wait for whoever has a deadline."""
+        leaving = [
+            node
+            for node in self.nodes.values()
+            if isinstance(node.machine, Relay) and node.finishing and not node.ending
+        ]
+        if leaving:
+            # As the process does, it goes when nothing has come for a while.
+            self._say_end(leaving[0], final=False)
+            return
         deadlines = [
             node.machine.deadline
             for node in self.nodes.values()
@@ -251,6 +261,8 @@ class World:
             raise BrokenPromiseError(f"{', '.join(left)} wait for ever")
         if min(deadlines) > self.now + PATIENCE_S:
             self.last_resorts += 1
+            if self.last_resorts > 5:
+                raise BrokenPromiseError("sending all again does not help")
         self.now = max(self.now, min(deadlines))
 
     # Faults
@@ -466,13 +478,24 @@ class World:
         final = machine.inputs_finished
         over = final or (node.finishing and machine.inputs_left)
         if not node.ending and over and not machine.blocked and not node.unflushed:
-            node.ending = True
-            self._do(node, machine.flushed())
-            self._do(node, machine.end(final=final))
-        if node.ending and machine.ended:
-            node.done = final
-            if not final:
-                self._bury_in_order(node)
+            self._say_end(node, final=final)
+        elif node.ending and machine.ended:
+            self._leave_off(node)
+
+    def _say_end(self, node: Node, *, final: bool) -> None:
+        node.ending, node.final = True, final
+        node.journal += node.unflushed
+        node.unflushed.clear()
+        self._do(node, node.machine.flushed())
+        self._do(node, node.machine.end(final=final))
+        if node.machine.ended:
+            self._leave_off(node)
+
+    def _leave_off(self, node: Node) -> None:
+        if node.final:
+            node.done = True
+        else:
+            self._bury_in_order(node)
 
     def _bury_in_order(self, node: Node) -> None:
         node.deaths += 1
