@@ -43,6 +43,8 @@ class Stage(msgspec.Struct, frozen=True):
     retries: int = 0
     restart: Restart = "on-failure"
     backoff_s: float = 0.5
+    process_timeout_s: float = 30.0
+    """0: no limit."""
     start_timeout_s: float = 60.0
     cpus: tuple[int, ...] = ()
     nice: int = 0

@@ -14,16 +14,16 @@ _BYTES = {
 _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
-def parse_duration(found: float | str) -> float:
+def parse_duration(found: float | str, *, or_zero: bool = False) -> float:
     """Return a time in s; a number, or text without a unit, is in s already.
 
     Raises
     ------
     ValueError
-        It is no time, or not longer than nothing.
+        It is no time, or not longer than nothing (which is allowed where `or_zero`).
     """
     seconds = _scale(found, _SECONDS, "s", "a time such as 5, '250 ms', '5 s', '2 min' or '1 h'")
-    if not 0 < seconds < math.inf:
+    if not (0 < seconds < math.inf or (or_zero and seconds == 0)):
         raise ValueError(f"found {found!r}, expected a time longer than 0 s and not endless")
     return seconds
 

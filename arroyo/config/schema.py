@@ -21,6 +21,9 @@ OnFailed = Literal["hold", "stop-chain"]
 Duration = float | str
 """Seconds, or text with a unit: ``"250 ms"``, ``"5 s"``, ``"2 min"``, ``"1 h"``."""
 
+DurationOrZero = Annotated[float | str, Meta(description="0: no limit")]
+"""A `Duration`, or 0 for no limit."""
+
 Size = int | str
 """Bytes, or text with a unit: ``"64 KiB"``, ``"256 MiB"``, ``"2 GiB"``, ``"1 MB"``."""
 
@@ -74,6 +77,9 @@ class StageTable(msgspec.Struct, forbid_unknown_fields=True):
     restart: Restart = "on-failure"
     backoff_s: Duration = 0.5
     """First wait after the restart at once; doubles up to 30 s."""
+    process_timeout_s: DurationOrZero = 30.0
+    """With one message in `process()` or `publish()` for longer, a supervised stage is taken for
+    hung: its stack is noted down, and it is started again. 0: never."""
     start_timeout_s: Duration = 60.0
     cpus: list[Annotated[int, Meta(ge=0)]] = []
     """Processors the stage may use; numerical libraries get as many threads."""

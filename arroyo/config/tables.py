@@ -14,7 +14,16 @@ import msgspec
 
 from .mismatch import explain_mismatch
 from .quantities import parse_duration, parse_size
-from .schema import ChainFile, ChainTable, Duration, InputTable, Size, StageTable, SupervisorTable
+from .schema import (
+    ChainFile,
+    ChainTable,
+    Duration,
+    DurationOrZero,
+    InputTable,
+    Size,
+    StageTable,
+    SupervisorTable,
+)
 from .suggestions import did_you_mean
 from .variables import VariableText, as_plain
 
@@ -88,8 +97,8 @@ def _read_value(value: Any, kind: Any, place: str, problems: list[str]) -> Any:
         if kind == list[str | InputTable]:
             return list(_read_inputs(msgspec.convert(value, list[Any]), place, problems))
         converted = msgspec.convert(value, kind, strict=not isinstance(value, VariableText))
-        if kind == Duration:
-            return parse_duration(converted)
+        if kind in (Duration, DurationOrZero):
+            return parse_duration(converted, or_zero=kind == DurationOrZero)
         if kind in (Size, Size | None):
             return parse_size(converted)
     except msgspec.ValidationError as error:

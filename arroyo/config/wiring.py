@@ -237,6 +237,7 @@ def _make_stage(name: str, table: StageTable) -> Stage:
         retries=int(retries) if retries.isdecimal() else 0,
         restart=table.restart,
         backoff_s=float(table.backoff_s),
+        process_timeout_s=float(table.process_timeout_s),
         start_timeout_s=float(table.start_timeout_s),
         cpus=tuple(table.cpus),
         nice=table.nice,

@@ -231,6 +231,7 @@ class RedisPublisher(Publisher):
                 except LOST:
                     if time.monotonic() + wait_s > give_up_at:
                         raise
+                self.report_waiting()
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 

@@ -264,6 +264,7 @@ class ZMQPublisher(_ZMQPublisher):
                     f"no receiver at {self.address} took a message within "
                     f"{self._send_timeout_s:g} s; start one, or give it more time to work"
                 )
+            self.report_waiting()
             # Short, so that Python can run signal handlers in between.
             self._outside.socket.poll(SEND_SLICE_MS, zmq.POLLOUT)
 

@@ -42,15 +42,27 @@ FIELDS: tuple[str, ...] = (
     "bytes_in",
     "bytes_out",
     "in_flight",
-    "message_sequence",
+    "hand_sequence",
     "redelivered",
     "lost",
+    "hand_source",
+    "hand_epoch",
+    "hand_part",
+    "waits",
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
 ``phase_since_ns`` and ``ready_since_ns`` are CLOCK_MONOTONIC; ``ready_since_ns`` 0: not ready.
-``received`` and ``sent`` count messages (Start and Stop left out), ``dropped`` those that were given
-up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no credit for).
+``received`` and ``sent`` count messages (Start and Stop left out), ``dropped`` those that were
+given up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no
+credit for).
+
+The message in hand is the one that the stage's `process()` or `publish()` has just now:
+``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,
+``hand_sequence`` (+ 1; 0: a Start or Stop) and ``hand_part`` (tells the parts of a split message
+from each other). The words carry no time: whoever wants to know for how long a message has been
+in hand looks again and compares. ``waits`` counts how often the stage's code has said that it
+waits for the outside world.
 """
 
 OFFSET = {name: 8 * index for index, name in enumerate(FIELDS)}

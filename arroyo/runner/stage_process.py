@@ -17,6 +17,7 @@ from arroyo.errors import ArroyoError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.logs import configure_logging
 
+from .fault_trace import trace_faults
 from .stop_signals import StopNowError
 
 _log = logging.getLogger(__name__)
@@ -24,12 +25,15 @@ _log = logging.getLogger(__name__)
 STOPPED_NOW = 1
 """Exit code after a second stop signal: it may have left work unfinished."""
 CRASHED = 70
+SAID_CHARACTERS = 1000
+"""What is said to a supervisor about why the stage can't begin; it takes no long datagram."""
 
 
 def run_stage(chain_path: str, stage: str, replica: int) -> int:
     """Run one replica until it has ended; returns its exit code and never raises user errors.
 
     What goes wrong is in the log of the replica, as its last ERROR line, and on a terminal.
+    Before there is a log, it is said to the supervisor, or to systemd and on stderr.
     """
     try:
         chain = load_chain(chain_path)
@@ -38,15 +42,18 @@ def run_stage(chain_path: str, stage: str, replica: int) -> int:
         directory.create_for(chain)
         lock = Lock.acquire(directory.lock(name))
     except ArroyoError as error:
-        # There is no log yet, or it is the log of the replica that runs.
         if os.environ.get("ARROYO_DEBUG"):
             raise
-        for line in str(error).splitlines():
-            sys.stderr.write(f"error: {line}\n")
+        # There is no log yet, or it is the log of the replica that runs.
+        Notifier.from_environ(os.environ).status(str(error)[:SAID_CHARACTERS])
+        if _lifeline() is None:
+            for line in str(error).splitlines():
+                sys.stderr.write(f"error: {line}\n")
         return error.exit_code
     configure_logging(directory.log(name), str(name), chain.name, sys.stderr.isatty())
     try:
-        return _run_locked(chain, name, directory)
+        with trace_faults(directory.log(name)):
+            return _run_locked(chain, name, directory)
     finally:
         lock.release()
 

@@ -4,6 +4,7 @@ from ._listener import IteratingListener, Listener, PollingListener, Processor
 from ._operator import Operator, Results
 from ._parser import Frame, MessageParser
 from ._publisher import Publisher
+from ._waiting import WaitingStage
 
 __all__ = [
     "Frame",
@@ -15,4 +16,5 @@ __all__ = [
     "Processor",
     "Publisher",
     "Results",
+    "WaitingStage",
 ]

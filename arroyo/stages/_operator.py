@@ -9,12 +9,13 @@ from typing import ClassVar, TypeAlias
 from arroyo.messages import Message
 
 from ._publisher import Publisher
+from ._waiting import WaitingStage
 
 Results: TypeAlias = Message | Iterable[Message] | None
 """What `process()` may return."""
 
 
-class Operator(ABC):
+class Operator(WaitingStage, ABC):
     """Works on messages and hands results to any number of publishers.
 
     All methods are called from one thread: `open()` once, `process()` for each message,
@@ -64,12 +65,12 @@ class Operator(ABC):
             publisher.publish(message)
         return None
 
-    def open(self) -> None:  # noqa: B027  (nothing to do is a good default)
+    def open(self) -> None:
         """Get ready: read calibrations, allocate. Called before READY; raise to refuse."""
 
     @abstractmethod
     def process(self, message: Message) -> Results | Awaitable[Results] | AsyncIterable[Message]:
         """Work on one message; what is returned goes to every publisher."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Let go of everything. Called once, also after an error."""

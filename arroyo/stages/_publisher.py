@@ -8,8 +8,10 @@ from typing import ClassVar
 
 from arroyo.messages import Message
 
+from ._waiting import WaitingStage
 
-class Publisher(ABC):
+
+class Publisher(WaitingStage, ABC):
     """Publishes messages to the outside world.
 
     All methods are called from one thread, in this order: `open()` once, `publish()` for each
@@ -23,12 +25,12 @@ class Publisher(ABC):
     idempotent: ClassVar[bool] = False
     """Whether publishing the same `message.key` twice does no harm."""
 
-    def open(self) -> None:  # noqa: B027  (nothing to do is a good default)
+    def open(self) -> None:
         """Get ready: connect, create files. Called before READY; raise to refuse the start."""
 
     @abstractmethod
     def publish(self, message: Message) -> Awaitable[None] | None:
         """Publish one message; returning means done (or done at the next ``flush()``)."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Let go of everything. Called once, also after an error."""

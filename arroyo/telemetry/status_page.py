@@ -23,6 +23,7 @@ class StatusPage:
         finally:
             os.close(descriptor)
         self._words = memoryview(self._map).cast("Q")
+        self._lent: list[memoryview] = []
         for index in range(len(FIELDS)):
             self._words[index] = 0
         self.set("pid", pid)
@@ -42,18 +43,44 @@ class StatusPage:
         self._words[OFFSET["phase_since_ns"] >> 3] = now_ns
         self._words[OFFSET["phase"] >> 3] = phase
 
+    def word(self, field: str) -> memoryview:
+        """Return one word, for those who store it often: ``page.word(field)[0] = value``."""
+        index = OFFSET[field] >> 3
+        self._lent.append(self._words[index : index + 1])
+        return self._lent[-1]
+
+    def take(self, source: int, epoch: int) -> None:
+        """Mark that messages of a source are in hand from now on, first a Start or Stop.
+
+        `source` is its place in `Chain.replicas`.
+        """
+        # In this order: whoever looks in between sees no message of the one source as the other's.
+        self.set("hand_sequence", 0)
+        self.set("hand_part", 0)
+        self.set("hand_epoch", epoch)
+        self.set("hand_source", source + 1)
+
+    def put_down(self) -> None:
+        """Mark that no message is in hand any more."""
+        self.set("hand_source", 0)
+
     def close(self) -> None:
         """Unmap; the file stays for readers."""
-        self._words.release()
+        for word in (*self._lent, self._words):
+            word.release()
         self._map.close()
 
 
 def read_status_page(path: Path) -> dict[str, int] | None:
     """Read the words of a page by name; None where there is no page (yet)."""
     try:
-        content = path.read_bytes()
+        return parse_status_page(path.read_bytes())
     except OSError:
         return None
+
+
+def parse_status_page(content: bytes) -> dict[str, int] | None:
+    """Return the words in the bytes of a page by name; None where they are no (whole) page."""
     if len(content) != PAGE_BYTES:
         return None
     words = dict(zip(FIELDS, _LAYOUT.unpack_from(content), strict=True))
