@@ -8,8 +8,9 @@ neighbours of two releases understand each other; another meaning is another ver
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -18,7 +19,14 @@ from arroyo.messages import Fragment
 
 PROTOCOL_VERSION = 1
 
-Range: TypeAlias = tuple[int, int]
+BATCH_MESSAGES_MAX = 1 << 20
+"""A header that speaks of more messages is refused before anybody makes room for them."""
+
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+"""A number that can be added to without leaving 64 bits."""
+Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
+
+Range: TypeAlias = tuple[Count, Count]
 """Sequences from the first number up to, and without, the second."""
 
 
@@ -46,8 +54,8 @@ class Reason(IntEnum):
 class Tombstone(NamedTuple):
     """Stands for messages that end on the way: a range of whole ones, or one fragment."""
 
-    first: int
-    end: int
+    first: Count
+    end: Count
     reason: Reason
     fragment: Fragment = ()
 
@@ -59,11 +67,11 @@ class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Open(_Record, frozen=True, tag=1):
     """The sender made this link; every later record on it carries its number."""
 
-    version: int
+    version: Count
     stage: str
-    replica: int
-    incarnation: int
-    link: int
+    replica: Count
+    incarnation: Count
+    link: Count
 
 
 class Batch(_Record, frozen=True, tag=2):
@@ -98,22 +106,22 @@ class Batch(_Record, frozen=True, tag=2):
     """
 
     sender: str
-    link: int
-    number: int
+    link: Count
+    number: Count
     kind: Kind
     run: str
     source: str
-    epoch: int
-    base: int
-    frontier: int
-    path: int
-    attempt: int = 0
+    epoch: Count
+    base: Count
+    frontier: Count
+    path: Count
+    attempt: Count = 0
     implicit: bool = False
     reliable: bool = True
     ranges: tuple[Range, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
-    fragments: tuple[tuple[int, Fragment], ...] = ()
-    detached: tuple[int, ...] = ()
+    fragments: tuple[tuple[Count, Fragment], ...] = ()
+    detached: tuple[Count, ...] = ()
 
 
 class End(_Record, frozen=True, tag=3):
@@ -124,35 +132,35 @@ class End(_Record, frozen=True, tag=3):
     """
 
     sender: str
-    link: int
+    link: Count
     final: bool = True
 
 
 class Hello(_Record, frozen=True, tag=16):
     """The receiver is there and ready; answers an Open, and comes unasked at its start."""
 
-    version: int
+    version: Count
     stage: str
-    replica: int
-    incarnation: int
+    replica: Count
+    incarnation: Count
 
 
 class Bye(_Record, frozen=True, tag=17):
     """The receiver wants no more; the sender answers with End."""
 
     stage: str
-    replica: int
-    incarnation: int
+    replica: Count
+    incarnation: Count
 
 
 class Credit(_Record, frozen=True, tag=18):
     """The receiver is through with all batches of a link up to, and without, `number`."""
 
     stage: str
-    replica: int
-    link: int
-    number: int
-    message_s: float
+    replica: Count
+    link: Count
+    number: Count
+    message_s: Seconds
     """How long it takes over one message, in s, lately."""
 
 
@@ -160,13 +168,13 @@ class Ack(_Record, frozen=True, tag=19):
     """A terminal stage has finished messages of one path."""
 
     stage: str
-    replica: int
+    replica: Count
     source: str
-    epoch: int
-    path: int
+    epoch: Count
+    path: Count
     ranges: tuple[Range, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
-    fragments: tuple[tuple[int, Fragment], ...] = ()
+    fragments: tuple[tuple[Count, Fragment], ...] = ()
     """Sequence, and which part of it."""
     taken: bool = False
     """A fold holds them, but what comes of them is not finished."""
@@ -180,16 +188,16 @@ class Lost(_Record, frozen=True, tag=20):
     """
 
     stage: str
-    replica: int
-    link: int | None = None
+    replica: Count
+    link: Count | None = None
 
 
 class Refuse(_Record, frozen=True, tag=21):
     """The receiver does not understand the sender, and why."""
 
     stage: str
-    replica: int
-    version: int
+    replica: Count
+    version: Count
     reason: str
 
 
@@ -212,39 +220,62 @@ def decode_data(header: bytes | memoryview) -> DataRecord:
     Raises
     ------
     DecodeError
-        It is no data record of this version's form.
+        It is no data record of this version's form, or one that makes no sense.
     """
-    try:
-        record: DataRecord = _data_decoder.decode(header)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise DecodeError(f"a frame is no data record of Arroyo: {error}") from error
+    record: DataRecord = _decode(_data_decoder, header, "data")
     if isinstance(record, Batch):
-        _require_order(record)
+        _require_batch(record)
     return record
 
 
 def decode_back(header: bytes | memoryview) -> BackRecord:
     """Read a header that came in on a `back` socket; errors as in `decode_data`."""
-    try:
-        record: BackRecord = _back_decoder.decode(header)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise DecodeError(f"a frame is no back record of Arroyo: {error}") from error
+    record: BackRecord = _decode(_back_decoder, header, "back")
     if isinstance(record, Ack):
         _require_ranges(record.ranges)
-        _require_ranges(record.tombstones)
+        _require_tombstones(record.tombstones)
+        _require_fragments(fragment for _, fragment in record.fragments)
     return record
 
 
-def _require_order(batch: Batch) -> None:
+def _decode(decoder: msgspec.msgpack.Decoder[Any], header: bytes | memoryview, kind: str) -> Any:
+    try:
+        return decoder.decode(header)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise DecodeError(f"a frame is no {kind} record of Arroyo: {error}") from error
+
+
+def _require_batch(batch: Batch) -> None:
     _require_ranges(batch.ranges)
-    _require_ranges(batch.tombstones)
+    _require_tombstones(batch.tombstones)
+    _require_fragments(fragment for _, fragment in batch.fragments)
+    count = sum(end - first for first, end in batch.ranges)
+    if count > BATCH_MESSAGES_MAX:
+        raise DecodeError(f"a batch speaks of {count} messages; {BATCH_MESSAGES_MAX} at most")
+    if batch.kind != Kind.EVENTS and (count != 1 or batch.fragments or batch.tombstones):
+        raise DecodeError("a Start or Stop does not travel alone")
+    if batch.kind == Kind.EVENTS and any(first < batch.base for first, _ in batch.ranges):
+        raise DecodeError("a batch holds a message from before its run")
     positions = [position for position, _ in batch.fragments]
     for kind, numbers in (("fragments", positions), ("detached payloads", batch.detached)):
-        if any(later <= former for former, later in itertools.pairwise(numbers)):
-            raise DecodeError(f"a batch's {kind} are not in order")
+        if any(later <= former for former, later in itertools.pairwise((-1, *numbers, count))):
+            raise DecodeError(f"a batch of {count} has its {kind} at {numbers}")
 
 
-def _require_ranges(ranges: tuple[Range | Tombstone, ...]) -> None:
-    for first, end, *_ in ranges:
-        if not 0 <= first < end:
+def _require_ranges(ranges: Iterable[Range]) -> None:
+    for first, end in ranges:
+        if first >= end:
             raise DecodeError(f"a record holds the range {first} to {end}, which is empty")
+
+
+def _require_tombstones(stones: Iterable[Tombstone]) -> None:
+    for first, end, _, fragment in stones:
+        if first >= end or (fragment and end != first + 1):
+            raise DecodeError(f"a record holds a tombstone from {first} to {end}")
+        _require_fragments((fragment,))
+
+
+def _require_fragments(fragments: Iterable[Fragment]) -> None:
+    for fragment in fragments:
+        if not all(0 <= index < count for index, count in fragment):
+            raise DecodeError(f"a record holds the fragment {fragment}, which can't be")

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arroyo.codec import Batch, End, Kind, Reason
+from arroyo.codec import (
+    Batch,
+    End,
+    Kind,
+    Open,
+    Reason,
+    decode_back,
+    decode_data,
+    encode_record,
+)
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Broadcast, Connect, Release, Reply, Transmit
@@ -139,6 +148,7 @@ class World:
             "repeat": faults.repeats,
             "leave": faults.leaves,
         }
+        self.on_the_wire = seed % 8 == 0
         self.now = 0.0
         self.last_resorts = 0
         self.nodes = {name: Node(name, chain.stages[name.stage]) for name in chain.replicas}
@@ -512,6 +522,8 @@ class World:
 
     def _do(self, node: Node, actions: Any) -> None:
         for action in actions:
+            if self.on_the_wire and isinstance(action, Transmit | Broadcast | Reply):
+                _travel(action.record)
             if isinstance(action, Transmit):
                 node.down[action.to].queue.append(action)
             elif isinstance(action, Reply):
@@ -556,6 +568,13 @@ class World:
             for source in node.stage.inputs
             for name in self.chain.stages[source.stage].names
         ]
+
+
+def _travel(record: Any) -> None:
+    """What the machines say has to pass the checks for what comes in."""
+    decode = decode_data if isinstance(record, Open | Batch | End) else decode_back
+    if decode(encode_record(record)) != record:
+        raise BrokenPromiseError(f"{record} changes on its way")
 
 
 def _stop_maker(run: int) -> Any:
