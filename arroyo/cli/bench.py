@@ -1,0 +1,189 @@
+"""`arroyo bench`: how fast is a chain on this machine, beside one written by hand in pyzmq."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import click
+import msgspec
+
+from arroyo.config.quantities import parse_size
+from arroyo.errors import ConfigurationError
+
+from .benchmark.case import Case, latency_case, throughput_case
+from .benchmark.gate import read_gate
+from .benchmark.machine import describe_machine
+from .benchmark.pairs import Comparison, Pair, compare, measure_pair
+from .benchmark.recovery import measure_idle, measure_restarts, measure_start
+from .benchmark.report import comparison_table, idle_line, restarts_line, start_line
+from .exits import Command
+
+PARTS = ("throughput", "latency", "recovery")
+REGRESSED = 1
+"""Exit code when a ratio is less than the gate accepts."""
+
+
+class Plan(NamedTuple):
+    """How much is measured; `effort` scales how long each run takes."""
+
+    sizes: tuple[str, ...]
+    pairs: int
+    effort: float
+    kills: int
+    stages: int
+
+
+FULL = Plan(("100 B", "1 KiB", "64 KiB", "8 MiB"), pairs=5, effort=1.0, kills=10, stages=50)
+QUICK = Plan(("100 B", "8 MiB"), pairs=1, effort=0.25, kills=3, stages=10)
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command("bench", cls=Command)
+@click.argument("parts", nargs=-1, type=click.Choice(PARTS))
+@click.option("--quick", is_flag=True, help="Take less than a minute, for a first impression.")
+@click.option("--size", "sizes", type=_Size(), multiple=True, help="Payload, such as '32 MiB'.")
+@click.option(
+    "--length",
+    "lengths",
+    type=click.IntRange(1, 8),
+    multiple=True,
+    default=[2],
+    show_default=True,
+    help="Pass-through stages between source and sink.",
+)
+@click.option(
+    "--replicas",
+    type=click.IntRange(1, 4),
+    multiple=True,
+    default=[1],
+    show_default=True,
+    help="Processes of each pass-through stage.",
+)
+@click.option("--pairs", type=click.IntRange(1), help="Runs of both chains, of which the medians.")
+@click.option(
+    "--save",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep everything as JSON lines in a new file of this folder.",
+)
+@click.option(
+    "--gate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="End with code 1 if a ratio is less than this file accepts.",
+)
+def command(
+    *,
+    parts: tuple[str, ...],
+    quick: bool,
+    sizes: tuple[int, ...],
+    lengths: tuple[int, ...],
+    replicas: tuple[int, ...],
+    pairs: int | None,
+    save: Path | None,
+    gate: Path | None,
+) -> int:
+    """Measure chains of this machine: source, pass-through stages, sink, each a process.
+
+    Each figure stands beside that of the same chain written by hand in pyzmq, without types,
+    restarts or any promise. Only ratios can be compared between machines, or between two days.
+    PARTS: throughput, latency (per hop, at low load), recovery (kills, start, idling); default all.
+    --size, --length, --replicas may be given more than once: all of their combinations.
+    """
+    plan = QUICK if quick else FULL
+    accepted = None if gate is None else read_gate(gate)
+    chosen = parts or PARTS
+    payloads = sizes or tuple(map(parse_size, plan.sizes))
+    cases = []
+    if "throughput" in chosen:
+        cases += [
+            throughput_case(size, length, count, effort=plan.effort)
+            for length in lengths
+            for count in replicas
+            for size in payloads
+        ]
+    if "latency" in chosen:
+        cases += [latency_case(length, effort=plan.effort) for length in lengths]
+    with _journal(save) as journal:
+        journal.note(describe_machine())
+        comparisons = [_measure(case, pairs or plan.pairs, journal) for case in cases]
+        if comparisons:
+            click.echo(comparison_table(comparisons))
+        if "recovery" in chosen:
+            _measure_recovery(plan, journal)
+    problems = [] if accepted is None else accepted.regressions(comparisons)
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    return REGRESSED if problems else 0
+
+
+class _Journal:
+    """JSON lines of everything measured."""
+
+    def __init__(self, file: IO[bytes] | None) -> None:
+        self._file = file
+
+    def note(self, entry: Any) -> None:
+        if self._file is not None:
+            self._file.write(msgspec.json.encode(entry) + b"\n")
+            self._file.flush()
+
+
+@contextmanager
+def _journal(folder: Path | None) -> Iterator[_Journal]:
+    if folder is None:
+        yield _Journal(None)
+        return
+    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("xb")
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} can't be written: {error.strerror}; give --save a folder that you may write"
+        ) from error
+    with file:
+        yield _Journal(file)
+    click.echo(f"kept in {path}")
+
+
+def _measure(case: Case, count: int, journal: _Journal) -> Comparison:
+    pairs: list[Pair] = []
+    for number in range(1, count + 1):
+        click.echo(f"{case.label}: pair {number} of {count}", err=True)
+        pair = measure_pair(case)
+        pairs.append(pair)
+        for chain, outcome in zip(Pair._fields, pair, strict=True):
+            journal.note(
+                {"kind": "run", "case": case, "pair": number, "chain": chain, "outcome": outcome}
+            )
+    comparison = compare(case, pairs)
+    journal.note({"kind": "comparison", **comparison._asdict()})
+    return comparison
+
+
+def _measure_recovery(plan: Plan, journal: _Journal) -> None:
+    restarts = measure_restarts(plan.kills)
+    journal.note({"kind": "restarts", "found": restarts})
+    click.echo(restarts_line(restarts))
+    start = measure_start(plan.stages)
+    journal.note({"kind": "start", "found": start})
+    click.echo(start_line(start))
+    idle = measure_idle(plan.stages)
+    journal.note({"kind": "idle", "found": idle})
+    click.echo(idle_line(idle))
+
+
+if __name__ == "__main__":
+    command()

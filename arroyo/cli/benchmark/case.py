@@ -1,0 +1,89 @@
+"""`Case`: what is measured, and what was found. Shared by both chains and the report."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+ChainKind = Literal["handwritten", "arroyo"]
+
+MAX_EVENTS = 200_000
+MIN_EVENTS = 64
+RUN_BYTES = 2 * 1024**3
+"""A run moves so many payload bytes, but MIN_EVENTS to MAX_EVENTS messages."""
+
+LATENCY_INTERVAL_S = 0.01
+LATENCY_PAYLOAD_BYTES = 1024
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One chain to measure: source, `length` pass-through stages, sink.
+
+    Attributes
+    ----------
+    payload_bytes, events
+        Size and number of the messages.
+    length, replicas
+        Pass-through stages one after another, and processes of each of them.
+    interval_s
+        Time between two messages; 0: as fast as the chain takes them.
+    """
+
+    payload_bytes: int
+    events: int
+    length: int = 2
+    replicas: int = 1
+    interval_s: float = 0.0
+
+    @property
+    def hops(self) -> int:
+        """Links from the source to the sink."""
+        return self.length + 1
+
+    @property
+    def label(self) -> str:
+        """Short name, the same for the same chain whatever the number of messages."""
+        what = "latency" if self.interval_s else "throughput"
+        return f"{what} {size_text(self.payload_bytes)} x{self.length} r{self.replicas}"
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What one run of a case came to.
+
+    Attributes
+    ----------
+    messages_per_s, mib_per_s
+        Between the first and the last message at the sink.
+    cpu_us_per_message
+        CPU time of all stage processes, from the first message of each on.
+    hop_p50_us, hop_p99_us
+        Median and 99th percentile of the time from source to sink, shared out over the hops;
+        only of a case with an interval.
+    """
+
+    messages_per_s: float
+    mib_per_s: float
+    cpu_us_per_message: float
+    hop_p50_us: float | None = None
+    hop_p99_us: float | None = None
+
+
+def throughput_case(payload_bytes: int, length: int, replicas: int, *, effort: float) -> Case:
+    """Return a case that takes some seconds at `effort` 1, and the less the smaller that is."""
+    events = min(MAX_EVENTS, max(MIN_EVENTS, RUN_BYTES // payload_bytes))
+    return Case(payload_bytes, max(MIN_EVENTS, int(events * effort)), length, replicas)
+
+
+def latency_case(length: int, *, effort: float) -> Case:
+    """Return a case whose messages never wait for each other."""
+    events = int(400 * effort)
+    return Case(LATENCY_PAYLOAD_BYTES, events, length, interval_s=LATENCY_INTERVAL_S)
+
+
+def size_text(size_bytes: int) -> str:
+    """Write a size as people do."""
+    for factor, unit in ((1024**2, "MiB"), (1024, "KiB")):
+        if size_bytes >= factor and size_bytes % factor == 0:
+            return f"{size_bytes // factor} {unit}"
+    return f"{size_bytes} B"

@@ -1,0 +1,59 @@
+"""The regression gate: ratios against accepted ratios, so that any machine can be the judge. PURE.
+
+A gate file is JSON: ``{"tolerance": 0.3, "ratios": {"throughput 100 B x2 r1": 0.5, ...}}``. More
+is better in each; the ratio of a latency is the hand-written chain's over Arroyo's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from arroyo.errors import ConfigurationError
+
+from .pairs import Comparison
+
+
+class Gate(msgspec.Struct, forbid_unknown_fields=True):
+    """What is accepted: a ratio may fall short of its accepted value by the share `tolerance`."""
+
+    tolerance: Annotated[float, Meta(ge=0, lt=1)]
+    ratios: dict[str, Annotated[float, Meta(gt=0)]]
+
+    def regressions(self, comparisons: Sequence[Comparison]) -> list[str]:
+        """Return one sentence per case that falls short; cases without a ratio are not judged."""
+        found = []
+        for comparison in comparisons:
+            label = comparison.case.label
+            accepted = self.ratios.get(label)
+            if accepted is None:
+                continue
+            least = accepted * (1 - self.tolerance)
+            if comparison.headline < least:
+                found.append(
+                    f"{label}: the ratio to the hand-written chain is "
+                    f"{comparison.headline:.2f}, accepted are {least:.2f} and more "
+                    f"({accepted:.2f} less {self.tolerance:.0%}); find what became slower, or "
+                    "accept it in the gate file"
+                )
+        return found
+
+
+def read_gate(path: Path) -> Gate:
+    """Read a gate file.
+
+    Raises
+    ------
+    ConfigurationError
+        It can't be read, or does not have this form.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Gate)
+    except OSError as error:
+        raise ConfigurationError(f"the gate file {path} can't be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise ConfigurationError(f"the gate file {path} is not of its form: {error}") from error

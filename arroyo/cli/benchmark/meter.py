@@ -1,0 +1,107 @@
+"""`Meter`: what each process of a measured chain notes, and how the notes become an outcome."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from arroyo.errors import ArroyoError
+
+from .case import Case, Outcome
+
+
+class MeasurementError(ArroyoError):
+    """A measured chain did not run to its end, so there is nothing to report."""
+
+
+class Note(msgspec.Struct):
+    """One process: CPU time in its run; a sink adds times of the first and last message."""
+
+    cpu_ns: int
+    first_ns: int = 0
+    last_ns: int = 0
+    latencies_ns: list[int] = []
+
+
+class Meter:
+    """Notes CPU time from `begin` to `end`, and at a sink the arrivals.
+
+    Parameters
+    ----------
+    folder
+        Where the note goes, in a file of this process.
+    events
+        How many messages a sink expects.
+    """
+
+    def __init__(self, folder: str | Path, events: int = 0) -> None:
+        self._path = Path(folder) / f"{os.getpid()}.json"
+        self._events = events
+        self._arrived = 0
+        self._begin_ns = time.process_time_ns()
+        self._note = Note(0)
+
+    def begin(self) -> None:
+        """The run begins here."""
+        self._begin_ns = time.process_time_ns()
+
+    def arrive(self) -> bool:
+        """A message has arrived; returns whether it was the last one."""
+        self._arrived += 1
+        if self._arrived == 1:
+            self._note.first_ns = time.monotonic_ns()
+        if self._arrived < self._events:
+            return False
+        self._note.last_ns = time.monotonic_ns()
+        return True
+
+    def arrive_from(self, sent_ns: int) -> bool:
+        """Like `arrive`, for a message that left the source at `sent_ns` (monotonic)."""
+        self._note.latencies_ns.append(time.monotonic_ns() - sent_ns)
+        return self.arrive()
+
+    def end(self) -> None:
+        """The run is over; write the note."""
+        self._note.cpu_ns = time.process_time_ns() - self._begin_ns
+        self._path.write_bytes(msgspec.json.encode(self._note))
+
+
+def read_notes(folder: Path) -> list[Note]:
+    """Read what all processes of a chain noted."""
+    return [msgspec.json.decode(path.read_bytes(), type=Note) for path in folder.glob("*.json")]
+
+
+def outcome_of(case: Case, notes: Sequence[Note]) -> Outcome:
+    """Work out what a run came to.
+
+    Raises
+    ------
+    MeasurementError
+        A process has noted nothing, or no sink has got the last message.
+    """
+    expected = 2 + case.length * case.replicas
+    sink = next((note for note in notes if note.last_ns), None)
+    if len(notes) != expected or sink is None:
+        raise MeasurementError(
+            f"{len(notes)} of {expected} processes of the chain finished their run "
+            f"({'with' if sink else 'without'} the sink); is the machine out of memory?"
+        )
+    rate = (case.events - 1) / ((sink.last_ns - sink.first_ns) / 1e9)
+    latencies_us = sorted(each / 1e3 / case.hops for each in sink.latencies_ns)
+    return Outcome(
+        messages_per_s=rate,
+        mib_per_s=rate * case.payload_bytes / 1024**2,
+        cpu_us_per_message=sum(note.cpu_ns for note in notes) / 1e3 / case.events,
+        hop_p50_us=quantile(latencies_us, 0.5) if latencies_us else None,
+        hop_p99_us=quantile(latencies_us, 0.99) if latencies_us else None,
+    )
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the smallest of `ordered` values that at least `share` of them do not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

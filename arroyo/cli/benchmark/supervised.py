@@ -1,0 +1,176 @@
+"""Chains of Arroyo under a real supervisor, started from a chain file made for the purpose."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from arroyo.config.run_directory import RunDirectory
+from arroyo.identifiers import ReplicaName
+from arroyo.telemetry.status_page import read_status_page
+
+from .case import Case, Outcome
+from .meter import MeasurementError, outcome_of, read_notes
+
+_STAGES = "arroyo.cli.benchmark.stages"
+_SUPERVISE = "from arroyo.cli.supervise import main; main()"
+RUN_TIMEOUT_S = 300.0
+READY_TIMEOUT_S = 60.0
+POLL_S = 0.0005
+"""How often status pages are looked at; they hold the times, so this costs no precision."""
+
+
+class SupervisedChain:
+    """A chain that runs under `arroyo-supervise` within a folder of its own; a context manager.
+
+    Parameters
+    ----------
+    chain_file
+        Makes the text of the chain file, of a folder that the stages may use.
+    """
+
+    def __init__(self, chain_file: Callable[[Path], str]) -> None:
+        self._chain_file = chain_file
+
+    def __enter__(self) -> SupervisedChain:
+        self._temporary = tempfile.TemporaryDirectory(prefix="arroyo-bench-")
+        self.folder = Path(self._temporary.name)
+        self.directory = RunDirectory(self.folder / "run")
+        chain_path = self.folder / "chain.toml"
+        chain_path.write_text(self._chain_file(self.folder), "utf-8")
+        self.begin_ns = time.monotonic_ns()
+        with self._output.open("wb") as output:
+            self.process = subprocess.Popen(  # noqa: S603  (our own module)
+                [sys.executable, "-c", _SUPERVISE, str(chain_path)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "ARROYO_RUN_DIR": str(self.directory.path)},
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait()
+        self._temporary.cleanup()
+
+    @property
+    def _output(self) -> Path:
+        return self.folder / "output.txt"
+
+    def page(self, name: ReplicaName) -> Mapping[str, int]:
+        """Read a replica's status page; zeros where there is none yet."""
+        return read_status_page(self.directory.status_page(name)) or {"pid": 0, "ready_since_ns": 0}
+
+    def wait_ready(self, name: ReplicaName, *, not_pid: int = 0) -> Mapping[str, int]:
+        """Return the status page of a replica once it is READY in a process other than `not_pid`.
+
+        Raises
+        ------
+        MeasurementError
+            It does not get READY.
+        """
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            page = self.page(name)
+            if page["ready_since_ns"] and page["pid"] != not_pid:
+                return page
+            time.sleep(POLL_S)
+        raise MeasurementError(f"{name} of a measured chain was not ready\n{self._last_words()}")
+
+    def wait(self) -> None:
+        """Wait for the chain's own end.
+
+        Raises
+        ------
+        MeasurementError
+            It does not end, or not well.
+        """
+        try:
+            code = self.process.wait(RUN_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise MeasurementError(
+                f"a measured chain has not finished after {RUN_TIMEOUT_S:.0f} s; "
+                f"measure a smaller case\n{self._last_words()}"
+            ) from error
+        if code:
+            raise MeasurementError(f"a measured chain ended with code {code}\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        return self._output.read_text("utf-8", "replace")[-2000:]
+
+
+def run_supervised(case: Case) -> Outcome:
+    """Run a case once as a supervised chain.
+
+    Raises
+    ------
+    MeasurementError
+        It did not come to its end.
+    """
+    with SupervisedChain(lambda folder: case_chain(case, folder / "notes")) as chain:
+        notes = chain.folder / "notes"
+        notes.mkdir()
+        chain.wait()
+        return outcome_of(case, read_notes(notes))
+
+
+def case_chain(case: Case, notes: Path) -> str:
+    """Return the chain file of a case, whose stages write into the folder `notes`."""
+    lines = [
+        '[chain]\nname = "bench"',
+        f'[stages.source]\nlistener = "{_STAGES}:EventSource"',
+        f'options = {{ notes = "{notes}", events = {case.events}, '
+        f"payload_bytes = {case.payload_bytes}, interval_s = {case.interval_s} }}",
+    ]
+    above = "source"
+    for number in range(1, case.length + 1):
+        lines += [
+            f'[stages.pass{number}]\noperator = "{_STAGES}:PassThrough"',
+            f'inputs = ["{above}"]\nreplicas = {case.replicas}',
+            f'options = {{ notes = "{notes}" }}',
+        ]
+        above = f"pass{number}"
+    lines += [
+        f'[stages.sink]\npublisher = "{_STAGES}:Sink"\ninputs = ["{above}"]',
+        f'options = {{ notes = "{notes}", events = {case.events} }}',
+    ]
+    return "\n".join(lines)
+
+
+def idle_chain(operators: int, *, importing: bool) -> str:
+    """Return the chain file of a chain that does nothing: source, replicas of one operator, sink.
+
+    Any number of kills of it is forgiven at once: `importing` chains are there to be killed.
+    """
+    module, prefix = (
+        ("arroyo.cli.benchmark.importing_stages", "Importing") if importing else (_STAGES, "Idle")
+    )
+    return f"""
+[chain]
+name = "bench"
+[supervisor]
+max_restarts = 1000
+chain_max_restarts = 1000
+[stages.source]
+listener = "{module}:{prefix}Source"
+[stages.work]
+operator = "{module}:{prefix}Operator"
+inputs = ["source"]
+replicas = {operators}
+backoff_s = 1e-6
+[stages.sink]
+publisher = "{module}:{prefix}Sink"
+inputs = ["work"]
+"""

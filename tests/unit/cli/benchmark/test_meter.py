@@ -1,0 +1,66 @@
+import pytest
+
+from arroyo.cli.benchmark.case import Case, throughput_case
+from arroyo.cli.benchmark.meter import (
+    MeasurementError,
+    Meter,
+    Note,
+    outcome_of,
+    quantile,
+    read_notes,
+)
+
+CASE = Case(payload_bytes=1024**2, events=11)
+IDLE = Note(cpu_ns=1_000_000)
+
+
+def test_the_rate_counts_from_the_first_message_to_the_last():
+    sink = Note(cpu_ns=8_000_000, first_ns=5_000_000_000, last_ns=7_000_000_000)
+    outcome = outcome_of(CASE, [IDLE, IDLE, IDLE, sink])
+    assert outcome.messages_per_s == 5.0  # 10 gaps in 2 s
+    assert outcome.mib_per_s == 5.0
+    assert outcome.cpu_us_per_message == pytest.approx(11_000 / 11)
+    assert outcome.hop_p50_us is None
+
+
+def test_the_latency_of_a_chain_is_shared_out_over_its_hops():
+    latencies_ns = [300_000] * 98 + [900_000] * 2
+    sink = Note(cpu_ns=0, first_ns=0, last_ns=1_000_000_000, latencies_ns=latencies_ns)
+    outcome = outcome_of(CASE, [IDLE, IDLE, IDLE, sink])
+    assert outcome.hop_p50_us == 100.0
+    assert outcome.hop_p99_us == 300.0
+
+
+@pytest.mark.parametrize(
+    "notes",
+    [
+        [IDLE, IDLE, IDLE],
+        [IDLE, IDLE, IDLE, IDLE],
+    ],
+    ids=["a process is missing", "no sink has the last message"],
+)
+def test_a_chain_that_did_not_finish_has_no_outcome(notes):
+    with pytest.raises(MeasurementError, match="of 4 processes"):
+        outcome_of(CASE, notes)
+
+
+def test_a_meter_knows_the_last_message_and_writes_one_note(tmp_path):
+    meter = Meter(tmp_path, events=3)
+    meter.begin()
+    assert [meter.arrive_from(0) for _ in range(3)] == [False, False, True]
+    meter.end()
+    [note] = read_notes(tmp_path)
+    assert 0 < note.first_ns <= note.last_ns
+    assert len(note.latencies_ns) == 3
+
+
+def test_a_quantile_is_one_of_the_values():
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.0
+    assert quantile([1.0, 2.0, 3.0, 4.0], 0.99) == 4.0
+    assert quantile([1.0], 0.0) == 1.0
+
+
+def test_less_effort_moves_fewer_messages_but_never_too_few():
+    small, large = (throughput_case(size, 2, 1, effort=0.25) for size in (100, 32 * 1024**2))
+    assert small.events == 50_000
+    assert large.events == 64
