@@ -64,7 +64,9 @@ def chain(*stages: Stage) -> Chain:
 
 def _inputs(names: tuple[str, ...]) -> tuple[Input, ...]:
     """A name that begins with ~ is fed by pub-sub."""
-    return tuple(Input(name.lstrip("~"), "pub-sub" if "~" in name else "push-pull") for name in names)
+    return tuple(
+        Input(name.lstrip("~"), "pub-sub" if "~" in name else "push-pull") for name in names
+    )
 
 
 def work_on(stage: str, item: tuple[Any, ...]) -> tuple[list[Any], Reason | None]:
@@ -564,9 +566,7 @@ class World:
 
     def _above(self, node: Node) -> list[ReplicaName]:
         return [
-            name
-            for source in node.stage.inputs
-            for name in self.chain.stages[source.stage].names
+            name for source in node.stage.inputs for name in self.chain.stages[source.stage].names
         ]
 
 

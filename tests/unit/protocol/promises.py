@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from model import BrokenPromiseError, Node, World, work_on
+from unit.protocol.model import BrokenPromiseError, Node, World, work_on
 
 from arroyo.codec import Kind, Reason
 from arroyo.config.graph import Chain
@@ -35,7 +35,9 @@ def _check_source(world: World, source: Node) -> None:
             _check_events(sinks, source, number, wanted)
             _check_controls(world, sinks, source, number, runs)
     wanted_by_losers = {
-        item for stages in _all_ways(world.chain, source.name.stage) for run in runs
+        item
+        for stages in _all_ways(world.chain, source.name.stage)
+        for run in runs
         for item in _outcomes(stages, run)
     }
     for node in world.nodes.values():
@@ -43,9 +45,7 @@ def _check_source(world: World, source: Node) -> None:
             _require(entry[6] in wanted_by_losers, f"{node.name} has invented {entry}")
 
 
-def _check_events(
-    sinks: list[Node], source: Node, path: int, wanted: list[list[Any]]
-) -> None:
+def _check_events(sinks: list[Node], source: Node, path: int, wanted: list[list[Any]]) -> None:
     """Every event at least once, and once only where nobody died."""
     entries = [entry for sink in sinks for entry in _events(sink, source, path)]
     got = Counter(entry[6] for entry in entries)
@@ -105,9 +105,8 @@ def _check_totals(world: World, source: Node, stop: Any, runs: list[list[Any]]) 
             _require(totals["sent"] == len(run), f"{totals} of {run}")
             for reason, name in ((Reason.FILTERED, "filtered"), (Reason.SKIPPED, "skipped")):
                 buried = sum(
-                    reason in {
-                        _end_of(stages, item) for stages in ways(world.chain, source.name.stage)
-                    }
+                    reason
+                    in {_end_of(stages, item) for stages in ways(world.chain, source.name.stage)}
                     for item in run
                 )
                 _require(totals[name] == buried, f"{totals}, though {buried} were {name}")

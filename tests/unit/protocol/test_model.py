@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import random
 
-import promises
 import pytest
-from model import BrokenPromiseError, Faults, World
-from topologies import SCRIPTS, TOPOLOGIES
+from unit.protocol import promises
+from unit.protocol.model import Faults, World
+from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
 
 from arroyo.protocol import outlets
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model import chain, listener, operator, publisher
+from unit.protocol.model import chain, listener, operator, publisher
 
 TOPOLOGIES = {
     "linear": chain(listener("src"), operator("pass", "src"), publisher("out", "pass")),

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import contextlib
+import datetime
+
+import msgspec
+import numpy as np
+import pytest
+from hostile_frames import HOSTILE_BODIES
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arroyo.codec import DETACH_BYTES, MessageCodec, join
+from arroyo.errors import DecodeError, EncodeError
+from arroyo.messages import Event, Message, Start, Stop
+
+
+class Shutter(Message):
+    open: bool
+    motors: dict[str, float]
+
+
+class Frame(Event):
+    gain: float = 1.0
+
+
+class Stranger(Message):
+    name: str = ""
+
+
+@pytest.fixture
+def codec():
+    return MessageCodec([Shutter, Frame])
+
+
+def travel(codec, *messages):
+    """What arrives: frames are bytes as a socket delivers them."""
+    body, detached, payloads = join([codec.encode(message) for message in messages])
+    return codec.decode(memoryview(bytes(body)), detached, [bytes(each) for each in payloads])
+
+
+def test_a_run_comes_back_as_it_was(codec):
+    run = [Start({"sample": "silver behenate"}), Event({"n": 1}, b"abc"), Stop({"ok": True})]
+    assert travel(codec, *run) == run
+
+
+def test_users_own_types_come_back_as_they_were(codec):
+    sent = [Shutter(True, {"x": 1.5}), Frame({"n": 2}, b"\1\2", gain=0.5)]
+    arrived = travel(codec, *sent)
+    assert arrived == sent
+    assert [type(each) for each in arrived] == [Shutter, Frame]
+
+
+def test_a_payload_of_any_size_comes_back_as_it_was(codec):
+    for size in (0, 1, DETACH_BYTES - 1, DETACH_BYTES, 3 * DETACH_BYTES):
+        (arrived,) = travel(codec, Event({}, b"\7" * size))
+        assert bytes(arrived.payload) == b"\7" * size
+
+
+def test_only_large_payloads_travel_beside_the_body(codec):
+    small, large = Event({}, bytes(DETACH_BYTES - 1)), Event({}, bytes(DETACH_BYTES))
+    body, detached, payloads = join([codec.encode(each) for each in (small, large, small, large)])
+    assert detached == (1, 3)
+    assert [len(each) for each in payloads] == [DETACH_BYTES, DETACH_BYTES]
+    assert len(body) < 3 * DETACH_BYTES
+
+
+def test_a_large_read_only_payload_is_not_copied(codec):
+    payload = bytes(DETACH_BYTES)
+    _, _, (beside,) = join([codec.encode(Event({}, payload))])
+    assert beside is payload
+
+
+def test_a_large_read_only_array_is_not_copied(codec):
+    array = np.arange(DETACH_BYTES, dtype="<f8")
+    array.flags.writeable = False
+    _, _, (beside,) = join([codec.encode(Event.from_array(array))])
+    assert np.shares_memory(np.frombuffer(beside, "<f8"), array)
+
+
+@pytest.mark.parametrize("size", [64, DETACH_BYTES])
+def test_a_writable_buffer_may_be_used_again_at_once(codec, size):
+    buffer = bytearray(b"\1" * size)
+    encoded = codec.encode(Event({}, buffer))
+    buffer[:] = b"\2" * size
+    body, detached, payloads = join([encoded])
+    (arrived,) = codec.decode(body, detached, payloads)
+    assert bytes(arrived.payload) == b"\1" * size
+
+
+@pytest.mark.parametrize("size", [64, DETACH_BYTES])
+def test_what_arrives_is_a_read_only_view_of_the_frame(codec, size):
+    body, detached, payloads = join([codec.encode(Event({}, bytes(size)))])
+    frames = [memoryview(bytearray(each)) for each in payloads]
+    (arrived,) = codec.decode(body, detached, frames)
+    assert arrived.payload.readonly
+    whole = np.frombuffer(frames[0] if frames else body, np.uint8)
+    assert np.shares_memory(np.frombuffer(arrived.payload, np.uint8), whole)
+
+
+def test_an_array_comes_back_with_its_type_and_shape(codec):
+    image = np.arange(12, dtype=">i2").reshape(3, 4)
+    (arrived,) = travel(codec, Event.from_array(image, exposure_s=0.1))
+    assert arrived.metadata == {"exposure_s": 0.1}
+    assert arrived.array.dtype == image.dtype
+    np.testing.assert_array_equal(arrived.array, image)
+
+
+def test_numpy_scalars_and_arrays_in_metadata_become_numbers_and_lists(codec):
+    metadata = {
+        "n": np.int64(7),
+        "q": np.float32(0.5),
+        "on": np.bool_(True),
+        "axes": np.array([1, 2]),
+        "when": datetime.datetime(2024, 5, 6, tzinfo=datetime.UTC),
+        "raw": b"\0\1",
+    }
+    (arrived,) = travel(codec, Event(metadata))
+    assert arrived.metadata["axes"] == [1, 2]
+    assert type(arrived.metadata["n"]) is int
+    assert arrived.metadata["q"] == 0.5
+    assert arrived.metadata["on"] is True
+    assert arrived.metadata["raw"] == b"\0\1"
+
+
+@given(st.lists(st.binary(max_size=20), max_size=40))
+def test_any_number_of_messages_makes_one_body(payloads):
+    codec = MessageCodec()
+    arrived = travel(codec, *[Event({"n": n}, each) for n, each in enumerate(payloads)])
+    assert [bytes(each.payload) for each in arrived] == payloads
+
+
+@pytest.mark.parametrize("count", [15, 16, 65_535, 65_536])
+def test_a_body_may_hold_any_number_of_messages(codec, count):
+    item = codec.encode(Stop())
+    body, detached, payloads = join([item] * count)
+    assert len(codec.decode(body, detached, payloads)) == count
+
+
+# What can't be sent
+
+
+def test_a_type_that_the_chain_does_not_know_is_refused_with_what_to_do(codec):
+    with pytest.raises(EncodeError, match="Stranger is not a message type of this chain; name it"):
+        codec.encode(Stranger())
+
+
+def test_something_that_is_no_message_is_refused(codec):
+    with pytest.raises(EncodeError, match="dict is not a message type"):
+        codec.encode({"metadata": {}})
+
+
+class Opaque:
+    def __repr__(self):
+        return "Opaque()"
+
+
+def endless():
+    nest = {}
+    nest["self"] = nest
+    return nest
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"x": Opaque()},
+        {"x": 1 << 70},
+        {"x": "\ud800"},
+        {Opaque(): 1},
+        {"x": 1j},
+        endless(),
+    ],
+    ids=["object", "large number", "lone surrogate", "key", "complex", "endless"],
+)
+def test_metadata_that_msgpack_can_not_hold_is_refused(codec, metadata):
+    with pytest.raises(EncodeError, match="a Event can't be sent"):
+        codec.encode(Event(metadata))
+
+
+@pytest.mark.parametrize("size", [10, 2 * DETACH_BYTES])
+def test_a_payload_with_gaps_travels_without_them(codec, size):
+    payload = memoryview(bytes(range(256)) * (size // 128 + 1))[::2]
+    (arrived,) = travel(codec, Event({}, payload))
+    assert bytes(arrived.payload) == payload.tobytes()
+
+
+@pytest.mark.parametrize("payload", ["text", 5, None, [1, 2]])
+def test_a_payload_that_is_no_buffer_is_refused(codec, payload):
+    with pytest.raises(EncodeError, match="can't be sent"):
+        codec.encode(Event({}, payload))
+
+
+# What can't be read
+
+
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
+def test_a_hostile_body_is_refused_in_words(codec, name):
+    with pytest.raises(DecodeError):
+        codec.decode(HOSTILE_BODIES[name], (), ())
+
+
+@pytest.mark.parametrize(
+    ("detached", "payloads", "words"),
+    [
+        ((0,), [], "1 payloads were announced, 0 came"),
+        ((), [b"x"], "0 payloads were announced, 1 came"),
+        ((5,), [b"x"], "message 5 of 2"),
+        ((-1,), [b"x"], "message -1 of 2"),
+        ((1,), [b"x"], "belongs to a Stop"),
+    ],
+)
+def test_payloads_that_do_not_fit_are_refused(codec, detached, payloads, words):
+    body, _, _ = join([codec.encode(Event()), codec.encode(Stop())])
+    with pytest.raises(DecodeError, match=words):
+        codec.decode(body, detached, payloads)
+
+
+@given(st.integers(0, 100), st.integers(0, 255))
+def test_a_body_with_one_wrong_byte_is_read_or_refused(at, byte):
+    codec = MessageCodec([Shutter])
+    body = bytearray(
+        join([codec.encode(Event({"a": 1}, b"xy")), codec.encode(Shutter(True, {}))])[0]
+    )
+    body[at % len(body)] = byte
+    with contextlib.suppress(DecodeError):
+        codec.decode(bytes(body), (), ())
+
+
+def test_two_types_of_one_name_can_not_share_a_chain():
+    twin = msgspec.defstruct("Start", [], bases=(Message,))
+    with pytest.raises(TypeError):
+        MessageCodec([twin])
