@@ -66,6 +66,10 @@ class Replica:
         self._lifeline = lifeline
         self._rejected = 0
         self._phase = Phase.STARTING
+        self._lives: dict[ReplicaName, int] = {}
+        self._places = {str(name): place for place, name in enumerate(chain.replicas)}
+        self.hand_sequence = self.page.word("hand_sequence")
+        self.hand_part = self.page.word("hand_part")
 
     def __enter__(self) -> Replica:
         below = self.chain.downstream(self.name.stage)
@@ -115,6 +119,18 @@ class Replica:
         if phase is not self._phase:
             self._phase = phase
             self.page.enter(phase, self.now_ns())
+
+    def note_waiting(self) -> None:
+        """Note that the stage's code waits for the outside world, and is not hung."""
+        self.page.add("waits", 1)
+
+    def take_in_hand(self, source: str, epoch: int) -> None:
+        """Mark on the status page that the stage's code works on messages of `source` from now on.
+
+        Which one it is goes into `hand_sequence` and, for parts of one, `hand_part`: one word
+        for each message, and no look at the clock.
+        """
+        self.page.take(self._places.get(source, -1), epoch)
 
     def now_ns(self) -> int:
         """Monotonic time, in ns."""
