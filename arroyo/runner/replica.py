@@ -65,7 +65,6 @@ class Replica:
         self._directory = directory
         self._lifeline = lifeline
         self._rejected = 0
-        self._lives: dict[ReplicaName, int] = {}
         self._phase = Phase.STARTING
         self._lives: dict[ReplicaName, int] = {}
         self._places = {str(name): place for place, name in enumerate(chain.replicas)}
