@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Mapping
 
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
 
 from . import events as ev
+from .ending import Ending, describe_end
+from .judge import Condition
 
 _COLOURS = {"plain": "", "good": "32", "bad": "31", "warning": "33", "bold": "1"}
+_UNWELL = {
+    Condition.STOPPED: "is stopped by a signal; kill -CONT lets it go on",
+    Condition.UNINTERRUPTIBLE: "waits within the kernel, for a disk or file server perhaps",
+}
 _PAINT = re.compile("\033\\[[0-9;]*m")
 TOTALS = ("received", "sent", "errors", "dropped", "lost")
 """What the summary adds up, by its names on the status page."""
@@ -37,17 +42,15 @@ class Account:
         text = f"chain {chain.name}: {_many(stages, 'stage')}, {_many(count, 'process', 'es')}"
         return self._paint("bold", text)
 
-    def line(self, happened: ev.Announcement, reason: str = "") -> str | None:
-        """Tell one announcement; None where there is nothing to say that was not said before.
-
-        `reason` is what the replica itself said last about why it ended.
-        """
-        if isinstance(happened, ev.GaveUp) and happened.retry_s is None and self._is_said(reason):
+    def line(self, happened: ev.Announcement) -> str | None:
+        """Tell one announcement; None where there is nothing to say that was not said before."""
+        if isinstance(happened, ev.GaveUp) and happened.retry_s is None and self._is_said(happened):
             return None
-        return self._paint(*_tell(happened, reason))
+        return self._paint(*_tell(happened))
 
-    def _is_said(self, reason: str) -> bool:
+    def _is_said(self, happened: ev.GaveUp) -> bool:
         """Whether another replica had the same complaint; replicas of a stage often share it."""
+        reason = happened.ending.evidence.said
         said = reason in self._reasons
         self._reasons.add(reason)
         return said and bool(reason)
@@ -78,7 +81,7 @@ class Account:
         return f"\033[{code}m{text}\033[0m" if self._colour and code else text
 
 
-def _tell(happened: ev.Announcement, reason: str) -> tuple[str, str]:  # noqa: PLR0911 (a table)
+def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911 (a table)
     """Give the colour and the words for an announcement."""
     match happened:
         case ev.BecameReady(name, took_s):
@@ -88,12 +91,12 @@ def _tell(happened: ev.Announcement, reason: str) -> tuple[str, str]:  # noqa: P
         case ev.Finished(name, after_s):
             return "plain", f"{name} finished after {_seconds(after_s)}"
         case ev.WillRestart(name, ending, delay_s, attempt, limit):
-            how = _how(name, ending, reason)
+            how = _how(name, ending)
             return "warning", f"{how}; {_restart(delay_s)} (try {attempt} of {limit})"
         case ev.GaveUp(name, ending, retry_s):
-            return "bad", f"{_how(name, ending, reason)}; FAILED{_retry(retry_s)}"
+            return "bad", f"{_how(name, ending)}; FAILED{_retry(retry_s)}"
         case ev.EndedBadly(name, ending):
-            return "bad", _how(name, ending, reason)
+            return "bad", _how(name, ending)
         case ev.Draining(by, timeout_s):
             return "bold", f"stopping because of {by}: sources first, at most {_seconds(timeout_s)}"
         case ev.CutShort(left, by):
@@ -101,6 +104,10 @@ def _tell(happened: ev.Announcement, reason: str) -> tuple[str, str]:  # noqa: P
             return "bad", f"stopping now because of {by}; still running: {names}"
         case ev.Killed(name, cause):
             return "bad", f"{name} killed: {cause}"
+        case ev.BecameUnwell(name, condition):
+            return "warning", f"{name} {_UNWELL[condition]}"
+        case ev.BecameWell(name):
+            return "good", f"{name} goes on"
 
 
 def _restart(delay_s: float) -> str:
@@ -125,25 +132,8 @@ def _is_lossless(stage: Stage, above: set[str]) -> bool:
     return all(source.link == "push-pull" and source.stage in above for source in stage.inputs)
 
 
-def _how(name: ReplicaName, ending: ev.Ending, reason: str) -> str:
-    status, after = ending.status, _seconds(ending.after_s)
-    if status is None:
-        text = f"{name} could not be started"
-    elif ending.cause:
-        text = f"{name} ended after {after}"
-    elif status < 0:
-        text = f"{name} was killed ({_signal_name(-status)}) after {after}"
-    else:
-        text = f"{name} exited with {status} after {after}"
-    detail = ending.cause or reason
-    return f"{text}: {detail}" if detail else text
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def _how(name: ReplicaName, ending: Ending) -> str:
+    return f"{name} {describe_end(ending, _seconds(ending.after_s))}"
 
 
 def _seconds(seconds: float) -> str:

@@ -12,6 +12,9 @@ import msgspec
 
 from arroyo.identifiers import ReplicaName
 
+from .ending import Ending, Evidence
+from .judge import Condition
+
 
 class State(StrEnum):
     """State of a replica, and of the chain as a whole."""
@@ -47,6 +50,7 @@ class ProcessEnded(msgspec.Struct, frozen=True):
 
     replica: ReplicaName
     status: int
+    evidence: Evidence = Evidence()
 
 
 class Ready(msgspec.Struct, frozen=True):
@@ -74,11 +78,19 @@ class StopRequested(msgspec.Struct, frozen=True):
     by: str
 
 
+class Judged(msgspec.Struct, frozen=True):
+    """How the living process is doing has changed; `for_s`: it has been doing so for so long."""
+
+    replica: ReplicaName
+    condition: Condition
+    for_s: float
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
 
-ReplicaEvent = ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle
+ReplicaEvent = ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle | Judged
 Event = ReplicaEvent | StopRequested | Tick
 
 
@@ -105,16 +117,6 @@ class Finish(msgspec.Struct, frozen=True):
 
 
 # Actions that tell people what happened.
-
-
-class Ending(msgspec.Struct, frozen=True):
-    """How a process ended, or why there was none."""
-
-    after_s: float
-    status: int | None = None
-    """As in `ProcessEnded`; None: it never ran."""
-    cause: str = ""
-    """What the supervisor knows beyond the status."""
 
 
 class BecameReady(msgspec.Struct, frozen=True):
@@ -183,6 +185,19 @@ class Killed(msgspec.Struct, frozen=True):
     cause: str
 
 
+class BecameUnwell(msgspec.Struct, frozen=True):
+    """A living replica stands still, and that is not its own doing."""
+
+    replica: ReplicaName
+    condition: Condition
+
+
+class BecameWell(msgspec.Struct, frozen=True):
+    """A replica that stood still goes on."""
+
+    replica: ReplicaName
+
+
 Announcement = (
     BecameReady
     | ChainBecameReady
@@ -193,5 +208,7 @@ Announcement = (
     | Draining
     | CutShort
     | Killed
+    | BecameUnwell
+    | BecameWell
 )
 Action = Spawn | Signal | Finish | Announcement

@@ -15,7 +15,7 @@ import selectors
 import signal
 import socket
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,12 @@ from . import child
 from . import events as ev
 from .account import TOTALS, Account, lossless_stages
 from .console import Console
+from .lookout import Lookout
+from .post_mortem import PostMortem
 from .processes import Spawner, StageProcess, Target
-from .replica_files import idle_since, last_error, read_counters
+from .replica_files import idle_since
 from .state_machine import UNWELL, ChainMachine
+from .wakes import signals_as_bytes
 
 IDLE_CHECK_S = 0.5
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -126,7 +129,8 @@ class Supervisor:
             now=self._began_at,
         )
         self._processes: dict[ReplicaName, StageProcess] = {}
-        self._last_pids: dict[ReplicaName, int] = {}
+        self._said: dict[ReplicaName, str] = {}
+        self._post_mortem = PostMortem(chain, run_directory)
         self._totals: dict[str, Counter[str]] = {name: Counter() for name in chain.stages}
         self._events: deque[ev.Event] = deque()
         self._exit_code: int | None = None
@@ -147,8 +151,9 @@ class Supervisor:
                     )
                 )
             )
-            wakes = opened.enter_context(_signals_as_bytes())
+            wakes = opened.enter_context(signals_as_bytes(_STOP_SIGNALS))
             self._selector.register(wakes, selectors.EVENT_READ, lambda: self._hear_signals(wakes))
+            self._lookout = opened.enter_context(Lookout(run_directory))
             self._resources = opened.pop_all()
         self._spawner = Spawner(
             chain,
@@ -175,13 +180,14 @@ class Supervisor:
                 key.data()
             self._requests.expire()
             self._notifier.watchdog()
+            self._look_out()
             self._look_for_idle()
             self._handle(ev.Tick())
         return self._sum_up(self._exit_code)
 
     def _timeout_s(self) -> float | None:
         now = self._monotonic()
-        times = [self._machine.next_at, self._requests.next_at]
+        times = [self._machine.next_at, self._requests.next_at, self._lookout.next_at]
         if self._machine.awaiting_end:
             times.append(now + IDLE_CHECK_S)
         if self._notifier.watchdog_interval_s is not None:
@@ -197,7 +203,12 @@ class Supervisor:
             if (name := by_pid.get(pid)) is None:
                 continue
             if fields.get("READY") == "1":
+                self._said.pop(name, None)
+                # It may have been moved meanwhile, into a group of its own.
+                self._post_mortem.memory_kills.watch(pid)
                 self._handle(ev.Ready(name))
+            elif "STATUS" in fields:
+                self._said[name] = fields["STATUS"]
             if fields.get("STOPPING") == "1":
                 self._handle(ev.Stopping(name))
 
@@ -209,14 +220,27 @@ class Supervisor:
     def _hear_end(self, name: ReplicaName) -> None:
         process = self._processes.pop(name)
         self._selector.unregister(process)
-        counters = read_counters(self._run_directory, name, process.pid)
-        self._totals[name.stage].update({word: counters.get(word, 0) for word in TOTALS})
-        self._handle(ev.ProcessEnded(name, process.reap()))
+        page = self._lookout.page(name, process.pid)
+        self._lookout.forget(name)
+        self._totals[name.stage].update({word: page.get(word, 0) for word in TOTALS})
+        end = process.reap()
+        evidence = self._post_mortem.examine(
+            name,
+            process.pid,
+            end,
+            page,
+            hung=self._machine.replicas[name].hung,
+            said=self._said.pop(name, ""),
+        )
+        self._handle(ev.ProcessEnded(name, end.status, evidence))
+
+    def _look_out(self) -> None:
+        for name, verdict in self._lookout.look(self._monotonic()):
+            self._handle(ev.Judged(name, *verdict))
 
     def _look_for_idle(self) -> None:
         for name in self._machine.awaiting_end:
-            pid = self._processes[name].pid
-            since = idle_since(read_counters(self._run_directory, name, pid))
+            since = idle_since(self._lookout.page(name, self._processes[name].pid))
             if since is not None:
                 self._handle(ev.Idle(name, since))
 
@@ -249,7 +273,9 @@ class Supervisor:
         except OSError as error:
             return ev.StartFailed(name, str(error.strerror or error))
         self._processes[name] = process
-        self._last_pids[name] = process.pid
+        timeout_s = self._chain.stages[name.stage].process_timeout_s
+        self._lookout.watch(name, process.pid, timeout_s, self._monotonic())
+        self._post_mortem.memory_kills.watch(process.pid)
         self._selector.register(process, selectors.EVENT_READ, lambda: self._hear_end(name))
         return ev.ProcessStarted(name, process.pid)
 
@@ -259,12 +285,7 @@ class Supervisor:
                 self._notifier.ready(f"{len(self._chain.replicas)} processes ready")
             case ev.Draining():
                 self._notifier.stopping()
-        reason = ""
-        if isinstance(happened, ev.WillRestart | ev.GaveUp | ev.EndedBadly):
-            name = happened.replica
-            if name in self._last_pids and happened.ending.status is not None:
-                reason = last_error(self._run_directory.log(name), self._last_pids[name])
-        if line := self._account.line(happened, reason):
+        if line := self._account.line(happened):
             self._say(line)
 
     def _say(self, line: str) -> None:
@@ -281,7 +302,7 @@ class Supervisor:
             "replicas": [
                 {
                     "replica": str(replica.name),
-                    "state": replica.state,
+                    "state": replica.seen_state,
                     "pid": replica.pid,
                     "restarts": replica.restarts,
                     "uptime_s": round(now - replica.spawned_at, 3) if replica.alive else None,
@@ -302,21 +323,3 @@ class Supervisor:
         for line in self._account.summary(self._chain, self._totals, exit_code, after_s):
             self._say(line)
         return exit_code
-
-
-@contextlib.contextmanager
-def _signals_as_bytes() -> Iterator[socket.socket]:
-    """Have each signal that stops the chain come as a byte on a socket, for the loop to poll."""
-    wakes, wakened = socket.socketpair()
-    wakes.setblocking(False)
-    wakened.setblocking(False)
-    before_fd = signal.set_wakeup_fd(wakened.fileno(), warn_on_full_buffer=False)
-    before = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
-    try:
-        yield wakes
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(before_fd)
-        wakes.close()
-        wakened.close()

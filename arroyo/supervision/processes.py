@@ -12,6 +12,7 @@ import signal
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import multiprocess
 from multiprocess import resource_tracker
@@ -26,6 +27,14 @@ Target = Callable[[str, str, int], None]
 """A module-level function that is a stage's process: chain file, stage, replica."""
 
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class Exit(NamedTuple):
+    """How a process has ended."""
+
+    status: int
+    """Exit code, or minus the signal that killed it."""
+    dumped_core: bool = False
 
 
 class StageProcess:
@@ -45,21 +54,16 @@ class StageProcess:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)
 
-    def reap(self) -> int:
-        """Take the exit status of the ended process, and end what it left in its group.
-
-        Returns
-        -------
-        int
-            Exit code, or minus the signal that killed it.
-        """
+    def reap(self) -> Exit:
+        """Take the exit status of the ended process, and end what it left in its group."""
         # Before the status is taken: until then nobody else can have got this number.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
         status: int = self._process.exitcode
         self._process.close()
         os.close(self._pidfd)
-        return status
+        return Exit(status, end is not None and end.si_code == os.CLD_DUMPED)
 
 
 class Spawner:

@@ -6,6 +6,7 @@ from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 
 from .events import State
+from .judge import Condition
 from .restart_policy import RecentEnds
 
 
@@ -28,6 +29,12 @@ class Replica:
         """When this process alone was told to end, the chain still running."""
         self.overdue = False
         """Killed because it did not become READY, or did not end, in time."""
+        self.condition = Condition.WELL
+        """How its process is doing."""
+        self.hung = ""
+        """In which way it hangs, in words; empty: it does not."""
+        self.kill_at: float | None = None
+        """When it is killed for that."""
         self.restarts = 0
         self.failures = 0
         """Unexpected ends since it was last stable."""
@@ -50,6 +57,12 @@ class Replica:
         """Whether it has ended and nothing is planned for it."""
         return not self.alive and self.state is State.STOPPED and self.due_at is None
 
+    @property
+    def seen_state(self) -> State:
+        """State for people: READY is DEGRADED where it can't do its work for now."""
+        well = self.condition is Condition.WELL
+        return State.DEGRADED if self.state is State.READY and not well else self.state
+
     def spawn(self, now: float) -> None:
         """A process is asked for."""
         self.state, self.alive, self.due_at = State.STARTING, True, None
@@ -63,6 +76,7 @@ class Replica:
     def end(self) -> None:
         """Its process is gone."""
         self.alive, self.pid, self.term_at = False, None, None
+        self.condition, self.hung, self.kill_at = Condition.WELL, "", None
 
     def rest(self) -> None:
         """Stay without a process."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -22,20 +24,33 @@ class _LogLine(msgspec.Struct):
 
 def last_error(log: Path, pid: int) -> str:
     """Find what process `pid` logged last as an error; empty where it did not say anything."""
+    for line in _backwards(log, pid):
+        if line.level in {"ERROR", "CRITICAL"}:
+            return "; ".join(line.message.splitlines())
+    return ""
+
+
+def last_lines(log: Path, pid: int, count: int = 10) -> list[str]:
+    """Return the last messages that process `pid` logged, oldest first."""
+    lines = islice(_backwards(log, pid), count)
+    return [f"{line.level} {line.message}" for line in lines][::-1]
+
+
+def _backwards(log: Path, pid: int) -> Iterator[_LogLine]:
+    """Yield the lines of process `pid`, newest first, as far as they can be read."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
             lines = file.read(_TAIL_BYTES).splitlines()
     except OSError:
-        return ""
+        return
     for line in reversed(lines):
         try:
             found = msgspec.json.decode(line, type=_LogLine)
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
-        if found.pid == pid and found.level in {"ERROR", "CRITICAL"}:
-            return "; ".join(found.message.splitlines())
-    return ""
+        if found.pid == pid:
+            yield found
 
 
 def read_counters(run_directory: RunDirectory, name: ReplicaName, pid: int) -> dict[str, int]:

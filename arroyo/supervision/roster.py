@@ -121,7 +121,7 @@ class Roster:
 
     def state(self, was_ready: bool) -> State:
         """State of the chain as a whole; `was_ready`: every replica has been READY once."""
-        states = {replica.state for replica in self}
+        states = {replica.seen_state for replica in self}
         if self.is_over and states == {State.STOPPED}:
             return State.STOPPED
         if self.stopping:

@@ -19,7 +19,9 @@ from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 
 from . import events as ev
-from .events import Action, Ending, State
+from .ending import Ending, Evidence
+from .events import Action, State
+from .judge import Condition
 from .replica import Replica
 from .restart_policy import (
     PERMANENT_EXITS,
@@ -35,6 +37,11 @@ END_GRACE_S = 2.0
 """A stage with nothing above it that is idle for so long will not be told the end any more."""
 UNWELL = 1
 """Exit code of a chain that ended, but not well."""
+STACKS_S = 0.5
+"""From the signal that makes a hung process write its stacks to the one that kills it."""
+DUMP_SIGNAL = signal.SIGUSR1
+_STANDING_STILL = frozenset({Condition.STOPPED, Condition.UNINTERRUPTIBLE})
+_NOTHING = Evidence()
 _TOO_SLOW = "it did not end in time"
 
 
@@ -79,11 +86,7 @@ class ChainMachine:
     @property
     def awaiting_end(self) -> list[ReplicaName]:
         """READY replicas with nothing above them any more; `Idle` events are wanted for these."""
-        return [
-            replica.name
-            for replica in self.replicas.cut_off()
-            if replica.state is State.READY
-        ]
+        return [replica.name for replica in self.replicas.cut_off() if replica.state is State.READY]
 
     @property
     def next_at(self) -> float | None:
@@ -91,7 +94,8 @@ class ChainMachine:
         if self.finished:
             return None
         times = [self._stop.next_at]
-        times += [self._overdue_at(replica) for replica in self.replicas.living]
+        for replica in self.replicas.living:
+            times += [replica.kill_at, self._overdue_at(replica)]
         if self._has_room:
             times += [replica.due_at for replica in self.replicas if self._may_start(replica)]
         return min((time for time in times if time is not None), default=None)
@@ -118,8 +122,8 @@ class ChainMachine:
                 replica.pid = pid
             case ev.StartFailed(_, reason):
                 self._on_ended(replica, None, reason, now)
-            case ev.ProcessEnded(_, status):
-                self._on_ended(replica, status, "", now)
+            case ev.ProcessEnded(_, status, evidence):
+                self._on_ended(replica, status, "", now, evidence)
             case ev.Ready():
                 self._on_ready(replica, now)
             case ev.Stopping():
@@ -127,6 +131,9 @@ class ChainMachine:
                     replica.state = State.DRAINING
             case ev.Idle(_, since):
                 self._on_idle(replica, since, now)
+            case ev.Judged(_, condition, for_s):
+                if replica.alive:
+                    self._on_judged(replica, condition, for_s, now)
 
     def _on_ready(self, replica: Replica, now: float) -> None:
         if not replica.is_importing or replica.overdue:
@@ -145,12 +152,34 @@ class ChainMachine:
             replica.term_at = now
             self._terminate(replica)
 
-    def _on_ended(self, replica: Replica, status: int | None, cause: str, now: float) -> None:
+    def _on_judged(self, replica: Replica, condition: Condition, for_s: float, now: float) -> None:
+        before, replica.condition = replica.condition, condition
+        # What has come to itself before it was killed is let live.
+        replica.hung, replica.kill_at = "", None
+        if condition is Condition.HUNG:
+            replica.hung = f"hung in process() for {for_s:.0f} s"
+            replica.kill_at = now + STACKS_S
+            self._actions.append(ev.Signal(replica.name, DUMP_SIGNAL))
+        elif condition is Condition.FORGOTTEN:
+            self._kill(replica, f"it was stopped for {for_s:.0f} s")
+        elif condition in _STANDING_STILL:
+            self._tell(ev.BecameUnwell(replica.name, condition))
+        elif before in _STANDING_STILL:
+            self._tell(ev.BecameWell(replica.name))
+
+    def _on_ended(
+        self,
+        replica: Replica,
+        status: int | None,
+        cause: str,
+        now: float,
+        evidence: Evidence = _NOTHING,
+    ) -> None:
         if not replica.alive:
             return
         if replica.overdue and replica.ready_at is None:
             cause = f"not ready within {replica.stage.start_timeout_s:g} s"
-        ending = Ending(now - replica.spawned_at, status, cause)
+        ending = Ending(now - replica.spawned_at, status, cause, evidence)
         if replica.ready_at is not None and now - replica.ready_at >= STABLE_S:
             replica.forgive()
         was_draining = replica.state is State.DRAINING
@@ -269,7 +298,10 @@ class ChainMachine:
 
     def _kill_overdue(self, now: float) -> None:
         for replica in self.replicas.living:
-            if self._is_due(self._overdue_at(replica), now):
+            if self._is_due(replica.kill_at, now):
+                replica.kill_at = None
+                self._actions.append(ev.Signal(replica.name, signal.SIGKILL))
+            elif self._is_due(self._overdue_at(replica), now):
                 replica.overdue = True
                 self._kill(replica, _TOO_SLOW if replica.term_at else "it did not become ready")
 

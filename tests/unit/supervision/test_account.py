@@ -5,61 +5,63 @@ from arroyo.config.graph import Input
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision import events as ev
 from arroyo.supervision.account import Account, lossless_stages
+from arroyo.supervision.ending import Ending, Evidence
+from arroyo.supervision.judge import Condition
 
 IMAGES = ReplicaName("images", 0)
 LINES = [
-    (ev.BecameReady(IMAGES, 0.214), "", "images.0 ready after 0.21 s"),
+    (ev.BecameReady(IMAGES, 0.214), "images.0 ready after 0.21 s"),
     (
-        ev.WillRestart(IMAGES, ev.Ending(3.2, -9), 0.0, 1, 5),
-        "",
+        ev.WillRestart(IMAGES, Ending(3.2, -9), 0.0, 1, 5),
         "images.0 was killed (SIGKILL) after 3.20 s; starting it again now (try 1 of 5)",
     ),
     (
-        ev.WillRestart(IMAGES, ev.Ending(130.0, 1), 1.0, 3, 5),
-        "no beam",
+        ev.WillRestart(IMAGES, Ending(130.0, 1, "", Evidence(said="no beam")), 1.0, 3, 5),
         "images.0 exited with 1 after 2.2 min: no beam; next in 1.00 s (try 3 of 5)",
     ),
     (
-        ev.WillRestart(IMAGES, ev.Ending(0.0, None, "Too many open files"), 0.5, 1, 5),
-        "",
+        ev.WillRestart(IMAGES, Ending(0.0, None, "Too many open files"), 0.5, 1, 5),
         "images.0 could not be started: Too many open files; next in 0.50 s (try 1 of 5)",
     ),
     (
-        ev.GaveUp(IMAGES, ev.Ending(60.0, -9, "not ready within 60 s"), 300.0),
-        "an old error",
+        ev.GaveUp(
+            IMAGES, Ending(60.0, -9, "not ready within 60 s", Evidence(said="an error")), 300.0
+        ),
         "images.0 ended after 60.0 s: not ready within 60 s; FAILED, next try in 5.0 min",
     ),
     (
-        ev.EndedBadly(IMAGES, ev.Ending(1.0, -77)),
-        "",
+        ev.EndedBadly(IMAGES, Ending(1.0, -77)),
         "images.0 was killed (signal 77) after 1.00 s",
     ),
     (
+        ev.BecameUnwell(IMAGES, Condition.STOPPED),
+        "images.0 is stopped by a signal; kill -CONT lets it go on",
+    ),
+    (ev.BecameWell(IMAGES), "images.0 goes on"),
+    (
         ev.CutShort((IMAGES, ReplicaName("sink", 1)), "SIGINT"),
-        "",
         "stopping now because of SIGINT; still running: images.0, sink.1",
     ),
 ]
 
 
-@pytest.mark.parametrize(("happened", "reason", "line"), LINES)
-def test_an_announcement_is_one_readable_line(happened, reason, line):
-    assert Account(colour=False).line(happened, reason) == line
+@pytest.mark.parametrize(("happened", "line"), LINES)
+def test_an_announcement_is_one_readable_line(happened, line):
+    assert Account(colour=False).line(happened) == line
 
 
 def test_a_complaint_that_replicas_share_is_told_once():
     account = Account(colour=False)
-    ending = ev.Ending(1.0, 78)
+    ending = Ending(1.0, 78, "", Evidence(said="no such file"))
     lines = [
-        account.line(ev.GaveUp(ReplicaName("images", number), ending, None), "no such file")
-        for number in range(3)
+        account.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in range(3)
     ]
     assert lines == ["images.0 exited with 78 after 1.00 s: no such file; FAILED", None, None]
 
 
 def test_replicas_that_say_nothing_are_each_told():
     account = Account(colour=False)
-    ending = ev.Ending(1.0, 78)
+    ending = Ending(1.0, 78)
     lines = [
         account.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in (0, 1)
     ]

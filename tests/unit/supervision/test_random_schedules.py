@@ -10,6 +10,7 @@ from supervised_histories import LINE, make_chain
 from arroyo.config.graph import Supervision
 from arroyo.supervision import events as ev
 from arroyo.supervision.events import State
+from arroyo.supervision.judge import Condition
 from arroyo.supervision.restart_policy import RETRY_FAILED_S
 from arroyo.supervision.state_machine import ChainMachine
 from arroyo.supervision.stop_schedule import ABANDON_AFTER_S, KILL_AFTER_S
@@ -61,7 +62,9 @@ class Schedules(RuleBasedStateMachine):
                     assert self.importing <= LIMIT, "too many import at once"
                 case ev.Signal(name, number):
                     assert name in self.alive, "a signal to nobody"
-                    assert number in (signal.SIGTERM, signal.SIGKILL)
+                    assert number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1)
+                    if number == signal.SIGUSR1:
+                        assert self.alive[name] == "ready", "it would die of it"
                 case ev.GaveUp(name, _, retry_s):
                     self.failed_at[name] = self.now if retry_s else float("inf")
                 case ev.Finish(exit_code):
@@ -99,6 +102,13 @@ class Schedules(RuleBasedStateMachine):
         if kind is ev.Ready and name in self.alive:
             self.alive[name] = "ready"
         self.do(kind(name))
+
+    @inhabited
+    @rule(data=st.data(), condition=st.sampled_from(Condition), for_s=st.floats(0, 100))
+    def is_judged(self, data, condition, for_s):
+        name = data.draw(st.sampled_from(sorted(self.alive)))
+        if condition is not Condition.HUNG or self.alive[name] == "ready":
+            self.do(ev.Judged(name, condition, for_s))
 
     @running
     @rule(data=st.data(), ago=st.floats(0, 5))

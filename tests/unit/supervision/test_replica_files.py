@@ -1,7 +1,7 @@
 import json
 
 from arroyo.protocol.status_page import Phase
-from arroyo.supervision.replica_files import idle_since, last_error
+from arroyo.supervision.replica_files import idle_since, last_error, last_lines
 
 
 def write_log(path, *lines):
@@ -22,6 +22,12 @@ def test_the_last_error_of_the_process_is_found(tmp_path):
         line("ERROR", "of its successor", pid=8),
     )
     assert last_error(log, 7) == "second; and more"
+
+
+def test_the_last_lines_of_the_process_are_found_in_their_order(tmp_path):
+    log = tmp_path / "images.0.jsonl"
+    write_log(log, *[line("INFO", str(number)) for number in range(5)], line("INFO", "x", pid=8))
+    assert last_lines(log, 7, 3) == ["INFO 2", "INFO 3", "INFO 4"]
 
 
 def test_a_log_without_errors_or_without_sense_gives_none(tmp_path):

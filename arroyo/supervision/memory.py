@@ -1,0 +1,66 @@
+"""Whether the kernel has killed a process for lack of memory, as its control group counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+_MOUNT = Path("/sys/fs/cgroup")
+
+
+class MemoryKills:
+    """Tells such kills from other SIGKILLs.
+
+    The groups' counters say how many there were, not who; so each one that was not there before
+    is put down to the first killed process of its group that is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[Path, int] = {}
+        self._counters: dict[int, Path] = {}
+
+    def watch(self, pid: int) -> None:
+        """Note the group of a living process; again where it may have moved."""
+        for counter in _counters(pid):
+            count = _count(counter)
+            if count is not None:
+                self._counters[pid] = counter
+                self._seen.setdefault(counter, count)
+                return
+
+    def claim(self, pid: int) -> bool:
+        """Whether it was lack of memory that this process, ended by SIGKILL, was killed for."""
+        counter = self._counters.get(pid)
+        if counter is None or (_count(counter) or 0) <= self._seen[counter]:
+            return False
+        self._seen[counter] += 1
+        return True
+
+    def forget(self, pid: int) -> None:
+        """The process has ended."""
+        self._counters.pop(pid, None)
+
+
+def _counters(pid: int) -> Iterator[Path]:
+    """Yield the files in which the kernel may count for a process; version 1 first."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    groups = {}
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        groups.update(dict.fromkeys(controllers.split(","), group.lstrip("/")))
+    if "memory" in groups:
+        yield _MOUNT / "memory" / groups["memory"] / "memory.oom_control"
+    if "" in groups:
+        yield _MOUNT / groups[""] / "memory.events"
+
+
+def _count(counter: Path) -> int | None:
+    """Read how many processes of a group were killed; None where nobody counts."""
+    try:
+        fields = dict(line.split() for line in counter.read_text().splitlines())
+        return int(fields["oom_kill"])
+    except (OSError, ValueError, KeyError):
+        return None

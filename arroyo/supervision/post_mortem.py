@@ -1,0 +1,118 @@
+"""What a dead process has left behind is gathered here, before the next one writes over it."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from arroyo.config.graph import Chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.status_page import Phase
+from arroyo.runner.fault_trace import set_aside, stacks_file
+from arroyo.runner.suspect import STACK_CHARACTERS, Suspect, leave_suspect
+
+from .ending import Evidence, blame
+from .memory import MemoryKills
+from .processes import Exit
+from .replica_files import last_error, last_lines
+
+_log = logging.getLogger("arroyo.supervision")
+
+
+class PostMortem:
+    """Finds out how processes of a chain have ended, and which message may be to blame.
+
+    Parameters
+    ----------
+    chain, run_directory
+        The chain and where its replicas leave their traces.
+    """
+
+    def __init__(self, chain: Chain, run_directory: RunDirectory) -> None:
+        self._chain = chain
+        self._run_directory = run_directory
+        self.memory_kills = MemoryKills()
+
+    def examine(
+        self,
+        name: ReplicaName,
+        pid: int,
+        end: Exit,
+        page: Mapping[str, int],
+        *,
+        hung: str = "",
+        said: str = "",
+    ) -> Evidence:
+        """Gather the evidence; where a message may be to blame, note it down as a suspect.
+
+        Parameters
+        ----------
+        name, pid, end
+            Whose end it was.
+        page
+            Words of its status page; empty: it had none.
+        hung
+            In which way it hung, if it did.
+        said
+            What it said about its end, other than in its log.
+        """
+        killed = end.status == -signal.SIGKILL
+        out_of_memory = killed and not hung and self.memory_kills.claim(pid)
+        self.memory_kills.forget(pid)
+        if end.status == 0:
+            return Evidence()
+        log = self._run_directory.log(name)
+        evidence = Evidence(
+            message=self._message(page),
+            said=said or last_error(log, pid),
+            phase=Phase(page["phase"]).name if page else "",
+            hung=hung,
+            dumped_core=end.dumped_core,
+            out_of_memory=out_of_memory,
+        )
+        reason = blame(end.status, evidence)
+        stacks = set_aside(stacks_file(log)) if reason else None
+        if reason and page and page["hand_source"] and page["hand_sequence"]:
+            self._note_suspect(name, page, reason, stacks)
+        self._report(name, pid, evidence)
+        return msgspec.structs.replace(evidence, stacks=str(stacks)) if stacks else evidence
+
+    def _message(self, page: Mapping[str, int]) -> str:
+        """Name the message in hand; empty where there is none."""
+        if not page or not page["hand_source"]:
+            return ""
+        source = self._source(page)
+        if not page["hand_sequence"]:
+            return f"a Start or Stop of {source}"
+        return f"{source} message {page['hand_sequence'] - 1}"
+
+    def _source(self, page: Mapping[str, int]) -> ReplicaName:
+        return self._chain.replicas[page["hand_source"] - 1]
+
+    def _note_suspect(
+        self, name: ReplicaName, page: Mapping[str, int], reason: str, stacks: Path | None
+    ) -> None:
+        suspect = Suspect(
+            source=str(self._source(page)),
+            epoch=page["hand_epoch"],
+            sequence=page["hand_sequence"] - 1,
+            reason=reason,
+            stack=stacks.read_text(errors="replace")[:STACK_CHARACTERS] if stacks else "",
+        )
+        try:
+            leave_suspect(self._run_directory, name, suspect)
+        except OSError as error:
+            # The message is tried again like any other: no worse than without a supervisor.
+            _log.warning("%s: its suspect can't be noted down: %s", name, error.strerror)
+
+    def _report(self, name: ReplicaName, pid: int, evidence: Evidence) -> None:
+        """Put into the supervisor's log what is too long for the terminal."""
+        place = f"at {evidence.phase or 'the start'}"
+        in_hand = f" with {evidence.message} in hand" if evidence.message else ""
+        lines = last_lines(self._run_directory.log(name), pid)
+        _log.info("%s ended %s%s; its last words:\n%s", name, place, in_hand, "\n".join(lines))

@@ -1,0 +1,93 @@
+import json
+import os
+import signal
+import stat
+
+import pytest
+from supervised_histories import make_chain
+
+from arroyo.config.run_directory import RunDirectory
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.status_page import Phase
+from arroyo.runner.fault_trace import stacks_file
+from arroyo.runner.suspect import Suspect, take_suspect
+from arroyo.supervision.post_mortem import PostMortem
+from arroyo.supervision.processes import Exit
+from arroyo.telemetry.status_page import StatusPage, read_status_page
+
+NAME = ReplicaName("integrate", 0)
+SEGFAULT = Exit(-signal.SIGSEGV)
+
+
+@pytest.fixture
+def run_directory(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    return directory
+
+
+@pytest.fixture
+def examine(run_directory):
+    post_mortem = PostMortem(make_chain({"images": (), "integrate": ("images",)}), run_directory)
+    return lambda end, page, **more: post_mortem.examine(NAME, 7, end, page, **more)
+
+
+@pytest.fixture
+def page(run_directory):
+    """Words of a page with message 4711 of images.0 in hand."""
+    path = run_directory.status_page(NAME)
+    made = StatusPage(path, os.getpid(), 1)
+    made.enter(Phase.PROCESS, 1)
+    made.take(0, 99)
+    made.word("hand_sequence")[0] = 4712
+    made.close()
+    return read_status_page(path)
+
+
+def test_a_crash_leaves_a_suspect_with_its_stack(examine, page, run_directory):
+    stacks = stacks_file(run_directory.log(NAME))
+    stacks.write_text("Fatal Python error: Segmentation fault\n")
+    evidence = examine(SEGFAULT, page)
+    assert evidence.message == "images.0 message 4711"
+    assert evidence.phase == "PROCESS"
+    assert evidence.stacks == f"{stacks}.1"
+    note = run_directory.status_page(NAME).with_name("integrate.0.suspect")
+    assert stat.S_IMODE(note.stat().st_mode) == 0o600
+    assert json.loads(note.read_text())["sequence"] == 4711
+    assert take_suspect(run_directory, NAME) == Suspect(
+        source="images.0",
+        epoch=99,
+        sequence=4711,
+        reason="died of a segmentation fault (SIGSEGV)",
+        stack="Fatal Python error: Segmentation fault\n",
+    )
+    assert take_suspect(run_directory, NAME) is None
+
+
+@pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM, 0, 70])
+def test_other_ends_leave_none(examine, page, run_directory, status):
+    examine(Exit(status), page)
+    assert take_suspect(run_directory, NAME) is None
+
+
+def test_a_hang_leaves_one(examine, page, run_directory):
+    examine(Exit(-signal.SIGKILL), page, hung="hung in process() for 31 s")
+    assert take_suspect(run_directory, NAME).reason == "hung in process() for 31 s"
+
+
+def test_a_crash_without_a_message_in_hand_leaves_none(examine, page, run_directory):
+    assert examine(SEGFAULT, {**page, "hand_source": 0}).message == ""
+    assert examine(SEGFAULT, {}).message == ""
+    start = examine(SEGFAULT, {**page, "hand_sequence": 0})
+    assert start.message == "a Start or Stop of images.0"
+    assert take_suspect(run_directory, NAME) is None
+
+
+def test_what_was_said_before_there_was_a_log_is_the_reason(examine):
+    assert examine(Exit(75), {}, said="integrate.0 runs already").said == "integrate.0 runs already"
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"source": 1}'])
+def test_a_note_that_makes_no_sense_is_none(run_directory, content):
+    run_directory.status_page(NAME).with_name("integrate.0.suspect").write_bytes(content)
+    assert take_suspect(run_directory, NAME) is None
