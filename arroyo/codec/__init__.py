@@ -5,7 +5,7 @@ payloads that were too large to lie in the body. `records` declares the headers,
 makes and reads bodies.
 """
 
-from ._messages import DETACH_BYTES, Buffer, Encoded, MessageCodec, join, total_size
+from ._messages import DETACH_BYTES, Buffer, Detached, Encoded, MessageCodec, join
 from .records import (
     PROTOCOL_VERSION,
     Ack,
@@ -37,6 +37,7 @@ __all__ = [
     "Bye",
     "Credit",
     "DataRecord",
+    "Detached",
     "Encoded",
     "End",
     "Hello",
@@ -51,5 +52,4 @@ __all__ = [
     "decode_data",
     "encode_record",
     "join",
-    "total_size",
 ]

@@ -7,8 +7,8 @@ one: at the source each is encoded when it is handed over, which is the moment t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -21,17 +21,22 @@ DETACH_BYTES = 16 * 1024
 """Payloads from this size on travel as frames of their own, which saves a copy on either side."""
 
 
-class Encoded(NamedTuple):
-    """One message, ready to travel."""
+class Detached:
+    """One message that is ready to travel in two pieces; `len()` gives the bytes of both."""
 
-    body: bytes
-    payload: bytes | memoryview | None
-    """The detached payload; nobody may change it any more."""
+    __slots__ = ("body", "payload")
 
-    @property
-    def size(self) -> int:
-        """Bytes in all."""
-        return len(self.body) + (0 if self.payload is None else len(self.payload))
+    def __init__(self, body: bytes, payload: bytes | memoryview) -> None:
+        self.body = body
+        self.payload = payload
+        """Nobody may change it any more."""
+
+    def __len__(self) -> int:
+        return len(self.body) + len(self.payload)
+
+
+Encoded: TypeAlias = bytes | Detached
+"""One message, ready to travel: most are one piece."""
 
 
 class MessageCodec:
@@ -45,8 +50,8 @@ class MessageCodec:
         union: Any = Start | Event | Stop
         for extra in types:
             union = union | extra
-        self._types = (Start, Event, Stop, *types)
-        self._encoder = msgspec.msgpack.Encoder(enc_hook=_encode_foreign)
+        self._types = frozenset((Start, Event, Stop, *types))
+        self._encode = msgspec.msgpack.Encoder(enc_hook=_encode_foreign).encode
         self._decoder = msgspec.msgpack.Decoder(list[union])
 
     def encode(self, message: Message) -> Encoded:
@@ -62,11 +67,16 @@ class MessageCodec:
                 f"{type(message).__name__} is not a message type of this chain; "
                 "name it under `messages` in [chain]"
             )
-        payload = None
-        if isinstance(message, Event) and (payload := detach(message.payload)) is not None:
-            message = msgspec.structs.replace(message, payload=b"")
         try:
-            return Encoded(self._encoder.encode(message), payload)
+            if isinstance(message, Event):
+                payload = message.payload
+                length = len(payload) if type(payload) is bytes else memoryview(payload).nbytes
+                if length >= DETACH_BYTES:
+                    body = self._encode(msgspec.structs.replace(message, payload=b""))
+                    return Detached(body, freeze(payload))
+                if type(payload) is memoryview and not payload.c_contiguous:
+                    message = msgspec.structs.replace(message, payload=payload.tobytes())
+            return self._encode(message)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise EncodeError(f"a {type(message).__name__} can't be sent: {error}") from error
 
@@ -98,19 +108,19 @@ class MessageCodec:
 
 def join(items: Sequence[Encoded]) -> tuple[bytes, tuple[int, ...], list[bytes | memoryview]]:
     """Make one body of encoded messages: body, positions of detached payloads, payloads."""
-    body = b"".join((array_header(len(items)), *[item.body for item in items]))
-    detached = tuple(index for index, item in enumerate(items) if item.payload is not None)
-    payloads = [item.payload for item in items if item.payload is not None]
-    return body, detached, payloads
+    detached = [(index, item.payload) for index, item in enumerate(items) if type(item) is Detached]
+    pieces: Sequence[Any] = items
+    if detached:
+        pieces = [item.body if type(item) is Detached else item for item in items]
+    body = b"".join((array_header(len(items)), *pieces))
+    return body, tuple(index for index, _ in detached), [payload for _, payload in detached]
 
 
-def detach(payload: Buffer) -> bytes | memoryview | None:
-    """Return a large payload as something that nobody changes any more; None for a small one."""
-    view = memoryview(payload)
-    if view.nbytes < DETACH_BYTES:
-        return None
+def freeze(payload: Buffer) -> bytes | memoryview:
+    """Return a payload as bytes that nobody changes any more, copied only if need be."""
     if isinstance(payload, bytes):
         return payload
+    view = memoryview(payload)
     if view.readonly and view.c_contiguous:
         return view.cast("B") if view.format != "B" or view.ndim != 1 else view
     # Whoever gave it may write into it again as soon as process() has returned.
@@ -124,11 +134,6 @@ def array_header(count: int) -> bytes:
     if count < 1 << 16:
         return b"\xdc" + count.to_bytes(2, "big")
     return b"\xdd" + count.to_bytes(4, "big")
-
-
-def total_size(items: Iterable[Encoded]) -> int:
-    """Bytes of all items together."""
-    return sum(item.size for item in items)
 
 
 def _encode_foreign(value: Any) -> Any:

@@ -306,7 +306,9 @@ class Links:
         linger = int(FLUSH_S * 1000) if flush else 0
         for push in (*self._pushes.values(), *self._backs.values()):
             _close_push(push, linger)
-        for socket in filter(None, [*self._inputs, self._back, self._publication]):
+        for socket in self._inputs:
+            socket.close(linger=0)  # a subscription that finds no publisher would be waited for
+        for socket in filter(None, (self._back, self._publication)):
             socket.close(linger=linger)
         self._context.term()
         os.close(self._wake)

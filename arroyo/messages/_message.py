@@ -7,11 +7,13 @@ a message on never means changing it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from ._origin import Origin
+from ._origin import Fragment, Origin
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,11 +25,15 @@ else:
 
 
 class _Provenance:
-    """Room for the origin in each message without making it a field (fields are encoded)."""
+    """Room for the origin in each message without making it a field (fields are encoded).
+
+    Few stages ask for it, so what is kept at first is how to make it: a function, and what it
+    has to be told.
+    """
 
     __slots__ = ("_origin",)
 
-    _origin: Origin
+    _origin: Origin | tuple[Callable[[int, Fragment], Origin], int, Fragment]
 
 
 class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
@@ -40,7 +46,13 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
     @property
     def origin(self) -> Origin | None:
         """Where it comes from; None for a message that has not entered a chain yet."""
-        return getattr(self, "_origin", None)
+        found = getattr(self, "_origin", None)
+        if found is None or isinstance(found, Origin):
+            return found
+        make, sequence, fragment = found
+        origin = make(sequence, fragment)
+        self._origin = origin
+        return origin
 
     @property
     def key(self) -> str:
@@ -134,7 +146,22 @@ class Event(Message):
 
         if not self.dtype:
             raise ValueError("this event carries plain bytes, no array (see Event.from_array)")
-        view: NDArray[Any] = np.frombuffer(self.payload, np.dtype(self.dtype)).reshape(self.shape)
+        size = memoryview(self.payload).nbytes
+        try:
+            dtype = np.dtype(self.dtype)
+        except TypeError as error:
+            raise ValueError(f"an array can't be of the type {self.dtype!r}: {error}") from error
+        if (
+            dtype.hasobject
+            or dtype.names
+            or min(self.shape, default=0) < 0
+            or math.prod(self.shape) * dtype.itemsize != size
+        ):
+            raise ValueError(
+                f"a payload of {size} bytes is no array of dtype {self.dtype} and "
+                f"shape {self.shape}"
+            )
+        view: NDArray[Any] = np.frombuffer(self.payload, dtype).reshape(self.shape)
         return view
 
     def copy(self) -> Event:

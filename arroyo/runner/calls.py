@@ -13,10 +13,10 @@ import zlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from arroyo.codec import Reason
+from arroyo.codec import Encoded, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError, UnavailableError
-from arroyo.messages import Message, Start, Stop
+from arroyo.messages import Event, Message, Start, Stop
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator, Publisher
 
@@ -30,7 +30,6 @@ T = TypeVar("T")
 LOGGED_ERRORS = 20
 """Errors of one stage that are logged with their stack; later ones are only counted."""
 
-FINISHED = Output()
 FILTERED = Output(reason=Reason.FILTERED)
 SKIPPED = Output(reason=Reason.SKIPPED)
 
@@ -63,15 +62,27 @@ class Awaiter:
             self._runner.close()
 
 
-class Trial:
-    """Tries a call as often as ``on_error`` says, and counts what went wrong."""
+class Trial(Generic[T]):
+    """Tries a call as often as ``on_error`` says, and counts what went wrong.
 
-    def __init__(self, stage: Stage) -> None:
+    Parameters
+    ----------
+    stage
+        Whose code is called.
+    call
+        What is done with each message.
+    skipped
+        What stands for a message that is given up.
+    """
+
+    def __init__(self, stage: Stage, call: Callable[[Message], T], skipped: T) -> None:
         self._stage = stage
+        self._call = call
+        self._skipped = skipped
         self.errors = 0
 
-    def run(self, call: Callable[[], T], message: Message) -> T | None:
-        """Return what `call` returns; None where it raised for good and the message is skipped.
+    def run(self, message: Message, attempt: int = 0) -> T:
+        """Return what the call returns, or what stands for a message that it raised on.
 
         Raises
         ------
@@ -81,22 +92,24 @@ class Trial:
             The outside world failed, which is not the message's fault: the stage has to be
             started again, and the message comes again.
         """
-        for attempt in range(1 + self._stage.retries):
-            try:
-                return call()
-            except UnavailableError:
-                raise
-            except Exception as error:
-                self.errors += 1
-                self._report(error, message, attempt)
-                if self._stage.on_error == "crash":
-                    raise StageFailedError(
-                        f"{self._stage.target} raised {_in_words(error)} on {_label(message)}, "
-                        'and on_error is "crash"'
-                    ) from error
-        return None
+        try:
+            return self._call(message)
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+            raised = error
+        self._report(raised, message, attempt)
+        if self._stage.on_error == "crash":
+            raise StageFailedError(
+                f"{self._stage.target} raised {_in_words(raised)} on {_label(message)}, "
+                'and on_error is "crash"'
+            ) from raised
+        if attempt < self._stage.retries:
+            return self.run(message, attempt + 1)
+        return self._skipped
 
     def _report(self, error: Exception, message: Message, attempt: int) -> None:
+        self.errors += 1
         if self.errors > LOGGED_ERRORS:
             return
         again = attempt < self._stage.retries
@@ -111,15 +124,15 @@ class Trial:
         )
 
 
-class OperatorCall(Generic[T]):
+class OperatorCall:
     """`process()` of one operator.
 
     Parameters
     ----------
     stage, operator
         The stage and its object.
-    prepare
-        Makes what goes on of a result, and says its bytes; may raise what a user has to hear.
+    encode
+        Makes what travels of a result; may raise what a user has to hear.
     key_field
         Metadata field whose value decides which replica below gets a result.
     """
@@ -128,51 +141,57 @@ class OperatorCall(Generic[T]):
         self,
         stage: Stage,
         operator: Operator,
-        prepare: Callable[[Message], tuple[T, int]],
+        encode: Callable[[Message], Encoded],
         key_field: str | None = None,
     ) -> None:
-        self.trial = Trial(stage)
         self._operator = operator
-        self._prepare = prepare
+        self._encode = encode
         self._key_field = key_field
         self._awaiter = Awaiter()
         self._outbox = _Outbox()
         self._process = operator.process
+        self._events: Trial[Encoded | Output] = Trial(stage, self._event, SKIPPED)
+        self._controls: Trial[Encoded | None] = Trial(stage, self._control, None)
         if isinstance(operator, Operator):
             operator.add_publisher(self._outbox)
 
-    def event(self, message: Message) -> Output:
-        """Process a message between Start and Stop."""
-        output = self.trial.run(lambda: self._event(message), message)
-        return SKIPPED if output is None else output
+    @property
+    def errors(self) -> int:
+        """How often it has raised."""
+        return self._events.errors + self._controls.errors
 
-    def _event(self, message: Message) -> Output:
-        results = self._results(message)
-        if not results:
-            return FILTERED
-        items, size, keys = [], 0, []
+    def event(self, message: Message) -> Encoded | Output:
+        """Process a message between Start and Stop; most become exactly one."""
+        return self._events.run(message)
+
+    def _event(self, message: Message) -> Encoded | Output:
+        if self._outbox.messages:
+            self._outbox.messages = []  # the call before raised: there are no half outputs
+        returned = self._process(message)
+        if type(returned) is Event and not self._outbox.messages and self._key_field is None:
+            return self._encode(returned)  # what nearly all of them do
+        results = self._results(returned)
         for result in results:
             if isinstance(result, Start | Stop):
                 raise StageError(
                     f"process() returned a {type(result).__name__} for a "
                     f"{type(message).__name__}; only a listener begins and ends runs"
                 )
-            item, item_size = self._prepare(result)
-            items.append(item)
-            size += item_size
-            if self._key_field is not None:
-                keys.append(key_of(result, self._key_field))
-        return Output(items, size, None, keys)
+        if not results:
+            return FILTERED
+        items = [self._encode(result) for result in results]
+        field = self._key_field
+        keys = [] if field is None else [key_of(result, field) for result in results]
+        return Output(items, sum(map(len, items)), None, keys)
 
-    def control(self, message: Message) -> Output:
+    def control(self, message: Message) -> Encoded:
         """Process a Start or Stop; whatever comes of it, exactly one goes on."""
-        prepared = self.trial.run(lambda: self._prepare(self._control(message)), message)
-        item, size = self._prepare(message) if prepared is None else prepared
-        return Output([item], size)
+        return self._controls.run(message) or self._encode(message)
 
-    def _control(self, message: Message) -> Message:
+    def _control(self, message: Message) -> Encoded:
+        self._outbox.messages = []
         chosen = message
-        for result in self._results(message):
+        for result in self._results(self._process(message)):
             if type(result) is not type(message):
                 raise StageError(
                     f"process() returned a {type(result).__name__} for a "
@@ -180,26 +199,25 @@ class OperatorCall(Generic[T]):
                     "take its place"
                 )
             chosen = result
-        return chosen
+        return self._encode(chosen)
 
-    def _results(self, message: Message) -> list[Message]:
-        """Everything that one call publishes, yields and returns, in that order of time."""
-        results: list[Message] = []
-        self._outbox.messages = results
-        returned: Any = self._process(message)
-        if returned is None:
-            return results
+    def _results(self, returned: Any) -> list[Message]:
+        """Everything that one call published, yielded and returned, in that order of time."""
+        results = self._outbox.messages
         if inspect.isawaitable(returned):
             returned = self._awaiter.finish(returned)
         elif isinstance(returned, AsyncIterable):
             returned = self._awaiter.collect(returned)
-        for result in _each(returned):
-            if not isinstance(result, Message):
-                raise StageError(
-                    f"process() returned {type(result).__name__} {result!r:.60}, "
-                    "expected a message, several, or None"
-                )
-            results.append(result)
+        try:
+            for result in _each(returned):
+                if not isinstance(result, Message):
+                    raise StageError(
+                        f"process() returned {type(result).__name__} {result!r:.60}, "
+                        "expected a message, several, or None"
+                    )
+                results.append(result)
+        finally:
+            self._outbox.messages = []
         return results
 
     def close(self) -> None:
@@ -213,24 +231,28 @@ class PublisherCall:
     """`publish()` of one publisher."""
 
     def __init__(self, stage: Stage, publisher: Publisher) -> None:
-        self.trial = Trial(stage)
+        self._trial: Trial[Output | None] = Trial(stage, self._event, SKIPPED)
         self._publisher = publisher
         self._publish = publisher.publish
         self._awaiter = Awaiter()
         self.flush: Callable[[], Any] | None = getattr(publisher, "flush", None)
 
-    def event(self, message: Message) -> Output:
-        """Publish a message, of whatever kind."""
-        output = self.trial.run(lambda: self._event(message), message)
-        return SKIPPED if output is None else output
+    @property
+    def errors(self) -> int:
+        """How often it has raised."""
+        return self._trial.errors
+
+    def event(self, message: Message) -> Output | None:
+        """Publish a message, of whatever kind; None: done."""
+        return self._trial.run(message)
 
     control = event
 
-    def _event(self, message: Message) -> Output:
+    def _event(self, message: Message) -> Output | None:
         returned: Any = self._publish(message)
-        if inspect.isawaitable(returned):
+        if returned is not None and inspect.isawaitable(returned):
             self._awaiter.finish(returned)
-        return FINISHED
+        return None
 
     def close(self) -> None:
         """Call the publisher's `close()`."""

@@ -85,7 +85,7 @@ class Gateway:
         key = 0
         if self._key_field is not None and kind is Kind.EVENTS:
             key = key_of(message, self._key_field)
-        entry = _Entry(kind, encoded, encoded.size, token, key, message, self._run)
+        entry = _Entry(kind, encoded, len(encoded), token, key, message, self._run)
         with self._room:
             if not self._admit(entry):
                 return

@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from arroyo.codec import Encoded, MessageCodec
+from arroyo.codec import MessageCodec
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
-from arroyo.messages import Message
 
 from .calls import OperatorCall, PublisherCall
 from .gateway import Gateway
@@ -84,16 +83,12 @@ class _InProcessChain:
         made = maker(self._chain, stage)
         call: Call
         if stage.role == "operator":
-            call = OperatorCall(stage, made, self._prepare)
+            call = OperatorCall(stage, made, self._codec.encode)
         else:
             call = PublisherCall(stage, made)
         self._calls[stage.name] = call
         call_if_there(made, "open")
         cleanup.callback(call.close)
-
-    def _prepare(self, message: Message) -> tuple[Encoded, int]:
-        encoded = self._codec.encode(message)
-        return encoded, encoded.size
 
     def _work(self) -> None:
         try:

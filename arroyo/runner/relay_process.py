@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from arroyo.codec import PROTOCOL_VERSION, Encoded, Hello, Kind, Reason
+from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, Reason
 from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame
-from arroyo.messages import Message, Origin
+from arroyo.messages import Fragment, Origin
 from arroyo.protocol.actions import Reply
-from arroyo.protocol.loads import positions_of
-from arroyo.protocol.relay import Delivery, Output, Work
+from arroyo.protocol.relay import Delivery, Outcome, Output, Work
 from arroyo.protocol.status_page import Phase
+from arroyo.stages import WaitingStage
 
 from .calls import OperatorCall, PublisherCall
 from .listening import call_if_there
@@ -33,6 +33,7 @@ thing that came."""
 ORPHAN_LEAVE_S = 4.0
 """The same for a stage whose supervisor has died, which waits for the sources to end."""
 REPORT_S = 0.2
+_WORD = (1 << 64) - 1
 
 
 class RelayProcess:
@@ -42,7 +43,7 @@ class RelayProcess:
         self._replica = replica
         self._links = replica.links
         self._received = self._sent = self._bytes_in = self._bytes_out = self._filtered = 0
-        self._flushed_bytes = 0
+        self._flushed_bytes = self._unreadable = 0
         self._flush_due: float | None = None
         self._message_s = 0.0
         self._last_came = 0.0
@@ -59,12 +60,14 @@ class RelayProcess:
         stage = replica.stage
         maker: Any = build_operator if stage.role == "operator" else build_publisher
         made = maker(replica.chain, stage)
+        if isinstance(made, WaitingStage):
+            made._on_waiting = replica.note_waiting
         replica.enter(Phase.OPEN)
         call_if_there(made, "open")
-        self._call: OperatorCall[Encoded] | PublisherCall
+        self._call: OperatorCall | PublisherCall
         if stage.role == "operator":
             key = key_field(replica.chain, stage.name)
-            self._call = OperatorCall(stage, made, self._prepare, key)
+            self._call = OperatorCall(stage, made, replica.codec.encode, key)
         else:
             self._call = PublisherCall(stage, made)
         flushes = isinstance(self._call, PublisherCall) and self._call.flush is not None
@@ -78,10 +81,6 @@ class RelayProcess:
             self._flush()
         finally:
             self._call.close()
-
-    def _prepare(self, message: Message) -> tuple[Encoded, int]:
-        encoded = self._replica.codec.encode(message)
-        return encoded, encoded.size
 
     # The loop
 
@@ -167,39 +166,63 @@ class RelayProcess:
             work = self._relay.plan(batch, messages)
         except (DecodeError, ValueError) as error:
             _log.warning("a batch from %s can't be read: %s", batch.sender, error)
-            self._replica.page.add("errors", 1)
-            work = [Work(*position, None) for position in positions_of(batch)]
-            outputs: Sequence[Output] = [Output(reason=Reason.SKIPPED)] * len(work)
+            self._unreadable += 1
+            self._links.perform(self._relay.reject(batch, Reason.SKIPPED))
         else:
-            self._received += len(messages) if batch.kind == Kind.EVENTS else 0
             self._bytes_in += sum(map(len, delivery.content))
-            outputs = self._work_on(delivery, work)
-        self._links.perform(self._relay.finish(batch, work, outputs, self._message_s))
+            self._replica.take_in_hand(batch.source, batch.epoch)
+            outcomes = self._work_on(batch, work)
+            # Not after an error: who asks why the stage ended finds the message still in hand.
+            self._replica.page.put_down()
+            self._links.perform(self._relay.finish(batch, work, outcomes, self._message_s))
         self._plan_flush()
 
-    def _work_on(self, delivery: Delivery, work: Sequence[Work]) -> list[Output]:
-        batch = delivery.batch
+    def _work_on(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
+        call = self._call
+        if batch.kind != Kind.EVENTS:
+            for _, _, message in work:
+                message._origin = self._origins(batch)(batch.base - 1, ())
+            return [call.control(message) for _, _, message in work]
+        self._received += len(work)
         start = self._replica.clock.monotonic()
-        handle = self._call.event if batch.kind == Kind.EVENTS else self._call.control
-        outputs = []
+        handle, make_origin = call.event, self._origins(batch)
+        hand_sequence, hand_part = self._replica.hand_sequence, self._replica.hand_part
+        outcomes: list[Outcome] = []
         for sequence, fragment, message in work:
-            index = sequence - batch.base if batch.kind == Kind.EVENTS else -1
-            message._origin = Origin(
-                batch.run, batch.source, batch.epoch, index, batch.path, fragment
-            )
-            outputs.append(handle(message))
-        if batch.kind == Kind.EVENTS:
-            self._account(outputs, self._replica.clock.monotonic() - start)
-        return outputs
+            hand_sequence[0] = sequence + 1
+            if fragment:
+                hand_part[0] = hash(fragment) & _WORD
+            message._origin = (make_origin, sequence, fragment)
+            outcomes.append(handle(message))
+        self._account(outcomes, self._replica.clock.monotonic() - start)
+        return outcomes
 
-    def _account(self, outputs: Sequence[Output], took_s: float) -> None:
-        if not outputs:
+    @staticmethod
+    def _origins(batch: Batch) -> Callable[[int, Fragment], Origin]:
+        """Return what makes the origin of a message in this batch, if somebody asks for it."""
+        run, source, epoch, base, path = (
+            batch.run,
+            batch.source,
+            batch.epoch,
+            batch.base,
+            batch.path,
+        )
+        return lambda sequence, fragment: Origin(
+            run, source, epoch, sequence - base, path, fragment
+        )
+
+    def _account(self, outcomes: Sequence[Outcome], took_s: float) -> None:
+        if not outcomes:
             return
-        self._message_s += (took_s / len(outputs) - self._message_s) / 4
-        for output in outputs:
-            self._sent += len(output.items) if isinstance(self._call, OperatorCall) else 1
-            self._bytes_out += output.size
-            self._filtered += output.reason == Reason.FILTERED
+        self._message_s += (took_s / len(outcomes) - self._message_s) / 4
+        others = [outcome for outcome in outcomes if type(outcome) is Output]
+        self._filtered += sum(outcome.reason == Reason.FILTERED for outcome in others)
+        if isinstance(self._call, PublisherCall):
+            self._sent += len(outcomes) - len(others)
+            return
+        singles = [outcome for outcome in outcomes if type(outcome) is not Output]
+        self._sent += len(singles) + sum(len(outcome.items) for outcome in others)
+        self._bytes_out += sum(map(len, singles)) + sum(outcome.size for outcome in others)
 
     def _plan_flush(self) -> None:
         if isinstance(self._call, PublisherCall) and self._call.flush is not None:
@@ -220,6 +243,7 @@ class RelayProcess:
     def _report(self) -> None:
         page = self._replica.page
         page.set("received", self._received)
+        page.set("errors", self._unreadable + self._call.errors + self._replica.rejected)
         page.set("sent", self._sent)
         page.set("bytes_in", self._bytes_in)
         page.set("bytes_out", self._bytes_out)

@@ -64,7 +64,8 @@ class Replica:
         self.page = StatusPage(directory.status_page(name), os.getpid(), self.incarnation)
         self._directory = directory
         self._lifeline = lifeline
-        self._rejected = 0
+        self.rejected = 0
+        """Frames that were no records."""
         self._phase = Phase.STARTING
         self._lives: dict[ReplicaName, int] = {}
         self._places = {str(name): place for place, name in enumerate(chain.replicas)}
@@ -109,9 +110,8 @@ class Replica:
         self.signals.note_orphaned()
 
     def _reject(self, error: DecodeError) -> None:
-        self._rejected += 1
-        self.page.add("errors", 1)
-        if self._rejected <= LOGGED_REJECTS:
+        self.rejected += 1
+        if self.rejected <= LOGGED_REJECTS:
             _log.warning("refused: %s", error)
 
     def enter(self, phase: Phase) -> None:

@@ -16,12 +16,13 @@ from arroyo.codec import Encoded, Kind, MessageCodec, Reason, join
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin
+from arroyo.protocol.relay import Output
 from arroyo.protocol.source import Intake
 
 from .calls import OperatorCall, PublisherCall
 from .wiring import path_table
 
-Call = OperatorCall[Encoded] | PublisherCall
+Call = OperatorCall | PublisherCall
 
 
 @dataclass(slots=True)
@@ -150,11 +151,14 @@ class Router:
         ends: set[Reason] = set()
         for below, edge in self._below[stage]:
             place = origin._replace(path=origin.path + edge)
-            output = self._calls[below].event(self._decode(item, place))
-            if output.reason is not None:
-                ends.add(output.reason)
-            count = len(output.items)
-            for index, result in enumerate(output.items):
+            outcome = self._calls[below].event(self._decode(item, place))
+            if outcome is None:
+                continue
+            results = outcome.items if isinstance(outcome, Output) else (outcome,)
+            if isinstance(outcome, Output) and outcome.reason is not None:
+                ends.add(outcome.reason)
+            count = len(results)
+            for index, result in enumerate(results):
                 part = place.fragment if count == 1 else (*place.fragment, (index, count))
                 ends |= self.event(below, result, place._replace(fragment=part))
         return ends
@@ -167,8 +171,9 @@ class Router:
                 continue
             for below, _ in self._below[stage]:
                 if below not in items:
-                    output = self._calls[below].control(self._decode(items[stage], origin))
-                    items[below] = output.items[0] if output.items else items[stage]
+                    outcome = self._calls[below].control(self._decode(items[stage], origin))
+                    if outcome is not None and not isinstance(outcome, Output):
+                        items[below] = outcome
 
     def _decode(self, item: Encoded, origin: Origin) -> Message:
         body, detached, payloads = join([item])

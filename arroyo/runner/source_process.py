@@ -142,6 +142,7 @@ class SourceProcess:
     def _report(self) -> None:
         page, gateway = self._replica.page, self._gateway
         page.set("received", gateway.received)
+        page.set("errors", self._replica.rejected)
         page.set("bytes_in", gateway.bytes_in)
         page.set("dropped", gateway.dropped)
         page.set("sent", self._sent)

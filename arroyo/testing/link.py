@@ -51,7 +51,7 @@ class InMemoryLink:
         self.published = RecordingPublisher()
         self._stages: list[Any] = [operator, *(publishers or [self.published])]
         self._codec = MessageCodec(types)
-        self._calls: list[OperatorCall[Encoded] | PublisherCall] = []
+        self._calls: list[OperatorCall | PublisherCall] = []
         self._source = source
         self._runs = 0
 
@@ -60,7 +60,7 @@ class InMemoryLink:
         for stage in self._stages:
             call_if_there(stage, "open")
         self._calls = [
-            OperatorCall(_stage("operator", operator), operator, self._prepare),
+            OperatorCall(_stage("operator", operator), operator, self._codec.encode),
             *(PublisherCall(_stage("publisher", each), each) for each in publishers),
         ]
         ends = {f"publisher{index}": call for index, call in enumerate(self._calls[1:])}
@@ -106,7 +106,7 @@ class InMemoryLink:
         if isinstance(message, Stop):
             return Intake(Kind.STOP, make_stop=lambda totals: self._stop(message, totals))
         kind = Kind.START if isinstance(message, Start) else Kind.EVENTS
-        return Intake(kind, [encoded], [None], encoded.size)
+        return Intake(kind, [encoded], [None], len(encoded))
 
     def _stop(self, stop: Stop, totals: dict[str, Any]) -> Encoded:
         data = {**stop.data, "totals": totals}
@@ -114,10 +114,6 @@ class InMemoryLink:
 
     def _early_stop(self, reason: str, totals: dict[str, Any]) -> Encoded:
         return self._stop(Stop({"reason": reason}), totals)
-
-    def _prepare(self, message: Message) -> tuple[Encoded, int]:
-        encoded = self._codec.encode(message)
-        return encoded, encoded.size
 
     def _new_run(self) -> str:
         self._runs += 1
