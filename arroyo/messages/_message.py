@@ -47,7 +47,9 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
     def origin(self) -> Origin | None:
         """Where it comes from; None for a message that has not entered a chain yet."""
         found = getattr(self, "_origin", None)
-        if found is None or isinstance(found, Origin):
+        if found is None:
+            return None
+        if isinstance(found, Origin):
             return found
         make, sequence, fragment = found
         origin = make(sequence, fragment)
