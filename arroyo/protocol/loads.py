@@ -95,6 +95,24 @@ def bury(positions: Iterable[Position], reason: int) -> tuple[Tombstone, ...]:
     return (*stones, *parts)
 
 
+def merge(stones: Sequence[Tombstone]) -> tuple[Tombstone, ...]:
+    """Join neighbouring tombstones of one reason."""
+    merged: list[Tombstone] = []
+    for stone in stones:
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and last.end == stone.first
+            and last.reason == stone.reason
+            and not last.fragment
+            and not stone.fragment
+        ):
+            merged[-1] = Tombstone(last.first, stone.end, last.reason)
+        else:
+            merged.append(stone)
+    return tuple(merged)
+
+
 def take(load: Load, count: int) -> tuple[Load, Load | None]:
     """Split a load after `count` messages; its tombstones go with the first part."""
     if count >= len(load.items):

@@ -9,10 +9,9 @@ reports what became of it (`finish`). Rules:
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
+from typing import Any
 
 import msgspec
 
@@ -34,61 +33,18 @@ from arroyo.codec import (
     Tombstone,
 )
 from arroyo.identifiers import ReplicaName
-from arroyo.messages import Fragment
 
 from .actions import Action, Reply
-from .finished import Finished
-from .loads import Load, Position, bury, count_of, describe, positions_of
+from .completion import Completion
+from .loads import Load, Position, bury, count_of, describe, merge, positions_of, sequences_of
 from .outlets import Outlet
 from .publication import Publication
 from .reorder import Reorder
+from .run_gate import Entry, RunGate
 from .senders import Senders
+from .work import Delivery, Outcome, Output, Work, as_output
 
-CLOSED_RUNS = 64
-"""How many finished runs are remembered, to recognise what comes late."""
-STOP_WAIT_S = 1.0
-"""How long a Stop by pub-sub waits for the same Stop from the other replicas above."""
-
-
-class Delivery(NamedTuple):
-    """A batch for the stage's code, and what the shell got along with it (its frames)."""
-
-    batch: Batch
-    content: Any
-
-
-class Work(NamedTuple):
-    """One message for the stage's code."""
-
-    sequence: int
-    fragment: Fragment
-    message: Any
-
-
-class Output(NamedTuple):
-    """What became of one message: the items that go on, or why it ended here.
-
-    A publisher's outputs have neither items nor reason: the message is finished.
-    """
-
-    items: Sequence[Any] = ()
-    size: int = 0
-    reason: Reason | None = None
-    keys: Sequence[int] = ()
-
-
-@dataclass(slots=True)
-class _Run:
-    start: Any = None
-    """The item of its Start as this stage sends it on."""
-    stop: Any = None
-    closed: bool = False
-    told: dict[tuple[Kind, int], int] = field(default_factory=dict)
-    """Highest attempt of Start and Stop that went on, by path."""
-    started_by: set[str] = field(default_factory=set)
-    stopped_by: set[str] = field(default_factory=set)
-    stop_due: float | None = None
-    held_stop: Delivery | None = None
+__all__ = ["Delivery", "Outcome", "Output", "Relay", "Work"]
 
 
 class Relay:
@@ -133,16 +89,11 @@ class Relay:
         self._outlets = {outlet.stage: outlet for outlet in outlets}
         self._publication = publication
         self._ordered = ordered
-        self._flushes = flushes
-        self._unflushed: list[Ack] = []
-        self._runs: OrderedDict[tuple[str, int, str], _Run] = OrderedDict()
-        self._parked: dict[tuple[str, int, str], list[Delivery]] = {}
-        self._finished: dict[tuple[str, int, int], Finished] = {}
+        self._gate = RunGate()
+        self._completion = Completion(name, flushes=flushes)
         self._reorders: dict[tuple[str, int, int], Reorder[Work]] = {}
         self._message_s = 0.0
         self._leaving = False
-        self.redelivered = 0
-        """Messages that had been finished here before they came again."""
 
     # What the shell looks at
 
@@ -164,7 +115,12 @@ class Relay:
     @property
     def dropped(self) -> int:
         """Messages that pub-sub links above have lost on the way here."""
-        return self._senders.dropped
+        return self._senders.dropped + self._gate.dropped
+
+    @property
+    def redelivered(self) -> int:
+        """Messages that had been finished here before they came again."""
+        return self._completion.redelivered
 
     @property
     def inputs_finished(self) -> bool:
@@ -179,7 +135,7 @@ class Relay:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return min((run.stop_due for run in self._runs.values() if run.stop_due), default=None)
+        return self._gate.deadline
 
     # Beginning and end
 
@@ -224,12 +180,7 @@ class Relay:
 
     def tick(self, now: float) -> list[Delivery]:
         """Time has passed: Stops that waited long enough for their twins."""
-        due = []
-        for run in self._runs.values():
-            if run.stop_due is not None and now >= run.stop_due and run.held_stop is not None:
-                due.append(run.held_stop)
-                run.stop_due, run.held_stop, run.closed = None, None, True
-        return due
+        return self._gate.tick(now)
 
     def _hello(self) -> Hello:
         return Hello(PROTOCOL_VERSION, *self.name, incarnation=self._incarnation)
@@ -255,11 +206,18 @@ class Relay:
         batch = delivery.batch
         if not self._senders.takes(batch, count_of(batch)):
             return self._reject(batch), []
-        if batch.kind == Kind.EVENTS:
-            return self._events(delivery)
-        if batch.kind == Kind.START:
-            return self._start(delivery, now)
-        return self._stop(delivery, now)
+        actions: list[Action] = []
+        deliveries: list[Delivery] = []
+        for entry, each in self._gate.admit(delivery, now):
+            if entry is Entry.WORK:
+                deliveries.append(each)
+            elif entry is Entry.ASK:
+                actions.append(Reply(self._neighbours[batch.sender], self._hello()))
+            else:
+                if entry is Entry.AGAIN:
+                    actions += self._tell(each.batch, again=True)
+                actions += self._credit(each.batch)
+        return actions, deliveries
 
     def _reject(self, record: Batch | End) -> list[Action]:
         """Have the sender make a new link; it tells the sources what that means."""
@@ -269,64 +227,6 @@ class Relay:
     def _report_loss(self) -> Iterator[Action]:
         for source in self._sources.values():
             yield Reply(source, Lost(*self.name))
-
-    def _events(self, delivery: Delivery) -> tuple[list[Action], list[Delivery]]:
-        batch = delivery.batch
-        key = (batch.source, batch.epoch, batch.run)
-        run = self._runs.get(key)
-        if run is not None and run.closed:
-            # The run is quiet: whatever still comes was finished before.
-            return list(self._credit(batch)), []
-        if run is None and not batch.implicit and batch.ranges:
-            self._parked.setdefault(key, []).append(delivery)
-            return [], []
-        return [], [delivery]
-
-    def _start(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
-        batch = delivery.batch
-        key = (batch.source, batch.epoch, batch.run)
-        run = self._runs.get(key)
-        if run is not None:
-            run.started_by.add(batch.sender)
-            return list(self._repeat(batch, run, run.start)), []
-        run = self._runs[key] = _Run()
-        run.started_by.add(batch.sender)
-        self._forget_old_runs()
-        actions: list[Action] = []
-        deliveries = [delivery]
-        for parked in self._parked.pop(key, []):
-            if parked.batch.kind == Kind.EVENTS:
-                deliveries.append(parked)
-            else:
-                more, stop = self._stop(parked, now)
-                actions += more
-                deliveries += stop
-        return actions, deliveries
-
-    def _stop(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
-        batch = delivery.batch
-        key = (batch.source, batch.epoch, batch.run)
-        run = self._runs.get(key)
-        if run is None and batch.implicit:
-            run = self._runs[key] = _Run()
-        if run is None:
-            self._parked.setdefault(key, []).append(delivery)
-            return [], []
-        if run.closed:
-            return list(self._repeat(batch, run, run.stop)), []
-        run.stopped_by.add(batch.sender)
-        if not batch.reliable and not run.stopped_by >= run.started_by:
-            # Events of the other replicas above may still be on their way.
-            run.stop_due = run.stop_due or now + STOP_WAIT_S
-            run.held_stop = delivery
-            return list(self._credit(batch)), []
-        run.closed, run.stop_due, run.held_stop = True, None, None
-        return [], [delivery]
-
-    def _forget_old_runs(self) -> None:
-        closed = [key for key, run in self._runs.items() if run.closed]
-        for key in closed[: max(0, len(closed) - CLOSED_RUNS)]:
-            del self._runs[key]
 
     # The stage's work
 
@@ -338,33 +238,23 @@ class Relay:
         ValueError
             The header promises another number of messages than came.
         """
-        positions = positions_of(batch)
-        if len(positions) != len(messages):
-            raise ValueError(f"{len(positions)} messages were announced, {len(messages)} came")
-        work = [
-            Work(sequence, fragment, message)
-            for (sequence, fragment), message in zip(positions, messages, strict=True)
-        ]
+        count = count_of(batch)
+        if count != len(messages):
+            raise ValueError(f"{count} messages were announced, {len(messages)} came")
+        if batch.fragments:
+            work = [
+                Work(*position, message)
+                for position, message in zip(positions_of(batch), messages, strict=True)
+            ]
+        else:
+            work = list(map(Work, sequences_of(batch), repeat(()), messages))
         if batch.kind != Kind.EVENTS:
             return work
         if self.terminal and batch.reliable:
-            work = self._drop_finished(batch, work)
+            work = self._completion.select_new(batch, work)
         if self._ordered and batch.reliable:
             work = self._restore_order(batch, work)
         return work
-
-    def _drop_finished(self, batch: Batch, work: list[Work]) -> list[Work]:
-        finished = self._finished_of(batch)
-        if not batch.fragments and all(finished.is_new(*span) for span in batch.ranges):
-            return work
-        fresh = [each for each in work if not finished.covers(each.sequence, each.fragment)]
-        self.redelivered += len(work) - len(fresh)
-        return fresh
-
-    def _finished_of(self, batch: Batch) -> Finished:
-        finished = self._finished.setdefault((batch.source, batch.epoch, batch.path), Finished())
-        finished.advance(batch.frontier)
-        return finished
 
     def _restore_order(self, batch: Batch, work: list[Work]) -> list[Work]:
         reorder = self._reorders.setdefault((batch.source, batch.epoch, batch.path), Reorder())
@@ -382,26 +272,62 @@ class Relay:
         return released
 
     def finish(
-        self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output], message_s: float
+        self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome], message_s: float
     ) -> Iterator[Action]:
         """The stage's code is through with a delivery.
 
         Parameters
         ----------
-        work, outputs
+        work, outcomes
             What `plan` gave, and what became of each.
         message_s
             How long one message took, in s.
         """
         self._message_s = message_s
         if batch.kind != Kind.EVENTS:
-            yield from self._finish_control(batch, outputs)
+            yield from self._finish_control(batch, outcomes)
+        elif self._is_one_to_one(batch, outcomes):
+            yield from self._finish_whole(batch, outcomes)
         else:
+            outputs = [as_output(outcome) for outcome in outcomes]
             if self._outlets or self._publication is not None:
                 yield from self._send_on(batch, work, outputs)
             if self.terminal and batch.reliable:
-                yield from self._acknowledge(batch, work, outputs)
+                yield from self._reply(self._completion.finish(batch, work, outputs))
         yield from self._credit(batch)
+
+    def reject(self, batch: Batch, reason: Reason) -> Iterator[Action]:
+        """The body of a batch can't be read: each message in it ends here."""
+        if batch.fragments:
+            stones = bury(positions_of(batch), reason)
+        else:
+            stones = tuple(Tombstone(first, end, reason) for first, end in batch.ranges)
+        header = msgspec.structs.replace(
+            batch,
+            kind=Kind.EVENTS,
+            ranges=(),
+            fragments=(),
+            tombstones=(*batch.tombstones, *stones),
+        )
+        yield from self.finish(header, (), (), self._message_s)
+
+    def _is_one_to_one(self, batch: Batch, outcomes: Sequence[Outcome]) -> bool:
+        """Whether exactly one thing came of each message in the batch, in the same order."""
+        return (
+            not batch.fragments
+            and not self._ordered
+            and Output not in set(map(type, outcomes))
+            and len(outcomes) == count_of(batch)
+        )
+
+    def _finish_whole(self, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Action]:
+        """Do for the whole batch at once what is else done message by message."""
+        forward = bool(self._outlets) or self._publication is not None
+        if forward and (not outcomes or outcomes[0] is not None):
+            header = msgspec.structs.replace(batch, detached=())
+            yield from self._offer(Load(header, outcomes, sum(map(len, outcomes))))
+        if self.terminal and batch.reliable:
+            yield from self._reply(self._completion.finish_whole(batch))
 
     def _send_on(
         self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]
@@ -424,7 +350,7 @@ class Relay:
             items += output.items
             keys += output.keys
             size += output.size
-        fields = describe(positions) | {"tombstones": _merge(stones), "detached": ()}
+        fields = describe(positions) | {"tombstones": merge(stones), "detached": ()}
         load = Load(msgspec.structs.replace(batch, **fields), items, size, keys or None)
         if items or stones:
             yield from self._offer(load)
@@ -435,53 +361,14 @@ class Relay:
         if self._publication is not None and load.items:
             yield from self._publication.offer(load)
 
-    def _acknowledge(
-        self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]
-    ) -> Iterator[Action]:
-        finished = self._finished_of(batch)
-        stones = list(batch.tombstones)
-        worked = {(sequence, fragment) for sequence, fragment, _ in work}
-        # What came again and was not worked on is finished too, unless it waits for its turn.
-        done = [
-            position
-            for position in positions_of(batch)
-            if position not in worked and finished.covers(*position)
-        ]
-        for (sequence, fragment, _), output in zip(work, outputs, strict=True):
-            if output.reason is None:
-                done.append((sequence, fragment))
-            else:
-                stones += bury([(sequence, fragment)], output.reason)
-        for sequence, fragment in done:
-            finished.add(sequence, sequence + 1, fragment)
-        for stone in stones:
-            finished.add(stone.first, stone.end, stone.fragment)
-        yield from self._ack(batch, done, stones)
-
-    def _ack(
-        self, batch: Batch, done: Sequence[Position], stones: Sequence[Tombstone]
-    ) -> Iterator[Action]:
-        whole = sorted(sequence for sequence, fragment in done if not fragment)
-        ack = Ack(
-            *self.name,
-            source=batch.source,
-            epoch=batch.epoch,
-            path=batch.path,
-            ranges=describe([(sequence, ()) for sequence in whole])["ranges"],
-            tombstones=_merge(stones),
-            fragments=tuple((number, fragment) for number, fragment in done if fragment),
-        )
-        if self._flushes:
-            self._unflushed.append(ack)
-        elif batch.source in self._sources:
-            yield Reply(self._sources[batch.source], ack)
-
     def flushed(self) -> Iterator[Action]:
         """What was finished so far is safe now."""
-        for ack in self._unflushed:
+        yield from self._reply(self._completion.flushed())
+
+    def _reply(self, acks: Iterable[Ack]) -> Iterator[Action]:
+        for ack in acks:
             if ack.source in self._sources:
                 yield Reply(self._sources[ack.source], ack)
-        self._unflushed.clear()
 
     def _credit(self, batch: Batch) -> Iterator[Action]:
         above = self._crediting.get(batch.sender)
@@ -491,32 +378,20 @@ class Relay:
 
     # Start and Stop
 
-    def _finish_control(self, batch: Batch, outputs: Sequence[Output]) -> Iterator[Action]:
-        run = self._runs[(batch.source, batch.epoch, batch.run)]
-        item = outputs[0].items[0] if outputs and outputs[0].items else None
-        if batch.kind == Kind.START:
-            run.start = item
-        else:
-            run.stop = item
-        yield from self._tell(batch, run, item)
+    def _finish_control(self, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Action]:
+        items = [item for outcome in outcomes for item in as_output(outcome).items]
+        self._gate.note(batch, items[0] if items else None)
+        yield from self._tell(batch, again=False)
 
-    def _repeat(self, batch: Batch, run: _Run, item: Any) -> Iterator[Action]:
-        """A Start or Stop came again: by another path, or because the source sent it again."""
-        yield from self._tell(batch, run, item)
-        yield from self._credit(batch)
-
-    def _tell(self, batch: Batch, run: _Run, item: Any) -> Iterator[Action]:
-        kind = Kind(batch.kind)
-        if run.told.get((kind, batch.path), -1) >= batch.attempt:
+    def _tell(self, batch: Batch, *, again: bool) -> Iterator[Action]:
+        """Pass a Start or Stop on, unless that was done."""
+        if not self._gate.tells(batch):
             return
-        run.told[kind, batch.path] = batch.attempt
+        item = self._gate.item(batch)
         if item is not None:
             yield from self._offer(Load(msgspec.structs.replace(batch, detached=()), [item]))
         if self.terminal and batch.reliable:
-            finished = self._finished_of(batch)
-            for first, end in batch.ranges:
-                finished.add(first, end)
-            yield from self._ack(batch, [(batch.ranges[0][0], ())], ())
+            yield from self._reply(self._completion.finish_whole(batch, again=again))
 
     # From below
 
@@ -547,21 +422,3 @@ class Relay:
         yield from actions
         if lost:
             yield from self._report_loss()
-
-
-def _merge(stones: Sequence[Tombstone]) -> tuple[Tombstone, ...]:
-    """Join neighbouring tombstones of one reason."""
-    merged: list[Tombstone] = []
-    for stone in stones:
-        last = merged[-1] if merged else None
-        if (
-            last is not None
-            and last.end == stone.first
-            and last.reason == stone.reason
-            and not last.fragment
-            and not stone.fragment
-        ):
-            merged[-1] = Tombstone(last.first, stone.end, last.reason)
-        else:
-            merged.append(stone)
-    return tuple(merged)

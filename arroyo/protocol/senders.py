@@ -40,11 +40,10 @@ class Senders:
         if self._names.get(name, True):
             return False
         known = self._senders.get(name)
-        if known is not None and known.incarnation == record.incarnation:
-            if known.link >= record.link:
-                # The same again, or from a connection that was given up.
-                return True
-        self._senders[name] = _Sender(record.link, incarnation=record.incarnation)
+        same_life = known is not None and known.incarnation == record.incarnation
+        # A lower link of the same life is from a connection that was given up.
+        if known is None or not same_life or known.link < record.link:
+            self._senders[name] = _Sender(record.link, incarnation=record.incarnation)
         return True
 
     def takes(self, batch: Batch, messages: int) -> bool:

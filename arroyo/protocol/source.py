@@ -18,7 +18,19 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, BackRecord, Batch, Bye, Credit, Hello, Kind, Lost, Reason, Tombstone
+from arroyo.codec import (
+    PROTOCOL_VERSION,
+    Ack,
+    BackRecord,
+    Batch,
+    Bye,
+    Credit,
+    Hello,
+    Kind,
+    Lost,
+    Reason,
+    Tombstone,
+)
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Release
@@ -122,6 +134,7 @@ class Source:
         self._finishing = self._told_end = False
         self._final = True
         self._lost_at: float | None = None
+        self._send_again_at = 0.0
         self._attempts = 0
         self._delay_s = GRACE_S[0] / 4
         self._progress_at = 0.0
@@ -159,7 +172,7 @@ class Source:
     def deadline(self) -> float | None:
         """When `tick` has something to do, if nothing else happens before."""
         if self._lost_at is not None:
-            return self._lost_at + self._grace_s
+            return self._send_again_at
         return None if self.ledger.empty else self._progress_at + self._stall_s
 
     # Events
@@ -231,25 +244,16 @@ class Source:
 
     def _work(self, now: float) -> Iterator[Action]:
         while self._closing is None and (self._inbox or self._finishing):
-            if not self._inbox:
-                if self._run is not None and not self._run.implicit:
-                    self._close_early("the source ended in mid-run")
-                    continue
+            reason = self._reason_to_close()
+            if reason is not None:
+                self._close_early(reason)
+            elif not self._inbox or self._must_wait():
                 break
-            if any(outlet.blocked for outlet in self._outlets.values()):
-                break
-            if self._inbox[0].kind == Kind.START and self._run and not self._run.implicit:
-                self._close_early("another Start came before the Stop")
-                continue
-            if self._inbox[0].kind == Kind.START and not self.ledger.empty and self._run is not None:
-                # No Stop says that the implicit run is over; it ends when all of it is finished.
-                break
-            intake = self._inbox.popleft()
-            if intake.kind == Kind.STOP:
-                self._closing = intake
+            elif self._inbox[0].kind == Kind.STOP:
+                self._closing = self._inbox.popleft()
                 self._complete = True
             else:
-                yield from self._send(intake, now)
+                yield from self._send(self._inbox.popleft(), now)
         yield from self._try_stop(now)
         if self._finishing and not self._inbox and self._closing is None and self.ledger.empty:
             for outlet in self._outlets.values():
@@ -257,6 +261,24 @@ class Source:
             if self._publication is not None and not self._told_end:
                 self._told_end = True
                 yield from self._publication.end(final=self._final)
+
+    def _reason_to_close(self) -> str | None:
+        """Why the open run ends without the listener's Stop; None where it does not."""
+        if self._run is None or self._run.implicit:
+            return None
+        if not self._inbox:
+            return "the source ended in mid-run"
+        if self._inbox[0].kind == Kind.START:
+            return "another Start came before the Stop"
+        return None
+
+    def _must_wait(self) -> bool:
+        """Whether the next intake can't be sent yet."""
+        if any(outlet.blocked for outlet in self._outlets.values()):
+            return True
+        # No Stop says that an implicit run is over; it ends when all of it is finished.
+        starts = self._inbox[0].kind == Kind.START
+        return starts and self._run is not None and not self.ledger.empty
 
     def _close_early(self, reason: str) -> None:
         make_stop = functools.partial(self._make_early_stop, reason)
@@ -347,6 +369,8 @@ class Source:
 
     def _hello(self, hello: Hello, now: float) -> Iterator[Action]:
         name = ReplicaName(hello.stage, hello.replica)
+        if hello.version != PROTOCOL_VERSION:
+            return
         known = self._lives.get(name)
         lost = known not in (None, hello.incarnation)
         self._lives[name] = hello.incarnation
@@ -355,19 +379,19 @@ class Source:
             actions, broken = self._outlets[name.stage].hello(hello)
             lost = lost or broken
             yield from actions
-        if self._publication is not None and known != hello.incarnation:
+        if self._publication is not None:
             yield from self._publication.repeat_starts()
         if lost:
             self._note_loss(now)
         yield from self._work(now)
 
-    @property
-    def _grace_s(self) -> float:
-        return min(max(4 * self._delay_s, GRACE_S[0]), GRACE_S[1])
-
     def _note_loss(self, now: float) -> None:
-        if not self.ledger.empty:
-            self._lost_at = now
+        if self.ledger.empty:
+            return
+        if self._lost_at is None:
+            # Counted from the first sign, so that losses without end don't put it off for ever.
+            self._send_again_at = now + min(max(4 * self._delay_s, GRACE_S[0]), GRACE_S[1])
+        self._lost_at = now
 
     def _send_again(self, before: float, now: float) -> Iterator[Action]:
         frontier = self.ledger.frontier

@@ -232,7 +232,7 @@ class World:
             if node.stage.role == "listener":
                 if node.machine.ready and not node.finishing and not node.machine.blocked:
                     choices.append(lambda node=node: self._feed(node))
-            elif node.unflushed or (node.flushes and node.machine._unflushed):
+            elif node.unflushed:
                 choices.append(lambda node=node: self._flush(node))
         choices += [lambda name=name: self._start(name) for name in self.absent]
         choices += [lambda notice=notice: self._disconnect(notice) for notice in self.notices]

@@ -1,0 +1,177 @@
+"""`RunGate`: Start before the first event, Stop after the last, each once per run. PURE.
+
+Whatever comes, and how often: by several paths, from several replicas above, again after a death.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, TypeAlias
+
+from arroyo.codec import Batch, Kind
+
+from .loads import count_of
+from .work import Delivery
+
+CLOSED_RUNS = 64
+"""How many finished runs are remembered, to recognise what comes late."""
+PARKED_BATCHES = 64
+"""How many batches by pub-sub wait for their Start; more are given up."""
+STOP_WAIT_S = 1.0
+"""How long a Stop by pub-sub waits for the same Stop from the other replicas above."""
+
+
+class Entry(Enum):
+    """What is to be done with a batch."""
+
+    WORK = 0
+    """The stage works on it now."""
+    AGAIN = 1
+    """A Start or Stop that the stage has seen; it may have to go on once more."""
+    NOTHING = 2
+    """It came too late, or its place is taken by another."""
+    ASK = 3
+    """It waits for a Start that pub-sub has lost: the sender is to tell it again."""
+
+
+Admission: TypeAlias = tuple[Entry, Delivery]
+_Key: TypeAlias = tuple[str, int, str]
+
+
+@dataclass(slots=True)
+class _Run:
+    items: dict[Kind, Any] = field(default_factory=dict)
+    """Start and Stop as this stage sends them on; None where nothing is sent."""
+    told: dict[tuple[Kind, int], int] = field(default_factory=dict)
+    """Highest attempt of Start and Stop that went on, by path."""
+    closed: bool = False
+    started_by: set[str] = field(default_factory=set)
+    stopped_by: set[str] = field(default_factory=set)
+    stop_due: float | None = None
+    held_stop: Delivery | None = None
+
+
+class RunGate:
+    """The runs that one replica knows, and what waits for a run to begin or end."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """Messages by pub-sub that were given up because their Start never came."""
+        self._runs: dict[_Key, _Run] = {}
+        self._parked: dict[_Key, list[Delivery]] = {}
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        dues = [run.stop_due for run in self._runs.values() if run.stop_due is not None]
+        return min(dues, default=None)
+
+    def admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
+        """Say what to do with a batch, and with those that waited for it."""
+        kind = delivery.batch.kind
+        if kind == Kind.EVENTS:
+            yield from self._events(delivery)
+        elif kind == Kind.START:
+            yield from self._start(delivery, now)
+        else:
+            yield from self._stop(delivery, now)
+
+    def tick(self, now: float) -> list[Delivery]:
+        """Time has passed: return Stops that waited long enough for their twins."""
+        due = []
+        for run in self._runs.values():
+            if run.stop_due is not None and now >= run.stop_due and run.held_stop is not None:
+                due.append(run.held_stop)
+                run.stop_due, run.held_stop, run.closed = None, None, True
+        return due
+
+    def note(self, batch: Batch, item: Any) -> None:
+        """The stage has worked on a Start or Stop, and this is what goes on."""
+        self._runs[_key(batch)].items[Kind(batch.kind)] = item
+
+    def item(self, batch: Batch) -> Any:
+        """What goes on of a Start or Stop that was noted."""
+        return self._runs[_key(batch)].items[Kind(batch.kind)]
+
+    def tells(self, batch: Batch) -> bool:
+        """Whether a Start or Stop goes on now: once per path, and once per higher attempt."""
+        run, kind = self._runs[_key(batch)], Kind(batch.kind)
+        if kind not in run.items or run.told.get((kind, batch.path), -1) >= batch.attempt:
+            return False
+        run.told[kind, batch.path] = batch.attempt
+        return True
+
+    def _events(self, delivery: Delivery) -> Iterator[Admission]:
+        batch = delivery.batch
+        run = self._runs.get(_key(batch))
+        if run is not None and run.closed:
+            # The run is quiet: whatever still comes was finished before.
+            yield Entry.NOTHING, delivery
+        elif run is None and not batch.implicit and batch.ranges:
+            yield from self._park(delivery)
+        else:
+            yield Entry.WORK, delivery
+
+    def _start(self, delivery: Delivery, now: float) -> Iterator[Admission]:
+        key = _key(delivery.batch)
+        known = key in self._runs
+        run = self._runs[key] if known else self._open(key)
+        run.started_by.add(delivery.batch.sender)
+        yield (Entry.AGAIN if known else Entry.WORK), delivery
+        for parked in self._parked.pop(key, ()):
+            yield from self.admit(parked, now)
+
+    def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:
+        batch = delivery.batch
+        key = _key(batch)
+        run = self._runs.get(key)
+        if run is None and batch.implicit:
+            run = self._open(key)
+        if run is None:
+            yield from self._give_up(delivery)
+        elif run.closed:
+            yield Entry.AGAIN, delivery
+        else:
+            run.stopped_by.add(batch.sender)
+            if batch.reliable or run.stopped_by >= run.started_by:
+                run.closed, run.stop_due, run.held_stop = True, None, None
+                yield Entry.WORK, delivery
+            else:
+                # Events of the other replicas above may still be on their way.
+                run.stop_due = now + STOP_WAIT_S if run.stop_due is None else run.stop_due
+                run.held_stop = delivery
+                yield Entry.NOTHING, delivery
+
+    def _open(self, key: _Key) -> _Run:
+        run = self._runs[key] = _Run()
+        closed = [key for key, run in self._runs.items() if run.closed]
+        for old in closed[: max(0, len(closed) - CLOSED_RUNS)]:
+            del self._runs[old]
+        return run
+
+    def _park(self, delivery: Delivery) -> Iterator[Admission]:
+        parked = self._parked.setdefault(_key(delivery.batch), [])
+        if delivery.batch.reliable:
+            parked.append(delivery)
+            return
+        if len(parked) == PARKED_BATCHES:
+            self.dropped += sum(count_of(each.batch) for each in parked)
+            parked.clear()
+        parked.append(delivery)
+        if len(parked) == 1:
+            yield Entry.ASK, delivery
+
+    def _give_up(self, stop: Delivery) -> Iterator[Admission]:
+        """A Stop without its Start: by pub-sub the run has passed unseen; else the Start comes."""
+        key = _key(stop.batch)
+        if stop.batch.reliable:
+            self._parked.setdefault(key, []).append(stop)
+            return
+        self.dropped += sum(count_of(each.batch) for each in self._parked.pop(key, ()))
+        yield Entry.NOTHING, stop
+
+
+def _key(batch: Batch) -> _Key:
+    return batch.source, batch.epoch, batch.run
