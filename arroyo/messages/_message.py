@@ -46,8 +46,9 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
     @property
     def origin(self) -> Origin | None:
         """Where it comes from; None for a message that has not entered a chain yet."""
-        found = getattr(self, "_origin", None)
-        if found is None:
+        try:
+            found = self._origin
+        except AttributeError:
             return None
         if isinstance(found, Origin):
             return found
