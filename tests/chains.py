@@ -49,17 +49,18 @@ class ChainFolder:
 
     def supervise(self, *options):
         """Start the whole chain."""
-        return self._start("arroyo-supervise", *options, self.path)
+        return self.start("arroyo-supervise", *options, self.path)
 
     def stage(self, name, replica=0):
         """Start one replica by hand."""
-        return self._start("arroyo-stage", self.path, name, "--replica", str(replica))
+        return self.start("arroyo-stage", self.path, name, "--replica", str(replica))
 
     def python(self, code):
         """Start a program of somebody else in this folder."""
-        return self._start("python", "-c", code)
+        return self.start("python", "-c", code)
 
-    def _start(self, program, *arguments):
+    def start(self, program, *arguments):
+        """Start an installed program in this folder."""
         self.programs.append(Program([PROGRAMS / program, *arguments], self.folder, self.environ))
         return self.programs[-1]
 
@@ -84,8 +85,8 @@ class ChainFolder:
 
     def pids(self):
         """Pid of each replica that runs, by name."""
-        names = load_chain(self.path).replicas
-        found = {str(name): owner(self.run_directory.lock(name)) for name in names}
+        locks = self.run_directory.path.glob("lock/*.*")
+        found = {lock.name: owner(lock) for lock in sorted(locks)}
         return {name: pid for name, pid in found.items() if pid}
 
     def wait_until_ready(self):

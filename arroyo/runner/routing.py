@@ -166,14 +166,17 @@ class Router:
     def control(self, source: str, item: Encoded, origin: Origin) -> None:
         """Carry a Start or Stop to every stage below `source`, each once."""
         items = {source: item}
+        told = set()
         for stage in self._below:
             if stage not in items:
                 continue
             for below, _ in self._below[stage]:
-                if below not in items:
-                    outcome = self._calls[below].control(self._decode(items[stage], origin))
-                    if outcome is not None and not isinstance(outcome, Output):
-                        items[below] = outcome
+                if below in told:
+                    continue
+                told.add(below)
+                outcome = self._calls[below].control(self._decode(items[stage], origin))
+                if outcome is not None and not isinstance(outcome, Output):
+                    items[below] = outcome
 
     def _decode(self, item: Encoded, origin: Origin) -> Message:
         body, detached, payloads = join([item])

@@ -1,0 +1,165 @@
+"""A chain gives the same, whether its stages are processes or run in one.
+
+Each case is run both ways; what sinks were given must be what the rules say, in both.
+"""
+
+import pytest
+from chains import indices, listener, operator, publisher, totals
+
+EVENTS = 60
+WAYS = ["processes", "in-process", "arroyo.run"]
+LISTENED = listener("count", events=EVENTS)
+RUN = "import arroyo; arroyo.run('chain.toml')"
+
+
+@pytest.fixture(params=WAYS)
+def run(request, make_chain):
+    """Runs a chain of the given tables to its end; returns what its sink wrote, and the chain."""
+
+    def run_chain(*tables, code=0):
+        chain = make_chain(*tables)
+        if request.param == "arroyo.run":
+            program = chain.start("python", "-c", RUN)
+        else:
+            options = ["--in-process"] if request.param == "in-process" else []
+            program = chain.supervise(*options)
+        assert program.wait() == code or (code and program.wait()), chain.text()
+        return chain.lines()
+
+    return run_chain
+
+
+def kinds(lines):
+    return [line["type"] for line in lines if line["type"] != "Event"]
+
+
+def test_everything_arrives_between_start_and_stop(run):
+    lines = run(LISTENED, operator("work", "Pass", ["count"]), publisher("write", ["work"]))
+    assert [line["type"] for line in lines] == ["Start", *["Event"] * EVENTS, "Stop"]
+    assert indices(lines) == list(range(EVENTS))
+    assert lines[-1]["data"] == {
+        "run": 0,
+        "totals": {
+            "sent": EVENTS,
+            "filtered": 0,
+            "skipped": 0,
+            "quarantined": 0,
+            "lost": 0,
+            "dropped": 0,
+            "complete": True,
+        },
+    }
+
+
+def test_origin_and_key_say_where_a_message_comes_from(run):
+    lines = run(LISTENED, publisher("write", ["count"]))
+    (run_name,) = {line["run"] for line in lines}
+    assert {line["source"] for line in lines} == {"count.0"}
+    assert [line["sequence"] for line in lines] == [-1, *range(EVENTS), -1]
+    assert lines[0]["key"] == f"count.0/{run_name}/start"
+    assert lines[3]["key"] == f"count.0/{run_name}/2"
+    assert lines[-1]["key"] == f"count.0/{run_name}/stop"
+
+
+def test_each_run_is_counted_for_itself(run):
+    lines = run(listener("count", events=EVENTS, runs=2), publisher("write", ["count"]))
+    assert kinds(lines) == ["Start", "Stop", "Start", "Stop"]
+    assert len({line["run"] for line in lines}) == 2
+    assert [line["data"]["totals"]["sent"] for line in lines if line["type"] == "Stop"] == [
+        EVENTS,
+        EVENTS,
+    ]
+
+
+def test_a_run_without_a_stop_gets_one_that_says_why(run):
+    lines = run(listener("count", events=EVENTS, runs=2, stop=False), publisher("w", ["count"]))
+    assert kinds(lines) == ["Start", "Stop", "Start", "Stop"]
+    stops = [line["data"] for line in lines if line["type"] == "Stop"]
+    assert [stop["reason"] for stop in stops] == [
+        "another Start came before the Stop",
+        "the source ended in mid-run",
+    ]
+    assert not any(stop["totals"]["complete"] for stop in stops)
+
+
+def test_events_without_a_start_need_no_stop(run):
+    lines = run(
+        listener("count", events=EVENTS, start=False, stop=False), publisher("w", ["count"])
+    )
+    assert kinds(lines) == []
+    assert indices(lines) == list(range(EVENTS))
+
+
+def test_filtered_messages_are_counted(run):
+    lines = run(
+        LISTENED, operator("keep", "Filter", ["count"], modulus=3), publisher("write", ["keep"])
+    )
+    assert indices(lines) == list(range(0, EVENTS, 3))
+    assert totals(lines)["filtered"] == EVENTS - EVENTS // 3
+    assert totals(lines)["complete"]
+
+
+@pytest.mark.parametrize("way", ["yield", "publish", "list"])
+def test_parts_of_a_message_are_told_apart(run, way):
+    lines = run(
+        LISTENED, operator("split", "Split", ["count"], parts=3, way=way), publisher("w", ["split"])
+    )
+    events = [line for line in lines if line["type"] == "Event"]
+    assert [(e["metadata"]["index"], e["metadata"]["part"]) for e in events] == [
+        (index, part) for index in range(EVENTS) for part in range(3)
+    ]
+    assert [e["fragment"] for e in events[:3]] == [[[0, 3]], [[1, 3]], [[2, 3]]]
+    assert len({e["key"] for e in events}) == 3 * EVENTS
+
+
+def test_both_ways_of_a_diamond_are_delivered(run):
+    lines = run(
+        LISTENED,
+        operator("left", "Untouched", ["count"]),
+        operator("right", "Untouched", ["count"]),
+        publisher("write", ["left", "right"]),
+    )
+    assert kinds(lines) == ["Start", "Stop"]
+    assert sorted(indices(lines)) == sorted([*range(EVENTS)] * 2)
+    assert len({line["key"] for line in lines if line["type"] == "Event"}) == 2 * EVENTS
+    assert {line["path"] for line in lines if line["type"] == "Event"} == {0, 1}
+
+
+@pytest.mark.parametrize(("kind", "data"), [("Replace", True), ("Swallow", None)])
+def test_start_and_stop_go_on_once_whatever_an_operator_returns(run, kind, data):
+    lines = run(LISTENED, operator("work", kind, ["count"]), publisher("write", ["work"]))
+    assert kinds(lines) == ["Start", "Stop"]
+    assert lines[0]["data"].get("replaced") == lines[-1]["data"].get("replaced") == data
+    assert indices(lines) == list(range(EVENTS))
+
+
+def test_a_message_that_raises_is_skipped(run):
+    lines = run(LISTENED, operator("work", "Fussy", ["count"]), publisher("write", ["work"]))
+    assert indices(lines) == [index for index in range(EVENTS) if index % 10 != 3]
+    assert totals(lines)["skipped"] == EVENTS // 10
+
+
+def test_a_message_that_raises_is_tried_again(run):
+    keys = 'on_error = "retry:2"'
+    work = operator("work", "Fussy", ["count"], keys=keys, times=2)
+    lines = run(LISTENED, work, publisher("write", ["work"]))
+    assert indices(lines) == list(range(EVENTS))
+    assert totals(lines)["skipped"] == 0
+
+
+def test_payloads_are_read_only_and_belong_to_their_message(run):
+    lines = run(
+        listener("count", events=EVENTS, size_bytes=20_000, buffer="same"),
+        publisher("write", ["count"]),
+    )
+    events = [line for line in lines if line["type"] == "Event"]
+    assert all(event["readonly"] for event in events)
+    assert all(event["crc"] == event["metadata"]["crc"] for event in events)
+
+
+def test_async_and_flushed_stages_give_the_same(run):
+    lines = run(
+        LISTENED, operator("work", "AsyncPass", ["count"]), publisher("w", ["work"], "FlushedWrite")
+    )
+    assert indices(lines) == list(range(EVENTS))
+    assert kinds(lines) == ["Start", "Stop"]
