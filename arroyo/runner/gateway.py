@@ -89,7 +89,13 @@ class Gateway:
         with self._room:
             if not self._admit(entry):
                 return
+            if kind is Kind.START:
+                self._run = _Run(implicit=False)
+            entry.run = self._run
+            if kind is Kind.STOP:
+                self._run = _Run()
             self._pending.append(entry)
+            self._pending_size += entry.size
             self.received += kind is Kind.EVENTS
             self.bytes_in += entry.size
             asleep, self.asleep = self.asleep, False

@@ -1,0 +1,187 @@
+import threading
+
+import pytest
+
+from arroyo.codec import Kind, MessageCodec
+from arroyo.config.graph import Stage
+from arroyo.errors import EncodeError, StageError
+from arroyo.messages import Event, Start, Stop
+from arroyo.runner.gateway import Gateway
+
+DEADLINE_S = 5.0
+
+
+class Wakes:
+    def __init__(self):
+        self.count = 0
+
+    def __call__(self):
+        self.count += 1
+
+
+def gateway(wake=lambda: None, key_field=None, **settings):
+    stage = Stage(name="count", role="listener", target="own:Count", **settings)
+    return Gateway(stage, MessageCodec(()), key_field, wake)
+
+
+def indices(intake):
+    body = [MessageCodec(()).decode(*parts(item)) for item in intake.items]
+    return [message.metadata["index"] for messages in body for message in messages]
+
+
+def parts(item):
+    from arroyo.codec import join
+
+    body, detached, payloads = join([item])
+    return body, detached, payloads
+
+
+def hand_over(gate, numbers):
+    for number in numbers:
+        gate.process(Event({"index": number}))
+
+
+def totals_of(intake):
+    totals = {"complete": True, "lost": 0}
+    intake.make_stop(totals)
+    return totals
+
+
+def test_events_leave_in_batches_and_start_and_stop_alone():
+    gate = gateway()
+    gate.process(Start())
+    hand_over(gate, range(3))
+    gate.process(Stop())
+    taken = [gate.take() for _ in range(4)]
+    assert [intake and intake.kind for intake in taken] == [
+        Kind.START,
+        Kind.EVENTS,
+        Kind.STOP,
+        None,
+    ]
+    assert indices(taken[1]) == [0, 1, 2]
+
+
+def test_a_full_window_holds_the_listener_until_something_is_finished():
+    gate = gateway(window=2)
+    hand_over(gate, range(2))
+    thread = threading.Thread(target=hand_over, args=(gate, [2]))
+    thread.start()
+    assert gate.received == 2
+    gate.take()
+    gate.release(1, 0)
+    thread.join(DEADLINE_S)
+    assert not thread.is_alive()
+    assert gate.received == 3
+
+
+def test_a_message_larger_than_the_window_passes_alone():
+    gate = gateway(window_bytes=10)
+    gate.process(Event({}, bytes(1000)))
+    assert gate.take().size >= 1000
+
+
+def test_the_newest_is_dropped_and_told_in_the_stop_of_its_run():
+    gate = gateway(window=3, when_full="drop-newest")
+    gate.process(Start())
+    hand_over(gate, range(5))
+    assert gate.dropped == 3
+    gate.take()
+    assert indices(gate.take()) == [0, 1]
+    gate.release(3, 0)
+    gate.process(Stop())
+    totals = totals_of(gate.take())
+    assert totals["dropped"] == 3
+    assert totals["complete"] is False
+
+
+def test_the_oldest_that_waits_is_dropped():
+    gate = gateway(window=4, when_full="drop-oldest")
+    hand_over(gate, range(4))
+    assert indices(gate.take()) == [0, 1]
+    assert gate.take() is None
+    hand_over(gate, range(4, 7))
+    gate.release(2, 0)
+    assert indices(gate.take()) == [5, 6]
+    assert gate.dropped == 3
+
+
+def test_what_is_dropped_after_the_next_start_does_not_count_for_the_run_before():
+    gate = gateway(window=2, when_full="drop-newest")
+    gate.process(Start())
+    hand_over(gate, range(4))
+    gate.take()
+    gate.take()
+    gate.release(2, 0)
+    gate.process(Stop())
+    gate.process(Start())
+    hand_over(gate, range(1))
+    assert totals_of(gate.take())["dropped"] == 3
+
+
+def test_bytes_that_wait_and_bytes_in_the_ledger_are_told_apart():
+    gate = gateway(window_bytes=400, when_full="drop-oldest")
+    gate.process(Event({"index": 0}, bytes(150)))
+    gate.process(Event({"index": 1}, bytes(150)))
+    first = gate.take()
+    assert indices(first) == [0, 1]
+    gate.release(2, first.size)
+    gate.process(Event({"index": 2}, bytes(150)))
+    assert indices(gate.take()) == [2]
+
+
+def test_a_run_that_is_closed_early_tells_its_own_drops():
+    gate = gateway(window=2, when_full="drop-newest")
+    gate.process(Start())
+    hand_over(gate, range(3))
+    gate.take()
+    gate.take()
+    gate.release(2, 0)
+    gate.process(Start())
+    gate.take()
+    totals = {"complete": False, "lost": 0}
+    gate.early_stop("another Start came before the Stop", totals)
+    assert totals["dropped"] == 2
+
+
+def test_the_main_thread_is_woken_only_when_it_sleeps():
+    wakes = Wakes()
+    gate = gateway(wakes)
+    hand_over(gate, range(2))
+    assert wakes.count == 0
+    assert not gate.fall_asleep()
+    gate.take()
+    assert gate.fall_asleep()
+    hand_over(gate, range(2))
+    assert wakes.count == 1
+
+
+def test_what_can_not_travel_is_refused_before_anything_is_sent():
+    gate = gateway()
+    with pytest.raises(EncodeError):
+        gate.process(Event({"thing": object()}))
+    assert gate.empty
+
+
+def test_a_stage_that_has_ended_lets_go_of_a_listener_that_waits():
+    gate = gateway(window=1)
+    errors = []
+
+    def fill():
+        try:
+            hand_over(gate, range(2))
+        except StageError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=fill)
+    thread.start()
+    gate.shut()
+    thread.join(DEADLINE_S)
+    assert errors == ["the stage has ended and takes no more messages"]
+
+
+def test_the_same_value_of_the_key_field_gives_the_same_key():
+    gate = gateway(key_field="index")
+    hand_over(gate, [1, 2, 1])
+    first, second, third = gate.take().keys
+    assert first == third != second
