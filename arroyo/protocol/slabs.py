@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from arroyo.messages import SlabReference
+
 HEAD_BYTES = 64
 """In front of the pool and of each slab's data; data begins at a multiple of it."""
 PAGE_BYTES = 4096
@@ -25,25 +27,6 @@ STEPS = 8
 """Sizes per doubling: at most an eighth of a slab is lost to rounding."""
 SPARE = 2
 """A slab may be taken for a payload that needs at least one part in this many of it."""
-
-
-class SlabReference(NamedTuple):
-    """Tells another process where a payload lies.
-
-    Attributes
-    ----------
-    pool
-        Name of the pool's file.
-    offset, length
-        Where the data begins in the pool, and how long it is, in bytes.
-    generation
-        What the slab's head says for as long as the payload lies there.
-    """
-
-    pool: str
-    offset: int
-    length: int
-    generation: int
 
 
 class SlabOwner(NamedTuple):
