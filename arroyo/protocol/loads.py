@@ -117,19 +117,28 @@ def take(load: Load, count: int) -> tuple[Load, Load | None]:
     """Split a load after `count` messages; its tombstones go with the first part."""
     if count >= len(load.items):
         return load, None
-    positions = positions_of(load.header)
+    front, back = _split(load.header, count)
     share = load.size * count // len(load.items)
     keys = load.keys
     head = Load(
-        msgspec.structs.replace(load.header, **describe(positions[:count])),
+        msgspec.structs.replace(load.header, **front),
         load.items[:count],
         share,
         None if keys is None else keys[:count],
     )
     rest = Load(
-        msgspec.structs.replace(load.header, **describe(positions[count:]), tombstones=()),
+        msgspec.structs.replace(load.header, **back, tombstones=()),
         load.items[count:],
         load.size - share,
         None if keys is None else keys[count:],
     )
     return head, rest
+
+
+def _split(header: Batch, count: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields that say which messages come before and after a cut."""
+    if len(header.ranges) == 1 and not header.fragments:
+        ((first, end),) = header.ranges
+        return {"ranges": ((first, first + count),)}, {"ranges": ((first + count, end),)}
+    positions = positions_of(header)
+    return describe(positions[:count]), describe(positions[count:])

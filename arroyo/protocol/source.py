@@ -238,7 +238,8 @@ class Source:
                 return
             self._lost_at = now
         before, self._lost_at = self._lost_at, None
-        yield from self._send_again(before, now)
+        if not self.ledger.empty:
+            yield from self._send_again(before, now)
 
     # Runs
 

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
+from arroyo.protocol.ledger import Ledger
+from arroyo.protocol.loads import Load, positions_of
+from arroyo.protocol.paths import Terminal
+from arroyo.protocol.ranges import RangeSet
+
+HEADER = Batch("", 0, 0, Kind.EVENTS, "r", "s.0", 1, 0, 0, 0)
+
+
+def ship(ledger, count, kind=Kind.EVENTS, now=0.0, tokens=None):
+    first = ledger.next
+    header = msgspec.structs.replace(HEADER, kind=kind, ranges=((first, first + count),))
+    items = [f"m{number}" for number in range(first, first + count)]
+    load = Load(header, items, 10 * count)
+    ledger.add(load, count, tokens or [f"t{n}" for n in range(first, first + count)], now)
+
+
+def ack(*ranges, path=0, replica=0, stones=(), parts=(), taken=False):
+    return Ack("b", replica, "s.0", 1, path, ranges, stones, parts, taken)
+
+
+@pytest.fixture
+def ledger():
+    return Ledger([Terminal("b", 1), Terminal("c", 2)])
+
+
+def again(ledger, paths=(0, 1), before=9.0, waiting=(), with_order=False):
+    loads = ledger.unfinished(paths, before, RangeSet(waiting), attempt=3, with_order=with_order)
+    return list(loads)
+
+
+def test_a_message_is_finished_when_every_path_says_so(ledger):
+    ship(ledger, 3)
+    ledger.acknowledge(ack((0, 3), path=0))
+    assert ledger.advance(1.0) is None
+    ledger.acknowledge(ack((0, 2), path=1))
+    freed = ledger.advance(1.0)
+    assert (freed.messages, freed.tokens, freed.size) == (2, ["t0", "t1"], 0)
+    ledger.acknowledge(ack((2, 3), path=1))
+    freed = ledger.advance(2.0)
+    assert (freed.messages, freed.tokens, freed.size, freed.delay_s) == (1, ["t2"], 30, 2.0)
+    assert ledger.empty
+
+
+def test_the_frontier_waits_for_the_oldest(ledger):
+    ship(ledger, 4)
+    for path in (0, 1):
+        ledger.acknowledge(ack((2, 4), path=path))
+    assert ledger.advance(0.0) is None
+    for path in (0, 1):
+        ledger.acknowledge(ack((0, 2), path=path))
+    assert ledger.advance(0.0).tokens == ["t0", "t1", "t2", "t3"]
+
+
+def test_a_split_message_is_finished_with_its_last_part(ledger):
+    ship(ledger, 1)
+    ledger.acknowledge(ack((0, 1), path=0))
+    parts = [((0, 2),), ((1, 2), (0, 2)), ((1, 2), (1, 2))]
+    for part in parts:
+        assert ledger.advance(0.0) is None
+        ledger.acknowledge(ack(path=1, parts=((0, part),)))
+    assert ledger.advance(0.0).messages == 1
+
+
+def test_each_replica_of_a_terminal_stage_has_to_see_start_and_stop(ledger):
+    ship(ledger, 1, Kind.START)
+    ledger.acknowledge(ack((0, 1), path=0))
+    ledger.acknowledge(ack((0, 1), path=1, replica=1))
+    ledger.acknowledge(ack((0, 1), path=1, replica=1))
+    assert ledger.advance(0.0) is None
+    ledger.acknowledge(ack((0, 1), path=1, replica=0))
+    assert ledger.advance(0.0).messages == 1
+
+
+def test_what_ended_on_the_way_is_counted_by_its_reason_once(ledger):
+    ship(ledger, 6)
+    stones = (Tombstone(0, 2, Reason.FILTERED), Tombstone(4, 5, Reason.SKIPPED))
+    for path in (0, 1, 0):
+        ledger.acknowledge(ack((2, 4), (5, 6), path=path, stones=stones))
+    assert ledger.advance(0.0).messages == 6
+    assert ledger.count_buried(0, 6) == {Reason.FILTERED: 2, Reason.SKIPPED: 1}
+    assert set(ledger.count_buried(0, 6).values()) == {0}
+
+
+def test_only_what_is_not_finished_is_sent_again(ledger):
+    ship(ledger, 5)
+    for path in (0, 1):
+        ledger.acknowledge(ack((1, 3), path=path))
+    (load,) = again(ledger)
+    assert load.items == ["m0", "m3", "m4"]
+    assert positions_of(load.header) == [(0, ()), (3, ()), (4, ())]
+    assert load.header.attempt == 3
+    assert load.header.tombstones == ()
+
+
+def test_an_outlet_sends_again_what_one_of_its_own_paths_lacks(ledger):
+    ship(ledger, 2)
+    ledger.acknowledge(ack((0, 2), path=0))
+    assert again(ledger, paths=(0,)) == []
+    assert [load.items for load in again(ledger, paths=(1,))] == [["m0", "m1"]]
+
+
+def test_what_has_not_left_is_not_lost(ledger):
+    ship(ledger, 4)
+    (load,) = again(ledger, waiting=[(2, 4)])
+    assert load.items == ["m0", "m1"]
+
+
+def test_what_left_after_the_loss_is_not_sent_again(ledger):
+    ship(ledger, 1, now=1.0)
+    ship(ledger, 1, now=3.0)
+    assert [load.items for load in again(ledger, before=2.0)] == [["m0"]]
+    ledger.mark_sent(2.0, 5.0)
+    assert [load.items for load in again(ledger, before=4.0)] == [["m1"]]
+
+
+def test_a_stage_that_restores_order_is_told_the_places_of_what_is_finished(ledger):
+    ship(ledger, 1, Kind.START)
+    ship(ledger, 4)
+    for path in (0, 1):
+        for replica in (0, 1):
+            ledger.acknowledge(ack((0, 1), path=path, replica=replica))
+        ledger.acknowledge(ack((2, 3), path=path))
+    assert ledger.advance(0.0).messages == 1
+    (load,) = again(ledger, with_order=True)
+    assert load.items == ["m1", "m3", "m4"]
+    assert load.header.tombstones == (Tombstone(2, 3, Reason.FINISHED),)
+    assert load.header.frontier == 1
+
+
+def test_nonsense_from_a_confused_peer_changes_nothing(ledger):
+    ship(ledger, 2)
+    ledger.acknowledge(ack((0, 9), path=0))
+    ledger.acknowledge(ack((0, 2), path=7))
+    ledger.acknowledge(ack((0, 2), path=1, taken=True))
+    ledger.acknowledge(ack(path=1, parts=((5, ((0, 1),)),)))
+    ledger.acknowledge(ack(path=0, stones=(Tombstone(0, 1 << 60, Reason.FILTERED),)))
+    assert ledger.advance(0.0) is None
+    assert [load.items for load in again(ledger)] == [["m0", "m1"]]
