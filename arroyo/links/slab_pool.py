@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arroyo.errors import AlreadyRunningError, UnavailableError
+from arroyo.messages import SlabReference
 from arroyo.protocol.slabs import (
     HEAD_BYTES,
     PAGE_BYTES,
     Place,
     SlabAllocator,
     SlabOwner,
-    SlabReference,
 )
 
 from .slab_files import (

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from arroyo.errors import DecodeError
-from arroyo.protocol.slabs import HEAD_BYTES, PAGE_BYTES, SlabReference
+from arroyo.messages import SlabReference
+from arroyo.protocol.slabs import HEAD_BYTES, PAGE_BYTES
 
 from .slab_files import (
     BACKED,

@@ -16,8 +16,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from arroyo.messages import SlabReference
-
 HEAD_BYTES = 64
 """In front of the pool and of each slab's data; data begins at a multiple of it."""
 PAGE_BYTES = 4096

@@ -160,7 +160,7 @@ def test_a_capacity_is_rounded_up_to_whole_pages(make_pool, tmp_path):
 
 def test_threads_never_get_the_same_slab(pool):
     def work():
-        for _ in range(300):
+        for _ in range(2500):
             slab = pool.take(1000)
             taken.append(slab.reference.generation)
             pool.give_back(slab.reference)
@@ -176,7 +176,7 @@ def test_threads_never_get_the_same_slab(pool):
             thread.join()
     finally:
         sys.setswitchinterval(interval_s)
-    assert len(set(taken)) == len(taken) == 1200
+    assert len(set(taken)) == len(taken) == 10_000
     assert pool.statistics()[:2] == (0, 0)
 
 

@@ -9,7 +9,7 @@ import pytest
 from arroyo.errors import DecodeError
 from arroyo.links.slab_pool import SlabPool
 from arroyo.links.slab_reader import SlabReader, StaleSlabError
-from arroyo.protocol.slabs import SlabReference
+from arroyo.messages import SlabReference
 
 NAME = "p-images.0-3"
 CAPACITY = 1 << 20
@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 from arroyo.errors import DecodeError
 from arroyo.links.slab_reader import SlabReader
-from arroyo.protocol.slabs import SlabReference
+from arroyo.messages import SlabReference
 
 reader = SlabReader("p-", Path(sys.argv[1]))
 for line in sys.stdin:
