@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import itertools
+
+from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Lost
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.actions import Broadcast, Connect, Release, Transmit
+from arroyo.protocol.outlets import Outlet
+from arroyo.protocol.paths import Terminal
+from arroyo.protocol.publication import Publication
+from arroyo.protocol.source import GRACE_S, STALL_S, Intake, Source
+
+NAME = ReplicaName("s", 0)
+
+
+class Sink:
+    """Acknowledges and credits whatever a source sends, or as much of it as a test wants."""
+
+    def __init__(self, *, ordered=False, publication=None, push_pull=True):
+        link = itertools.count(1).__next__
+        outlet = Outlet(NAME, "b", 1, edge=0, dispatch="balanced", new_link=link)
+        runs = (f"run{number}" for number in itertools.count(1))
+        self.source = Source(
+            NAME,
+            epoch=1,
+            incarnation=1,
+            terminals=[Terminal("b", 1)],
+            outlets=[(outlet, range(1))] if push_pull else [],
+            below=[ReplicaName("b", 0)],
+            publication=publication,
+            ordered=ordered,
+            new_run=lambda: next(runs),
+            make_early_stop=lambda reason, totals: (reason, totals),
+        )
+        self.batches = []
+        self.actions = []
+        self.take(self.source.connect())
+        self.take(self.source.record(Hello(1, "b", 0, 1), 0.0))
+
+    def take(self, actions):
+        """Return the batches among actions."""
+        actions = list(actions)
+        self.actions += actions
+        new = [
+            (action.record, list(action.items))
+            for action in actions
+            if isinstance(action, Transmit | Broadcast) and isinstance(action.record, Batch)
+        ]
+        self.batches += new
+        return new
+
+    def accept(self, kind, *items, now=0.0, make_stop=None):
+        tokens = items or (None,)
+        intake = Intake(kind, items, tokens, len(items), make_stop=make_stop)
+        return self.take(self.source.accept(intake, now))
+
+    def stop(self, now=0.0):
+        return self.accept(Kind.STOP, make_stop=lambda totals: totals, now=now)
+
+    def acknowledge(self, *ranges, now=0.0):
+        return self.take(self.source.record(Ack("b", 0, "s.0", 1, 0, ranges), now))
+
+    def credit(self, number, link=1, now=0.0):
+        return self.take(self.source.record(Credit("b", 0, link, number, 0.001), now))
+
+
+def brief(batches):
+    return [(record.kind, record.run, items) for record, items in batches]
+
+
+def test_a_source_is_ready_when_everybody_below_is():
+    sink = Sink()
+    assert sink.source.ready
+    assert sink.source.awaited == []
+
+
+def test_stop_leaves_when_everything_before_it_is_finished_and_tells_the_totals():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a", "b")
+    assert sink.stop() == []
+    assert sink.acknowledge((0, 1)) == []
+    ((record, (totals,)),) = sink.acknowledge((1, 3))
+    assert (record.kind, record.run, record.ranges) == (Kind.STOP, "run1", ((3, 4),))
+    assert totals == {
+        "sent": 2,
+        "filtered": 0,
+        "skipped": 0,
+        "quarantined": 0,
+        "lost": 0,
+        "complete": True,
+    }
+
+
+def test_what_comes_behind_a_stop_waits_for_it():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.stop()
+    assert sink.accept(Kind.START, "next") == []
+    assert sink.source.blocked
+    assert [run for _, run, _ in brief(sink.acknowledge((0, 1)))] == ["run1", "run2"]
+
+
+def test_a_start_without_a_stop_before_closes_the_run_and_says_so():
+    sink = Sink()
+    sink.accept(Kind.START, "one")
+    assert sink.accept(Kind.START, "two") == []
+    stop, start = brief(sink.acknowledge((0, 1)))
+    assert stop[2][0][0] == "another Start came before the Stop"
+    assert stop[2][0][1]["complete"] is False
+    assert start == (Kind.START, "run2", ["two"])
+
+
+def test_a_start_waits_until_the_implicit_run_before_it_is_finished():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    assert sink.accept(Kind.START, "start") == []
+    ((record, _),) = sink.acknowledge((0, 1))
+    assert (record.kind, record.base, record.frontier) == (Kind.START, 2, 1)
+
+
+def test_a_source_that_ends_in_mid_run_closes_it_and_then_says_end():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    assert sink.take(sink.source.finish(0.0)) == []
+    ((record, ((reason, _),)),) = sink.acknowledge((0, 1))
+    assert record.kind == Kind.STOP
+    assert reason == "the source ended in mid-run"
+    assert not sink.source.ended
+    sink.acknowledge((1, 2))
+    assert sink.actions[-1].record == End("s.0", 1, final=True)
+    assert sink.source.ended
+
+
+def test_tokens_come_back_in_order_when_their_messages_are_finished():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a", "b", "c")
+    sink.acknowledge((1, 2))
+    sink.acknowledge((0, 1))
+    (release,) = [action for action in sink.actions if isinstance(action, Release)]
+    assert (release.tokens, release.messages) == (["a", "b"], 2)
+
+
+def test_what_was_lost_comes_again_after_a_grace():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a", "b", now=1.0)
+    sink.acknowledge((0, 1), now=1.01)
+    sink.take(sink.source.record(Lost("b", 0), 2.0))
+    due = sink.source.deadline
+    assert 2.0 + GRACE_S[0] <= due <= 2.0 + GRACE_S[1]
+    assert sink.take(sink.source.tick(due - 0.001)) == []
+    ((record, items),) = sink.take(sink.source.tick(due))
+    assert (items, record.ranges, record.attempt) == (["b"], ((1, 2),), 1)
+    assert sink.source.redelivered == 1
+
+
+def test_many_signs_of_one_death_make_one_round():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    for now in (1.0, 1.01, 1.02):
+        sink.take(sink.source.record(Lost("b", 0), now))
+    assert len(sink.take(sink.source.tick(9.0))) == 1
+    assert sink.take(sink.source.tick(9.1)) == []
+
+
+def test_losses_without_end_do_not_put_it_off_for_ever():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    sink.take(sink.source.record(Lost("b", 0), 1.0))
+    due = sink.source.deadline
+    sink.take(sink.source.record(Lost("b", 0), due - 0.001))
+    assert sink.source.deadline == due
+
+
+def test_a_loss_with_nothing_unfinished_is_none():
+    sink = Sink()
+    sink.take(sink.source.record(Lost("b", 0), 1.0))
+    assert sink.source.deadline is None
+
+
+def test_what_was_finished_within_the_grace_is_not_sent_again():
+    sink = Sink(ordered=True)
+    sink.accept(Kind.EVENTS, "a")
+    sink.take(sink.source.record(Lost("b", 0), 1.0))
+    sink.acknowledge((0, 1), now=1.01)
+    assert sink.take(sink.source.tick(9.0)) == []
+
+
+def test_a_restarted_stage_that_restores_order_is_told_where_to_begin():
+    sink = Sink(ordered=True)
+    sink.accept(Kind.EVENTS, "a", "b")
+    sink.take(sink.source.record(Lost("b", 0), 1.0))
+    sink.accept(Kind.EVENTS, "c", now=1.02)
+    sink.acknowledge((0, 2), now=1.03)
+    ((record, items),) = sink.take(sink.source.tick(9.0))
+    assert (record.frontier, items) == (2, [])
+
+
+def test_a_link_that_the_receiver_does_not_know_is_made_anew():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    sink.take(sink.source.record(Lost("b", 0, link=1), 1.0))
+    assert Connect(ReplicaName("b", 0), 2) in sink.actions
+    assert sink.source.deadline > 1.0
+    before = len(sink.actions)
+    sink.take(sink.source.record(Lost("b", 0, link=1), 1.0))
+    assert len(sink.actions) == before
+
+
+def test_when_nothing_moves_for_long_all_is_sent_again():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a", now=1.0)
+    sink.credit(1, now=1.0)
+    assert sink.source.deadline == 1.0 + STALL_S
+    assert brief(sink.take(sink.source.tick(1.0 + STALL_S))) == [(Kind.EVENTS, "run1", ["a"])]
+
+
+def test_what_a_neighbour_still_has_in_hand_is_not_sent_again():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a", now=1.0)
+    assert sink.take(sink.source.tick(1.0 + STALL_S)) == []
+
+
+def test_a_stop_that_is_sent_again_brings_its_start_along():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.stop()
+    sink.acknowledge((0, 1))
+    sink.take(sink.source.record(Lost("b", 0), 1.0))
+    assert brief(sink.take(sink.source.tick(9.0)))[0] == (Kind.START, "run1", ["start"])
+
+
+def test_acknowledgements_of_a_former_life_count_for_nothing():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    sink.take(sink.source.record(Ack("b", 0, "s.0", 99, 0, ((0, 1),)), 0.0))
+    sink.take(sink.source.record(Ack("b", 0, "other.0", 1, 0, ((0, 1),)), 0.0))
+    assert not sink.source.ledger.empty
+
+
+def test_with_pub_sub_alone_what_is_sent_is_finished():
+    sink = Sink(push_pull=False, publication=Publication(NAME, lambda: 1))
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a")
+    sink.stop()
+    assert [kind for kind, _, _ in brief(sink.batches)] == [Kind.START, Kind.EVENTS, Kind.STOP]
+    assert sink.source.ledger.empty
+    sink.take(sink.source.finish(0.0))
+    assert sink.source.ended
+    assert isinstance(sink.actions[-1].record, End)
+
+
+def test_open_runs_are_told_to_every_subscriber_that_asks():
+    sink = Sink(push_pull=False, publication=Publication(NAME, lambda: 1))
+    sink.accept(Kind.START, "start")
+    for _ in range(2):
+        assert brief(sink.take(sink.source.record(Hello(1, "b", 0, 1), 0.0))) == [
+            (Kind.START, "run1", ["start"])
+        ]
