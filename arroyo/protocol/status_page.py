@@ -47,6 +47,7 @@ FIELDS: tuple[str, ...] = (
     "lost",
     "hand_source",
     "hand_epoch",
+    "hand_base",
     "hand_part",
     "waits",
 )
@@ -59,10 +60,10 @@ credit for).
 
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,
-``hand_sequence`` (+ 1; 0: a Start or Stop) and ``hand_part`` (tells the parts of a split message
-from each other). The words carry no time: whoever wants to know for how long a message has been
-in hand looks again and compares. ``waits`` counts how often the stage's code has said that it
-waits for the outside world.
+``hand_sequence`` (+ 1; 0: a Start or Stop), ``hand_base`` (the sequence of its run's first event)
+and ``hand_part`` (tells the parts of a split message from each other). The words carry no time:
+whoever wants to know for how long a message has been in hand looks again and compares. ``waits``
+counts how often the stage's code has said that it waits for the outside world.
 """
 
 OFFSET = {name: 8 * index for index, name in enumerate(FIELDS)}

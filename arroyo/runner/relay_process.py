@@ -125,6 +125,7 @@ class RelayProcess:
         while not self._relay.ended:
             self._report()
             self._take_what_came(self._replica.clock.monotonic())
+        self._report()
 
     def _take_what_came(self, now: float) -> None:
         relay = self._relay
@@ -170,7 +171,7 @@ class RelayProcess:
             self._links.perform(self._relay.reject(batch, Reason.SKIPPED))
         else:
             self._bytes_in += sum(map(len, delivery.content))
-            self._replica.take_in_hand(batch.source, batch.epoch)
+            self._replica.take_in_hand(batch)
             outcomes = self._work_on(batch, work)
             # Not after an error: who asks why the stage ended finds the message still in hand.
             self._replica.page.put_down()

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arroyo.clock import Clock, SystemClock
-from arroyo.codec import BackRecord, Hello, MessageCodec, Refuse
+from arroyo.codec import BackRecord, Batch, Hello, MessageCodec, Refuse
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.notify import Notifier
@@ -124,13 +124,13 @@ class Replica:
         """Note that the stage's code waits for the outside world, and is not hung."""
         self.page.add("waits", 1)
 
-    def take_in_hand(self, source: str, epoch: int) -> None:
-        """Mark on the status page that the stage's code works on messages of `source` from now on.
+    def take_in_hand(self, batch: Batch) -> None:
+        """Mark on the status page that the stage's code works on the messages of `batch` now.
 
         Which one it is goes into `hand_sequence` and, for parts of one, `hand_part`: one word
         for each message, and no look at the clock.
         """
-        self.page.take(self._places.get(source, -1), epoch)
+        self.page.take(self._places.get(batch.source, -1), batch.epoch, batch.base)
 
     def now_ns(self) -> int:
         """Monotonic time, in ns."""

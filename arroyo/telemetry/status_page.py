@@ -49,15 +49,16 @@ class StatusPage:
         self._lent.append(self._words[index : index + 1])
         return self._lent[-1]
 
-    def take(self, source: int, epoch: int) -> None:
+    def take(self, source: int, epoch: int, base: int) -> None:
         """Mark that messages of a source are in hand from now on, first a Start or Stop.
 
-        `source` is its place in `Chain.replicas`.
+        `source` is its place in `Chain.replicas`; `base` as in `Batch`.
         """
         # In this order: whoever looks in between sees no message of the one source as the other's.
         self.set("hand_sequence", 0)
         self.set("hand_part", 0)
         self.set("hand_epoch", epoch)
+        self.set("hand_base", base)
         self.set("hand_source", source + 1)
 
     def put_down(self) -> None:

@@ -304,8 +304,9 @@ def test_an_idle_supervisor_is_small_and_at_rest(supervise):
     assert "zmq" not in maps
     assert "numpy" not in maps
     before = switches(chain.process.pid)
-    time.sleep(0.5)
-    assert switches(chain.process.pid) - before <= 1
+    time.sleep(1.0)
+    # It looks four times a second whether all are well.
+    assert switches(chain.process.pid) - before <= 6
 
 
 def switches(pid):

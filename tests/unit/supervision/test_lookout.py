@@ -47,7 +47,7 @@ def test_it_looks_only_while_there_is_somebody(lookout):
 def test_a_hang_is_told_once(lookout, page):
     lookout.watch(NAME, os.getpid(), 1.0, now=0.0)
     page.enter(Phase.PROCESS, 1)
-    page.take(0, 7)
+    page.take(0, 7, 0)
     page.word("hand_sequence")[0] = 4712
     told = [found for number in range(1, 12) for found in lookout.look(number * LOOK_EVERY_S)]
     ((name, verdict),) = told

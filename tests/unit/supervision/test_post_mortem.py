@@ -38,7 +38,7 @@ def page(run_directory):
     path = run_directory.status_page(NAME)
     made = StatusPage(path, os.getpid(), 1)
     made.enter(Phase.PROCESS, 1)
-    made.take(0, 99)
+    made.take(0, 99, 11)
     made.word("hand_sequence")[0] = 4712
     made.close()
     return read_status_page(path)
@@ -48,7 +48,7 @@ def test_a_crash_leaves_a_suspect_with_its_stack(examine, page, run_directory):
     stacks = stacks_file(run_directory.log(NAME))
     stacks.write_text("Fatal Python error: Segmentation fault\n")
     evidence = examine(SEGFAULT, page)
-    assert evidence.message == "images.0 message 4711"
+    assert evidence.message == "images.0 message 4700"
     assert evidence.phase == "PROCESS"
     assert evidence.stacks == f"{stacks}.1"
     note = run_directory.status_page(NAME).with_name("integrate.0.suspect")
