@@ -91,6 +91,7 @@ class SourceProcess:
                 continue
             self._report()
             self._take_what_came(now)
+        self._report()
 
     def _is_over(self) -> bool:
         """Whether the listener will hand over nothing more."""

@@ -194,6 +194,15 @@ def test_a_window_of_one_message_is_slow_but_works(make_chain):
     assert [t for t in types(lines) if t != "Event"] == ["Start", "Stop", "Start", "Stop"]
 
 
+def test_the_account_at_the_end_has_counted_everything(make_chain):
+    chain = make_chain(listener("count", events=3000), publisher("write", ["count"]))
+    supervisor = chain.supervise()
+    assert supervisor.wait() == 0
+    sent, received = supervisor.lines[-3:-1]
+    assert sent.strip().startswith("count: 3,00"), supervisor.text
+    assert received.strip().startswith("write: 3,00"), supervisor.text
+
+
 def test_two_sources_have_runs_of_their_own(make_chain):
     chain = make_chain(
         listener("left", events=500, runs=2),
