@@ -1,0 +1,118 @@
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import zmq
+
+from arroyo.codec import PROTOCOL_VERSION, Hello, Open
+from arroyo.config.graph import Chain, Input, Stage
+from arroyo.config.run_directory import RunDirectory
+from arroyo.errors import ConfigurationError
+from arroyo.identifiers import ReplicaName
+from arroyo.links import AboveCame, DataCame, LinkBroke, Links, RecordCame
+from arroyo.links.addresses import Addresses
+from arroyo.protocol.actions import Connect, Reply, Transmit
+
+ABOVE, BELOW = ReplicaName("count", 0), ReplicaName("write", 0)
+TRIES = 500
+
+
+@pytest.fixture
+def addresses(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.create()
+    stages = {
+        "count": Stage(name="count", role="listener", target="own:Count"),
+        "write": Stage(
+            name="write", role="publisher", target="own:Write", inputs=(Input("count"),)
+        ),
+    }
+    chain = Chain(name="numbers", folder=tmp_path, path=Path("chain.toml"), stages=stages)
+    return Addresses(chain, directory)
+
+
+@contextmanager
+def links(name, addresses, **wanted):
+    rejected = []
+    given = {"receives": False, "sends": False, "publishes": False, "subscriptions": []}
+    made = Links(name, addresses, **{**given, **wanted}, reject=rejected.append)
+    made.rejected = rejected
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def wait_for(kind, made):
+    for _ in range(TRIES):
+        for event in made.poll(0.01):
+            if isinstance(event, kind):
+                return event
+    pytest.fail(f"no {kind.__name__} came")
+    return None
+
+
+def connect(made):
+    made.perform(
+        [Connect(BELOW, 1), Transmit(BELOW, Open(PROTOCOL_VERSION, *ABOVE, incarnation=7, link=1))]
+    )
+
+
+def test_a_record_goes_down_and_an_answer_comes_back(addresses):
+    with (
+        links(ABOVE, addresses, sends=True) as above,
+        links(BELOW, addresses, receives=True) as below,
+    ):
+        connect(above)
+        assert wait_for(DataCame, below).record.incarnation == 7
+        below.perform([Reply(ABOVE, Hello(PROTOCOL_VERSION, *BELOW, incarnation=9))])
+        assert wait_for(RecordCame, above).record.incarnation == 9
+
+
+def test_the_end_of_a_replica_below_is_told_with_its_link(addresses):
+    with links(ABOVE, addresses, sends=True) as above:
+        with links(BELOW, addresses, receives=True) as below:
+            connect(above)
+            wait_for(DataCame, below)
+        assert wait_for(LinkBroke, above) == LinkBroke(BELOW, 1)
+
+
+def test_each_life_of_a_replica_above_is_told(addresses):
+    with links(BELOW, addresses, receives=True) as below:
+        below.perform([Reply(ABOVE, Hello(PROTOCOL_VERSION, *BELOW, incarnation=9))])
+        for _ in range(2):
+            with links(ABOVE, addresses, sends=True):
+                assert wait_for(AboveCame, below) == AboveCame(ABOVE)
+
+
+def test_a_frame_that_is_no_record_is_rejected_and_the_next_one_taken(addresses):
+    with links(BELOW, addresses, receives=True) as below:
+        context = zmq.Context()
+        with context, context.socket(zmq.PUSH) as stranger:
+            stranger.connect(addresses.data(BELOW))
+            stranger.send(b"hello?")
+            with links(ABOVE, addresses, sends=True) as above:
+                connect(above)
+                assert wait_for(DataCame, below).record.incarnation == 7
+                for _ in range(TRIES):
+                    if below.rejected:
+                        break
+                    list(below.poll(0.01))
+    assert len(below.rejected) == 1
+
+
+def test_waking_ends_a_wait(addresses):
+    with links(ABOVE, addresses, sends=True) as above:
+        above.wake()
+        assert list(above.poll(None)) == []
+
+
+def test_a_port_that_is_taken_is_told_in_words(addresses, tmp_path):
+    stage = Stage(name="write", role="publisher", target="own:W", listen="tcp://192.0.2.1:5000")
+    chain = Chain("numbers", tmp_path, Path("chain.toml"), {"write": stage})
+    elsewhere = Addresses(chain, RunDirectory(tmp_path))
+    with (
+        pytest.raises(ConfigurationError, match=r"tcp://192\.0\.2\.1:5000 can't be bound"),
+        links(BELOW, elsewhere, receives=True),
+    ):
+        pass
