@@ -49,8 +49,6 @@ class _Run:
     closed: bool = False
     started_by: set[str] = field(default_factory=set)
     stopped_by: set[str] = field(default_factory=set)
-    stop_due: float | None = None
-    held_stop: Delivery | None = None
 
 
 class RunGate:
@@ -61,12 +59,13 @@ class RunGate:
         """Messages by pub-sub that were given up because their Start never came."""
         self._runs: dict[_Key, _Run] = {}
         self._parked: dict[_Key, list[Delivery]] = {}
+        self._held: dict[_Key, tuple[float, Delivery]] = {}
+        """Stops by pub-sub that wait for their twins, and until when."""
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        dues = [run.stop_due for run in self._runs.values() if run.stop_due is not None]
-        return min(dues, default=None)
+        return min((due for due, _ in self._held.values()), default=None)
 
     def admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         """Say what to do with a batch, and with those that waited for it."""
@@ -80,12 +79,10 @@ class RunGate:
 
     def tick(self, now: float) -> list[Delivery]:
         """Time has passed: return Stops that waited long enough for their twins."""
-        due = []
-        for run in self._runs.values():
-            if run.stop_due is not None and now >= run.stop_due and run.held_stop is not None:
-                due.append(run.held_stop)
-                run.stop_due, run.held_stop, run.closed = None, None, True
-        return due
+        keys = [key for key, (due, _) in self._held.items() if now >= due]
+        for key in keys:
+            self._runs[key].closed = True
+        return [self._held.pop(key)[1] for key in keys]
 
     def note(self, batch: Batch, item: Any) -> None:
         """The stage has worked on a Start or Stop, and this is what goes on."""
@@ -136,12 +133,13 @@ class RunGate:
         else:
             run.stopped_by.add(batch.sender)
             if batch.reliable or run.stopped_by >= run.started_by:
-                run.closed, run.stop_due, run.held_stop = True, None, None
+                run.closed = True
+                self._held.pop(key, None)
                 yield Entry.WORK, delivery
             else:
                 # Events of the other replicas above may still be on their way.
-                run.stop_due = now + STOP_WAIT_S if run.stop_due is None else run.stop_due
-                run.held_stop = delivery
+                due, _ = self._held.get(key, (now + STOP_WAIT_S, None))
+                self._held[key] = due, delivery
                 yield Entry.NOTHING, delivery
 
     def _open(self, key: _Key) -> _Run:

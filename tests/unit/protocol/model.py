@@ -207,7 +207,8 @@ class World:
             return True
         choices = self._choices()
         if choices:
-            self.random.choice(choices)()
+            act, subject = self.random.choice(choices)
+            act(subject)
             return True
         if all(node.done or not self._must_end(node) for node in self.nodes.values()):
             return False
@@ -225,17 +226,17 @@ class World:
         self.pipes = [pipe for pipe in self.pipes if pipe.queue or not pipe.closed]
         for pipe in self.pipes:
             if pipe.queue and self._takes(pipe):
-                choices.append(lambda pipe=pipe: self._deliver(pipe))
+                choices.append((self._deliver, pipe))
         for node in self.nodes.values():
             if node.machine is None or node.done:
                 continue
             if node.stage.role == "listener":
                 if node.machine.ready and not node.finishing and not node.machine.blocked:
-                    choices.append(lambda node=node: self._feed(node))
+                    choices.append((self._feed, node))
             elif node.unflushed:
-                choices.append(lambda node=node: self._flush(node))
-        choices += [lambda name=name: self._start(name) for name in self.absent]
-        choices += [lambda notice=notice: self._disconnect(notice) for notice in self.notices]
+                choices.append((self._flush, node))
+        choices += [(self._start, name) for name in self.absent]
+        choices += [(self._disconnect, notice) for notice in self.notices]
         return choices
 
     def _takes(self, pipe: Pipe) -> bool:
@@ -245,7 +246,8 @@ class World:
     def _tick(self) -> None:
         for node in self.nodes.values():
             machine = node.machine
-            if machine is None or machine.deadline is None or self.now < machine.deadline:
+            deadline = None if machine is None else machine.deadline
+            if deadline is None or self.now < deadline:
                 continue
             if isinstance(machine, Source):
                 self._do(node, machine.tick(self.now))

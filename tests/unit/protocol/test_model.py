@@ -16,7 +16,7 @@ from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
 
 from arroyo.protocol import outlets
 
-SCHEDULES = int(os.environ.get("ARROYO_MODEL_SCHEDULES", "10000"))
+SCHEDULES = int(os.environ.get("ARROYO_MODEL_SCHEDULES", "5000"))
 EACH = max(1, SCHEDULES // (2 * len(TOPOLOGIES)))
 
 
