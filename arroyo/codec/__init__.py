@@ -5,7 +5,17 @@ payloads that were too large to lie in the body. `records` declares the headers,
 makes and reads bodies.
 """
 
-from ._messages import DETACH_BYTES, Buffer, Detached, Encoded, MessageCodec, join
+from ._messages import (
+    DETACH_BYTES,
+    Buffer,
+    Detached,
+    Encoded,
+    Keep,
+    MessageCodec,
+    Shared,
+    join,
+    slabs_of,
+)
 from .records import (
     PROTOCOL_VERSION,
     Ack,
@@ -41,15 +51,18 @@ __all__ = [
     "Encoded",
     "End",
     "Hello",
+    "Keep",
     "Kind",
     "Lost",
     "MessageCodec",
     "Open",
     "Reason",
     "Refuse",
+    "Shared",
     "Tombstone",
     "decode_back",
     "decode_data",
     "encode_record",
     "join",
+    "slabs_of",
 ]

@@ -7,13 +7,13 @@ one: at the source each is encoded when it is handed over, which is the moment t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
 from arroyo.errors import DecodeError, EncodeError
-from arroyo.messages import Event, Message, Start, Stop
+from arroyo.messages import Event, Message, SlabReference, Start, Stop
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -35,8 +35,24 @@ class Detached:
         return len(self.body) + len(self.payload)
 
 
-Encoded: TypeAlias = bytes | Detached
+class Shared:
+    """One message whose payload lies in shared memory; `len()` gives the bytes of both."""
+
+    __slots__ = ("body", "reference")
+
+    def __init__(self, body: bytes, reference: SlabReference) -> None:
+        self.body = body
+        self.reference = reference
+
+    def __len__(self) -> int:
+        return len(self.body) + self.reference.length
+
+
+Encoded: TypeAlias = bytes | Detached | Shared
 """One message, ready to travel: most are one piece."""
+
+Keep: TypeAlias = Callable[[Buffer], SlabReference | None]
+"""Puts a payload into shared memory and says where; None where it is to travel by itself."""
 
 
 class MessageCodec:
@@ -54,8 +70,15 @@ class MessageCodec:
         self._encode = msgspec.msgpack.Encoder(enc_hook=_encode_foreign).encode
         self._decoder = msgspec.msgpack.Decoder(list[union])
 
-    def encode(self, message: Message) -> Encoded:
+    def encode(self, message: Message, keep: Keep | None = None) -> Encoded:
         """Encode one message. Its payload is copied unless it is large and read-only.
+
+        Parameters
+        ----------
+        message
+            What to encode.
+        keep
+            Is offered each payload of DETACH_BYTES or more.
 
         Raises
         ------
@@ -73,6 +96,9 @@ class MessageCodec:
                 length = len(payload) if type(payload) is bytes else memoryview(payload).nbytes
                 if length >= DETACH_BYTES:
                     body = self._encode(msgspec.structs.replace(message, payload=b""))
+                    reference = None if keep is None else keep(payload)
+                    if reference is not None:
+                        return Shared(body, reference)
                     return Detached(body, freeze(payload))
                 if type(payload) is memoryview and not payload.c_contiguous:
                     message = msgspec.structs.replace(message, payload=payload.tobytes())
@@ -110,10 +136,19 @@ def join(items: Sequence[Encoded]) -> tuple[bytes, tuple[int, ...], list[bytes |
     """Make one body of encoded messages: body, positions of detached payloads, payloads."""
     detached = [(index, item.payload) for index, item in enumerate(items) if type(item) is Detached]
     pieces: Sequence[Any] = items
-    if detached:
-        pieces = [item.body if type(item) is Detached else item for item in items]
+    if not set(map(type, items)) <= {bytes}:
+        pieces = [item if isinstance(item, bytes) else item.body for item in items]
     body = b"".join((array_header(len(items)), *pieces))
     return body, tuple(index for index, _ in detached), [payload for _, payload in detached]
+
+
+def slabs_of(items: Sequence[Encoded]) -> tuple[tuple[int, SlabReference], ...]:
+    """Return positions of messages whose payload lies in shared memory, and where."""
+    if Shared not in set(map(type, items)):
+        return ()
+    return tuple(
+        (index, item.reference) for index, item in enumerate(items) if type(item) is Shared
+    )
 
 
 def freeze(payload: Buffer) -> bytes | memoryview:

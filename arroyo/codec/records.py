@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, TypeAlias
 import msgspec
 
 from arroyo.errors import DecodeError
-from arroyo.messages import Fragment
+from arroyo.messages import Fragment, SlabReference
 
 PROTOCOL_VERSION = 1
 
@@ -103,6 +103,8 @@ class Batch(_Record, frozen=True, tag=2):
         Position in the body, and which part of its message stands there.
     detached
         Positions in the body whose payload is a frame of its own, in their order.
+    slabs
+        Positions in the body whose payload lies in shared memory, in their order, and where.
     """
 
     sender: str
@@ -122,6 +124,7 @@ class Batch(_Record, frozen=True, tag=2):
     tombstones: tuple[Tombstone, ...] = ()
     fragments: tuple[tuple[Count, Fragment], ...] = ()
     detached: tuple[Count, ...] = ()
+    slabs: tuple[tuple[Count, SlabReference], ...] = ()
 
 
 class End(_Record, frozen=True, tag=3):
@@ -257,7 +260,12 @@ def _require_batch(batch: Batch) -> None:
     if batch.kind == Kind.EVENTS and any(first < batch.base for first, _ in batch.ranges):
         raise DecodeError("a batch holds a message from before its run")
     positions = [position for position, _ in batch.fragments]
-    for kind, numbers in (("fragments", positions), ("detached payloads", batch.detached)):
+    slabs = tuple(position for position, _ in batch.slabs)
+    for kind, numbers in (
+        ("fragments", positions),
+        ("detached payloads", batch.detached),
+        ("slabs", slabs),
+    ):
         if any(later <= former for former, later in itertools.pairwise((-1, *numbers, count))):
             raise DecodeError(f"a batch of {count} has its {kind} at {numbers}")
 

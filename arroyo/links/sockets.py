@@ -24,6 +24,7 @@ from arroyo.codec import (
     decode_data,
     encode_record,
     join,
+    slabs_of,
 )
 from arroyo.errors import ConfigurationError, DecodeError
 from arroyo.identifiers import ReplicaName
@@ -163,8 +164,9 @@ class Links:
             socket.send(encode_record(record))
             return
         body, detached, payloads = join(items)  # type: ignore[arg-type]
-        if detached:
-            record = msgspec.structs.replace(record, detached=detached)
+        slabs = slabs_of(items)  # type: ignore[arg-type]
+        if detached or slabs:
+            record = msgspec.structs.replace(record, detached=detached, slabs=slabs)
         socket.send(encode_record(record), zmq.SNDMORE)
         socket.send(body, zmq.SNDMORE if payloads else 0)
         for index, payload in enumerate(payloads, 1):

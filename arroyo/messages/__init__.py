@@ -2,5 +2,6 @@
 
 from ._message import Event, Message, Payload, Start, Stop
 from ._origin import Fragment, Origin
+from ._slab_reference import SlabReference
 
-__all__ = ["Event", "Fragment", "Message", "Origin", "Payload", "Start", "Stop"]
+__all__ = ["Event", "Fragment", "Message", "Origin", "Payload", "SlabReference", "Start", "Stop"]

@@ -48,6 +48,8 @@ class Release(NamedTuple):
     """One per message, in order; None where the listener gave none."""
     messages: int
     size: int
+    items: Sequence[Any] = ()
+    """Items that will never be sent again."""
 
 
 Action: TypeAlias = Connect | Transmit | Broadcast | Reply | Release

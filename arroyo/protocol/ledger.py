@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -41,6 +41,8 @@ class Advance:
     size: int
     delay_s: float | None
     """How long the last of them took from its sending, in s."""
+    items: list[Any] = field(default_factory=list)
+    """Those that will never be sent again."""
 
 
 class Ledger:
@@ -114,6 +116,7 @@ class Ledger:
         while self._shipments and self._shipments[0].end <= frontier:
             shipment = self._shipments.popleft()
             freed.size += shipment.load.size
+            freed.items += shipment.load.items
             freed.delay_s = now - shipment.sent_at
             self._controls.pop(shipment.first, None)
         self.frontier = frontier

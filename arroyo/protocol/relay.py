@@ -296,6 +296,12 @@ class Relay:
                 yield from self._reply(self._completion.finish(batch, work, outputs))
         yield from self._credit(batch)
 
+    def lose(self, batch: Batch) -> Iterator[Action]:
+        """The payloads of a batch are gone: what of it is not finished has to come again."""
+        if batch.reliable:
+            yield from self._report_loss()
+        yield from self._credit(batch)
+
     def reject(self, batch: Batch, reason: Reason) -> Iterator[Action]:
         """The body of a batch can't be read: each message in it ends here."""
         if batch.fragments:

@@ -365,7 +365,7 @@ class Source:
         self._progress_at, self._stall_s = now, STALL_S
         if freed.delay_s is not None:
             self._delay_s += (freed.delay_s - self._delay_s) / 8
-        yield Release(freed.tokens, freed.messages, freed.size)
+        yield Release(freed.tokens, freed.messages, freed.size, freed.items)
         yield from self._work(now)
 
     def _hello(self, hello: Hello, now: float) -> Iterator[Action]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Encoded, Kind, MessageCodec
+from arroyo.codec import Encoded, Kind
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Message, Start, Stop
@@ -34,7 +34,7 @@ class Gateway:
     ----------
     stage
         The listener's stage, with its window.
-    codec
+    encode
         Encodes messages when they are handed over, which is when a listener can be told.
     key_field
         Metadata field that a stage below is dispatched by.
@@ -43,10 +43,14 @@ class Gateway:
     """
 
     def __init__(
-        self, stage: Stage, codec: MessageCodec, key_field: str | None, wake: Callable[[], None]
+        self,
+        stage: Stage,
+        encode: Callable[[Message], Encoded],
+        key_field: str | None,
+        wake: Callable[[], None],
     ) -> None:
         self._stage = stage
-        self._codec = codec
+        self._encode = encode
         self._key_field = key_field
         self._wake = wake
         self._room = threading.Condition()
@@ -81,7 +85,7 @@ class Gateway:
             The stage has ended.
         """
         kind = _kind_of(message)
-        encoded = self._codec.encode(message)
+        encoded = self._encode(message)
         key = 0
         if self._key_field is not None and kind is Kind.EVENTS:
             key = key_of(message, self._key_field)
@@ -231,7 +235,7 @@ class Gateway:
         totals["dropped"] = run.dropped
         totals["complete"] = totals["complete"] and not (run.dropped or totals["lost"])
         data = {**getattr(stop, "data", {}), "totals": totals}
-        return self._codec.encode(msgspec.structs.replace(stop, data=data))
+        return self._encode(msgspec.structs.replace(stop, data=data))
 
 
 @dataclass(slots=True)

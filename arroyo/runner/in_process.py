@@ -119,7 +119,7 @@ class _Source:
     ) -> None:
         self._name = ReplicaName(stage.name, 0)
         self._something = something
-        self._gateway = Gateway(stage, codec, None, something.set)
+        self._gateway = Gateway(stage, codec.encode, None, something.set)
         self._listener = build_listener(chain, stage, self._gateway)
         self.listening: Listening | None = None
         call_if_there(self._listener, "open")

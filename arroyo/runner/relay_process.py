@@ -10,6 +10,7 @@ from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, Reason
 from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame
+from arroyo.links.slab_reader import StaleSlabError
 from arroyo.messages import Fragment, Origin
 from arroyo.protocol.actions import Reply
 from arroyo.protocol.relay import Delivery, Outcome, Output, Work
@@ -43,7 +44,7 @@ class RelayProcess:
         self._replica = replica
         self._links = replica.links
         self._received = self._sent = self._bytes_in = self._bytes_out = self._filtered = 0
-        self._flushed_bytes = self._unreadable = 0
+        self._flushed_bytes = self._unreadable = self._held = 0
         self._flush_due: float | None = None
         self._message_s = 0.0
         self._last_came = 0.0
@@ -67,7 +68,7 @@ class RelayProcess:
         self._call: OperatorCall | PublisherCall
         if stage.role == "operator":
             key = key_field(replica.chain, stage.name)
-            self._call = OperatorCall(stage, made, replica.codec.encode, key)
+            self._call = OperatorCall(stage, made, replica.encode, key)
         else:
             self._call = PublisherCall(stage, made)
         flushes = isinstance(self._call, PublisherCall) and self._call.flush is not None
@@ -163,20 +164,42 @@ class RelayProcess:
         self._replica.enter(Phase.PROCESS)
         try:
             body, *payloads = delivery.content
-            messages = self._replica.codec.decode(body, batch.detached, payloads)
+            places = batch.detached
+            if batch.slabs:
+                payloads += self._replica.payloads.views(batch)
+                places += tuple(position for position, _ in batch.slabs)
+            messages = self._replica.codec.decode(body, places, payloads)
             work = self._relay.plan(batch, messages)
+        except StaleSlabError as error:
+            # Its sender died, or somebody else has finished it: if not, it comes again.
+            _log.info("a batch from %s is stale: %s", batch.sender, error)
+            self._links.perform(self._relay.lose(batch))
         except (DecodeError, ValueError) as error:
             _log.warning("a batch from %s can't be read: %s", batch.sender, error)
             self._unreadable += 1
             self._links.perform(self._relay.reject(batch, Reason.SKIPPED))
         else:
             self._bytes_in += sum(map(len, delivery.content))
+            self._bytes_in += sum(reference.length for _, reference in batch.slabs)
+            self._replica.payloads.take_up(batch)
             self._replica.take_in_hand(batch)
             outcomes = self._work_on(batch, work)
             # Not after an error: who asks why the stage ended finds the message still in hand.
             self._replica.page.put_down()
+            self._let_go()
             self._links.perform(self._relay.finish(batch, work, outcomes, self._message_s))
         self._plan_flush()
+
+    def _let_go(self) -> None:
+        """Make sure that the stage's code keeps no view of what others will write over."""
+        held = self._replica.payloads.put_down()
+        if held and not self._held:
+            _log.warning(
+                "%s keeps a payload after process() or publish() has returned; its content will "
+                "change: keep event.copy() instead",
+                self._replica.stage.target,
+            )
+        self._held += held
 
     def _work_on(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
         call = self._call
@@ -244,11 +267,14 @@ class RelayProcess:
     def _report(self) -> None:
         page = self._replica.page
         page.set("received", self._received)
-        page.set("errors", self._unreadable + self._call.errors + self._replica.rejected)
+        page.set(
+            "errors", self._held + self._unreadable + self._call.errors + self._replica.rejected
+        )
         page.set("sent", self._sent)
         page.set("bytes_in", self._bytes_in)
         page.set("bytes_out", self._bytes_out)
         page.set("filtered", self._filtered)
         page.set("dropped", self._relay.dropped)
+        page.set("inline", self._replica.payloads.inline)
         page.set("in_flight", self._relay.in_flight)
         page.set("redelivered", self._relay.redelivered)

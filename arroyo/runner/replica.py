@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from arroyo.clock import Clock, SystemClock
-from arroyo.codec import BackRecord, Batch, Hello, MessageCodec, Refuse
+from arroyo.codec import BackRecord, Batch, Encoded, Hello, MessageCodec, Refuse
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.notify import Notifier
@@ -15,10 +15,12 @@ from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName, new_incarnation
 from arroyo.links import Links
 from arroyo.links.addresses import Addresses
+from arroyo.messages import Message
 from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import StatusPage
 
 from .loading import load_message_types
+from .payloads import PayloadStore
 from .stop_signals import StopSignals
 from .watch import Watch
 
@@ -71,6 +73,9 @@ class Replica:
         self._places = {str(name): place for place, name in enumerate(chain.replicas)}
         self.hand_sequence = self.page.word("hand_sequence")
         self.hand_part = self.page.word("hand_part")
+        self.payloads = PayloadStore(
+            chain, name, self.incarnation, directory, lambda: self.hand_sequence[0] - 1
+        )
 
     def __enter__(self) -> Replica:
         below = self.chain.downstream(self.name.stage)
@@ -103,7 +108,12 @@ class Replica:
         self.watch.close()
         self.signals.ignore()
         self.links.close(flush=error is None)
+        self.payloads.close()
         self.page.close()
+
+    def encode(self, message: Message) -> Encoded:
+        """Encode a message; a large payload goes into shared memory."""
+        return self.codec.encode(message, self.payloads.keep)
 
     def _orphaned(self) -> None:
         _log.warning("the supervisor has died; draining")

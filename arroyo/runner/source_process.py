@@ -32,7 +32,7 @@ class SourceProcess:
         self._links = replica.links
         self._gateway = Gateway(
             replica.stage,
-            replica.codec,
+            replica.encode,
             key_field(replica.chain, replica.name.stage),
             replica.links.wake,
         )
@@ -135,6 +135,7 @@ class SourceProcess:
         for action in actions:
             if isinstance(action, Release):
                 self._gateway.release(action.messages, action.size)
+                self._replica.payloads.give_back(action.items)
                 if self._listening is not None:
                     self._listening.acknowledge(action.tokens)
             else:
@@ -148,4 +149,5 @@ class SourceProcess:
         page.set("dropped", gateway.dropped)
         page.set("sent", self._sent)
         page.set("in_flight", self._source.ledger.next - self._source.ledger.frontier)
+        page.set("inline", self._replica.payloads.inline)
         page.set("redelivered", self._source.redelivered)

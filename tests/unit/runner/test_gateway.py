@@ -21,7 +21,7 @@ class Wakes:
 
 def gateway(wake=lambda: None, key_field=None, **settings):
     stage = Stage(name="count", role="listener", target="own:Count", **settings)
-    return Gateway(stage, MessageCodec(()), key_field, wake)
+    return Gateway(stage, MessageCodec(()).encode, key_field, wake)
 
 
 def indices(intake):

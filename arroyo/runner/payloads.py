@@ -1,0 +1,224 @@
+"""`PayloadStore`: this replica's payloads in shared memory, and its views of those of others.
+
+A large payload is copied into a slab once, where its sender encodes it, and read in place by every
+stage after that. It stays until every sink has finished the message: at a source the ledger
+says so, at an operator the frontier in the headers that come in. Where shared memory is full or
+can't be had, payloads travel inside the messages, and the status page counts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from arroyo.codec import DETACH_BYTES, Batch, Buffer, Encoded, Shared
+from arroyo.config.graph import Chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import owner
+from arroyo.errors import AlreadyRunningError, UnavailableError
+from arroyo.identifiers import ReplicaName
+from arroyo.links.slab_files import pool_name, pool_prefix, sweep
+from arroyo.links.slab_pool import Slab, SlabPool
+from arroyo.links.slab_reader import SlabReader
+from arroyo.messages import SlabReference
+from arroyo.protocol.slabs import SlabOwner
+
+_log = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike, NDArray
+
+PREFAULT_PAYLOADS = 4
+"""A new pool has memory for so many payloads of the size of the first."""
+SPARE_WINDOWS = 2
+"""A pool is as large as so many windows: the frontier that frees a slab comes a little late."""
+
+
+class PayloadStore:
+    """Payloads of one replica.
+
+    Parameters
+    ----------
+    chain, name, incarnation
+        Who this is, and in which life.
+    directory
+        The chain's run directory: pools are named after it, and its locks tell who lives.
+    sequence_in_hand
+        Tells which message of the batch in hand is being worked on.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        name: ReplicaName,
+        incarnation: int,
+        directory: RunDirectory,
+        sequence_in_hand: Callable[[], int],
+    ) -> None:
+        self._sequence_in_hand = sequence_in_hand
+        self._making = threading.Lock()
+        self._name = name
+        self._directory = directory
+        self._prefix = pool_prefix(directory.path)
+        self._pool_name = pool_name(self._prefix, name, incarnation)
+        self._capacity = SPARE_WINDOWS * max(
+            stage.window_bytes for stage in chain.stages.values() if stage.role == "listener"
+        )
+        # Stages on other hosts have another /dev/shm.
+        self._usable = all(stage.listen is None for stage in chain.stages.values())
+        self._pool: SlabPool | None = None
+        self._reader = SlabReader(self._prefix)
+        self._passing: dict[int, SlabReference] = {}
+        self._views: list[memoryview] = []
+        self._taken: dict[int, Slab] = {}
+        self._batch: Batch | None = None
+        self.inline = 0
+        """Payloads that found no room."""
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove pools of this chain whose owners are gone, and of former lives of this one."""
+        sweep(
+            self._prefix,
+            lambda other: other != self._name and owner(self._directory.lock(other)) is not None,
+        )
+
+    # Sending
+
+    def keep(self, payload: Buffer) -> SlabReference | None:
+        """Put a payload into shared memory; see `codec.Keep`."""
+        if passing := self._passing.get(id(payload)):
+            return passing
+        length = memoryview(payload).nbytes
+        pool = self._pool or self._make_pool(length)
+        if pool is None:
+            return None
+        owner = self._owner_in_hand()
+        own = self._own_slab(payload, length)
+        if own is not None:
+            if owner is not None:
+                pool.assign(own, owner)
+            return own
+        view = memoryview(payload)
+        reference = pool.write(view, owner) if view.c_contiguous else None
+        self.inline += reference is None
+        return reference
+
+    def _owner_in_hand(self) -> SlabOwner | None:
+        """The message whose end frees what is kept now; at a source the ledger does it."""
+        batch = self._batch
+        if batch is None:
+            return None
+        return SlabOwner(batch.source, batch.epoch, self._sequence_in_hand())
+
+    def allocate(self, shape: int | Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+        """Return an array to be filled and sent; where it can be, it lies in a slab already."""
+        import numpy as np
+
+        kind = np.dtype(dtype)
+        dimensions = (shape,) if isinstance(shape, int) else tuple(shape)
+        length = int(np.prod(dimensions, dtype=np.int64)) * kind.itemsize
+        pool = self._pool
+        if pool is None and length >= DETACH_BYTES:
+            pool = self._make_pool(length)
+        slab = None if pool is None or length < DETACH_BYTES else pool.take(length)
+        if slab is None:
+            return np.empty(dimensions, kind)
+        flat = np.frombuffer(slab.data, np.uint8)
+        self._taken[id(flat)] = slab
+        weakref.finalize(flat, self._forget, id(flat))
+        return flat.view(kind).reshape(dimensions)
+
+    def give_back(self, items: Iterable[Encoded]) -> None:
+        """Make free the slabs of messages that are finished."""
+        for item in items:
+            if type(item) is Shared and self._pool is not None:
+                self._pool.give_back(item.reference)
+
+    def _own_slab(self, payload: Buffer, length: int) -> SlabReference | None:
+        """Find the slab that `allocate` gave and this payload is the whole of."""
+        found: Any = payload.obj if isinstance(payload, memoryview) else None
+        while found is not None and self._taken:
+            slab = self._taken.get(id(found))
+            if slab is not None:
+                if slab.reference.length != length:
+                    return None
+                del self._taken[id(found)]
+                return slab.reference
+            found = getattr(found, "base", None)
+        return None
+
+    def _forget(self, array: int) -> None:
+        """An array that `allocate` gave was not sent, and nobody holds it any more."""
+        slab = self._taken.pop(array, None)
+        if slab is not None and self._pool is not None:
+            self._pool.give_back(slab.reference)
+
+    def _make_pool(self, length: int) -> SlabPool | None:
+        with self._making:
+            if self._pool is None and self._usable:
+                prefault_bytes = min(self._capacity, PREFAULT_PAYLOADS * length)
+                try:
+                    self._pool = SlabPool(self._pool_name, self._capacity, prefault_bytes)
+                except (UnavailableError, AlreadyRunningError) as error:
+                    _log.warning("payloads travel inside the messages: %s", error)
+                    self._usable = False
+            return self._pool
+
+    # Receiving
+
+    def views(self, batch: Batch) -> list[memoryview]:
+        """Return the payloads that a batch only refers to, in the order of its `slabs`.
+
+        Below a pub-sub link nobody keeps them for us, so they are copied.
+
+        Raises
+        ------
+        StaleSlabError
+            One is gone.
+        DecodeError
+            A reference is none of this chain's.
+        """
+        views = [self._reader.view(reference) for _, reference in batch.slabs]
+        if not batch.reliable:
+            copies = [memoryview(bytes(view)) for view in views]
+            for _, reference in batch.slabs:
+                self._reader.view(reference)  # it must still be what it was
+            return copies
+        self._views = views
+        for view, (_, reference) in zip(views, batch.slabs, strict=True):
+            self._passing[id(view)] = reference
+        return views
+
+    def take_up(self, batch: Batch) -> None:
+        """The messages of a batch are going to be worked on."""
+        self._batch = batch
+        if self._pool is not None:
+            self._pool.reclaim(batch.source, batch.epoch, batch.frontier)
+
+    def put_down(self) -> int:
+        """Let go of the views of the batch in hand; returns how many somebody still holds."""
+        self._passing.clear()
+        views, self._views = self._views, []
+        held = 0
+        for view in views:
+            try:
+                view.release()
+            except BufferError:
+                held += 1
+        return held
+
+    def close(self) -> None:
+        """Unmap everything, and remove this replica's pool."""
+        self._reader.close()
+        if self._pool is not None:
+            self._pool.close()
+        with contextlib.suppress(OSError):
+            self.sweep()
+
+
+Allocate = Callable[[int | Sequence[int], "DTypeLike"], "NDArray[Any]"]
