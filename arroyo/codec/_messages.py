@@ -128,7 +128,10 @@ class MessageCodec:
             event = messages[position]
             if not isinstance(event, Event):
                 raise DecodeError(f"a payload belongs to a {type(event).__name__}, not an Event")
-            msgspec.structs.force_setattr(event, "payload", memoryview(payload).toreadonly())
+            view = payload if isinstance(payload, memoryview) else memoryview(payload)
+            # The very same view where it can be, so that a stage that passes it on is recognised.
+            view = view if view.readonly else view.toreadonly()
+            msgspec.structs.force_setattr(event, "payload", view)
         return messages
 
 
