@@ -89,7 +89,7 @@ class PostMortem:
         source = self._source(page)
         if not page["hand_sequence"]:
             return f"a Start or Stop of {source}"
-        return f"{source} message {page['hand_sequence'] - 1}"
+        return f"{source} message {page['hand_sequence'] - 1 - page['hand_base']}"
 
     def _source(self, page: Mapping[str, int]) -> ReplicaName:
         return self._chain.replicas[page["hand_source"] - 1]

@@ -19,9 +19,9 @@ from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 
 from . import events as ev
+from .conditions import take_verdict
 from .ending import Ending, Evidence
 from .events import Action, State
-from .judge import Condition
 from .replica import Replica
 from .restart_policy import (
     PERMANENT_EXITS,
@@ -37,10 +37,6 @@ END_GRACE_S = 2.0
 """A stage with nothing above it that is idle for so long will not be told the end any more."""
 UNWELL = 1
 """Exit code of a chain that ended, but not well."""
-STACKS_S = 0.5
-"""From the signal that makes a hung process write its stacks to the one that kills it."""
-DUMP_SIGNAL = signal.SIGUSR1
-_STANDING_STILL = frozenset({Condition.STOPPED, Condition.UNINTERRUPTIBLE})
 _NOTHING = Evidence()
 _TOO_SLOW = "it did not end in time"
 
@@ -133,7 +129,7 @@ class ChainMachine:
                 self._on_idle(replica, since, now)
             case ev.Judged(_, condition, for_s):
                 if replica.alive:
-                    self._on_judged(replica, condition, for_s, now)
+                    self._actions += take_verdict(replica, condition, for_s, now)
 
     def _on_ready(self, replica: Replica, now: float) -> None:
         if not replica.is_importing or replica.overdue:
@@ -151,21 +147,6 @@ class ChainMachine:
         if idle_for_s >= END_GRACE_S and self.replicas.is_cut_off(replica):
             replica.term_at = now
             self._terminate(replica)
-
-    def _on_judged(self, replica: Replica, condition: Condition, for_s: float, now: float) -> None:
-        before, replica.condition = replica.condition, condition
-        # What has come to itself before it was killed is let live.
-        replica.hung, replica.kill_at = "", None
-        if condition is Condition.HUNG:
-            replica.hung = f"hung in process() for {for_s:.0f} s"
-            replica.kill_at = now + STACKS_S
-            self._actions.append(ev.Signal(replica.name, DUMP_SIGNAL))
-        elif condition is Condition.FORGOTTEN:
-            self._kill(replica, f"it was stopped for {for_s:.0f} s")
-        elif condition in _STANDING_STILL:
-            self._tell(ev.BecameUnwell(replica.name, condition))
-        elif before in _STANDING_STILL:
-            self._tell(ev.BecameWell(replica.name))
 
     def _on_ended(
         self,

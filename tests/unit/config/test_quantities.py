@@ -52,3 +52,10 @@ def test_a_size_is_in_bytes_whatever_its_unit(found, size):
 def test_a_size_that_is_none_or_below_one_byte_is_refused(found):
     with pytest.raises(ValueError, match="expected"):
         parse_size(found)
+
+
+def test_no_limit_is_a_duration_only_where_it_makes_sense():
+    assert parse_duration(0, or_zero=True) == 0
+    assert parse_duration("0 s", or_zero=True) == 0
+    with pytest.raises(ValueError, match="longer than 0 s"):
+        parse_duration(-1, or_zero=True)

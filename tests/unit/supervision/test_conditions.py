@@ -5,9 +5,9 @@ import signal
 from supervised_histories import History
 
 from arroyo.supervision import events as ev
+from arroyo.supervision.conditions import STACKS_S
 from arroyo.supervision.events import State
 from arroyo.supervision.judge import Condition
-from arroyo.supervision.state_machine import STACKS_S
 
 NAME = "integrate.0"
 
