@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -71,10 +72,37 @@ class AboveCame(NamedTuple):
 LinkEvent: TypeAlias = DataCame | RecordCame | LinkBroke | AboveCame
 
 
-class _Push(NamedTuple):
-    socket: zmq.Socket[bytes]
-    monitor: zmq.Socket[bytes]
-    link: int = 0
+_WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
+
+
+class _Push:
+    """A sending socket with one peer, and what its monitor tells of that one."""
+
+    def __init__(self, socket: zmq.Socket[bytes], link: int = 0) -> None:
+        self.socket = socket
+        self.link = link
+        self.monitor: zmq.Socket[bytes] = socket.get_monitor_socket(_WATCHED)
+        self.connected = False
+
+    def take_news(self) -> set[int]:
+        """Return which events have come since the last time: connected, disconnected or both."""
+        news = set()
+        with contextlib.suppress(zmq.Again):
+            while True:
+                event, *_ = self.monitor.recv_multipart(zmq.NOBLOCK)
+                news.add(int.from_bytes(event[:2], sys.byteorder))
+                self.connected = event[:2] != _DISCONNECTED
+        return news
+
+    def close(self, linger_ms: int) -> None:
+        """Close it; what was sent may take so long to leave, if there is anybody to take it."""
+        self.take_news()
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=linger_ms if self.connected else 0)
+
+
+_DISCONNECTED = int(zmq.EVENT_DISCONNECTED).to_bytes(2, sys.byteorder)
 
 
 class Links:
@@ -176,26 +204,24 @@ class Links:
         if action.to in self._pushes:
             self._drop_push(action.to)
         address = self._addresses.data(action.to)
-        push = self._push_to(address, zmq.EVENT_DISCONNECTED, action.link)
-        self._pushes[action.to] = push
+        self._pushes[action.to] = self._push_to(address, action.link)
 
-    def _push_to(self, address: str, watched: int, link: int = 0) -> _Push:
-        socket = self._socket(zmq.PUSH)
-        monitor = socket.get_monitor_socket(watched)
-        self._watch(monitor)
-        socket.connect(address)
-        return _Push(socket, monitor, link)
+    def _push_to(self, address: str, link: int = 0) -> _Push:
+        push = _Push(self._socket(zmq.PUSH), link)
+        self._watch(push.monitor)
+        push.socket.connect(address)
+        return push
 
     def _drop_push(self, name: ReplicaName) -> None:
         push = self._pushes.pop(name)
         self._all.unregister(push.monitor)
         self._deaf.unregister(push.monitor)
-        _close_push(push, 0)
+        push.close(0)
 
     def _back_to(self, name: ReplicaName) -> zmq.Socket[bytes]:
         if name not in self._backs:
             address = self._addresses.back(name)
-            self._backs[name] = self._push_to(address, zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            self._backs[name] = self._push_to(address)
         return self._backs[name].socket
 
     # Receiving
@@ -221,12 +247,10 @@ class Links:
         if self._back is not None and self._back in ready:
             yield from self._take_records(self._back)
         for name, push in list(self._pushes.items()):
-            if push.monitor in ready:
-                push.monitor.recv_multipart()  # it reports nothing but the end
+            if push.monitor in ready and zmq.EVENT_DISCONNECTED in push.take_news():
                 yield LinkBroke(name, push.link)
         for name, push in self._backs.items():
-            if push.monitor in ready:
-                push.monitor.recv_multipart()
+            if push.monitor in ready and zmq.EVENT_HANDSHAKE_SUCCEEDED in push.take_news():
                 yield AboveCame(name)
         for socket in self._inputs:
             if socket in ready:
@@ -307,16 +331,10 @@ class Links:
         """Close everything; with `flush`, what was sent may take up to FLUSH_S to leave."""
         linger = int(FLUSH_S * 1000) if flush else 0
         for push in (*self._pushes.values(), *self._backs.values()):
-            _close_push(push, linger)
+            push.close(linger)
         for socket in self._inputs:
             socket.close(linger=0)  # a subscription that finds no publisher would be waited for
         for socket in filter(None, (self._back, self._publication)):
             socket.close(linger=linger)
         self._context.term()
         os.close(self._wake)
-
-
-def _close_push(push: _Push, linger_ms: int) -> None:
-    push.socket.disable_monitor()
-    push.monitor.close(linger=0)
-    push.socket.close(linger=linger_ms)

@@ -287,10 +287,9 @@ class ChainMachine:
                 self._kill(replica, _TOO_SLOW if replica.term_at else "it did not become ready")
 
     def _interrupt_needless(self) -> None:
-        """Let go of replicas that start, or wait for it, with nothing above them any more."""
+        """Let go of replicas with nothing above them any more: all that was under way is done."""
         for replica in self.replicas.cut_off():
-            idle = replica.state is State.STARTING or not replica.alive
-            if idle and not replica.is_at_rest:
+            if replica.state is not State.DRAINING and not replica.is_at_rest:
                 self._dismiss(replica)
 
     def _start_due(self, now: float) -> None:

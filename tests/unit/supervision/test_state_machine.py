@@ -310,15 +310,17 @@ def test_a_failed_listener_keeps_the_chain():
 # Stopping.
 
 
-def test_a_stop_goes_to_the_listeners_only():
+def test_a_stop_goes_down_level_by_level():
     history = History().all_ready()
     assert kinds(history.stop()) == [ev.Draining]
     assert history.signals == [("images.0", TERM)]
     assert history.machine.state is State.DRAINING
-    for name in ("images.0", "integrate.0", "patterns.0"):
-        history.end(name)
+    history.end("images.0")
+    assert history.signals == [("images.0", TERM), ("integrate.0", TERM)]
+    history.end("integrate.0")
+    history.end("patterns.0")
     assert history.exit_code == 0
-    assert history.signals == [("images.0", TERM)]
+    assert history.signals == [(f"{name}.0", TERM) for name in LINE]
     assert ev.WillRestart not in kinds(history.told)
 
 
@@ -381,11 +383,12 @@ def test_at_the_deadline_everything_left_is_told_then_killed():
     history = History(supervision=Supervision(stop_timeout_s=10.0)).all_ready()
     history.stop()
     history.end("images.0")
+    assert history.signals[1:] == [("integrate.0", TERM)]
     told = history.pass_time(10)
     assert told == [
         ev.CutShort((name_of("integrate.0"), name_of("patterns.0")), "the stop timeout of 10 s")
     ]
-    assert history.signals[1:] == [("integrate.0", TERM), ("patterns.0", TERM)]
+    assert history.signals[2:] == [("integrate.0", TERM), ("patterns.0", TERM)]
     history.end("integrate.0")
     assert history.pass_time(2) == [ev.Killed(name_of("patterns.0"), "it did not end in time")]
     assert history.signals[-1] == ("patterns.0", KILL)
