@@ -14,7 +14,7 @@ import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -64,6 +64,46 @@ class Intake:
     size: int = 0
     keys: Sequence[int] | None = None
     make_stop: Callable[[dict[str, Any]], Any] | None = None
+
+
+class FormerRun(NamedTuple):
+    """What the life before this one of the source left open.
+
+    Attributes
+    ----------
+    run
+        Its name; empty where none was open, and only messages without a Start are missing.
+    epoch, base
+        Where its sequences count, and which is its first event.
+    next, frontier
+        Sequences from `frontier` up to `next` had been sent, and nobody had acknowledged them.
+    """
+
+    run: str
+    epoch: int
+    base: int
+    next: int
+    frontier: int
+
+    @property
+    def lost(self) -> int:
+        """Messages that nobody can send again; some of them may have arrived all the same."""
+        return max(0, self.next - max(self.frontier, self.base))
+
+    @property
+    def totals(self) -> dict[str, Any]:
+        """What its Stop says."""
+        first = max(self.frontier - self.base, 0)
+        return {
+            "sent": self.next - self.base,
+            "filtered": 0,
+            "skipped": 0,
+            "quarantined": 0,
+            "dropped": 0,
+            "lost": self.lost,
+            "missing": [[first, self.next - self.base]] if self.lost else [],
+            "complete": False,
+        }
 
 
 @dataclass(slots=True)
@@ -240,6 +280,26 @@ class Source:
         before, self._lost_at = self._lost_at, None
         if not self.ledger.empty:
             yield from self._send_again(before, now)
+
+    @property
+    def open_run(self) -> tuple[str, int] | None:
+        """Name and base of the run that has a Start and no Stop yet."""
+        if self._run is None or self._run.implicit:
+            return None
+        return self._run.name, self._run.base
+
+    def close_former(self, former: FormerRun, item: Any) -> Iterator[Action]:
+        """Send the Stop of a run that died with the life before.
+
+        Nothing more can come of it, so nobody is asked to acknowledge it.
+        """
+        run = _Run(former.run, False, former.base - 1, former.base)
+        load = self._load(run, Intake(Kind.STOP, [item]), former.next)
+        header = msgspec.structs.replace(load.header, epoch=former.epoch, frontier=former.frontier)
+        for outlet in self._outlets.values():
+            yield from outlet.offer(Load(header, [item]))
+        if self._publication is not None:
+            yield from self._publication.offer(Load(header, [item]))
 
     # Runs
 

@@ -51,13 +51,18 @@ FIELDS: tuple[str, ...] = (
     "hand_part",
     "waits",
     "inline",
+    "epoch",
+    "next",
+    "frontier",
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
 ``phase_since_ns`` and ``ready_since_ns`` are CLOCK_MONOTONIC; ``ready_since_ns`` 0: not ready.
 ``received`` and ``sent`` count messages (Start and Stop left out), ``dropped`` those that were
 given up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no
-credit for), ``inline`` payloads that found no room in shared memory.
+credit for), ``inline`` payloads that found no room in shared memory. At a
+source, ``epoch`` is the one that its sequences count in, ``next`` the first that was not sent yet,
+and ``frontier`` the first that not every sink has finished.
 
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,

@@ -200,8 +200,9 @@ class Gateway:
     def release(self, messages: int, size: int) -> None:
         """Let new messages in for those that are finished."""
         with self._room:
-            self._messages -= messages
-            self._size -= size
+            # A Stop that the source made itself is released as well, but nobody handed it over.
+            self._messages = max(0, self._messages - messages)
+            self._size = max(0, self._size - size)
             if self._waiting:
                 self._room.notify_all()
 

@@ -19,6 +19,7 @@ from arroyo.messages import Message
 from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import StatusPage
 
+from .former_life import read_former_run
 from .loading import load_message_types
 from .payloads import PayloadStore
 from .stop_signals import StopSignals
@@ -63,6 +64,8 @@ class Replica:
         self.clock: Clock = SystemClock()
         self.incarnation = new_incarnation()
         self.codec = MessageCodec(load_message_types(chain))
+        self.page_path = directory.status_page(name)
+        self.former_run = read_former_run(self.page_path)
         self.page = StatusPage(directory.status_page(name), os.getpid(), self.incarnation)
         self._directory = directory
         self._lifeline = lifeline

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from arroyo.codec import Kind
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
+from arroyo.messages import Stop
 from arroyo.protocol.actions import Action, Release
 from arroyo.protocol.status_page import Phase
 from arroyo.stages import Listener
 
+from .former_life import OpenRun, note_open_run
 from .gateway import Gateway
 from .listening import Listening, call_if_there
 from .loading import build_listener
@@ -45,6 +47,7 @@ class SourceProcess:
             make_early_stop=self._gateway.early_stop,
         )
         self._listening: Listening | None = None
+        self._open_run: tuple[str, int] | None = None
         self._sent = 0
 
     def run(self) -> None:
@@ -60,6 +63,7 @@ class SourceProcess:
         replica.enter(Phase.OPEN)
         call_if_there(listener, "open")
         try:
+            replica.page.set("epoch", self._source.epoch)
             self._perform(self._source.connect())
             replica.report_ready("listening")
             self._loop(listener)
@@ -79,6 +83,7 @@ class SourceProcess:
             now = replica.clock.monotonic()
             if self._listening is None and source.ready and not replica.signals.asked:
                 _log.info("everything below is ready; starting to listen")
+                self._close_former_run()
                 self._listening = Listening(listener, replica.links.wake)
             if replica.signals.asked and self._listening is not None:
                 self._listening.stop()
@@ -92,6 +97,37 @@ class SourceProcess:
             self._report()
             self._take_what_came(now)
         self._report()
+
+    def _close_former_run(self) -> None:
+        """Tell the stages below what became of the run in which the life before this one died."""
+        former = self._replica.former_run
+        if former is None:
+            return
+        page = self._replica.page
+        page.set("lost", former.lost)
+        if former.lost:
+            _log.warning(
+                "the life before died with %d messages under way: %d to %d of run %s",
+                former.lost,
+                former.next - former.base - former.lost,
+                former.next - former.base - 1,
+                former.run or "(none)",
+            )
+        if former.run:
+            reason = "the source died in mid-run"
+            stop = Stop({"reason": reason, "totals": former.totals})
+            self._perform(self._source.close_former(former, self._replica.codec.encode(stop)))
+
+    def _note_progress(self) -> None:
+        """Keep on the status page what the next life would have to know."""
+        ledger, page = self._source.ledger, self._replica.page
+        page.set("frontier", ledger.frontier)
+        page.set("next", ledger.next)
+        found = self._source.open_run
+        if found != self._open_run:
+            self._open_run = found
+            run = None if found is None else OpenRun(found[0], self._source.epoch, found[1])
+            note_open_run(self._replica.page_path, run)
 
     def _is_over(self) -> bool:
         """Whether the listener will hand over nothing more."""
@@ -116,6 +152,7 @@ class SourceProcess:
             self._sent += len(intake.items) if intake.kind is Kind.EVENTS else 0
             self._replica.page.add("bytes_out", intake.size)
             self._perform(self._source.accept(intake, now))
+            self._note_progress()
 
     def _take_what_came(self, now: float) -> None:
         deadline = self._source.deadline
@@ -142,6 +179,7 @@ class SourceProcess:
                 self._links.perform((action,))
 
     def _report(self) -> None:
+        self._note_progress()
         page, gateway = self._replica.page, self._gateway
         page.set("received", gateway.received)
         page.set("errors", self._replica.rejected)

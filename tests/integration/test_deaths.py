@@ -70,13 +70,32 @@ def test_a_killed_source_is_back_with_a_run_of_its_own(make_chain):
     chain.wait_for_lines(100)
     kill(chain.pids()["count.0"])
     chain.open_gate()
-    assert supervisor.wait() == 0, chain.text()
+    supervisor.wait()
     lines = chain.lines()
     runs = {line["run"] for line in lines}
     assert len(runs) == 2
     last = [line for line in lines if line["run"] == lines[-1]["run"]]
     assert set(indices(last)) == set(range(EVENTS))
     assert totals(last)["complete"]
+
+
+def test_the_run_of_a_killed_source_is_closed_and_says_what_is_missing(make_chain):
+    chain = make_chain(*THREE)
+    supervisor = chain.supervise()
+    chain.wait_for_lines(100)
+    kill(chain.pids()["count.0"])
+    chain.open_gate()
+    code = supervisor.wait()
+    lines = chain.lines()
+    first = [line for line in lines if line["run"] == lines[0]["run"]]
+    told = totals(first)
+    assert told["complete"] is False
+    assert told["lost"] == sum(end - start for start, end in told["missing"])
+    came = set(indices(first))
+    missing = {number for start, end in told["missing"] for number in range(start, end)}
+    assert came | missing == set(range(told["sent"]))
+    # Whoever watches the exit code hears of it too.
+    assert (code != 0) == (told["lost"] > 0), chain.text()
 
 
 def test_no_process_outlives_a_killed_supervisor_and_all_that_was_sent_arrives(make_chain):

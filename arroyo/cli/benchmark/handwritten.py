@@ -73,7 +73,7 @@ def _jobs(case: Case, folder: Path) -> list[Job]:
 @contextlib.contextmanager
 def _process(job: Job) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process that is ready, and end it at the end."""
-    command = [sys.executable, "-m", __spec__.name, msgspec.json.encode(job).decode()]
+    command = [sys.executable, "-P", "-m", __spec__.name, msgspec.json.encode(job).decode()]
     process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603  (our own module)
     assert process.stdout is not None
     try:

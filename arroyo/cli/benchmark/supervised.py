@@ -47,7 +47,7 @@ class SupervisedChain:
         self.begin_ns = time.monotonic_ns()
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603  (our own module)
-                [sys.executable, "-c", _SUPERVISE, str(chain_path)],
+                [sys.executable, "-P", "-c", _SUPERVISE, str(chain_path)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "ARROYO_RUN_DIR": str(self.directory.path)},
