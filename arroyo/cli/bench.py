@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -115,7 +116,7 @@ def command(
         ]
     if "latency" in chosen:
         cases += [latency_case(length, effort=plan.effort) for length in lengths]
-    with _journal(save) as journal:
+    with _interrupted_by_sigterm(), _journal(save) as journal:
         journal.note(describe_machine())
         comparisons = [_measure(case, pairs or plan.pairs, journal) for case in cases]
         if comparisons:
@@ -126,6 +127,16 @@ def command(
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
     return REGRESSED if problems else 0
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM like Ctrl-C within, so that the measured chains end with this process."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class _Journal:

@@ -25,6 +25,7 @@ from .meter import MeasurementError, Meter, outcome_of, read_notes
 NO_COPY_BYTES = 64 * 1024
 STAMP_BYTES = 8
 RUN_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 5.0
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -85,12 +86,17 @@ def _process(job: Job) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait()
+        try:
+            process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         process.stdout.close()
 
 
 def main(job: Job) -> None:
     """Do the work of one process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for whoever started this
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     meter = Meter(job.notes, job.case.events)
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -111,8 +117,8 @@ def main(job: Job) -> None:
         else:
             _receive_all(above, job.case, meter)
     finally:
+        # The context is left to the end of the process: ending it may wait for zero-copy frames.
         meter.end()
-        context.destroy(linger=0)
 
 
 def _send_all(below: zmq.Socket[bytes], case: Case, meter: Meter) -> None:
