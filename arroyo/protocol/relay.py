@@ -330,7 +330,7 @@ class Relay:
         """Do for the whole batch at once what is else done message by message."""
         forward = bool(self._outlets) or self._publication is not None
         if forward and (not outcomes or outcomes[0] is not None):
-            header = msgspec.structs.replace(batch, detached=())
+            header = msgspec.structs.replace(batch, detached=(), slabs=())
             yield from self._offer(Load(header, outcomes, sum(map(len, outcomes))))
         if self.terminal and batch.reliable:
             yield from self._reply(self._completion.finish_whole(batch))
@@ -356,7 +356,7 @@ class Relay:
             items += output.items
             keys += output.keys
             size += output.size
-        fields = describe(positions) | {"tombstones": merge(stones), "detached": ()}
+        fields = describe(positions) | {"tombstones": merge(stones), "detached": (), "slabs": ()}
         load = Load(msgspec.structs.replace(batch, **fields), items, size, keys or None)
         if items or stones:
             yield from self._offer(load)
@@ -395,7 +395,7 @@ class Relay:
             return
         item = self._gate.item(batch)
         if item is not None:
-            yield from self._offer(Load(msgspec.structs.replace(batch, detached=()), [item]))
+            yield from self._offer(Load(msgspec.structs.replace(batch, detached=(), slabs=()), [item]))
         if self.terminal and batch.reliable:
             yield from self._reply(self._completion.finish_whole(batch, again=again))
 
