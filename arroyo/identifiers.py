@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import zlib
 from typing import NamedTuple
 
 NAME_PATTERN = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
@@ -35,6 +36,14 @@ class ReplicaName(NamedTuple):
 def is_name(text: str) -> bool:
     """Whether `text` can name a chain or a stage (see `NAME_RULE`)."""
     return NAME_PATTERN.fullmatch(text) is not None
+
+
+def digest(data: bytes) -> str:
+    """Shorten `data` to 16 hexadecimal digits that are the same on every call.
+
+    Not for secrets. A cryptographic one would cost each stage 4 MiB for its library.
+    """
+    return f"{zlib.crc32(data):08x}{zlib.crc32(data[::-1]):08x}"
 
 
 def new_run() -> str:

@@ -29,11 +29,10 @@ import time
 from pathlib import Path
 
 
-def stage(chain_path, name, replica):
+def stage(chain_path, name, replica, lifeline):
     from arroyo.supervision.child import detach, dismiss_group
 
-    detach()
-    from multiprocess import parent_process
+    detach(lifeline)
 
     from arroyo.config.reader import load_chain
     from arroyo.config.run_directory import RunDirectory
@@ -70,14 +69,14 @@ def stage(chain_path, name, replica):
             if ends and not options.get("deaf") and all(end.exists() for end in ends):
                 break
             wait_s = max(0, min(0.05, until - time.monotonic()))
-            supervisor_is_gone = select.select([parent_process().sentinel], [], [], wait_s)[0]
+            supervisor_is_gone = select.select([lifeline], [], [], wait_s)[0]
     except ToldError:
         if options.get("deaf"):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            select.select([parent_process().sentinel], [], [])
+            select.select([lifeline], [], [])
     notifier.stopping()
     end_file(run_directory, me).touch()
-    dismiss_group()
+    dismiss_group(lifeline)
 
 
 class ToldError(Exception):

@@ -6,14 +6,13 @@ name and a replica's name alone, so stages started in any way meet there.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from arroyo.errors import ConfigurationError
-from arroyo.identifiers import ReplicaName, is_name
+from arroyo.identifiers import ReplicaName, digest, is_name
 
 from .graph import Chain
 
@@ -101,13 +100,12 @@ class RunDirectory:
         path = self.path / kind / str(name)
         if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
             return path
-        digest = hashlib.blake2s(os.fsencode(path), digest_size=10).hexdigest()
         twin = Path(f"/tmp/arroyo-{os.geteuid()}")  # noqa: S108  (0700 and checked below)
         twin.mkdir(mode=0o700, exist_ok=True)
         found = twin.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o77:
             raise ConfigurationError(f"{twin} is not a private folder of yours; remove it")
-        return twin / digest
+        return twin / digest(os.fsencode(path))
 
     def address(self, kind: str, name: ReplicaName | str) -> str:
         """ZMQ address of `socket`."""

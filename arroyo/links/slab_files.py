@@ -7,13 +7,12 @@ replica's life. `slab_pool` is the sender's side of it, `slab_reader` a receiver
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-from arroyo.identifiers import ReplicaName
+from arroyo.identifiers import ReplicaName, digest
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (made with O_EXCL, and only one's own are read)
 
@@ -28,8 +27,7 @@ GENERATION, LENGTH, SOURCE, EPOCH, SEQUENCE = range(5)
 def pool_prefix(run_directory: Path) -> str:
     """Return what the names of all pools of the chain with this run directory begin with."""
     place = f"{os.geteuid()}:{run_directory.resolve()}"
-    digest = hashlib.blake2s(os.fsencode(place), digest_size=5).hexdigest()
-    return f"arroyo-{digest}-"
+    return f"arroyo-{digest(os.fsencode(place))}-"
 
 
 def pool_name(prefix: str, replica: ReplicaName, incarnation: int) -> str:

@@ -395,7 +395,9 @@ class Relay:
             return
         item = self._gate.item(batch)
         if item is not None:
-            yield from self._offer(Load(msgspec.structs.replace(batch, detached=(), slabs=()), [item]))
+            yield from self._offer(
+                Load(msgspec.structs.replace(batch, detached=(), slabs=()), [item])
+            )
         if self.terminal and batch.reliable:
             yield from self._reply(self._completion.finish_whole(batch, again=again))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, Reason
-from arroyo.errors import DecodeError
+from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame
 from arroyo.links.slab_reader import StaleSlabError
@@ -33,6 +33,8 @@ LEAVE_S = 2.0
 thing that came."""
 ORPHAN_LEAVE_S = 4.0
 """The same for a stage whose supervisor has died, which waits for the sources to end."""
+STALE_IN_A_ROW = 1000
+"""So many batches whose payloads are gone, and none that is there, are no accident any more."""
 REPORT_S = 0.2
 _WORD = (1 << 64) - 1
 
@@ -44,7 +46,7 @@ class RelayProcess:
         self._replica = replica
         self._links = replica.links
         self._received = self._sent = self._bytes_in = self._bytes_out = self._filtered = 0
-        self._flushed_bytes = self._unreadable = self._held = 0
+        self._flushed_bytes = self._unreadable = self._held = self._stale = 0
         self._flush_due: float | None = None
         self._message_s = 0.0
         self._last_came = 0.0
@@ -95,6 +97,7 @@ class RelayProcess:
                 replica.report_stopping()
                 if not replica.signals.orphaned:
                     self._links.perform(relay.leave())
+                continue
             now = replica.clock.monotonic()
             for delivery in relay.tick(now):
                 self._deliver(delivery)
@@ -173,6 +176,12 @@ class RelayProcess:
         except StaleSlabError as error:
             # Its sender died, or somebody else has finished it: if not, it comes again.
             _log.info("a batch from %s is stale: %s", batch.sender, error)
+            self._stale += 1
+            if self._stale > STALE_IN_A_ROW:
+                raise StageError(
+                    f"no payload of {batch.sender} can be found in shared memory ({error}); "
+                    "all stages of a chain need the same /dev/shm"
+                ) from error
             self._links.perform(self._relay.lose(batch))
         except (DecodeError, ValueError) as error:
             _log.warning("a batch from %s can't be read: %s", batch.sender, error)
@@ -181,6 +190,7 @@ class RelayProcess:
         else:
             self._bytes_in += sum(map(len, delivery.content))
             self._bytes_in += sum(reference.length for _, reference in batch.slabs)
+            self._stale = 0
             self._replica.payloads.take_up(batch)
             self._replica.take_in_hand(batch)
             outcomes = self._work_on(batch, work)

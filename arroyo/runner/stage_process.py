@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
 
 from arroyo.config.graph import Chain
 from arroyo.config.reader import load_chain
@@ -29,11 +28,18 @@ SAID_CHARACTERS = 1000
 """What is said to a supervisor about why the stage can't begin; it takes no long datagram."""
 
 
-def run_stage(chain_path: str, stage: str, replica: int) -> int:
+def run_stage(chain_path: str, stage: str, replica: int, lifeline: int | None = None) -> int:
     """Run one replica until it has ended; returns its exit code and never raises user errors.
 
     What goes wrong is in the log of the replica, as its last ERROR line, and on a terminal.
     Before there is a log, it is said to the supervisor, or to systemd and on stderr.
+
+    Parameters
+    ----------
+    chain_path, stage, replica
+        Which one.
+    lifeline
+        Descriptor that becomes readable when the supervisor dies; None: there is no supervisor.
     """
     try:
         chain = load_chain(chain_path)
@@ -46,14 +52,14 @@ def run_stage(chain_path: str, stage: str, replica: int) -> int:
             raise
         # There is no log yet, or it is the log of the replica that runs.
         Notifier.from_environ(os.environ).status(str(error)[:SAID_CHARACTERS])
-        if _lifeline() is None:
+        if lifeline is None:
             for line in str(error).splitlines():
                 sys.stderr.write(f"error: {line}\n")
         return error.exit_code
     configure_logging(directory.log(name), str(name), chain.name, sys.stderr.isatty())
     try:
         with trace_faults(directory.log(name)):
-            return _run_locked(chain, name, directory)
+            return _run_locked(chain, name, directory, lifeline)
     finally:
         lock.release()
 
@@ -71,13 +77,15 @@ def _find(chain: Chain, stage: str, replica: int) -> ReplicaName:
     return ReplicaName(stage, replica)
 
 
-def _run_locked(chain: Chain, name: ReplicaName, directory: RunDirectory) -> int:
+def _run_locked(
+    chain: Chain, name: ReplicaName, directory: RunDirectory, lifeline: int | None
+) -> int:
     notifier = Notifier.from_environ(os.environ)
     try:
         os.environ.update(chain.env)
         os.environ.update(chain.stages[name.stage].env)
         os.chdir(chain.folder)
-        _run(chain, name, directory, notifier)
+        _run(chain, name, directory, notifier, lifeline)
     except StopNowError:
         _log.warning("stopped at the second signal; what was under way is not finished")
         return STOPPED_NOW
@@ -91,11 +99,17 @@ def _run_locked(chain: Chain, name: ReplicaName, directory: RunDirectory) -> int
     return 0
 
 
-def _run(chain: Chain, name: ReplicaName, directory: RunDirectory, notifier: Notifier) -> None:
+def _run(
+    chain: Chain,
+    name: ReplicaName,
+    directory: RunDirectory,
+    notifier: Notifier,
+    lifeline: int | None,
+) -> None:
     # Here, not above: a replica that may not run need not load zmq to say so.
     from .replica import Replica
 
-    with Replica(chain, name, directory, notifier, _lifeline()) as replica:
+    with Replica(chain, name, directory, notifier, lifeline) as replica:
         if replica.stage.role == "listener":
             from .source_process import SourceProcess
 
@@ -104,10 +118,3 @@ def _run(chain: Chain, name: ReplicaName, directory: RunDirectory, notifier: Not
             from .relay_process import RelayProcess
 
             RelayProcess(replica).run()
-
-
-def _lifeline() -> int | None:
-    """Descriptor that tells of the supervisor's death; None in a process started by hand."""
-    processes: Any = sys.modules.get("multiprocess.process")
-    parent = processes.parent_process() if processes is not None else None
-    return None if parent is None else int(parent.sentinel)

@@ -10,12 +10,10 @@ import contextlib
 import os
 import signal
 import sys
-import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-import multiprocess
-from multiprocess import resource_tracker
+from multiprocess import context, popen_spawn_posix, util
 from multiprocess.process import _children
 
 from arroyo.config.graph import Chain
@@ -23,10 +21,43 @@ from arroyo.identifiers import ReplicaName
 
 from .child import SAFE_PATH_MARK
 
-Target = Callable[[str, str, int], None]
-"""A module-level function that is a stage's process: chain file, stage, replica."""
+Target = Callable[[str, str, int, int], None]
+"""A module-level function that is a stage's process: chain file, stage, replica, and the
+descriptor that becomes readable when the supervisor dies."""
 
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]  # it has no types
+    """Starts a fresh interpreter with plain words as arguments, and nothing pickled.
+
+    So the new process need load neither `multiprocess` nor what that pickles with, which takes
+    as long as all the rest of a small stage's start. It inherits one end of a pipe, which tells
+    it of our death; its own death we see by its pidfd.
+    """
+
+    def _launch(self, process: _Process) -> None:
+        target, words = process.words
+        lifeline, self.sentinel = os.pipe()
+        code = f"from {target.__module__} import {target.__name__} as main; import sys; "
+        code += "a = sys.argv; main(a[1], a[2], int(a[3]), int(a[4]))"
+        flags = util._args_from_interpreter_flags()
+        command = [sys.executable, *flags, "-c", code, *words, str(lifeline)]
+        try:
+            self.pid = util.spawnv_passfds(os.fsencode(sys.executable), command, [lifeline])
+        finally:
+            os.close(lifeline)
+            self.finalizer = util.Finalize(self, os.close, (self.sentinel,))
+
+
+class _Process(context.SpawnProcess):  # type: ignore[misc]
+    """A process of `multiprocess` that is started by `_Popen`."""
+
+    _Popen = staticmethod(_Popen)
+
+    def __init__(self, target: Target, words: tuple[str, ...], name: str) -> None:
+        super().__init__(name=name)
+        self.words = target, words
 
 
 class Exit(NamedTuple):
@@ -40,7 +71,7 @@ class Exit(NamedTuple):
 class StageProcess:
     """A running replica. It leads its own session, whose id is its pid."""
 
-    def __init__(self, process: multiprocess.Process, pidfd: int) -> None:
+    def __init__(self, process: _Process, pidfd: int) -> None:
         self.pid: int = process.pid
         self._process = process
         self._pidfd = pidfd
@@ -85,9 +116,6 @@ class Spawner:
         if os.environ.get("PYTHONSAFEPATH"):
             del self._environ["PYTHONSAFEPATH"]
         self._target = target
-        self._context = multiprocess.get_context("spawn")
-        # At once: started later, it would unblock the signals that `_child_signals` blocks.
-        resource_tracker.ensure_running()
 
     def spawn(self, name: ReplicaName) -> StageProcess:
         """Start the process of a replica.
@@ -98,14 +126,12 @@ class Spawner:
             No process, memory or descriptors are to be had, or nice or cpus are not allowed.
         """
         stage = self._chain.stages[name.stage]
-        process = self._context.Process(
-            target=self._target, args=(str(self._chain.path), *name), name=str(name)
-        )
+        words = str(self._chain.path), name.stage, str(name.replica)
+        process = _Process(self._target, words, str(name))
         threads = dict.fromkeys(_THREAD_COUNTS, str(len(stage.cpus))) if stage.cpus else {}
         environ = {**threads, **self._chain.env, **stage.env, **self._environ}
         with (
             _environment(environ),
-            _no_main_module(),
             _child_signals(),
             _processors(stage.cpus),
         ):
@@ -136,17 +162,6 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[key]
             else:
                 os.environ[key] = value
-
-
-@contextlib.contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Hide `__main__`, which `multiprocess` would run again in the new process."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 @contextlib.contextmanager

@@ -64,6 +64,8 @@ class Supervised:
         self.run_directory = RunDirectory(folder / "run")
         self.environ = {**os.environ, "ARROYO_RUN_DIR": str(self.run_directory.path)}
         self.environ.pop("NOTIFY_SOCKET", None)
+        # The processes of the stages have to find the fakes as well.
+        self.environ["PYTHONPATH"] = str(Path(supervised_fakes.__file__).parent)
         self.environ |= environ or {}
         self.process = self.spawn()
         self.lines = []
