@@ -13,6 +13,7 @@ import click
 from .exits import Group
 
 COMMANDS = {
+    "bench": "Measure how fast chains are on this machine.",
     "check": "Find every mistake in a chain file before it starts.",
     "graph": "Draw a chain: in the terminal, as Mermaid or as DOT.",
     "new": "Write a small working chain to start from.",
