@@ -85,26 +85,34 @@ class MessageCodec:
         EncodeError
             It is of no message type of this chain, or holds what msgpack can't express.
         """
-        if type(message) not in self._types:
+        kind = type(message)
+        if kind not in self._types:
             raise EncodeError(
-                f"{type(message).__name__} is not a message type of this chain; "
+                f"{kind.__name__} is not a message type of this chain; "
                 "name it under `messages` in [chain]"
             )
         try:
-            if isinstance(message, Event):
-                payload = message.payload
-                length = len(payload) if type(payload) is bytes else memoryview(payload).nbytes
+            if kind is Event or isinstance(message, Event):
+                payload = message.payload  # type: ignore[attr-defined]
+                if type(payload) is bytes:
+                    length = len(payload)
+                else:
+                    length = (
+                        payload if type(payload) is memoryview else memoryview(payload)
+                    ).nbytes
                 if length >= DETACH_BYTES:
-                    body = self._encode(msgspec.structs.replace(message, payload=b""))
-                    reference = None if keep is None else keep(payload)
-                    if reference is not None:
-                        return Shared(body, reference)
-                    return Detached(body, freeze(payload))
+                    return self._encode_in_two(message, keep)
                 if type(payload) is memoryview and not payload.c_contiguous:
                     message = msgspec.structs.replace(message, payload=payload.tobytes())
             return self._encode(message)
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise EncodeError(f"a {type(message).__name__} can't be sent: {error}") from error
+        except (TypeError, ValueError, OverflowError, RecursionError, BufferError) as error:
+            raise EncodeError(f"a {kind.__name__} can't be sent: {error}") from error
+
+    def _encode_in_two(self, message: Message, keep: Keep | None) -> Encoded:
+        payload = message.payload  # type: ignore[attr-defined]
+        body = self._encode(msgspec.structs.replace(message, payload=b""))
+        reference = None if keep is None else keep(payload)
+        return Detached(body, freeze(payload)) if reference is None else Shared(body, reference)
 
     def decode(
         self, body: Buffer, detached: Sequence[int], payloads: Sequence[Buffer]

@@ -40,7 +40,7 @@ class Completion:
         finished = self._finished_of(batch)
         if not batch.fragments and all(finished.is_new(*span) for span in batch.ranges):
             return work
-        new = [each for each in work if not finished.covers(each.sequence, each.fragment)]
+        new = [each for each in work if not finished.covers(each[0], each[1])]
         self.redelivered += len(work) - len(new)
         return new
 

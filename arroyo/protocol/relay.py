@@ -243,11 +243,11 @@ class Relay:
             raise ValueError(f"{count} messages were announced, {len(messages)} came")
         if batch.fragments:
             work = [
-                Work(*position, message)
+                (*position, message)
                 for position, message in zip(positions_of(batch), messages, strict=True)
             ]
         else:
-            work = list(map(Work, sequences_of(batch), repeat(()), messages))
+            work = list(zip(sequences_of(batch), repeat(()), messages, strict=False))
         if batch.kind != Kind.EVENTS:
             return work
         if self.terminal and batch.reliable:
@@ -262,11 +262,11 @@ class Relay:
         start = max(batch.frontier, batch.base)
         released = reorder.skip_to(start)
         for each in work:
-            if not self.terminal and start <= each.sequence < reorder.next:
+            if not self.terminal and start <= each[0] < reorder.next:
                 # It went on before, but was lost below: it has to go the way again.
                 released.append(each)
             else:
-                released += reorder.push(each.sequence, each.fragment, each)
+                released += reorder.push(each[0], each[1], each)
         for stone in batch.tombstones:
             released += reorder.bury(stone.first, stone.end, stone.fragment)
         return released

@@ -81,8 +81,11 @@ class Trial(Generic[T]):
         self._skipped = skipped
         self.errors = 0
 
-    def run(self, message: Message, attempt: int = 0) -> T:
-        """Return what the call returns, or what stands for a message that it raised on.
+    def run(self, messages: Iterable[Message], attempt: int = 0) -> list[T]:
+        """Return, for each message, what the call returns or what stands for it if that raised.
+
+        This is the loop that all messages go through: what does not depend on the message is
+        outside of it.
 
         Raises
         ------
@@ -92,20 +95,30 @@ class Trial(Generic[T]):
             The outside world failed, which is not the message's fault: the stage has to be
             started again, and the message comes again.
         """
-        try:
-            return self._call(message)
-        except UnavailableError:
-            raise
-        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
-            raised = error
-        self._report(raised, message, attempt)
+        outcomes: list[T] = []
+        call, append = self._call, outcomes.append
+        left = iter(messages)
+        while True:
+            try:
+                for message in left:
+                    append(call(message))
+                return outcomes
+            except UnavailableError:
+                raise
+            except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+                raised = error
+            append(self._after(raised, message, attempt))
+
+    def _after(self, error: Exception, message: Message, attempt: int) -> T:
+        """Decide what stands for a message that the call raised on."""
+        self._report(error, message, attempt)
         if self._stage.on_error == "crash":
             raise StageFailedError(
-                f"{self._stage.target} raised {_in_words(raised)} on {_label(message)}, "
+                f"{self._stage.target} raised {_in_words(error)} on {_label(message)}, "
                 'and on_error is "crash"'
-            ) from raised
+            ) from error
         if attempt < self._stage.retries:
-            return self.run(message, attempt + 1)
+            return self.run((message,), attempt + 1)[0]
         return self._skipped
 
     def _report(self, error: Exception, message: Message, attempt: int) -> None:
@@ -160,9 +173,13 @@ class OperatorCall:
         """How often it has raised."""
         return self._events.errors + self._controls.errors
 
+    def events(self, messages: Iterable[Message]) -> list[Encoded | Output]:
+        """Process messages between Start and Stop; most become exactly one."""
+        return self._events.run(messages)
+
     def event(self, message: Message) -> Encoded | Output:
-        """Process a message between Start and Stop; most become exactly one."""
-        return self._events.run(message)
+        """Process one."""
+        return self.events((message,))[0]
 
     def _event(self, message: Message) -> Encoded | Output:
         if self._outbox.messages:
@@ -186,7 +203,7 @@ class OperatorCall:
 
     def control(self, message: Message) -> Encoded:
         """Process a Start or Stop; whatever comes of it, exactly one goes on."""
-        return self._controls.run(message) or self._encode(message)
+        return self._controls.run((message,))[0] or self._encode(message)
 
     def _control(self, message: Message) -> Encoded:
         self._outbox.messages = []
@@ -242,9 +259,13 @@ class PublisherCall:
         """How often it has raised."""
         return self._trial.errors
 
+    def events(self, messages: Iterable[Message]) -> list[Output | None]:
+        """Publish messages, of whatever kind; None: done."""
+        return self._trial.run(messages)
+
     def event(self, message: Message) -> Output | None:
-        """Publish a message, of whatever kind; None: done."""
-        return self._trial.run(message)
+        """Publish one."""
+        return self.events((message,))[0]
 
     control = event
 

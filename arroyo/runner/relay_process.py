@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, Reason
@@ -11,7 +11,7 @@ from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame
 from arroyo.links.slab_reader import StaleSlabError
-from arroyo.messages import Fragment, Origin
+from arroyo.messages import Fragment, Message, Origin
 from arroyo.protocol.actions import Reply
 from arroyo.protocol.relay import Delivery, Outcome, Output, Work
 from arroyo.protocol.status_page import Phase
@@ -219,17 +219,20 @@ class RelayProcess:
             return [call.control(message) for _, _, message in work]
         self._received += len(work)
         start = self._replica.clock.monotonic()
-        handle, make_origin = call.event, self._origins(batch)
+        outcomes: list[Outcome] = list(call.events(self._hand_over(batch, work)))
+        self._account(outcomes, self._replica.clock.monotonic() - start)
+        return outcomes
+
+    def _hand_over(self, batch: Batch, work: Sequence[Work]) -> Iterator[Message]:
+        """Yield the messages, each marked as in hand and with its origin."""
+        make_origin = self._origins(batch)
         hand_sequence, hand_part = self._replica.hand_sequence, self._replica.hand_part
-        outcomes: list[Outcome] = []
         for sequence, fragment, message in work:
             hand_sequence[0] = sequence + 1
             if fragment:
                 hand_part[0] = hash(fragment) & _WORD
             message._origin = (make_origin, sequence, fragment)
-            outcomes.append(handle(message))
-        self._account(outcomes, self._replica.clock.monotonic() - start)
-        return outcomes
+            yield message
 
     @staticmethod
     def _origins(batch: Batch) -> Callable[[int, Fragment], Origin]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from typing import TYPE_CHECKING
 
 from arroyo.clock import Clock, SystemClock
-from arroyo.codec import BackRecord, Batch, Encoded, Hello, MessageCodec, Refuse
+from arroyo.codec import BackRecord, Batch, Hello, MessageCodec, Refuse
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.notify import Notifier
@@ -15,7 +16,6 @@ from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName, new_incarnation
 from arroyo.links import Links
 from arroyo.links.addresses import Addresses
-from arroyo.messages import Message
 from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import StatusPage
 
@@ -79,6 +79,8 @@ class Replica:
         self.payloads = PayloadStore(
             chain, name, self.incarnation, directory, lambda: self.hand_sequence[0] - 1
         )
+        self.encode = functools.partial(self.codec.encode, keep=self.payloads.keep)
+        """Encodes a message; a large payload goes into shared memory."""
 
     def __enter__(self) -> Replica:
         below = self.chain.downstream(self.name.stage)
@@ -113,10 +115,6 @@ class Replica:
         self.links.close(flush=error is None)
         self.payloads.close()
         self.page.close()
-
-    def encode(self, message: Message) -> Encoded:
-        """Encode a message; a large payload goes into shared memory."""
-        return self.codec.encode(message, self.payloads.keep)
 
     def _orphaned(self) -> None:
         _log.warning("the supervisor has died; draining")

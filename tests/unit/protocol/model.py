@@ -455,14 +455,14 @@ class World:
         stage = node.stage
         if stage.role == "operator":
             if batch.kind != Kind.EVENTS:
-                return Output((work.message,), 1)
-            items, reason = work_on(stage.name, work.message)
+                return Output((work[2],), 1)
+            items, reason = work_on(stage.name, work[2])
             keys = [key_of(item) for item in items] if key_field(self.chain, stage.name) else ()
             return Output(items, len(items), reason, keys)
-        entry = (Kind(batch.kind), *key, batch.path, work.sequence, work.fragment, work.message)
+        entry = (Kind(batch.kind), *key, batch.path, work[0], work[1], work[2])
         reason = None
         if batch.kind == Kind.EVENTS:
-            items, reason = work_on(stage.name, work.message)
+            items, reason = work_on(stage.name, work[2])
         if reason is None:
             (node.unflushed if node.flushes else node.journal).append(entry)
         return Output(reason=reason)

@@ -53,7 +53,7 @@ def deliver(relay, batch, messages, outcome=lambda message: None):
     actions = list(actions)
     for each in deliveries:
         work = relay.plan(each.batch, messages)
-        actions += relay.finish(each.batch, work, [outcome(one.message) for one in work], 0.1)
+        actions += relay.finish(each.batch, work, [outcome(one[2]) for one in work], 0.1)
     return [action.record for action in actions]
 
 
