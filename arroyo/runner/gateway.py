@@ -14,17 +14,19 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Encoded, Kind
+from arroyo.codec import Encoded, Kind, Shared
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
-from arroyo.messages import Message, Start, Stop
+from arroyo.messages import Event, Message, Start, Stop
 from arroyo.protocol.outlets import BATCH_MESSAGES
 from arroyo.protocol.source import Intake
 
 from .calls import key_of
 
 BATCH_BYTES = 1024 * 1024
-"""A batch takes no further message once it holds so much."""
+"""A batch takes no further message once so much of it goes through the socket."""
+ROOMY = 8
+"""A listener that found the window full may go on when one part in so many of it is free."""
 
 
 class Gateway:
@@ -53,10 +55,11 @@ class Gateway:
         self._encode = encode
         self._key_field = key_field
         self._wake = wake
-        self._room = threading.Condition()
-        self._pending: deque[_Entry] = deque()
+        self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._chunks: deque[_Chunk] = deque()
+        self._open: _Chunk | None = None
         self._messages = self._size = 0
-        self._pending_size = 0
         # With `drop-oldest` half of the window stays in front of the ledger: what is in there
         # can't be dropped any more.
         share = 2 if stage.when_full == "drop-oldest" else 1
@@ -68,8 +71,7 @@ class Gateway:
         self._open_runs: deque[_Run] = deque()
         self.asleep = False
         """Whether the main thread waits; it sets this before it looks for the last time."""
-        self.received = 0
-        self.bytes_in = 0
+        self._taken = self._taken_size = 0
         self.dropped = 0
 
     # The listener's threads
@@ -84,33 +86,50 @@ class Gateway:
         StageError
             The stage has ended.
         """
-        kind = _kind_of(message)
-        encoded = self._encode(message)
-        key = 0
+        kind = _KINDS.get(type(message))
+        if kind is None:
+            kind = _kind_of(message)
+        item = self._encode(message)
+        size = len(item)
+        key = None
         if self._key_field is not None and kind is Kind.EVENTS:
             key = key_of(message, self._key_field)
-        entry = _Entry(kind, encoded, len(encoded), token, key, message, self._run)
-        with self._room:
-            if not self._admit(entry):
+        with self._lock:
+            if not self._fits(size) and not self._make_room(kind, size):
                 return
-            if kind is Kind.START:
-                self._run = _Run(implicit=False)
-            entry.run = self._run
-            if kind is Kind.STOP:
-                self._run = _Run()
-            self._pending.append(entry)
-            self._pending_size += entry.size
-            self.received += kind is Kind.EVENTS
-            self.bytes_in += entry.size
+            self._messages += 1
+            self._size += size
+            chunk = self._open
+            if chunk is None or kind is not Kind.EVENTS:
+                chunk = self._begin(kind, message)
+            chunk.add(item, size, token, key)
+            if chunk.is_full:
+                self._open = None
             asleep, self.asleep = self.asleep, False
         if asleep:
             self._wake()
 
-    def _admit(self, entry: _Entry) -> bool:
-        while not self._fits(entry.size):
+    def _begin(self, kind: Kind, message: Message) -> _Chunk:
+        if kind is Kind.START:
+            self._run = _Run(implicit=False)
+        chunk = _Chunk(kind, self._run, None if kind is Kind.EVENTS else message)
+        if kind is Kind.STOP:
+            self._run = _Run()
+        self._open = chunk if kind is Kind.EVENTS else None
+        self._chunks.append(chunk)
+        return chunk
+
+    def _fits(self, size: int) -> bool:
+        if self._messages == 0:
+            return True  # or a message larger than the window could never pass
+        return self._messages < self._stage.window and self._size + size <= self._stage.window_bytes
+
+    def _make_room(self, kind: Kind, size: int) -> bool:
+        """Wait or drop until the message fits; False where it is this one that is dropped."""
+        while not self._fits(size):
             if self._shut:
                 raise StageError("the stage has ended and takes no more messages")
-            if entry.kind is Kind.EVENTS and self._stage.when_full != "block":
+            if kind is Kind.EVENTS and self._stage.when_full != "block":
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
                     self._count_drop(self._run)
                     return False
@@ -118,24 +137,18 @@ class Gateway:
             self._waiting += 1
             self._room.wait()
             self._waiting -= 1
-        self._messages += 1
-        self._size += entry.size
         return True
-
-    def _fits(self, size: int) -> bool:
-        if self._messages == 0:
-            return True  # or a message larger than the window could never pass
-        return self._messages < self._stage.window and self._size + size <= self._stage.window_bytes
 
     def _drop_oldest(self) -> bool:
         """Give up the oldest event that has not been sent; False where there is none."""
-        for index, entry in enumerate(self._pending):
-            if entry.kind is Kind.EVENTS:
-                del self._pending[index]
-                self._pending_size -= entry.size
+        for chunk in self._chunks:
+            if chunk.kind is Kind.EVENTS:
                 self._messages -= 1
-                self._size -= entry.size
-                self._count_drop(entry.run)
+                self._size -= chunk.drop_first()
+                self._count_drop(chunk.run)
+                if not chunk.items:
+                    self._chunks.remove(chunk)
+                    self._open = None if chunk is self._open else self._open
                 return True
         return False
 
@@ -147,84 +160,106 @@ class Gateway:
 
     def take(self) -> Intake | None:
         """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing."""
-        with self._room:
-            if not self._may_take():
-                return None
-            first = self._pop()
-            if first.kind is not Kind.EVENTS:
-                return self._control(first)
-            if not self._open_runs:
-                self._open_runs.append(first.run)
-            entries, size = [first], first.size
-            while (
-                len(entries) < BATCH_MESSAGES
-                and size < BATCH_BYTES
-                and self._may_take()
-                and self._pending[0].kind is Kind.EVENTS
-            ):
-                entry = self._pop()
-                entries.append(entry)
-                size += entry.size
-        keys = None if self._key_field is None else [entry.key for entry in entries]
-        return Intake(
-            Kind.EVENTS,
-            [entry.encoded for entry in entries],
-            [entry.token for entry in entries],
-            size,
-            keys,
-        )
+        with self._lock:
+            count = self._sendable()
+            return self._intake(self._pop(count)) if count else None
 
-    def _may_take(self) -> bool:
-        if not self._pending:
-            return False
-        messages = self._messages - len(self._pending)
-        size = self._size - self._pending_size
-        return messages == 0 or (messages < self._ledger_messages and size < self._ledger_size)
+    def _sendable(self) -> int:
+        """How many messages of the first chunk may be sent."""
+        if not self._chunks:
+            return 0
+        items = self._chunks[0].items
+        if self._stage.when_full != "drop-oldest":
+            return len(items)
+        sent = self._messages - sum(len(chunk.items) for chunk in self._chunks)
+        size = self._size - sum(chunk.size for chunk in self._chunks)
+        count = 0
+        for item in items:
+            if sent and (sent >= self._ledger_messages or size >= self._ledger_size):
+                break
+            sent, size, count = sent + 1, size + len(item), count + 1
+        return count
 
-    def _pop(self) -> _Entry:
-        entry = self._pending.popleft()
-        self._pending_size -= entry.size
-        return entry
+    def _pop(self, count: int) -> _Chunk:
+        chunk = self._chunks.popleft()
+        if chunk is self._open:
+            self._open = None
+        if len(chunk.items) > count:
+            chunk, rest = chunk.split(count)
+            self._chunks.appendleft(rest)
+        return chunk
+
+    def _intake(self, chunk: _Chunk) -> Intake:
+        if chunk.kind is not Kind.EVENTS:
+            return self._control(chunk)
+        if not self._open_runs:
+            self._open_runs.append(chunk.run)
+        self._taken += len(chunk.items)
+        self._taken_size += chunk.size
+        return Intake(Kind.EVENTS, chunk.items, chunk.tokens, chunk.size, chunk.keys or None)
+
+    @property
+    def received(self) -> int:
+        """Events handed over so far, those left out that were dropped."""
+        with self._lock:
+            events = [chunk for chunk in self._chunks if chunk.kind is Kind.EVENTS]
+            return self._taken + sum(len(chunk.items) for chunk in events)
+
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of these."""
+        with self._lock:
+            return self._taken_size + sum(chunk.size for chunk in self._chunks)
 
     def fall_asleep(self) -> bool:
         """Announce a wait; False where something has come meanwhile, so don't."""
-        with self._room:
-            self.asleep = not self._may_take()
+        with self._lock:
+            self.asleep = not self._sendable()
             return self.asleep
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits to be sent."""
-        return not self._pending
+        return not self._chunks
 
     def release(self, messages: int, size: int) -> None:
-        """Let new messages in for those that are finished."""
-        with self._room:
+        """Let new messages in for those that are finished.
+
+        A listener that waits is let in only when there is room for many: let in one by one, its
+        messages would travel one by one.
+        """
+        with self._lock:
             # A Stop that the source made itself is released as well, but nobody handed it over.
             self._messages = max(0, self._messages - messages)
             self._size = max(0, self._size - size)
-            if self._waiting:
+            if self._waiting and self._is_roomy():
                 self._room.notify_all()
+
+    def _is_roomy(self) -> bool:
+        window, size = self._stage.window, self._stage.window_bytes
+        return self._messages <= window - max(1, window // ROOMY) and self._size <= size - (
+            size // ROOMY
+        )
 
     def shut(self) -> None:
         """Refuse whatever else a listener may want to hand over."""
-        with self._room:
+        with self._lock:
             self._shut = True
             self._room.notify_all()
 
-    def _control(self, entry: _Entry) -> Intake:
-        if entry.kind is Kind.START:
+    def _control(self, chunk: _Chunk) -> Intake:
+        if chunk.kind is Kind.START:
             if self._open_runs and self._open_runs[-1].implicit:
                 self._open_runs.pop()  # it ends without a Stop
-            self._open_runs.append(entry.run)
-            return Intake(Kind.START, [entry.encoded], [entry.token], entry.size)
+            self._open_runs.append(chunk.run)
+            return Intake(Kind.START, chunk.items, chunk.tokens, chunk.size)
         if self._open_runs:
             self._open_runs.pop()
-        stop, run = entry.message, entry.run
+        stop, run = chunk.message, chunk.run
         return Intake(
             Kind.STOP,
-            tokens=[entry.token],
-            size=entry.size,
+            tokens=chunk.tokens,
+            size=chunk.size,
             make_stop=lambda totals: self._encode_stop(stop, run, totals),
         )
 
@@ -247,15 +282,59 @@ class _Run:
     dropped: int = 0
 
 
-@dataclass(slots=True)
-class _Entry:
-    kind: Kind
-    encoded: Encoded
-    size: int
-    token: Any
-    key: int
-    message: Any
-    run: _Run
+class _Chunk:
+    """Events that will travel together, or one Start or Stop.
+
+    It is filled where messages come in, so that nothing is left to do for each message where
+    they leave.
+    """
+
+    __slots__ = ("inline", "items", "keys", "kind", "message", "run", "size", "tokens")
+
+    def __init__(self, kind: Kind, run: _Run, message: Any) -> None:
+        self.kind = kind
+        self.run = run
+        self.message = message
+        self.items: list[Encoded] = []
+        self.tokens: list[Any] = []
+        """One per item where any has one; else empty."""
+        self.keys: list[int] = []
+        self.size = 0
+        self.inline = 0
+        """Bytes that go through the socket."""
+
+    def add(self, item: Encoded, size: int, token: Any, key: int | None) -> None:
+        if token is not None or self.tokens:
+            self.tokens += [None] * (len(self.items) - len(self.tokens))
+            self.tokens.append(token)
+        if key is not None:
+            self.keys.append(key)
+        self.items.append(item)
+        self.size += size
+        self.inline += len(item.body) if type(item) is Shared else size
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.items) >= BATCH_MESSAGES or self.inline >= BATCH_BYTES
+
+    def drop_first(self) -> int:
+        """Give up the first message, and return its size."""
+        size = len(self.items.pop(0))
+        del self.tokens[:1], self.keys[:1]
+        self.size -= size
+        return size
+
+    def split(self, count: int) -> tuple[_Chunk, _Chunk]:
+        """Return the first `count` messages and the others."""
+        first, rest = (_Chunk(self.kind, self.run, self.message) for _ in range(2))
+        for part, where in ((first, slice(None, count)), (rest, slice(count, None))):
+            part.items, part.tokens = self.items[where], self.tokens[where]
+            part.keys = self.keys[where]
+            part.size = sum(map(len, part.items))
+        return first, rest
+
+
+_KINDS: dict[type[Message], Kind] = {Start: Kind.START, Event: Kind.EVENTS, Stop: Kind.STOP}
 
 
 def _kind_of(message: Message) -> Kind:

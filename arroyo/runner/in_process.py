@@ -136,7 +136,7 @@ class _Source:
         ended = self.listening.ended
         while (intake := self._gateway.take()) is not None:
             self._route.take(intake)
-            self._gateway.release(len(intake.tokens), intake.size)
+            self._gateway.release(max(1, len(intake.items)), intake.size)
             self.listening.acknowledge(intake.tokens)
         if not ended:
             return self._gateway.fall_asleep() or True
