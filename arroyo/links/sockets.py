@@ -12,6 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import msgspec
@@ -143,6 +144,7 @@ class Links:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._pushes: dict[ReplicaName, _Push] = {}
         self._backs: dict[ReplicaName, _Push] = {}
+        self._bound: list[str] = []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._all, self._deaf = zmq.Poller(), zmq.Poller()
         self._watch(self._wake)
@@ -314,6 +316,7 @@ class Links:
                 f"{address} can't be bound: {error.strerror}; "
                 "is another program using it? Change `listen` or end that program"
             ) from error
+        self._bound.append(address)
         return socket
 
     def _subscribe(self, replicas: Sequence[ReplicaName]) -> zmq.Socket[bytes]:
@@ -337,4 +340,9 @@ class Links:
         for socket in filter(None, (self._back, self._publication)):
             socket.close(linger=linger)
         self._context.term()
+        # ZMQ leaves its socket files where they are. The next life can't have bound them yet: the
+        # replica's lock is let go of after this.
+        for address in self._bound:
+            if address.startswith("ipc://"):
+                Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
         os.close(self._wake)

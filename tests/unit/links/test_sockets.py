@@ -116,3 +116,9 @@ def test_a_port_that_is_taken_is_told_in_words(addresses, tmp_path):
         links(BELOW, elsewhere, receives=True),
     ):
         pass
+
+
+def test_no_socket_file_is_left(addresses, tmp_path):
+    with links(BELOW, addresses, receives=True, sends=True, publishes=True):
+        assert len(list(tmp_path.glob("*/write.0"))) == 3
+    assert not list(tmp_path.glob("*/write.0"))
