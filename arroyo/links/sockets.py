@@ -11,17 +11,19 @@ import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 import zmq
 
 from arroyo.codec import (
+    PROTOCOL_VERSION,
     BackRecord,
     Batch,
     DataRecord,
+    Open,
     decode_back,
     decode_data,
     encode_record,
@@ -70,7 +72,13 @@ class AboveCame(NamedTuple):
     replica: ReplicaName
 
 
-LinkEvent: TypeAlias = DataCame | RecordCame | LinkBroke | AboveCame
+class SubscriptionStands(NamedTuple):
+    """From now on a pub-sub link from this replica above brings all that it sends."""
+
+    replica: ReplicaName
+
+
+LinkEvent: TypeAlias = DataCame | RecordCame | LinkBroke | AboveCame | SubscriptionStands
 
 
 _WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
@@ -139,6 +147,7 @@ class Links:
         subscriptions: Sequence[ReplicaName],
         reject: Callable[[DecodeError], None],
     ) -> None:
+        self._name = name
         self._addresses = addresses
         self._reject = reject
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -159,6 +168,8 @@ class Links:
                 self._inputs.append(self._bind(zmq.PULL, addresses.data(name)))
             if publishes:
                 self._publication = self._bind(zmq.XPUB, addresses.publication(name))
+                self._publication.setsockopt(zmq.XPUB_VERBOSE, 1)
+                self._watch(self._publication)
         except BaseException:
             self._context.destroy(linger=0)
             os.close(self._wake)
@@ -246,17 +257,31 @@ class Links:
             return
         if self._wake in ready:
             os.eventfd_read(self._wake)
+        if self._publication is not None and self._publication in ready:
+            self._greet_subscribers(self._publication)
         if self._back is not None and self._back in ready:
             yield from self._take_records(self._back)
+        yield from self._take_news(ready)
+        for socket in self._inputs:
+            if socket in ready:
+                yield from self._take_data(socket)
+
+    def _take_news(self, ready: Mapping[Any, int]) -> Iterator[LinkEvent]:
         for name, push in list(self._pushes.items()):
             if push.monitor in ready and zmq.EVENT_DISCONNECTED in push.take_news():
                 yield LinkBroke(name, push.link)
         for name, push in self._backs.items():
             if push.monitor in ready and zmq.EVENT_HANDSHAKE_SUCCEEDED in push.take_news():
                 yield AboveCame(name)
-        for socket in self._inputs:
-            if socket in ready:
-                yield from self._take_data(socket)
+
+    def _greet_subscribers(self, publication: zmq.Socket[bytes]) -> None:
+        """Let a new subscriber hear something, so that it knows that its subscription stands."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                subscription = publication.recv(zmq.NOBLOCK)
+                if subscription[:1] == b"\x01" and len(subscription) > 1:
+                    greeting = Open(PROTOCOL_VERSION, *self._name, incarnation=0, link=0)
+                    publication.send(encode_record(greeting))
 
     def _take_records(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
         for _ in range(RECORDS_AT_ONCE):
@@ -286,7 +311,10 @@ class Links:
             except DecodeError as error:
                 self._reject(error)
             else:
-                yield DataCame(record, frames)
+                if isinstance(record, Open) and socket.type == zmq.SUB:
+                    yield SubscriptionStands(ReplicaName(record.stage, record.replica))
+                else:
+                    yield DataCame(record, frames)
 
     # Sockets
 
@@ -321,7 +349,9 @@ class Links:
 
     def _subscribe(self, replicas: Sequence[ReplicaName]) -> zmq.Socket[bytes]:
         socket = self._socket(zmq.SUB)
+        # Everything first, then the name, which tells that everything has been subscribed to.
         socket.setsockopt(zmq.SUBSCRIBE, b"")
+        socket.setsockopt(zmq.SUBSCRIBE, str(self._name).encode())
         for name in replicas:
             socket.connect(self._addresses.publication(name))
         return socket

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, Reason
 from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
-from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame
+from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, SubscriptionStands
 from arroyo.links.slab_reader import StaleSlabError
 from arroyo.messages import Fragment, Message, Origin
-from arroyo.protocol.actions import Reply
+from arroyo.protocol.actions import Action, Reply
 from arroyo.protocol.relay import Delivery, Outcome, Output, Work
 from arroyo.protocol.status_page import Phase
 from arroyo.stages import WaitingStage
@@ -49,6 +49,13 @@ class RelayProcess:
         self._flushed_bytes = self._unreadable = self._held = self._stale = 0
         self._flush_due: float | None = None
         self._message_s = 0.0
+        chain = replica.chain
+        self._unheard = {
+            above
+            for source in replica.stage.inputs
+            if source.link == "pub-sub"
+            for above in chain.stages[source.stage].names
+        }
         self._last_came = 0.0
 
     def run(self) -> None:
@@ -78,7 +85,7 @@ class RelayProcess:
             replica.chain, replica.name, incarnation=replica.incarnation, flushes=flushes
         )
         try:
-            self._links.perform(self._relay.connect())
+            self._perform(self._relay.connect())
             replica.report_ready("working")
             self._loop()
             self._flush()
@@ -96,7 +103,7 @@ class RelayProcess:
                 leaving = True
                 replica.report_stopping()
                 if not replica.signals.orphaned:
-                    self._links.perform(relay.leave())
+                    self._perform(relay.leave())
                 continue
             now = replica.clock.monotonic()
             for delivery in relay.tick(now):
@@ -125,7 +132,7 @@ class RelayProcess:
 
     def _drain(self, *, final: bool) -> None:
         """Say End below, and wait until all that was sent has been taken up."""
-        self._links.perform(self._relay.end(final=final))
+        self._perform(self._relay.end(final=final))
         while not self._relay.ended:
             self._report()
             self._take_what_came(self._replica.clock.monotonic())
@@ -141,18 +148,39 @@ class RelayProcess:
             if isinstance(event, DataCame):
                 self._last_came = now
                 actions, deliveries = relay.record(event.record, event.frames, now)
-                self._links.perform(actions)
+                self._perform(actions)
                 for delivery in deliveries:
                     self._deliver(delivery)
                 if relay.blocked or self._replica.signals.asked:
                     return
             elif isinstance(event, RecordCame):
                 self._replica.note(event.record)
-                self._links.perform(relay.back(event.record, now))
+                self._perform(relay.back(event.record, now))
             elif isinstance(event, LinkBroke):
-                self._links.perform(relay.disconnected(event.replica, event.link))
+                self._perform(relay.disconnected(event.replica, event.link))
             elif isinstance(event, AboveCame) and not self._replica.signals.asked:
-                self._links.perform([self._hello_to(event.replica)])
+                self._perform([self._hello_to(event.replica)])
+            elif isinstance(event, SubscriptionStands):
+                self._hear(event.replica)
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        """Carry actions out; nobody hears Hello from a stage that could still miss something."""
+        if self._unheard:
+            actions = [action for action in actions if not _says_hello(action)]
+        self._links.perform(iter(actions))
+
+    def _hear(self, above: ReplicaName) -> None:
+        """A subscription stands; with the last one of them, this stage is there for all."""
+        if above not in self._unheard:
+            self._perform([self._hello_to(above)])
+            return
+        self._unheard.discard(above)
+        if not self._unheard:
+            chain, stage = self._replica.chain, self._replica.stage
+            sources = (source.name for source in chain.sources_above(stage.name))
+            names = dict.fromkeys([*(source.stage for source in stage.inputs), *sources])
+            everyone = [each for name in names for each in chain.stages[name].names]
+            self._perform([self._hello_to(each) for each in everyone])
 
     def _hello_to(self, above: ReplicaName) -> Reply:
         """A source that came back knows nobody, and asks only its neighbours."""
@@ -182,11 +210,11 @@ class RelayProcess:
                     f"no payload of {batch.sender} can be found in shared memory ({error}); "
                     "all stages of a chain need the same /dev/shm"
                 ) from error
-            self._links.perform(self._relay.lose(batch))
+            self._perform(self._relay.lose(batch))
         except (DecodeError, ValueError) as error:
             _log.warning("a batch from %s can't be read: %s", batch.sender, error)
             self._unreadable += 1
-            self._links.perform(self._relay.reject(batch, Reason.SKIPPED))
+            self._perform(self._relay.reject(batch, Reason.SKIPPED))
         else:
             self._bytes_in += sum(map(len, delivery.content))
             self._bytes_in += sum(reference.length for _, reference in batch.slabs)
@@ -197,7 +225,7 @@ class RelayProcess:
             # Not after an error: who asks why the stage ended finds the message still in hand.
             self._replica.page.put_down()
             self._let_go()
-            self._links.perform(self._relay.finish(batch, work, outcomes, self._message_s))
+            self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         self._plan_flush()
 
     def _let_go(self) -> None:
@@ -275,7 +303,7 @@ class RelayProcess:
             self._replica.enter(Phase.FLUSH)
             self._call.flush()
         self._flush_due, self._flushed_bytes = None, self._bytes_in
-        self._links.perform(self._relay.flushed())
+        self._perform(self._relay.flushed())
 
     def _report(self) -> None:
         page = self._replica.page
@@ -291,3 +319,7 @@ class RelayProcess:
         page.set("inline", self._replica.payloads.inline)
         page.set("in_flight", self._relay.in_flight)
         page.set("redelivered", self._relay.redelivered)
+
+
+def _says_hello(action: Action) -> bool:
+    return isinstance(action, Reply) and isinstance(action.record, Hello)
