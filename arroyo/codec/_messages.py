@@ -114,6 +114,22 @@ class MessageCodec:
         reference = None if keep is None else keep(payload)
         return Detached(body, freeze(payload)) if reference is None else Shared(body, reference)
 
+    def pack(self, message: Message) -> bytes:
+        """Encode one message in one piece, whatever the size of its payload; to be stored."""
+        if isinstance(message, Event):
+            message = msgspec.structs.replace(message, payload=freeze(message.payload))
+        return self._encode(message)
+
+    def unpack(self, packed: Buffer) -> Message:
+        """Read back what `pack` made.
+
+        Raises
+        ------
+        DecodeError
+            It is none of this chain's messages.
+        """
+        return self.decode(b"".join((array_header(1), packed)), (), ())[0]
+
     def decode(
         self, body: Buffer, detached: Sequence[int], payloads: Sequence[Buffer]
     ) -> list[Message]:

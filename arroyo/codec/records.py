@@ -44,9 +44,9 @@ class Reason(IntEnum):
     FILTERED = 0
     """`process()` returned nothing for it."""
     SKIPPED = 1
-    """`process()` or `publish()` raised, and the stage's `on_error` says to go on."""
+    """`process()` or `publish()` raised, and the stage's `on_error` says to drop it."""
     QUARANTINED = 2
-    """It was put aside for people to look at."""
+    """It was put aside for people to look at, and can be brought back."""
     FINISHED = 3
     """Every sink had finished it before it was sent again; only its place is needed."""
 
@@ -105,6 +105,12 @@ class Batch(_Record, frozen=True, tag=2):
         Positions in the body whose payload is a frame of its own, in their order.
     slabs
         Positions in the body whose payload lies in shared memory, in their order, and where.
+    suspect
+        Not 0: the only message in it has ended a process. Incarnation of the last replica that
+        has told the source of any such message.
+    enters
+        Stage that the messages are meant for, as they are; empty: for all below. Stages before
+        it pass them on untouched, stages beside it see nothing of them.
     """
 
     sender: str
@@ -125,6 +131,8 @@ class Batch(_Record, frozen=True, tag=2):
     fragments: tuple[tuple[Count, Fragment], ...] = ()
     detached: tuple[Count, ...] = ()
     slabs: tuple[tuple[Count, SlabReference], ...] = ()
+    suspect: Count = 0
+    enters: str = ""
 
 
 class End(_Record, frozen=True, tag=3):
@@ -204,8 +212,25 @@ class Refuse(_Record, frozen=True, tag=21):
     reason: str
 
 
+class Suspect(_Record, frozen=True, tag=22):
+    """To a source: the receiver's life before this one has ended with this message in hand.
+
+    It comes before the Hello, and only where the message may be to blame.
+    """
+
+    stage: str
+    replica: Count
+    incarnation: Count
+    source: str
+    epoch: Count
+    sequence: Count
+    reason: str
+    """In words: ``died of a segmentation fault (SIGSEGV)``."""
+    stack: str = ""
+
+
 DataRecord: TypeAlias = Open | Batch | End
-BackRecord: TypeAlias = Hello | Bye | Credit | Ack | Lost | Refuse
+BackRecord: TypeAlias = Hello | Bye | Credit | Ack | Lost | Refuse | Suspect
 
 _encoder = msgspec.msgpack.Encoder()
 _data_decoder = msgspec.msgpack.Decoder(DataRecord)

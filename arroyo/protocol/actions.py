@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from arroyo.codec import BackRecord, DataRecord
+from arroyo.codec import BackRecord, Batch, DataRecord, Suspect
 from arroyo.identifiers import ReplicaName
+
+from .memory import Note
 
 
 class Connect(NamedTuple):
@@ -52,4 +54,18 @@ class Release(NamedTuple):
     """Items that will never be sent again."""
 
 
-Action: TypeAlias = Connect | Transmit | Broadcast | Reply | Release
+class Isolate(NamedTuple):
+    """A message has ended so many processes that it must not go out again: keep it for people.
+
+    The shell then says `Source.bury`, or nothing if it can't be kept.
+    """
+
+    header: Batch
+    """Tells run and base."""
+    item: Any
+    suspect: Suspect
+    """The last of those that told of it."""
+    deaths: int
+
+
+Action: TypeAlias = Connect | Transmit | Broadcast | Reply | Release | Isolate | Note

@@ -30,6 +30,7 @@ from arroyo.codec import (
     Open,
     Reason,
     Refuse,
+    Suspect,
     Tombstone,
 )
 from arroyo.identifiers import ReplicaName
@@ -66,6 +67,8 @@ class Relay:
         Whether the stage wants the order of the source.
     flushes
         Whether what is finished counts only after the shell has said `flushed`.
+    suspect
+        The message that the life before this one has died of, if there is one.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Relay:
         publication: Publication | None,
         ordered: bool,
         flushes: bool = False,
+        suspect: Suspect | None = None,
     ) -> None:
         self.name = name
         self._incarnation = incarnation
@@ -89,6 +93,7 @@ class Relay:
         self._outlets = {outlet.stage: outlet for outlet in outlets}
         self._publication = publication
         self._ordered = ordered
+        self._suspect = suspect
         self._gate = RunGate()
         self._completion = Completion(name, flushes=flushes)
         self._reorders: dict[tuple[str, int, int], Reorder[Work]] = {}
@@ -143,6 +148,9 @@ class Relay:
         """Make the links below, and say Hello to everyone above."""
         for outlet in self._outlets.values():
             yield from outlet.connect(self._incarnation)
+        if self._suspect is not None and self._suspect.source in self._sources:
+            # Before the Hello, which has the source send again what this life lacks.
+            yield Reply(self._sources[self._suspect.source], self._suspect)
         for above in {**self._neighbours, **self._sources}.values():
             yield Reply(above, self._hello())
 
@@ -209,7 +217,9 @@ class Relay:
         actions: list[Action] = []
         deliveries: list[Delivery] = []
         for entry, each in self._gate.admit(delivery, now):
-            if entry is Entry.WORK:
+            if entry is Entry.WORK and self._is_suspicious(each.batch):
+                actions += self.lose(each.batch)
+            elif entry is Entry.WORK:
                 deliveries.append(each)
             elif entry is Entry.ASK:
                 actions.append(Reply(self._neighbours[batch.sender], self._hello()))
@@ -218,6 +228,23 @@ class Relay:
                     actions += self._tell(each.batch, again=True)
                 actions += self._credit(each.batch)
         return actions, deliveries
+
+    def _is_suspicious(self, batch: Batch) -> bool:
+        """Whether it holds a suspect, and left the source before that heard of the last death.
+
+        What is in it comes again: a suspect alone, or as a tombstone.
+        """
+        suspect = self._suspect
+        return (
+            suspect is not None
+            and batch.reliable
+            and batch.suspect < self._incarnation
+            and (batch.source, batch.epoch) == (suspect.source, suspect.epoch)
+            and (
+                batch.suspect > 0
+                or any(first <= suspect.sequence < end for first, end in batch.ranges)
+            )
+        )
 
     def _reject(self, record: Batch | End) -> list[Action]:
         """Have the sender make a new link; it tells the sources what that means."""

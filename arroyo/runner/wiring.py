@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+from arroyo.codec import Suspect
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.outlets import Dispatch, Outlet
@@ -54,7 +55,14 @@ def make_source(
     )
 
 
-def make_relay(chain: Chain, name: ReplicaName, *, incarnation: int, flushes: bool) -> Relay:
+def make_relay(
+    chain: Chain,
+    name: ReplicaName,
+    *,
+    incarnation: int,
+    flushes: bool,
+    suspect: Suspect | None = None,
+) -> Relay:
     """Make the state machine of an operator's or publisher's replica."""
     new_link = link_numbers(incarnation)
     stage = chain.stages[name.stage]
@@ -71,6 +79,7 @@ def make_relay(chain: Chain, name: ReplicaName, *, incarnation: int, flushes: bo
         publication=_publication(chain, name, new_link),
         ordered=stage.order == "source",
         flushes=flushes,
+        suspect=suspect,
     )
 
 

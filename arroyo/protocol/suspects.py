@@ -1,0 +1,74 @@
+"""`Suspects`: messages that processes have died of, and those that go out no more. PURE.
+
+A message is told of once for each life that ended with it in hand, however often that is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from arroyo.codec import Suspect
+
+from .ranges import RangeSet
+
+DEATHS = 3
+"""A message that so many processes have died of is quarantined."""
+
+Gap = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Record:
+    lives: set[tuple[str, int, int]] = field(default_factory=set)
+    buried: bool = False
+
+
+class Suspects:
+    """What a source knows against its messages, by sequence."""
+
+    def __init__(self) -> None:
+        self._records: dict[int, _Record] = {}
+        self.last = 0
+        """Incarnation of the last replica that told of any of them."""
+
+    def accuse(self, suspect: Suspect) -> int:
+        """Note a death; returns of how many the message is suspected now."""
+        record = self._records.setdefault(suspect.sequence, _Record())
+        record.lives.add((suspect.stage, suspect.replica, suspect.incarnation))
+        self.last = max(self.last, suspect.incarnation)
+        return len(record.lives)
+
+    def bury(self, sequence: int) -> None:
+        """The message goes out no more: others get a tombstone."""
+        self._records.setdefault(sequence, _Record()).buried = True
+
+    def forget_below(self, frontier: int) -> None:
+        """Everything below `frontier` is finished."""
+        for sequence in [number for number in self._records if number < frontier]:
+            del self._records[sequence]
+
+    def sort(self, lost: Iterable[Gap]) -> tuple[list[Gap], list[int], list[int]]:
+        """Split what has to go out again.
+
+        Returns
+        -------
+        list
+            Ranges without anything against them.
+        list
+            Sequences of messages that have to go alone.
+        list
+            Sequences that are buried.
+        """
+        lost = list(lost)
+        if not self._records:
+            return lost, [], []
+        known = [
+            (number, self._records[number])
+            for number in sorted(self._records)
+            if any(first <= number < end for first, end in lost)
+        ]
+        marked = RangeSet((number, number + 1) for number, _ in known)
+        clear = [gap for first, end in lost for gap in marked.missing(first, end)]
+        alone = [number for number, record in known if not record.buried]
+        return clear, alone, [number for number, record in known if record.buried]
