@@ -10,7 +10,6 @@ from pathlib import Path
 
 import click
 import pytest
-
 from fault.campaign import Campaign
 from fault.faults import FAULTS
 from fault.trial_chains import TRIAL_CHAINS

@@ -18,7 +18,7 @@ import hostile_frames
 import zmq
 from chains import is_gone, wait_until
 
-FATE_DEADLINE_S = 20.0
+FATE_DEADLINE_S = 60.0
 LOWERED_S = 0.5
 FRAMES_AT_ONCE = 10
 
@@ -63,21 +63,19 @@ class Pause(Fault):
 
 @dataclass
 class Fate(Fault):
-    """Make one replica of an operator or sink hang, or run out of memory, on the next event."""
+    """Let one replica of a stage meet its fate on the next event; see `oracle_stages.FATES`."""
 
     kind: str
 
     def strike(self, campaign, random):
         stage = random.choice(campaign.stages)
         file = campaign.chain.folder / f"{stage}.fate"
-        before = set(met := list(campaign.chain.folder.glob(f"{stage}.fate.*")))
+        before = set(campaign.chain.folder.glob(f"{stage}.fate.*"))
         draft = file.with_suffix(".draft")
         draft.write_text(self.kind)
         draft.rename(file)
         try:
-            wait_until(
-                lambda: not file.exists(), lambda: f"no event for {stage}", FATE_DEADLINE_S
-            )
+            wait_until(lambda: not file.exists(), lambda: f"no event for {stage}", FATE_DEADLINE_S)
         finally:
             file.unlink(missing_ok=True)
         met = set(campaign.chain.folder.glob(f"{stage}.fate.*")) - before
@@ -91,14 +89,17 @@ class Fate(Fault):
 
 
 class NoDescriptors(Fault):
-    """Let one replica, or the supervisor, open nothing for a while; its neighbours die meanwhile."""
+    """Let one replica, or the supervisor, open nothing for a while; another is killed meanwhile."""
 
     def strike(self, campaign, random):
-        name, pid = random.choice([campaign.choose(random), ("supervisor", campaign.supervisor.pid)])
+        name, pid = random.choice(
+            [campaign.choose(random), ("supervisor", campaign.supervisor.pid)]
+        )
         if pid is None:
             return None
-        with suppress(ProcessLookupError, FileNotFoundError), limited(
-            pid, resource.RLIMIT_NOFILE, len(os.listdir(f"/proc/{pid}/fd"))
+        with (
+            suppress(ProcessLookupError, FileNotFoundError),
+            limited(pid, resource.RLIMIT_NOFILE, len(os.listdir(f"/proc/{pid}/fd"))),
         ):
             other, victim = campaign.choose(random)
             if victim is not None:

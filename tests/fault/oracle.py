@@ -142,8 +142,9 @@ class _Bench:
                 f"run {name} in life {life} has Stop {kinds.count('Stop')} times, "
                 f"at {kinds.index('Stop') if 'Stop' in kinds else -1} of {len(kinds)}",
             )
-            again = Counter((line.index, line.parts, line.path) for line in own if
-                            line.kind == "Event")
+            again = Counter(
+                (line.index, line.parts, line.path) for line in own if line.kind == "Event"
+            )
             twice = [key for key, count in again.items() if count > 1]
             self.require(
                 not twice,
@@ -166,9 +167,7 @@ class _Bench:
         wanted = {
             (index, parts): ways
             for index in run.crcs
-            for parts, ways in self.chain.expected(
-                self.source.name, self.sink.name, index
-            ).items()
+            for parts, ways in self.chain.expected(self.source.name, self.sink.name, index).items()
         }
         lost = [key for key, ways in wanted.items() if len(got.get(key, ())) < ways]
         if run.ended:
@@ -201,9 +200,7 @@ class _Bench:
                     wrong.append((latest[order], line.index))
                 latest[order] = line.index
         self.verdict.figures["out of order"] += len(wrong)
-        self.require(
-            not wrong, f"run {name}: {len(wrong)} out of order: {sorted(wrong)[:SHOWN]}"
-        )
+        self.require(not wrong, f"run {name}: {len(wrong)} out of order: {sorted(wrong)[:SHOWN]}")
 
     def judge_totals(self, name, run, lines, events):
         stops = [line.totals for line in lines if line.kind == "Stop"]
@@ -237,10 +234,11 @@ class _Bench:
         missing = {
             number for first, end in totals.get("missing", ()) for number in range(first, end)
         }
-        self.require(totals["lost"] == len(missing), f"run {name} counts its losses wrong: {totals}")
+        self.require(
+            totals["lost"] == len(missing), f"run {name} counts its losses wrong: {totals}"
+        )
         came = {
-            int(line.key.rpartition("/")[2].partition(".")[0].partition("@")[0])
-            for line in events
+            int(line.key.rpartition("/")[2].partition(".")[0].partition("@")[0]) for line in events
         }
         numbers = set(range(totals["sent"]))
         self.require(came <= numbers, f"run {name} has more than {totals['sent']} sent")

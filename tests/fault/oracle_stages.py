@@ -261,8 +261,9 @@ def hang_in_python():
 
 
 def hang_in_c():
-    """Sleep without letting go of the interpreter's lock."""
-    ctypes.PyDLL(None).sleep(3600)
+    """Sleep without letting go of the interpreter's lock; a signal ends a sleep."""
+    while True:
+        ctypes.PyDLL(None).sleep(3600)
 
 
 def run_out_of_memory():

@@ -1,0 +1,109 @@
+"""Short campaigns with fixed seeds: whatever goes wrong, the chain keeps its promises.
+
+`scripts/faults` runs the long ones.
+"""
+
+import os
+import signal
+
+import pytest
+from chains import kill
+from fault.faults import FAULTS, Pause
+
+MIB = 1 << 20
+BREAKS = {name: FAULTS[name] for name in ("kill", "term", "frames")}
+
+
+def assert_kept(verdict):
+    assert not verdict.broken, "\n".join(verdict.broken)
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "rate_hz"), [(100, 2000.0), (MIB, 60.0)], ids=["100B", "1MiB"]
+)
+def test_random_kills_lose_nothing(make_campaign, size_bytes, rate_hz):
+    campaign = make_campaign("branching", 3, size_bytes=size_bytes, rate_hz=rate_hz)
+    campaign.supervise()
+    counts = campaign.run({"kill": FAULTS["kill"]}, strikes=30, pause_s=0.1)
+    assert counts == {"kill": 30}
+    verdict = campaign.finish()
+    assert_kept(verdict)
+    assert verdict.figures["handed over"] > 100
+    assert verdict.figures["duplicates at idempotent sinks"] == 0
+    assert "quarantined" not in campaign.supervisor.text
+
+
+def test_kills_at_full_speed_lose_nothing(make_campaign):
+    campaign = make_campaign("branching", 4, events=20_000, rate_hz=0.0)
+    campaign.supervise()
+    campaign.run({"kill": FAULTS["kill"]}, strikes=6, pause_s=0.15)
+    verdict = campaign.finish()
+    assert_kept(verdict)
+    # So that it is known to have been in the middle of things.
+    assert verdict.figures["published again by told"] > 0
+
+
+@pytest.mark.parametrize("topology", ["fan-out", "diamond", "split", "two-sources"])
+def test_each_kind_of_chain_stands_breaks_and_orderly_ends(make_campaign, topology):
+    campaign = make_campaign(topology, 5, rate_hz=1000.0)
+    campaign.supervise()
+    campaign.run(BREAKS, strikes=10, pause_s=0.1)
+    assert_kept(campaign.finish())
+
+
+@pytest.mark.parametrize(("name", "strikes"), [("hang", 1), ("hang-in-c", 1), ("memory", 3)])
+def test_an_operator_that_meets_its_fate_loses_nothing(make_campaign, name, strikes):
+    campaign = make_campaign("branching", 6, timeout_s=1.0)
+    campaign.supervise()
+    campaign.run({name: FAULTS[name]}, strikes=strikes)
+    assert_kept(campaign.finish())
+    words = "hung in process()" if "hang" in name else "MemoryError"
+    assert words in campaign.chain.text()
+
+
+def test_a_lack_of_descriptors_loses_nothing(make_campaign):
+    campaign = make_campaign("branching", 7)
+    campaign.supervise()
+    campaign.run({"descriptors": FAULTS["descriptors"]}, strikes=2)
+    assert_kept(campaign.finish())
+
+
+def test_a_stop_of_two_seconds_loses_nothing(make_campaign):
+    """Each process is stopped once, all of them at moments of their own."""
+    campaign = make_campaign("line", 8, timeout_s=1.0)
+    campaign.supervise()
+    for stages in (["source"], ["work"], ["kept"]):
+        campaign.stages = stages
+        assert campaign.strike(Pause(2.0, 2.0)) is not None
+    assert_kept(campaign.finish())
+    assert "killed" not in campaign.supervisor.text
+
+
+def test_a_killed_supervisor_takes_nothing_along(make_campaign):
+    campaign = make_campaign("branching", 9)
+    campaign.supervise()
+    counts = campaign.run({"supervisor": FAULTS["supervisor"]}, strikes=1, pause_s=0.5)
+    assert counts == {"supervisor": 1}
+    assert_kept(campaign.finish())
+
+
+def test_a_killed_source_names_what_is_lost(make_campaign, wait_for_account):
+    campaign = make_campaign("branching", 10, events=100_000, rate_hz=0.0, stages=["source"])
+    campaign.supervise()
+    wait_for_account(campaign, "told", 1000)
+    kill(campaign.chain.pids()["source.0"])
+    campaign.supervisor.wait_for("source.0 ready", count=2)
+    verdict = campaign.finish()
+    assert_kept(verdict)
+    assert verdict.figures["named as lost"] > 0
+
+
+def test_a_chain_that_loses_a_stage_while_it_stops_still_ends(make_campaign, wait_for_account):
+    campaign = make_campaign("branching", 11, rate_hz=0.0)
+    campaign.supervise()
+    wait_for_account(campaign, "told", 1000)
+    pids = campaign.chain.pids()
+    campaign.supervisor.send(signal.SIGTERM)
+    kill(pids["work.1"])
+    os.kill(pids["kept.0"], signal.SIGKILL)
+    assert_kept(campaign.finish())
