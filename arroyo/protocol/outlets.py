@@ -70,9 +70,14 @@ class _Replica:
         if self.message_s is None:
             ahead = 2 * FIRST_BATCH_MESSAGES
         else:
-            ahead = max(2, min(AHEAD_MESSAGES, int(AHEAD_S / max(self.message_s, 1e-9))))
+            ahead = messages_ahead(self.message_s)
         by_size = (AHEAD_BYTES - self.size) // item_size if item_size else ahead
         return max(0 if self.sent else 1, min(ahead - self.messages, by_size, self.batch_limit()))
+
+
+def messages_ahead(message_s: float) -> int:
+    """How many messages a receiver that takes so long over one may be given ahead."""
+    return max(2, min(AHEAD_MESSAGES, int(AHEAD_S / max(message_s, 1e-9))))
 
 
 class Outlet:

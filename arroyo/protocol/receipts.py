@@ -1,0 +1,99 @@
+"""`Receipts`: credits and acknowledgements that wait a little, to be said in one record. PURE.
+
+Each of them wakes another process. Nobody is in a hurry for them: a sender has leave to be well
+ahead, and a source keeps what is not acknowledged anyhow. So they leave when a good part of what
+the sender may be ahead is used up, or when a short time has passed.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from arroyo.codec import Ack, Credit
+from arroyo.identifiers import ReplicaName
+
+from .actions import Reply
+from .loads import merge
+from .outlets import AHEAD_BYTES, messages_ahead
+from .ranges import RangeSet
+
+WAIT_S = 0.005
+"""The longest that a receipt waits."""
+PART = 4
+"""Receipts leave when one part in so many of what a sender may be ahead is used up."""
+ACK_MESSAGES = 1024
+
+_AckKey: TypeAlias = tuple[ReplicaName, str, int, int]
+
+
+class Receipts:
+    """What one receiving replica still has to say to those above it."""
+
+    def __init__(self) -> None:
+        self._credits: dict[tuple[ReplicaName, int], Credit] = {}
+        self._acks: dict[_AckKey, list[Ack]] = {}
+        self._told: set[tuple[ReplicaName, int]] = set()
+        self._messages = self._size = 0
+        self._limit = 1
+        self._due: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When they have to leave; None where there are none."""
+        return self._due
+
+    def put(self, to: ReplicaName, record: Credit | Ack, now: float) -> None:
+        """Take a receipt."""
+        if self._due is None:
+            self._due = now + WAIT_S
+        if isinstance(record, Credit):
+            link = (to, record.link)
+            self._credits[link] = record
+            if link not in self._told:
+                # The sender does not know yet how quick this stage is, and gives it little.
+                self._due = now
+            self._limit = max(1, messages_ahead(record.message_s) // PART)
+        else:
+            key = (to, record.source, record.epoch, record.path)
+            self._acks.setdefault(key, []).append(record)
+
+    def note(self, messages: int, size: int) -> None:
+        """Count what the receipts are for."""
+        self._messages += messages
+        self._size += size
+
+    def is_due(self, now: float) -> bool:
+        """Whether they have to leave now."""
+        return self._due is not None and (
+            now >= self._due
+            or self._messages >= min(self._limit, ACK_MESSAGES)
+            or self._size >= AHEAD_BYTES // PART
+        )
+
+    def take(self) -> list[Reply]:
+        """Return all there are, as few records as possible."""
+        credits = [Reply(to, credit) for (to, _), credit in self._credits.items()]
+        acks = [Reply(key[0], _join(held)) for key, held in self._acks.items()]
+        self._told = set(self._credits) | {
+            link for link in self._told if link[0] not in {to for to, _ in self._credits}
+        }
+        self._credits.clear()
+        self._acks.clear()
+        self._messages = self._size = 0
+        self._due = None
+        return [*acks, *credits]
+
+
+def _join(acks: list[Ack]) -> Ack:
+    """Say in one record what several of one path say."""
+    if len(acks) == 1:
+        return acks[0]
+    ranges = RangeSet(span for ack in acks for span in ack.ranges)
+    return msgspec.structs.replace(
+        acks[0],
+        ranges=tuple(ranges),
+        tombstones=merge([stone for ack in acks for stone in ack.tombstones]),
+        fragments=tuple(part for ack in acks for part in ack.fragments),
+    )
