@@ -1,42 +1,54 @@
 """A wall clock that jumps: nobody is restarted, nothing is lost."""
 
+import json
 import shutil
 import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from fault.faults import FAULTS, wait
 
-JUMPS = ("+1h", "-1h", "+400d", "+0")
+HOUR_S = 3600
+JUMPS_S = (HOUR_S, -HOUR_S, 400 * 24 * HOUR_S)
+
+
+class JumpingClock:
+    """A wall clock for the programs that are started with `environ`."""
+
+    def __init__(self, folder):
+        library, self.file = folder / "jumping_clock.so", folder / "offset"
+        self.jump(0)
+        subprocess.run(
+            ["cc", "-shared", "-fPIC", "-o", library, Path(__file__).parent / "jumping_clock.c"],
+            check=True,
+        )
+        self.environ = {"LD_PRELOAD": str(library), "JUMPING_CLOCK": str(self.file)}
+
+    def jump(self, offset_s):
+        with self.file.open("r+b" if self.file.exists() else "wb") as file:
+            file.write(offset_s.to_bytes(8, "little", signed=True))
 
 
 @pytest.fixture
-def jumping_clock(tmp_path):
-    """Environment in which a file says how wrong the clock is, and that file."""
-    if shutil.which("faketime") is None:
-        pytest.skip("a clock that jumps needs the program faketime")
-    shown = subprocess.run(
-        ["faketime", "-f", "+0", "env"], capture_output=True, text=True, check=True
-    ).stdout
-    (preload,) = [line for line in shown.splitlines() if line.startswith("LD_PRELOAD=")]
-    file = tmp_path / "clock"
-    file.write_text("+0")
-    return file, {
-        "LD_PRELOAD": preload.partition("=")[2],
-        "FAKETIME_TIMESTAMP_FILE": str(file),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
+def clock(tmp_path):
+    if shutil.which("cc") is None:
+        pytest.skip("a clock that jumps needs a C compiler (cc)")
+    return JumpingClock(tmp_path)
 
 
-def test_a_clock_that_jumps_disturbs_nobody(make_campaign, jumping_clock):
-    clock, environ = jumping_clock
+def test_a_clock_that_jumps_disturbs_nobody(make_campaign, clock):
     campaign = make_campaign("branching", 1, timeout_s=1.0, rate_hz=500.0)
-    campaign.chain.environ |= environ
+    campaign.chain.environ |= clock.environ
     campaign.supervise()
-    for jump in JUMPS:
-        clock.write_text(jump)
+    for offset_s in JUMPS_S:
+        clock.jump(offset_s)
         wait(0.5)
     assert campaign.supervisor.text.count("ready after") == 7
-    campaign.run({"kill": FAULTS["kill"]}, strikes=4)
+    campaign.run({"kill": FAULTS["kill"]}, strikes=3)
     verdict = campaign.finish()
     assert not verdict.broken, "\n".join(verdict.broken)
+    # So that it is known to have jumped.
+    log = campaign.chain.run_directory.log("supervisor").read_text().splitlines()
+    last = datetime.fromisoformat(json.loads(log[-1])["time"])
+    assert last > datetime.now(UTC) + timedelta(days=399)

@@ -37,10 +37,7 @@ def test_kills_at_full_speed_lose_nothing(make_campaign):
     campaign = make_campaign("branching", 4, events=20_000, rate_hz=0.0)
     campaign.supervise()
     campaign.run({"kill": FAULTS["kill"]}, strikes=6, pause_s=0.15)
-    verdict = campaign.finish()
-    assert_kept(verdict)
-    # So that it is known to have been in the middle of things.
-    assert verdict.figures["published again by told"] > 0
+    assert_kept(campaign.finish())
 
 
 @pytest.mark.parametrize("topology", ["fan-out", "diamond", "split", "two-sources"])
