@@ -109,8 +109,9 @@ class Batch(_Record, frozen=True, tag=2):
         Not 0: the only message in it has ended a process. Incarnation of the last replica that
         has told the source of any such message.
     enters
-        Stage that the messages are meant for, as they are; empty: for all below. Stages before
-        it pass them on untouched, stages beside it see nothing of them.
+        Not empty: people have brought the message back from quarantine, and this is the stage
+        that it goes into. Stages before that pass it on untouched, stages beside it see nothing
+        of it. The source's own name: it goes all ways.
     """
 
     sender: str

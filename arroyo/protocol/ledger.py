@@ -13,12 +13,13 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Kind, Reason, Tombstone
+from arroyo.codec import Ack, Kind, Reason, Suspect, Tombstone
 
 from .finished import Finished
-from .loads import Load
+from .loads import Load, bury
 from .paths import Terminal
 from .ranges import RangeSet
+from .suspects import Suspects
 
 
 @dataclass(slots=True)
@@ -30,6 +31,8 @@ class Shipment:
     end: int
     tokens: Sequence[Any]
     sent_at: float
+    handed: bool
+    """Whether the listener handed them over in this life, so that they count in the window."""
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class Advance:
 
     tokens: list[Any]
     messages: int
+    """How many of them had been handed over."""
     size: int
     delay_s: float | None
     """How long the last of them took from its sending, in s."""
@@ -46,35 +50,53 @@ class Advance:
 
 
 class Ledger:
-    """Sequences from 0 on; those below `frontier` are finished and forgotten.
+    """Sequences from the first on; those below `frontier` are finished and forgotten.
 
     Parameters
     ----------
     terminals
         Where each path ends, by path number.
+    first
+        Where to begin; an earlier life has finished what is below.
     """
 
-    def __init__(self, terminals: Sequence[Terminal]) -> None:
+    def __init__(self, terminals: Sequence[Terminal], first: int = 0) -> None:
         self._terminals = terminals
         self._paths = [Finished() for _ in terminals]
+        for path in self._paths:
+            path.advance(first)
         self._shipments: deque[Shipment] = deque()
         self._controls: dict[int, list[set[int]]] = {}
         self._buried: dict[int, RangeSet] = {}
-        self.next = 0
-        self.frontier = 0
+        self._suspects = Suspects()
+        self.next = first
+        self.sent_before = first
+        """What an earlier life had sent, from `first` on, ends here; it comes again."""
+        self.frontier = first
+        self.buried: dict[int, int] = {}
+        """How many below the frontier ended on the way, since `take_buried`."""
 
     @property
     def empty(self) -> bool:
         """Whether everything sent is finished."""
         return self.frontier == self.next
 
-    def add(self, load: Load, count: int, tokens: Sequence[Any], now: float) -> None:
+    def add(
+        self, load: Load, count: int, tokens: Sequence[Any], now: float, *, handed: bool = True
+    ) -> None:
         """Enter a load with the next `count` sequences."""
-        shipment = Shipment(load, self.next, self.next + count, tokens, now)
+        shipment = Shipment(load, self.next, self.next + count, tokens, now, handed)
         if load.header.kind != Kind.EVENTS:
             self._controls[self.next] = [set() for _ in self._paths]
         self._shipments.append(shipment)
         self.next += count
+
+    def pass_over(self, load: Load, count: int, now: float) -> None:
+        """Enter `count` places whose messages will never come; they are finished."""
+        first = self.next
+        self.add(load, count, (None,) * count, now, handed=False)
+        for path in self._paths:
+            path.add(first, self.next)
 
     def acknowledge(self, ack: Ack) -> None:
         """Note what a terminal stage has finished; nonsense from a confused peer is ignored."""
@@ -91,7 +113,8 @@ class Ledger:
             if end <= self.next:
                 path.add(first, end, fragment)
                 if not fragment and reason != Reason.FINISHED:
-                    self._buried.setdefault(reason, RangeSet()).add(first, end)
+                    ranges = self._buried.setdefault(reason, RangeSet())
+                    ranges.add(max(first, self.frontier), end)
 
     def _finish(self, path: Finished, ack: Ack, first: int, end: int) -> None:
         if end - first == 1 and first in self._controls:
@@ -107,32 +130,59 @@ class Ledger:
         frontier = min(path.first_gap() for path in self._paths)
         if frontier == self.frontier:
             return None
-        freed = Advance([], frontier - self.frontier, 0, None)
+        freed = Advance([], 0, 0, None)
         for shipment in self._shipments:
             if shipment.first >= frontier:
                 break
             low = max(self.frontier, shipment.first) - shipment.first
-            freed.tokens += shipment.tokens[low : frontier - shipment.first]
+            high = min(frontier, shipment.end) - shipment.first
+            freed.tokens += shipment.tokens[low:high]
+            freed.messages += high - low if shipment.handed else 0
         while self._shipments and self._shipments[0].end <= frontier:
             shipment = self._shipments.popleft()
-            freed.size += shipment.load.size
+            freed.size += shipment.load.size if shipment.handed else 0
             freed.items += shipment.load.items
             freed.delay_s = now - shipment.sent_at
             self._controls.pop(shipment.first, None)
+        self._count_buried(frontier)
         self.frontier = frontier
         for path in self._paths:
             path.advance(frontier)
+        self._suspects.forget_below(frontier)
         return freed
 
-    def count_buried(self, first: int, end: int) -> dict[Reason, int]:
-        """Return how many of a range ended on the way, and why; then forget that."""
-        counts = {
-            Reason(reason): end - first - sum(b - a for a, b in ranges.missing(first, end))
-            for reason, ranges in self._buried.items()
-        }
-        for ranges in self._buried.values():
-            ranges.discard_below(end)
-        return counts
+    def accuse(self, suspect: Suspect) -> int:
+        """Note that a process has died of a message; returns how many have.
+
+        0: it is finished, or was never sent, or is a Start or Stop.
+        """
+        sequence = suspect.sequence
+        sent = max(self.next, self.sent_before)
+        if not self.frontier <= sequence < sent or sequence in self._controls:
+            return 0
+        return self._suspects.accuse(suspect)
+
+    def bury(self, sequence: int) -> None:
+        """A message is in quarantine: it is told by a tombstone when it is due again."""
+        self._suspects.bury(sequence)
+
+    def find(self, sequence: int) -> tuple[Load, Any]:
+        """Return the load and the item of a message that is not finished."""
+        shipment = next(each for each in self._shipments if each.first <= sequence < each.end)
+        return shipment.load, shipment.load.items[sequence - shipment.first]
+
+    def _count_buried(self, end: int) -> None:
+        for reason, ranges in self._buried.items():
+            gaps = ranges.missing(self.frontier, end)
+            count = end - self.frontier - sum(after - before for before, after in gaps)
+            if count:
+                self.buried[reason] = self.buried.get(reason, 0) + count
+                ranges.discard_below(end)
+
+    def take_buried(self) -> dict[int, int]:
+        """Return how many ended on the way, and why, and begin to count anew: a run is over."""
+        buried, self.buried = self.buried, {}
+        return buried
 
     def unfinished(
         self,
@@ -143,7 +193,7 @@ class Ledger:
         attempt: int,
         with_order: bool,
     ) -> Iterator[Load]:
-        """Yield what has to be sent again by some paths, oldest first.
+        """Yield what has to be sent again by some paths, oldest first; suspects go alone.
 
         Parameters
         ----------
@@ -169,7 +219,14 @@ class Ledger:
             gone = missing.missing(max(shipment.first, self.frontier), shipment.end)
             lost = [gap for first, end in missing for gap in waiting.missing(first, end)]
             if lost or (with_order and gone):
-                yield self._again(shipment, lost, gone if with_order else [], attempt)
+                clear, alone, buried = self._suspects.sort(lost)
+                stones = tuple(Tombstone(*gap, Reason.FINISHED) for gap in gone if with_order)
+                stones += bury([(number, ()) for number in buried], Reason.QUARANTINED)
+                if clear or stones:
+                    yield self._again(shipment, clear, stones, attempt)
+                for number in alone:
+                    place, last = [(number, number + 1)], self._suspects.last
+                    yield self._again(shipment, place, (), attempt, last)
 
     def mark_sent(self, sent_before: float, now: float) -> None:
         """Everything that left at `sent_before` or earlier has just left again."""
@@ -181,8 +238,9 @@ class Ledger:
         self,
         shipment: Shipment,
         lost: Sequence[tuple[int, int]],
-        gone: Sequence[tuple[int, int]],
+        stones: tuple[Tombstone, ...],
         attempt: int,
+        suspect: int = 0,
     ) -> Load:
         load = shipment.load
         at = [number - shipment.first for first, end in lost for number in range(first, end)]
@@ -192,8 +250,9 @@ class Ledger:
             kind=load.header.kind if at else Kind.EVENTS,
             frontier=self.frontier,
             ranges=tuple(lost),
-            tombstones=tuple(Tombstone(first, end, Reason.FINISHED) for first, end in gone),
+            tombstones=stones,
             attempt=attempt,
+            suspect=suspect,
         )
         items = [load.items[index] for index in at]
         keys = load.keys and [load.keys[index] for index in at]

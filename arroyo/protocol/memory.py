@@ -157,6 +157,7 @@ class SourceMemory(msgspec.Struct, array_like=True, tag=0):
             self.run, self.buried, self.missing = memo, {}, ()
         else:
             self.run, self.closed, self.closing = None, self.run, memo
+            self.buried, self.missing = {}, ()  # the Stop tells them
 
     def _advance(self, memo: Progress) -> None:
         self.frontier, self.attempts = memo.frontier, memo.attempts

@@ -148,11 +148,15 @@ class Relay:
         """Make the links below, and say Hello to everyone above."""
         for outlet in self._outlets.values():
             yield from outlet.connect(self._incarnation)
-        if self._suspect is not None and self._suspect.source in self._sources:
-            # Before the Hello, which has the source send again what this life lacks.
-            yield Reply(self._sources[self._suspect.source], self._suspect)
         for above in {**self._neighbours, **self._sources}.values():
-            yield Reply(above, self._hello())
+            yield from self.greet(above)
+
+    def greet(self, above: ReplicaName) -> Iterator[Action]:
+        """Say Hello to a replica above, which may have come back and know nobody."""
+        if self._suspect is not None and self._suspect.source == str(above):
+            # Before the Hello, which has the source send again what this life lacks.
+            yield Reply(above, self._suspect)
+        yield Reply(above, self._hello())
 
     def leave(self) -> Iterator[Action]:
         """Ask the replicas above to send no more; each answers with End."""

@@ -47,7 +47,8 @@ class Replay:
         self._places = {mark: place for place, mark in enumerate(memory.marks)}
         self._count = len(memory.marks)
         self._at = 0
-        self._finished = frozenset(memory.finished) - {NO_TOKEN}
+        self.finished = memory.finished
+        """Tokens that may come once more only to be acknowledged."""
         run, closing = memory.run, memory.closing
         self._start = None if run is None or run.implicit else run.mark
         self._stop = NO_TOKEN if closing is None else closing.mark
@@ -78,8 +79,9 @@ class Replay:
         """Return what an event is, and how many places it has passed over."""
         if self.over:
             return Fate.NEW, 0
-        if mark in self._finished:
+        if mark in self.finished:
             return Fate.FINISHED, 0
+        self.finished = ()
         place = self._places.get(mark, -1)
         if place < self._at:
             # Nothing that was under way can come behind what is new.
@@ -109,4 +111,4 @@ class Replay:
 
     def has_finished(self, mark: Mark) -> bool:
         """Whether a Start or Stop was finished in the life before."""
-        return mark in self._finished
+        return mark in self.finished

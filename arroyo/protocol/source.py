@@ -29,16 +29,18 @@ from arroyo.codec import (
     Kind,
     Lost,
     Reason,
+    Suspect,
     Tombstone,
 )
 from arroyo.identifiers import ReplicaName
 
-from .actions import Action, Release
+from .actions import Action, Isolate, Release
 from .ledger import Ledger
 from .loads import Load
 from .outlets import Outlet
 from .paths import Terminal
 from .publication import Publication
+from .suspects import DEATHS
 
 GRACE_S = (0.05, 1.0)
 """Least and longest wait from a death to sending again: acknowledgements may be on their way."""
@@ -56,6 +58,8 @@ class Intake:
         Events come many at a time, Start and Stop alone; one token per item.
     make_stop
         For Stop: makes its item once the totals are known.
+    enters
+        For a message that is brought back: see `Batch.enters`.
     """
 
     kind: Kind
@@ -64,6 +68,7 @@ class Intake:
     size: int = 0
     keys: Sequence[int] | None = None
     make_stop: Callable[[dict[str, Any]], Any] | None = None
+    enters: str = ""
 
 
 class FormerRun(NamedTuple):
@@ -107,11 +112,11 @@ class FormerRun(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Run:
+class Run:
+    """The run that is open: `base` is the sequence of its first event, `load` its Start."""
+
     name: str
     implicit: bool
-    start: int
-    """Sequence of its Start (or first event); events count from `base`."""
     base: int
     load: Load | None = None
 
@@ -137,6 +142,8 @@ class Source:
         Makes a run's name.
     make_early_stop
         Makes the item of a Stop that the listener did not send, of a reason and the totals.
+    first
+        Sequence of the first message; an earlier life has finished what is below.
     """
 
     def __init__(
@@ -152,10 +159,11 @@ class Source:
         ordered: bool,
         new_run: Callable[[], str],
         make_early_stop: Callable[[str, dict[str, Any]], Any],
+        first: int = 0,
     ) -> None:
         self.name = name
         self.epoch = epoch
-        self.ledger = Ledger(terminals)
+        self.ledger = Ledger(terminals, first)
         self.redelivered = 0
         self._incarnation = incarnation
         self._outlets = {outlet.stage: outlet for outlet, _ in outlets}
@@ -167,7 +175,7 @@ class Source:
         self._new_run = new_run
         self._make_early_stop = make_early_stop
         self._inbox: deque[Intake] = deque()
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._closing: Intake | None = None
         self._complete = True
         self._last_start: Load | None = None
@@ -255,6 +263,12 @@ class Source:
                 yield from self.disconnected(name, record.link, now)
         elif isinstance(record, Bye) and record.stage in self._outlets:
             yield from self._outlets[record.stage].bye(record)
+        elif isinstance(record, Suspect):
+            yield from self._suspect(record)
+
+    def bury(self, sequence: int) -> None:
+        """A message is in quarantine; a tombstone goes in its place from now on."""
+        self.ledger.bury(sequence)
 
     def disconnected(self, replica: ReplicaName, link: int, now: float) -> Iterator[Action]:
         """The link to a neighbour below broke."""
@@ -293,13 +307,10 @@ class Source:
 
         Nothing more can come of it, so nobody is asked to acknowledge it.
         """
-        run = _Run(former.run, False, former.base - 1, former.base)
+        run = Run(former.run, False, former.base)
         load = self._load(run, Intake(Kind.STOP, [item]), former.next)
         header = msgspec.structs.replace(load.header, epoch=former.epoch, frontier=former.frontier)
-        for outlet in self._outlets.values():
-            yield from outlet.offer(Load(header, [item]))
-        if self._publication is not None:
-            yield from self._publication.offer(Load(header, [item]))
+        yield from self._offer(Load(header, [item]))
 
     # Runs
 
@@ -349,15 +360,16 @@ class Source:
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
         first = self.ledger.next
         if intake.kind == Kind.START:
-            self._run = _Run(self._new_run(), False, first, first + 1)
+            self.ledger.take_buried()  # of an implicit run: nobody asks for its totals
+            self._run = Run(self._new_run(), False, first + 1)
         elif self._run is None:
-            self._run = _Run(self._new_run(), True, first, first)
+            self._run = Run(self._new_run(), True, first)
         load = self._load(self._run, intake, first)
         if intake.kind == Kind.START:
             self._run.load = load
         yield from self._ship(load, intake.tokens, now)
 
-    def _load(self, run: _Run, intake: Intake, first: int) -> Load:
+    def _load(self, run: Run, intake: Intake, first: int) -> Load:
         header = Batch(
             sender="",
             link=0,
@@ -371,22 +383,29 @@ class Source:
             path=0,
             implicit=run.implicit,
             ranges=((first, first + len(intake.items)),),
+            enters=intake.enters,
         )
         return Load(header, intake.items, intake.size, intake.keys)
 
-    def _ship(self, load: Load, tokens: Sequence[Any], now: float) -> Iterator[Action]:
+    def _ship(
+        self, load: Load, tokens: Sequence[Any], now: float, *, handed: bool = True
+    ) -> Iterator[Action]:
         if self.ledger.empty:
             self._progress_at = now
-        self.ledger.add(load, len(load.items), tokens, now)
-        for outlet in self._outlets.values():
-            yield from outlet.offer(load)
-        if self._publication is not None:
-            yield from self._publication.offer(load)
+        handed = handed and not load.header.enters  # those don't count in the window
+        self.ledger.add(load, len(load.items), tokens, now, handed=handed)
+        yield from self._offer(load)
         if not self._outlets:
             # Nobody below acknowledges: what is sent is finished.
             record = Ack(*self.name, str(self.name), self.epoch, 0, load.header.ranges)
             self.ledger.acknowledge(record)
             yield from self._advance(now)
+
+    def _offer(self, load: Load) -> Iterator[Action]:
+        for outlet in self._outlets.values():
+            yield from outlet.offer(load)
+        if self._publication is not None:
+            yield from self._publication.offer(load)
 
     def _try_stop(self, now: float) -> Iterator[Action]:
         if self._closing is None or not self.ledger.empty:
@@ -395,7 +414,7 @@ class Source:
         run, self._run = self._run, None
         first = self.ledger.next
         if run is None:
-            run = _Run(self._new_run(), True, first, first)
+            run = Run(self._new_run(), True, first)
         assert intake.make_stop is not None
         intake.items = [intake.make_stop(self._totals(run))]
         load = self._load(run, intake, first)
@@ -404,11 +423,10 @@ class Source:
         yield from self._ship(load, intake.tokens, now)
         yield from self._work(now)
 
-    def _totals(self, run: _Run) -> dict[str, Any]:
-        end = self.ledger.next
-        buried = self.ledger.count_buried(run.base, end)
+    def _totals(self, run: Run) -> dict[str, Any]:
+        buried = self.ledger.take_buried()
         return {
-            "sent": end - run.base,
+            "sent": self.ledger.next - run.base,
             "filtered": buried.get(Reason.FILTERED, 0),
             "skipped": buried.get(Reason.SKIPPED, 0),
             "quarantined": buried.get(Reason.QUARANTINED, 0),
@@ -446,6 +464,15 @@ class Source:
             self._note_loss(now)
         yield from self._work(now)
 
+    def _suspect(self, suspect: Suspect) -> Iterator[Action]:
+        """A process has died of a message. The Hello behind it has that sent again."""
+        if suspect.source != str(self.name) or suspect.epoch != self.epoch:
+            return
+        deaths = self.ledger.accuse(suspect)
+        if deaths >= DEATHS and suspect.sequence < self.ledger.next:
+            load, item = self.ledger.find(suspect.sequence)
+            yield Isolate(load.header, item, suspect, deaths)
+
     def _note_loss(self, now: float) -> None:
         if self.ledger.empty:
             return
@@ -476,7 +503,7 @@ class Source:
 
     def _frontier_mark(self, frontier: int) -> Load:
         """Tell a restarted stage that restores order where to begin, if nothing else does."""
-        run = self._run or _Run("", True, 0, 0)
+        run = self._run or Run("", True, 0)
         load = self._load(run, Intake(Kind.EVENTS), frontier)
         stone = Tombstone(frontier - 1, frontier, Reason.FINISHED)
         return Load(msgspec.structs.replace(load.header, ranges=(), tombstones=(stone,)))

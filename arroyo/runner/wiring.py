@@ -9,10 +9,12 @@ from typing import Any
 from arroyo.codec import Suspect
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.memory import SourceMemory
 from arroyo.protocol.outlets import Dispatch, Outlet
 from arroyo.protocol.paths import PathTable
 from arroyo.protocol.publication import Publication
 from arroyo.protocol.relay import Relay
+from arroyo.protocol.replayable_source import ReplayableSource
 from arroyo.protocol.source import Source
 
 
@@ -35,24 +37,50 @@ def make_source(
     make_early_stop: Callable[[str, dict[str, Any]], Any],
 ) -> Source:
     """Make the state machine of a listener's replica."""
-    paths = path_table(chain)
-    new_link = link_numbers(incarnation)
-    below = chain.below(name.stage)
     return Source(
         name,
         epoch=epoch,
-        incarnation=incarnation,
-        terminals=paths.terminals(name.stage),
-        outlets=[
+        new_run=new_run,
+        make_early_stop=make_early_stop,
+        **_surroundings(chain, name, incarnation),
+    )
+
+
+def make_replayable_source(
+    chain: Chain,
+    name: ReplicaName,
+    *,
+    memory: SourceMemory,
+    incarnation: int,
+    new_run: Callable[[], str],
+    make_early_stop: Callable[[str, dict[str, Any]], Any],
+) -> ReplayableSource:
+    """Make the state machine of a listener's replica whose input can be read again."""
+    return ReplayableSource(
+        name,
+        memory=memory,
+        new_run=new_run,
+        make_early_stop=make_early_stop,
+        **_surroundings(chain, name, incarnation),
+    )
+
+
+def _surroundings(chain: Chain, name: ReplicaName, incarnation: int) -> dict[str, Any]:
+    """Say what a source has to know of the chain below it."""
+    paths = path_table(chain)
+    new_link = link_numbers(incarnation)
+    below = chain.below(name.stage)
+    return {
+        "incarnation": incarnation,
+        "terminals": paths.terminals(name.stage),
+        "outlets": [
             (outlet, range(outlet.edge, outlet.edge + paths.count(outlet.stage)))
             for outlet in _outlets(chain, name, paths, new_link)
         ],
-        below=[each for stage in below for each in stage.names],
-        publication=_publication(chain, name, new_link),
-        ordered=any(stage.order == "source" for stage in below),
-        new_run=new_run,
-        make_early_stop=make_early_stop,
-    )
+        "below": [each for stage in below for each in stage.names],
+        "publication": _publication(chain, name, new_link),
+        "ordered": any(stage.order == "source" for stage in below),
+    }
 
 
 def make_relay(

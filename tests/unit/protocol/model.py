@@ -8,10 +8,12 @@ held, from any point on. Whether the promises held is said by `promises.check`.
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from arroyo.codec import (
     Batch,
@@ -19,13 +21,14 @@ from arroyo.codec import (
     Kind,
     Open,
     Reason,
+    Suspect,
     decode_back,
     decode_data,
     encode_record,
 )
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.actions import Broadcast, Connect, Release, Reply, Transmit
+from arroyo.protocol.actions import Broadcast, Connect, Isolate, Release, Reply, Transmit
 from arroyo.protocol.relay import Output, Relay
 from arroyo.protocol.source import Intake, Source
 from arroyo.runner.wiring import key_field, make_relay, make_source
@@ -40,6 +43,14 @@ SUBSCRIBER_RECORDS = 4
 
 class BrokenPromiseError(AssertionError):
     """The machines did what they must never do."""
+
+
+class DeadlyError(Exception):
+    """A message has ended the process that worked on it."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(sequence)
+        self.sequence = sequence
 
 
 # Chains, and what their stages do
@@ -76,6 +87,8 @@ def work_on(stage: str, item: tuple[Any, ...]) -> tuple[list[Any], Reason | None
         return [], Reason.FILTERED
     if stage.startswith("skip") and number % 4 == 2:
         return [], Reason.SKIPPED
+    if stage.startswith("fatal") and number % 3 == 1:
+        return [], Reason.QUARANTINED
     if stage.startswith("sieve") and item[-1] == 1:
         return [], Reason.FILTERED
     if stage.startswith("split"):
@@ -113,6 +126,7 @@ class Node:
     machine: Any = None
     incarnation: int = 0
     deaths: int = 0
+    suspect: Suspect | None = None
     down: dict[ReplicaName, Pipe] = field(default_factory=dict)
     up: dict[ReplicaName, Pipe] = field(default_factory=dict)
     cast: dict[ReplicaName, Pipe] = field(default_factory=dict)
@@ -162,6 +176,14 @@ class World:
         self.scripts: dict[str, list[Intake]] = {}
         self.heard: list[Any] = []
         self.runs = 0
+        self.untold = 0
+        """Suspects that died with those that would have told of them."""
+        self.fatal: Counter[Any] = Counter()
+        """How many processes have died of each item."""
+        self.isolated: set[tuple[str, int]] = set()
+        """Source and sequence of what is in quarantine."""
+        self.foul: set[Any] = set()
+        """Items of those."""
         for node in self.nodes.values():
             if node.stage.role == "listener":
                 self._write_script(node, script)
@@ -302,6 +324,15 @@ class World:
         self._bury(node)
         return True
 
+    def _die_of(self, node: Node, batch: Batch, sequence: int) -> None:
+        """The process dies in the midst of a batch, and the supervisor sees of what."""
+        node.deaths += 1
+        node.unflushed.clear()
+        node.suspect = Suspect(
+            *node.name, 0, batch.source, batch.epoch, sequence, "died of a segmentation fault"
+        )
+        self._bury(node)
+
     def _bury(self, node: Node) -> None:
         node.machine = None
         for pipe in self.pipes:
@@ -322,7 +353,8 @@ class World:
 
     def _lose(self, pipe: Pipe, *, last: bool) -> None:
         for _ in range(self.random.randint(0, len(pipe.queue))):
-            _ = pipe.queue.pop() if last else pipe.queue.popleft()
+            lost = pipe.queue.pop() if last else pipe.queue.popleft()
+            self.untold += isinstance(lost, Suspect)
 
     def _gap(self) -> bool:
         """A batch vanishes; the next one on its link tells."""
@@ -374,19 +406,28 @@ class World:
         node.opened, node.closed = set(), set()
         node.up = {}
         if node.stage.role == "listener":
-            node.machine = make_source(
-                self.chain,
-                name,
-                epoch=node.incarnation,
-                incarnation=node.incarnation,
-                new_run=self._new_run,
-                make_early_stop=lambda reason, totals: ("stop", reason, totals),
-            )
+            node.machine = self._make_source(node)
         else:
             node.machine = make_relay(
-                self.chain, name, incarnation=node.incarnation, flushes=node.flushes
+                self.chain,
+                name,
+                incarnation=node.incarnation,
+                flushes=node.flushes,
+                suspect=node.suspect
+                and structs.replace(node.suspect, incarnation=node.incarnation),
             )
+            node.suspect = None
         self._do(node, node.machine.connect())
+
+    def _make_source(self, node: Node) -> Source:
+        return make_source(
+            self.chain,
+            node.name,
+            epoch=node.incarnation,
+            incarnation=node.incarnation,
+            new_run=self._new_run,
+            make_early_stop=lambda reason, totals: ("stop", reason, totals),
+        )
 
     def _new_run(self) -> str:
         self.runs += 1
@@ -444,13 +485,19 @@ class World:
         relay = node.machine
         for batch, items in deliveries:
             work = relay.plan(batch, items)
-            outputs = [self._process(node, batch, each) for each in work]
+            try:
+                outputs = [self._process(node, batch, each) for each in work]
+            except DeadlyError as death:
+                self._die_of(node, batch, death.sequence)
+                return
             message_s = self.random.choice((0.0001, 0.004, 0.02))
             self._do(node, relay.finish(batch, work, outputs, message_s))
         self._look_for_end(node)
 
     def _process(self, node: Node, batch: Batch, work: Any) -> Output:
         key = (batch.source, batch.run)
+        if batch.kind == Kind.EVENTS:
+            self._die_if_fatal(node, work)
         self._watch(node, batch, key, work)
         stage = node.stage
         if stage.role == "operator":
@@ -466,6 +513,12 @@ class World:
         if reason is None:
             (node.unflushed if node.flushes else node.journal).append(entry)
         return Output(reason=reason)
+
+    def _die_if_fatal(self, node: Node, work: Any) -> None:
+        sequence, _, item = work
+        if work_on(node.stage.name, item)[1] == Reason.QUARANTINED:
+            self.fatal[item] += 1
+            raise DeadlyError(sequence)
 
     def _watch(self, node: Node, batch: Batch, key: tuple[str, str], work: Any) -> None:
         """Start comes first and once, Stop last and once, in each life."""
@@ -536,6 +589,10 @@ class World:
                 self._connect(node, action)
             elif isinstance(action, Broadcast):
                 self._broadcast(node, action)
+            elif isinstance(action, Isolate):
+                self.isolated.add((action.suspect.source, action.suspect.sequence))
+                self.foul.add(action.item)
+                node.machine.bury(action.suspect.sequence)
             elif not isinstance(action, Release):
                 raise BrokenPromiseError(f"{action} is no action")
 

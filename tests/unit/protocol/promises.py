@@ -11,6 +11,7 @@ from unit.protocol.model import BrokenPromiseError, Node, World, work_on
 
 from arroyo.codec import Kind, Reason
 from arroyo.config.graph import Chain
+from arroyo.protocol.suspects import DEATHS
 
 
 def check(world: World, *, last_resorts: bool = False) -> None:
@@ -19,6 +20,12 @@ def check(world: World, *, last_resorts: bool = False) -> None:
         if node.stage.role == "listener":
             _require(node.machine.ledger.empty, f"the ledger of {node.name} is not empty")
             _check_source(world, node)
+    replicas = max(node.stage.replicas for node in world.nodes.values())
+    for item, deaths in world.fatal.items():
+        # Other replicas may have it when one dies, and a death may keep one from telling.
+        most = DEATHS * replicas + world.untold
+        _require(deaths <= most, f"{item} has ended {deaths} processes")
+        _require(world.isolated, f"{item} is not in quarantine")
     _require(
         last_resorts or not world.last_resorts, "the source had to send all again as a last resort"
     )
@@ -32,7 +39,7 @@ def _check_source(world: World, source: Node) -> None:
             wanted = [_outcomes(stages, run) for run in runs]
             for sink in sinks:
                 _check_alone(sink, source, number)
-            _check_events(sinks, source, number, wanted)
+            _check_events(sinks, source, number, wanted, world.foul)
             _check_controls(world, sinks, source, number, runs)
     wanted_by_losers = {
         item
@@ -45,11 +52,15 @@ def _check_source(world: World, source: Node) -> None:
             _require(entry[6] in wanted_by_losers, f"{node.name} has invented {entry}")
 
 
-def _check_events(sinks: list[Node], source: Node, path: int, wanted: list[list[Any]]) -> None:
+def _check_events(
+    sinks: list[Node], source: Node, path: int, wanted: list[list[Any]], foul: set[Any]
+) -> None:
     """Every event at least once, and once only where nobody died."""
     entries = [entry for sink in sinks for entry in _events(sink, source, path)]
     got = Counter(entry[6] for entry in entries)
     for item in itertools.chain(*wanted):
+        if item in foul and not got[item]:
+            continue  # it has killed a stage on another path
         _require(got[item] > 0, f"{item} has not arrived by path {path}")
         if not any(sink.deaths for sink in sinks):
             _require(got[item] == 1, f"{item} has arrived {got[item]} times by path {path}")
@@ -103,6 +114,8 @@ def _check_totals(world: World, source: Node, stop: Any, runs: list[list[Any]]) 
     for run in runs:
         if mentioned & set(run):
             _require(totals["sent"] == len(run), f"{totals} of {run}")
+            foul = len(world.foul.intersection(run))
+            _require(totals["quarantined"] == foul, f"{totals}, though {foul} were fatal")
             for reason, name in ((Reason.FILTERED, "filtered"), (Reason.SKIPPED, "skipped")):
                 buried = sum(
                     reason

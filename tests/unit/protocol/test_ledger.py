@@ -83,8 +83,8 @@ def test_what_ended_on_the_way_is_counted_by_its_reason_once(ledger):
     for path in (0, 1, 0):
         ledger.acknowledge(ack((2, 4), (5, 6), path=path, stones=stones))
     assert ledger.advance(0.0).messages == 6
-    assert ledger.count_buried(0, 6) == {Reason.FILTERED: 2, Reason.SKIPPED: 1}
-    assert set(ledger.count_buried(0, 6).values()) == {0}
+    assert ledger.take_buried() == {Reason.FILTERED: 2, Reason.SKIPPED: 1}
+    assert ledger.take_buried() == {}
 
 
 def test_only_what_is_not_finished_is_sent_again(ledger):

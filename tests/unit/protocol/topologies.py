@@ -84,6 +84,20 @@ TOPOLOGIES = {
         operator("filter", "src", replicas=2),
         publisher("out", "pass", "filter", order="source"),
     ),
+    "fatal": chain(listener("src"), operator("fatal", "src"), publisher("out", "fatal")),
+    "fatal replicas": chain(
+        listener("src"),
+        operator("pass", "src", replicas=2),
+        operator("fatal", "pass", replicas=2),
+        operator("split", "fatal"),
+        publisher("out", "split", order="source"),
+        publisher("other", "pass"),
+    ),
+    "fatal parts": chain(
+        listener("src"),
+        operator("split", "src", replicas=2),
+        publisher("fatal_out", "split"),
+    ),
     "pub-sub": chain(
         listener("src"),
         operator("filter", "src", replicas=2),

@@ -1,0 +1,140 @@
+"""The model's chains with inputs that can be read again, and deaths of their sources.
+
+An input is a stream: everything in it has a token, Start and Stop too, and what was not
+acknowledged is handed over again, in the same order, though perhaps in other batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import Any
+
+import msgspec
+from unit.protocol.model import BrokenPromiseError, Node, World
+
+from arroyo.codec import Kind
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.actions import Release
+from arroyo.protocol.memory import Note, SourceMemory
+from arroyo.protocol.source import Intake, Source
+from arroyo.protocol.suspects import DEATHS
+from arroyo.runner.wiring import make_replayable_source
+
+DEATH_AT_AN_ACTION = 0.01
+
+
+class ReplayingWorld(World):
+    """A world in which sources die too, between any two of their actions, and lose nothing."""
+
+    def __init__(self, *args: Any, source_kills: int) -> None:
+        super().__init__(*args)
+        self.faults["source_kill"] = source_kills
+        self.memories: dict[ReplicaName, SourceMemory] = {}
+        self.acknowledged: dict[ReplicaName, list[Any]] = {}
+        self.resumed: set[ReplicaName] = set()
+        for node in self.nodes.values():
+            for number, intake in enumerate(self.scripts.get(str(node.name), ())):
+                if intake.kind != Kind.EVENTS:
+                    intake.tokens = (f"control {number}",)
+
+    def _make_source(self, node: Node) -> Source:
+        memory = self.memories.setdefault(node.name, SourceMemory(epoch=node.incarnation))
+        node.script = self._what_is_left(node)
+        self.resumed.discard(node.name)
+        return make_replayable_source(
+            self.chain,
+            node.name,
+            # The next life reads it from a file.
+            memory=msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=SourceMemory),
+            incarnation=node.incarnation,
+            new_run=self._new_run,
+            make_early_stop=lambda reason, totals: ("stop", reason, totals),
+        )
+
+    def _what_is_left(self, node: Node) -> deque[Intake]:
+        done = self.acknowledged.setdefault(node.name, [])
+        left: deque[Intake] = deque()
+        for intake in self.scripts[str(node.name)]:
+            at = [index for index, token in enumerate(intake.tokens) if token not in done]
+            while at:
+                part = [at.pop(0) for _ in range(min(len(at), self.random.randint(1, 3)))]
+                items = [intake.items[index] for index in part] if intake.items else ()
+                tokens = [intake.tokens[index] for index in part]
+                keys = intake.keys and [intake.keys[index] for index in part]
+                stop = intake.make_stop
+                left.append(Intake(intake.kind, items, tokens, len(part), keys, stop))
+        return left
+
+    def _start(self, name: ReplicaName) -> None:
+        super()._start(name)
+        if self.nodes[name].stage.role != "listener":
+            return
+        for node in self.nodes.values():
+            sources = self.chain.sources_above(node.stage.name)
+            if node.machine is not None and name in [each for s in sources for each in s.names]:
+                # The connection back is made anew, so it hears of everybody.
+                self._do(node, node.machine.greet(name))
+
+    def _bury(self, node: Node) -> None:
+        super()._bury(node)
+        if node.stage.role == "listener":
+            # It forgets how many had died of its messages.
+            replicas = max(each.stage.replicas for each in self.nodes.values())
+            self.untold += DEATHS * replicas
+            # What the dead had sent to the dead is in no connection any more.
+            self.heard = [heard for heard in self.heard if heard[0] != node.name]
+            for pipe in self.pipes:
+                if pipe.receiver == node.name and pipe.closed:
+                    pipe.queue.clear()
+
+    def _feed(self, node: Node) -> None:
+        if node.name not in self.resumed:
+            self.resumed.add(node.name)
+            self._do(node, node.machine.resume(self.now))
+        else:
+            super()._feed(node)
+
+    def _source_kill(self) -> bool:
+        victims = [
+            node
+            for node in self.nodes.values()
+            if node.machine is not None and node.stage.role == "listener" and not node.done
+        ]
+        if victims:
+            self._bury(self.random.choice(victims))
+        return bool(victims)
+
+    def _dies_now(self) -> bool:
+        if not self.faults["source_kill"] or self.random.random() > DEATH_AT_AN_ACTION:
+            return False
+        self.faults["source_kill"] -= 1
+        return True
+
+    def _do(self, node: Node, actions: Any) -> None:
+        if node.stage.role != "listener":
+            super()._do(node, actions)
+            return
+        for action in actions:
+            if self._dies_now():
+                self._bury(node)
+                return
+            if isinstance(action, Note):
+                self.memories[node.name].apply(action.memo)
+            elif isinstance(action, Release):
+                tokens = action.tokens
+                if self._dies_now():
+                    self._acknowledge(node, tokens[: self.random.randint(0, len(tokens))])
+                    self._bury(node)
+                    return
+                self._acknowledge(node, tokens)
+            else:
+                super()._do(node, [action])
+
+    def _acknowledge(self, node: Node, tokens: Any) -> None:
+        known = self.acknowledged[node.name]
+        known += [token for token in tokens if token is not None and token not in known]
+        script = self.scripts[str(node.name)]
+        order = list(itertools.chain.from_iterable(intake.tokens for intake in script))
+        if known != order[: len(known)]:
+            raise BrokenPromiseError(f"{node.name} has acknowledged {known}, not {order}")

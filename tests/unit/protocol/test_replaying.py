@@ -1,0 +1,37 @@
+"""Random schedules in which sources die as well: with a replayable input the promises are the same.
+
+See `test_model` for how a failing schedule is named and replayed.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from unit.protocol import promises
+from unit.protocol.model import Faults
+from unit.protocol.replaying import ReplayingWorld
+from unit.protocol.test_model import EACH, small_batches  # noqa: F401  (a fixture for all here)
+from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
+
+
+def replay(topology: str, seed: int, faults: Faults, source_kills: int) -> None:
+    rng = random.Random(f"{topology} {seed}")
+    script = rng.choice(SCRIPTS)
+    world = ReplayingWorld(TOPOLOGIES[topology], script, seed, faults, source_kills=source_kills)
+    try:
+        world.run()
+        promises.check(world, last_resorts=bool(faults.gaps))
+    except Exception as error:
+        error.add_note(f"replay({topology!r}, {seed}, {faults}, {source_kills}): {script}")
+        raise
+
+
+# A source that dies forgets of which messages processes have died.
+HARMLESS = [name for name in TOPOLOGIES if not name.startswith("fatal")]
+
+
+@pytest.mark.parametrize("topology", HARMLESS)
+def test_no_death_of_a_source_breaks_a_promise(topology):
+    for seed in range(EACH):
+        replay(topology, seed, Faults(kills=seed % 4, repeats=seed % 3), 1 + seed % 5)
