@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "Find every mistake in a chain file before it starts.",
     "graph": "Draw a chain: in the terminal, as Mermaid or as DOT.",
     "new": "Write a small working chain to start from.",
+    "quarantine": "Look at messages that were put aside; bring them back.",
     "schema": "Print the JSON Schema of chain.toml.",
     "status": "Show what a running chain is doing.",
     "units": "Write systemd units for a chain.",

@@ -72,8 +72,9 @@ class StageTable(msgspec.Struct, forbid_unknown_fields=True):
     order: Order = "any"
     dispatch: str = "balanced"
     """``balanced``, or ``key:FIELD``: same value of that metadata field, same replica."""
-    on_error: str = "skip"
-    """What a raising `process()` leads to: ``skip``, ``retry:N`` or ``crash``."""
+    on_error: str = "quarantine"
+    """What a raising `process()` leads to: ``quarantine``, ``retry:N`` (then quarantine),
+    ``skip`` or ``crash``."""
     restart: Restart = "on-failure"
     backoff_s: Duration = 0.5
     """First wait after the restart at once; doubles up to 30 s."""

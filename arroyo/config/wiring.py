@@ -27,9 +27,9 @@ _ROLES: tuple[Role, ...] = get_args(Role)
 _SOURCE_KEYS = ("window", "window_bytes", "when_full")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _DISPATCH = re.compile(r"balanced|key:(.+)")
-_ON_ERROR = re.compile(r"skip|crash|retry:([1-9]\d{0,3})")
+_ON_ERROR = re.compile(r"quarantine|skip|crash|retry:([1-9]\d{0,3})")
 
-_OnError = Literal["skip", "retry", "crash"]
+_OnError = Literal["quarantine", "skip", "retry", "crash"]
 
 
 def wire(tables: Tables, path: Path, problems: list[str]) -> Chain:
@@ -152,7 +152,10 @@ def _key_problems(table: StageTable) -> Iterator[str]:
     if not _DISPATCH.fullmatch(table.dispatch):
         yield f"dispatch: found {table.dispatch!r}, expected 'balanced' or 'key:FIELD'"
     if not _ON_ERROR.fullmatch(table.on_error):
-        yield f"on_error: found {table.on_error!r}, expected 'skip', 'retry:N' or 'crash'"
+        yield (
+            f"on_error: found {table.on_error!r}, "
+            "expected 'quarantine', 'retry:N', 'skip' or 'crash'"
+        )
     if _is_source(table) and table.order != "any":
         yield "order: a listener has no inputs that could be put in order"
     if _is_source(table) and table.dispatch != "balanced":
@@ -248,7 +251,7 @@ def _make_stage(name: str, table: StageTable) -> Stage:
 
 
 def _on_error(word: str) -> _OnError:
-    return next((known for known in get_args(_OnError) if known == word), "skip")
+    return next((known for known in get_args(_OnError) if known == word), "quarantine")
 
 
 def _make_supervision(table: SupervisorTable) -> Supervision:

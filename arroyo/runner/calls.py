@@ -11,7 +11,7 @@ import inspect
 import logging
 import zlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from arroyo.codec import Encoded, Reason
 from arroyo.config.graph import Stage
@@ -32,6 +32,7 @@ LOGGED_ERRORS = 20
 
 FILTERED = Output(reason=Reason.FILTERED)
 SKIPPED = Output(reason=Reason.SKIPPED)
+QUARANTINED = Output(reason=Reason.QUARANTINED)
 
 
 class StageFailedError(StageError):
@@ -62,6 +63,18 @@ class Awaiter:
             self._runner.close()
 
 
+class PutAside(Protocol):
+    """Keeps messages that a stage's code fails on; see `isolation.Isolation`."""
+
+    def put(self, message: Message, error: Exception, attempts: int) -> None:
+        """Keep a message that it raised on; an error of Arroyo where that can't be."""
+        ...
+
+    def note_success(self) -> None:
+        """It has worked on a message."""
+        ...
+
+
 class Trial(Generic[T]):
     """Tries a call as often as ``on_error`` says, and counts what went wrong.
 
@@ -71,14 +84,26 @@ class Trial(Generic[T]):
         Whose code is called.
     call
         What is done with each message.
-    skipped
-        What stands for a message that is given up.
+    skipped, isolated
+        What stands for a message that is given up, and for one that is put aside.
+    aside
+        Where messages are put aside; None: they are given up instead.
     """
 
-    def __init__(self, stage: Stage, call: Callable[[Message], T], skipped: T) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        call: Callable[[Message], T],
+        skipped: T,
+        isolated: T,
+        aside: PutAside | None,
+    ) -> None:
         self._stage = stage
         self._call = call
         self._skipped = skipped
+        self._isolated = isolated
+        self._aside = None if stage.on_error == "skip" else aside
+        self._last_word = "it is skipped" if self._aside is None else "it is put aside"
         self.errors = 0
 
     def run(self, messages: Iterable[Message], attempt: int = 0) -> list[T]:
@@ -89,8 +114,8 @@ class Trial(Generic[T]):
 
         Raises
         ------
-        StageFailedError
-            It raised and ``on_error`` is ``crash``.
+        StageError
+            It raised and ``on_error`` is ``crash``, or it does on every message.
         UnavailableError
             The outside world failed, which is not the message's fault: the stage has to be
             started again, and the message comes again.
@@ -98,16 +123,24 @@ class Trial(Generic[T]):
         outcomes: list[T] = []
         call, append = self._call, outcomes.append
         left = iter(messages)
+        failed = 0
         while True:
             try:
                 for message in left:
                     append(call(message))
+                self._note_success(len(outcomes) - failed)
                 return outcomes
             except UnavailableError:
                 raise
             except Exception as error:  # noqa: BLE001  (users' code may raise anything)
                 raised = error
+            self._note_success(len(outcomes) - failed)
             append(self._after(raised, message, attempt))
+            failed = len(outcomes)
+
+    def _note_success(self, times: int) -> None:
+        if times and self._aside is not None:
+            self._aside.note_success()
 
     def _after(self, error: Exception, message: Message, attempt: int) -> T:
         """Decide what stands for a message that the call raised on."""
@@ -119,7 +152,10 @@ class Trial(Generic[T]):
             ) from error
         if attempt < self._stage.retries:
             return self.run((message,), attempt + 1)[0]
-        return self._skipped
+        if self._aside is None:
+            return self._skipped
+        self._aside.put(message, error, attempt + 1)
+        return self._isolated
 
     def _report(self, error: Exception, message: Message, attempt: int) -> None:
         self.errors += 1
@@ -131,7 +167,7 @@ class Trial(Generic[T]):
             self._stage.target,
             _in_words(error),
             _label(message),
-            "trying again" if again else "the message is skipped",
+            "trying again" if again else self._last_word,
             "; further errors are only counted" if self.errors == LOGGED_ERRORS else "",
             exc_info=error,
         )
@@ -148,6 +184,8 @@ class OperatorCall:
         Makes what travels of a result; may raise what a user has to hear.
     key_field
         Metadata field whose value decides which replica below gets a result.
+    aside
+        Where messages go that it raises on.
     """
 
     def __init__(
@@ -156,6 +194,7 @@ class OperatorCall:
         operator: Operator,
         encode: Callable[[Message], Encoded],
         key_field: str | None = None,
+        aside: PutAside | None = None,
     ) -> None:
         self._operator = operator
         self._encode = encode
@@ -163,8 +202,10 @@ class OperatorCall:
         self._awaiter = Awaiter()
         self._outbox = _Outbox()
         self._process = operator.process
-        self._events: Trial[Encoded | Output] = Trial(stage, self._event, SKIPPED)
-        self._controls: Trial[Encoded | None] = Trial(stage, self._control, None)
+        self._events: Trial[Encoded | Output]
+        self._events = Trial(stage, self._event, SKIPPED, QUARANTINED, aside)
+        # A Start or Stop goes on all the same, so there is nothing to be put aside.
+        self._controls: Trial[Encoded | None] = Trial(stage, self._control, None, None, None)
         if isinstance(operator, Operator):
             operator.add_publisher(self._outbox)
 
@@ -247,8 +288,11 @@ class OperatorCall:
 class PublisherCall:
     """`publish()` of one publisher."""
 
-    def __init__(self, stage: Stage, publisher: Publisher) -> None:
-        self._trial: Trial[Output | None] = Trial(stage, self._event, SKIPPED)
+    def __init__(self, stage: Stage, publisher: Publisher, aside: PutAside | None = None) -> None:
+        self._events: Trial[Output | None]
+        self._events = Trial(stage, self._event, SKIPPED, QUARANTINED, aside)
+        self._controls: Trial[Output | None]
+        self._controls = Trial(stage, self._event, SKIPPED, SKIPPED, None)
         self._publisher = publisher
         self._publish = publisher.publish
         self._awaiter = Awaiter()
@@ -257,17 +301,19 @@ class PublisherCall:
     @property
     def errors(self) -> int:
         """How often it has raised."""
-        return self._trial.errors
+        return self._events.errors + self._controls.errors
 
     def events(self, messages: Iterable[Message]) -> list[Output | None]:
-        """Publish messages, of whatever kind; None: done."""
-        return self._trial.run(messages)
+        """Publish messages between Start and Stop; None: done."""
+        return self._events.run(messages)
 
     def event(self, message: Message) -> Output | None:
         """Publish one."""
         return self.events((message,))[0]
 
-    control = event
+    def control(self, message: Message) -> Output | None:
+        """Publish a Start or Stop."""
+        return self._controls.run((message,))[0]
 
     def _event(self, message: Message) -> Output | None:
         returned: Any = self._publish(message)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from arroyo.clock import SystemClock
 from arroyo.codec import MessageCodec
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
@@ -22,6 +23,7 @@ from arroyo.identifiers import ReplicaName, new_epoch, new_run
 
 from .calls import OperatorCall, PublisherCall
 from .gateway import Gateway
+from .isolation import Isolation
 from .listening import Listening, call_if_there
 from .loading import build_listener, build_operator, build_publisher, load_message_types
 from .routing import Call, Router, SourceRoute, edges_of
@@ -81,11 +83,13 @@ class _InProcessChain:
             return
         maker: Any = build_operator if stage.role == "operator" else build_publisher
         made = maker(self._chain, stage)
+        name = ReplicaName(stage.name, 0)
+        isolation = Isolation(self._chain, name, self._codec, SystemClock())
         call: Call
         if stage.role == "operator":
-            call = OperatorCall(stage, made, self._codec.encode)
+            call = OperatorCall(stage, made, self._codec.encode, None, isolation)
         else:
-            call = PublisherCall(stage, made)
+            call = PublisherCall(stage, made, isolation)
         self._calls[stage.name] = call
         call_if_there(made, "open")
         cleanup.callback(call.close)

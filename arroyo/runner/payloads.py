@@ -194,6 +194,10 @@ class PayloadStore:
             self._passing[id(view)] = reference
         return views
 
+    def view(self, reference: SlabReference) -> memoryview:
+        """Return one payload, of this replica or of another; errors as in `views`."""
+        return self._reader.view(reference)
+
     def take_up(self, batch: Batch) -> None:
         """The messages of a batch are going to be worked on."""
         self._batch = batch

@@ -6,20 +6,25 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, Reason
+import msgspec
+
+from arroyo.codec import Ack, Batch, Credit, Hello, Kind, Reason
 from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, SubscriptionStands
 from arroyo.links.slab_reader import StaleSlabError
 from arroyo.messages import Fragment, Message, Origin
 from arroyo.protocol.actions import Action, Reply
+from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Delivery, Outcome, Output, Work
 from arroyo.protocol.status_page import Phase
 from arroyo.stages import WaitingStage
 
 from .calls import OperatorCall, PublisherCall
+from .isolation import Isolation
 from .listening import call_if_there
 from .loading import build_operator, build_publisher
+from .passing import Passing
 from .replica import Replica
 from .wiring import key_field, make_relay
 
@@ -48,7 +53,8 @@ class RelayProcess:
         self._received = self._sent = self._bytes_in = self._bytes_out = self._filtered = 0
         self._flushed_bytes = self._unreadable = self._held = self._stale = 0
         self._flush_due: float | None = None
-        self._message_s = 0.0
+        self._message_s = self._report_due = 0.0
+        self._receipts = Receipts()
         chain = replica.chain
         self._unheard = {
             above
@@ -74,15 +80,23 @@ class RelayProcess:
             made._on_waiting = replica.note_waiting
         replica.enter(Phase.OPEN)
         call_if_there(made, "open")
+        self._isolation = Isolation(
+            replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
+        )
+        self._passing = Passing(replica.chain, stage.name, replica.encode)
         self._call: OperatorCall | PublisherCall
         if stage.role == "operator":
             key = key_field(replica.chain, stage.name)
-            self._call = OperatorCall(stage, made, replica.encode, key)
+            self._call = OperatorCall(stage, made, replica.encode, key, self._isolation)
         else:
-            self._call = PublisherCall(stage, made)
+            self._call = PublisherCall(stage, made, self._isolation)
         flushes = isinstance(self._call, PublisherCall) and self._call.flush is not None
         self._relay = make_relay(
-            replica.chain, replica.name, incarnation=replica.incarnation, flushes=flushes
+            replica.chain,
+            replica.name,
+            incarnation=replica.incarnation,
+            flushes=flushes,
+            suspect=replica.take_suspect(),
         )
         try:
             self._perform(self._relay.connect())
@@ -110,11 +124,12 @@ class RelayProcess:
                 self._deliver(delivery)
             if self._flush_due is not None and now >= self._flush_due:
                 self._flush()
-            self._report()
+            self._do_regularly(now)
             self._take_what_came(now)
         if not leaving:
             replica.report_stopping()
         self._flush()
+        self._send_receipts()
         self._drain(final=relay.inputs_finished)
 
     def _is_over(self, leaving: bool) -> bool:
@@ -134,17 +149,28 @@ class RelayProcess:
         """Say End below, and wait until all that was sent has been taken up."""
         self._perform(self._relay.end(final=final))
         while not self._relay.ended:
-            self._report()
-            self._take_what_came(self._replica.clock.monotonic())
+            now = self._replica.clock.monotonic()
+            self._do_regularly(now)
+            self._take_what_came(now)
         self._report()
+
+    def _do_regularly(self, now: float) -> None:
+        if self._receipts.is_due(now):
+            self._send_receipts()
+        if now >= self._report_due:
+            self._report_due = now + REPORT_S
+            self._report()
 
     def _take_what_came(self, now: float) -> None:
         relay = self._relay
-        due = [time for time in (relay.deadline, self._flush_due) if time is not None]
+        times = (relay.deadline, self._flush_due, self._receipts.deadline)
+        due = [time for time in times if time is not None]
         timeout_s = min([REPORT_S, *(max(0.0, time - now) for time in due)])
         self._replica.enter(Phase.BLOCKED if relay.blocked else Phase.IDLE)
         for event in self._links.poll(timeout_s, deaf=relay.blocked):
             now = self._replica.clock.monotonic()
+            if self._receipts.is_due(now):
+                self._send_receipts()
             if isinstance(event, DataCame):
                 self._last_came = now
                 actions, deliveries = relay.record(event.record, event.frames, now)
@@ -159,20 +185,28 @@ class RelayProcess:
             elif isinstance(event, LinkBroke):
                 self._perform(relay.disconnected(event.replica, event.link))
             elif isinstance(event, AboveCame) and not self._replica.signals.asked:
-                self._perform([self._hello_to(event.replica)])
+                self._perform(self._relay.greet(event.replica))
             elif isinstance(event, SubscriptionStands):
                 self._hear(event.replica)
 
     def _perform(self, actions: Iterable[Action]) -> None:
         """Carry actions out; nobody hears Hello from a stage that could still miss something."""
-        if self._unheard:
-            actions = [action for action in actions if not _says_hello(action)]
-        self._links.perform(iter(actions))
+        for action in actions:
+            if type(action) is Reply:
+                if isinstance(action.record, Credit | Ack):
+                    self._receipts.put(action.to, action.record, self._replica.clock.monotonic())
+                    continue
+                if self._unheard and isinstance(action.record, Hello):
+                    continue
+            self._links.perform((action,))
+
+    def _send_receipts(self) -> None:
+        self._links.perform(self._receipts.take())
 
     def _hear(self, above: ReplicaName) -> None:
         """A subscription stands; with the last one of them, this stage is there for all."""
         if above not in self._unheard:
-            self._perform([self._hello_to(above)])
+            self._perform(self._relay.greet(above))
             return
         self._unheard.discard(above)
         if not self._unheard:
@@ -180,13 +214,8 @@ class RelayProcess:
             sources = (source.name for source in chain.sources_above(stage.name))
             names = dict.fromkeys([*(source.stage for source in stage.inputs), *sources])
             everyone = [each for name in names for each in chain.stages[name].names]
-            self._perform([self._hello_to(each) for each in everyone])
-
-    def _hello_to(self, above: ReplicaName) -> Reply:
-        """A source that came back knows nobody, and asks only its neighbours."""
-        replica = self._replica
-        hello = Hello(PROTOCOL_VERSION, *replica.name, incarnation=replica.incarnation)
-        return Reply(above, hello)
+            for each in everyone:
+                self._perform(self._relay.greet(each))
 
     # The work
 
@@ -200,6 +229,7 @@ class RelayProcess:
                 payloads += self._replica.payloads.views(batch)
                 places += tuple(position for position, _ in batch.slabs)
             messages = self._replica.codec.decode(body, places, payloads)
+            self._came = messages, body, places, payloads
             work = self._relay.plan(batch, messages)
         except StaleSlabError as error:
             # Its sender died, or somebody else has finished it: if not, it comes again.
@@ -212,21 +242,34 @@ class RelayProcess:
                 ) from error
             self._perform(self._relay.lose(batch))
         except (DecodeError, ValueError) as error:
-            _log.warning("a batch from %s can't be read: %s", batch.sender, error)
             self._unreadable += 1
-            self._perform(self._relay.reject(batch, Reason.SKIPPED))
+            self._isolation.put_frames(batch, delivery.content, error)
+            self._perform(self._relay.reject(batch, Reason.QUARANTINED))
         else:
             self._bytes_in += sum(map(len, delivery.content))
             self._bytes_in += sum(reference.length for _, reference in batch.slabs)
             self._stale = 0
+            self._isolation.note_readable()
             self._replica.payloads.take_up(batch)
             self._replica.take_in_hand(batch)
+            self._receipts.note(len(messages), sum(map(len, payloads)))
             outcomes = self._work_on(batch, work)
+            if batch.enters == self._replica.name.stage:
+                batch = msgspec.structs.replace(batch, enters="")  # from here on it goes all ways
             # Not after an error: who asks why the stage ended finds the message still in hand.
             self._replica.page.put_down()
+            del messages, self._came
             self._let_go()
             self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         self._plan_flush()
+
+    def _as_it_came(self, message: Message) -> Message:
+        """Return a message of the batch in hand anew; the stage's code may have changed this."""
+        messages, body, places, payloads = self._came
+        for index, each in enumerate(messages):
+            if each is message:
+                return self._replica.codec.decode(body, places, payloads)[index]
+        return message
 
     def _let_go(self) -> None:
         """Make sure that the stage's code keeps no view of what others will write over."""
@@ -245,6 +288,8 @@ class RelayProcess:
             for _, _, message in work:
                 message._origin = self._origins(batch)(batch.base - 1, ())
             return [call.control(message) for _, _, message in work]
+        if batch.enters and self._passing.concerns(batch):
+            return self._passing.outcomes(batch, work)
         self._received += len(work)
         start = self._replica.clock.monotonic()
         outcomes: list[Outcome] = list(call.events(self._hand_over(batch, work)))
@@ -319,7 +364,3 @@ class RelayProcess:
         page.set("inline", self._replica.payloads.inline)
         page.set("in_flight", self._relay.in_flight)
         page.set("redelivered", self._relay.redelivered)
-
-
-def _says_hello(action: Action) -> bool:
-    return isinstance(action, Reply) and isinstance(action.record, Hello)

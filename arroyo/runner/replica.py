@@ -8,7 +8,17 @@ import os
 from typing import TYPE_CHECKING
 
 from arroyo.clock import Clock, SystemClock
-from arroyo.codec import BackRecord, Batch, Hello, MessageCodec, Refuse
+from arroyo.codec import (
+    BackRecord,
+    Batch,
+    Encoded,
+    Hello,
+    MessageCodec,
+    Refuse,
+    Shared,
+    Suspect,
+    join,
+)
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.notify import Notifier
@@ -16,6 +26,7 @@ from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName, new_incarnation
 from arroyo.links import Links
 from arroyo.links.addresses import Addresses
+from arroyo.messages import Message
 from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import StatusPage
 
@@ -23,6 +34,7 @@ from .former_life import read_former_run
 from .loading import load_message_types
 from .payloads import PayloadStore
 from .stop_signals import StopSignals
+from .suspect import take_suspect
 from .watch import Watch
 
 if TYPE_CHECKING:
@@ -116,6 +128,19 @@ class Replica:
         self.payloads.close()
         self.page.close()
 
+    def decode(self, item: Encoded) -> Message:
+        """Read back a message that this replica has encoded and nobody has finished yet.
+
+        Raises
+        ------
+        DecodeError
+            Its payload is gone.
+        """
+        body, places, payloads = join([item])
+        if isinstance(item, Shared):
+            places, payloads = (0,), [self.payloads.view(item.reference)]
+        return self.codec.decode(body, places, payloads)[0]
+
     def _orphaned(self) -> None:
         _log.warning("the supervisor has died; draining")
         self.signals.note_orphaned()
@@ -142,6 +167,15 @@ class Replica:
         for each message, and no look at the clock.
         """
         self.page.take(self._places.get(batch.source, -1), batch.epoch, batch.base)
+
+    def take_suspect(self) -> Suspect | None:
+        """Return what the life before has died of, if a message may be to blame; only once."""
+        found = take_suspect(self._directory, self.name)
+        if found is None:
+            return None
+        sequence, words = found.sequence, (found.reason, found.stack)
+        _log.warning("the life before %s on %s", found.reason, found.source)
+        return Suspect(*self.name, self.incarnation, found.source, found.epoch, sequence, *words)
 
     def now_ns(self) -> int:
         """Monotonic time, in ns."""

@@ -157,7 +157,10 @@ def _surroundings(chain: Chain, user: str, nice: int) -> Section:
         ("RuntimeDirectory", directory),
         ("RuntimeDirectoryMode", "0700"),
         ("RuntimeDirectoryPreserve", "yes"),
+        ("StateDirectory", directory),
+        ("StateDirectoryMode", "0700"),
         ("Environment", f"ARROYO_RUN_DIR=%t/{directory}"),
+        ("Environment", f"ARROYO_STATE_DIR=%S/{directory}"),
         ("EnvironmentFile", f"-/etc/arroyo/{chain.name}.env"),
         # The stage makes itself nicer; to become less nice it needs leave.
         *([("LimitNICE", str(nice))] if nice < 0 else []),

@@ -118,7 +118,9 @@ class Manager:
         }
         for setting in unit["Environment"]:
             key, _, value = setting.partition("=")
-            environ[key] = value.replace("%t", str(self.folder / "run"))
+            for specifier, folder in (("%t", "run"), ("%S", "state")):
+                value = value.replace(specifier, str(self.folder / folder))
+            environ[key] = value
         # Only the process itself knows its pid before it is replaced by the program.
         command = ["/bin/sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh", *unit["ExecStart"]]
         (self.folder / "run" / unit["RuntimeDirectory"][0]).mkdir(parents=True, exist_ok=True)

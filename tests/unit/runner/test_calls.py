@@ -127,3 +127,77 @@ def test_a_publisher_that_raises_has_the_message_skipped():
     made = PublisherCall(stage, Failing())
     assert made.event(Event()).reason == Reason.SKIPPED
     assert made.errors == 1
+
+
+class Aside:
+    """Keeps what is put aside."""
+
+    def __init__(self):
+        self.kept = []
+        self.successes = 0
+
+    def put(self, message, error, attempts):
+        self.kept.append((message, str(error), attempts))
+
+    def note_success(self):
+        self.successes += 1
+
+
+def call_with_aside(does, **settings):
+    stage = Stage(name="work", role="operator", target="own:Doing", **settings)
+    aside = Aside()
+    return OperatorCall(stage, Doing(does), MessageCodec(()).encode, None, aside), aside
+
+
+def fails_on_odd(operator, message):
+    if message.metadata["index"] % 2:
+        raise ValueError("odd")
+    return message
+
+
+def test_a_message_that_raises_is_put_aside_and_its_neighbours_go_on():
+    made, aside = call_with_aside(fails_on_odd)
+    messages = [Event({"index": index}) for index in range(4)]
+    outcomes = made.events(messages)
+    assert [getattr(outcome, "reason", None) for outcome in outcomes] == [
+        None,
+        Reason.QUARANTINED,
+        None,
+        Reason.QUARANTINED,
+    ]
+    assert aside.kept == [(messages[1], "odd", 1), (messages[3], "odd", 1)]
+    assert aside.successes == 2
+
+
+def test_failures_without_a_success_between_tell_of_none():
+    made, aside = call_with_aside(fails_on_odd)
+    made.events([Event({"index": index}) for index in (1, 3)])
+    made.events([Event({"index": 5})])
+    assert aside.successes == 0
+
+
+def test_a_message_is_put_aside_after_the_last_try():
+    made, aside = call_with_aside(fails_twice, on_error="retry", retries=1)
+    assert made.event(Event()).reason == Reason.QUARANTINED
+    assert [attempts for _, _, attempts in aside.kept] == [2]
+
+
+def test_nothing_is_put_aside_where_it_is_to_be_skipped():
+    made, aside = call_with_aside(fails_twice, on_error="skip")
+    assert made.event(Event()).reason == Reason.SKIPPED
+    assert aside.kept == []
+
+
+def test_start_and_stop_are_not_put_aside():
+    made, aside = call_with_aside(fails_twice)
+    made.control(Start())
+    assert (aside.kept, made.errors) == ([], 1)
+
+
+def test_a_publisher_puts_aside_what_it_raises_on():
+    stage = Stage(name="write", role="publisher", target="own:Failing")
+    aside = Aside()
+    made = PublisherCall(stage, Failing(), aside)
+    assert made.event(Event()).reason == Reason.QUARANTINED
+    assert made.control(Start()).reason == Reason.SKIPPED
+    assert len(aside.kept) == 1

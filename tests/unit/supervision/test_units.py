@@ -141,7 +141,12 @@ def test_all_units_of_a_chain_share_one_private_run_directory(units):
             assert values["RuntimeDirectory"] == ["arroyo/powder"]
             assert values["RuntimeDirectoryMode"] == ["0700"]
             assert values["RuntimeDirectoryPreserve"] == ["yes"]
-            assert values["Environment"] == ["ARROYO_RUN_DIR=%t/arroyo/powder"]
+            assert values["StateDirectory"] == ["arroyo/powder"]
+            assert values["StateDirectoryMode"] == ["0700"]
+            assert values["Environment"] == [
+                "ARROYO_RUN_DIR=%t/arroyo/powder",
+                "ARROYO_STATE_DIR=%S/arroyo/powder",
+            ]
 
 
 def test_the_environment_of_the_chain_file_is_not_copied_where_everybody_reads_it():

@@ -1,0 +1,157 @@
+"""`arroyo quarantine`: messages that a chain has put aside, and what is to become of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from arroyo.config.reader import find_chain, load_chain
+from arroyo.config.state_directory import StateDirectory
+from arroyo.control.quarantine import Entry, Quarantine, outline
+from arroyo.errors import UsageError
+from arroyo.identifiers import is_name
+
+from .exits import Command, Group
+
+_REASON_CHARACTERS = 60
+
+
+@click.group("quarantine", cls=Group)
+def command() -> None:
+    """Look at messages that a chain has put aside, bring them back, or drop them.
+
+    The chain may be running or not.
+    """
+
+
+def _subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    return command.command(name, cls=Command)
+
+
+_CHAIN = click.argument("chain")
+_NUMBERS = click.argument("ids", nargs=-1, metavar="[ID]...")
+_ALL = click.option("--all", "every", is_flag=True, help="All that are in quarantine.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@_subcommand("list")
+@_CHAIN
+@_JSON
+def list_entries(chain: str, as_json: bool) -> None:
+    """List what is in quarantine, oldest first."""
+    store = _store(chain)
+    waiting, returning = store.entries(), store.requeued()
+    if as_json:
+        rows = [_row(entry, "quarantined") for entry in waiting]
+        rows += [_row(entry, "requeued") for entry in returning]
+        click.echo(json.dumps(rows))
+        return
+    if not waiting and not returning:
+        click.echo("nothing is in quarantine")
+        return
+    click.echo(f"{'ID':<16}  {'WHEN':<19}  {'STAGE':<16}  {'TRIES':>5}  MESSAGE: REASON")
+    for entry in waiting:
+        click.echo(_line(entry))
+    for entry in returning:
+        click.echo(f"{_line(entry)} (on its way back)")
+
+
+@_subcommand("show")
+@_CHAIN
+@_NUMBERS
+@_ALL
+@_JSON
+def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> None:
+    """Show all that is known of messages: metadata, reason, stack, payload."""
+    store = _store(chain)
+    found = _select(store, ids, every)
+    shown = [_row(entry) | _plain(outline(store.message(entry.id))) for entry in found]
+    if as_json:
+        click.echo(json.dumps(shown))
+        return
+    for fields in shown:
+        stack = fields.pop("stack")
+        for name, value in fields.items():
+            click.echo(f"{name.replace('_', ' ')}: {_in_words(value)}")
+        click.echo(f"{stack.rstrip()}\n" if stack else "")
+
+
+@_subcommand("requeue")
+@_CHAIN
+@_NUMBERS
+@_ALL
+def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
+    """Send messages again, into the stage that failed on them.
+
+    Their source does it, within a second or when the chain runs again. What fails once more is
+    back in quarantine, under a new ID.
+    """
+    store = _store(chain)
+    for entry in _select(store, ids, every):
+        if not entry.type:
+            raise UsageError(
+                f"{entry.id} could not be read, so it is no message that can be sent again; "
+                "'arroyo quarantine drop' removes it"
+            )
+        store.requeue(entry.id)
+        click.echo(f"{entry.id} ({entry.key}) goes back into {entry.enters}")
+
+
+@_subcommand("drop")
+@_CHAIN
+@_NUMBERS
+@_ALL
+def drop_entries(chain: str, ids: Sequence[str], every: bool) -> None:
+    """Forget messages for good."""
+    store = _store(chain)
+    for entry in _select(store, ids, every):
+        store.drop(entry.id)
+        click.echo(f"{entry.id} ({entry.key}) is dropped")
+
+
+def _store(chain: str) -> Quarantine:
+    name = chain
+    if not is_name(chain) or Path(chain).exists() or not _folder(chain).is_dir():
+        name = load_chain(find_chain(chain)).name
+    return Quarantine(_folder(name))
+
+
+def _folder(name: str) -> Path:
+    return StateDirectory.locate(name, os.environ).quarantine
+
+
+def _select(store: Quarantine, ids: Sequence[str], every: bool) -> list[Entry]:
+    if every == bool(ids):
+        raise UsageError("name the messages by their IDs, or give --all for every one of them")
+    return store.entries() if every else [store.find(number) for number in dict.fromkeys(ids)]
+
+
+def _row(entry: Entry, state: str | None = None) -> dict[str, Any]:
+    row: dict[str, Any] = msgspec.to_builtins(entry)
+    return row if state is None else {"state": state, **row}
+
+
+def _line(entry: Entry) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time))
+    reason = " ".join(entry.reason.split())
+    if len(reason) > _REASON_CHARACTERS:
+        reason = f"{reason[: _REASON_CHARACTERS - 1]}…"
+    where = f"{entry.stage}.{entry.replica}"
+    return f"{entry.id:<16}  {when}  {where:<16}  {entry.attempts:>5}  {entry.key}: {reason}"
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields with nothing in them that JSON does not know."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields))
+    return plain
+
+
+def _in_words(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

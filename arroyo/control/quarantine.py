@@ -1,0 +1,229 @@
+"""`Quarantine`: messages that a chain has put aside, as files that outlive it.
+
+Rules:
+- An entry is ``ID.msg``, the message, and ``ID.json``, all about it. It is there once the second
+  one is; each is written whole under another name first. Private: 0600, in a folder of 0700.
+- The same message at the same stage is the same entry, however often it is put aside.
+- Whoever wants an entry back moves its ``ID.json`` to ``requeue/``; the source that it came from
+  sends it from there, and removes it when it is finished.
+- It is bounded, and nothing falls out of it: when it is full, messages stay in the chain.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from arroyo.errors import UnavailableError, UsageError
+from arroyo.identifiers import digest
+from arroyo.messages import Fragment, Origin
+
+ENTRIES_MAX = 1000
+BYTES_MAX = 1 << 30
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a message in quarantine, but the message."""
+
+    id: str
+    time: float
+    """When it was put aside, in s since 1970."""
+    chain: str
+    stage: str
+    """Where it failed."""
+    replica: int
+    source: str
+    """Its source, ``STAGE.R``."""
+    run: str
+    epoch: int
+    sequence: int
+    """Its place in the run, as in `Origin.sequence`."""
+    fragment: Fragment = ()
+    key: str
+    type: str
+    """Class of the message; empty: frames that could not be read."""
+    reason: str
+    stack: str = ""
+    attempts: int
+    """How often it was tried, or how many processes it has ended."""
+    enters: str
+    """Stage that it was on its way into; that of its source: it is as that had sent it."""
+
+
+def entry_id(stage: str, origin: Origin) -> str:
+    """Name the entry of a message at a stage."""
+    return digest(repr((stage, *origin)).encode())
+
+
+class Quarantine:
+    """The quarantine of one chain; any process of its user may open it at any time.
+
+    Parameters
+    ----------
+    folder
+        See `StateDirectory.quarantine`; it is made when the first message comes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._requeue = folder / "requeue"
+
+    def put(self, entry: Entry, message: bytes) -> None:
+        """Keep a message; when this returns, it survives the end of this process.
+
+        Raises
+        ------
+        UnavailableError
+            There is no room for it, or it can't be written.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._requeue.mkdir(mode=0o700, exist_ok=True)
+            self._require_room(entry, len(message))
+            _write(self._message(entry.id), message)
+            _write(self._listed(entry.id), msgspec.json.encode(entry))
+            # Put aside again: whoever had asked for it before has not got it.
+            self._requeued(entry.id).unlink(missing_ok=True)
+        except OSError as error:
+            raise UnavailableError(
+                f"a message can't be put into quarantine in {self._folder}: {error.strerror}; "
+                "make room there, or set ARROYO_STATE_DIR to another folder"
+            ) from error
+
+    def _require_room(self, entry: Entry, message_bytes: int) -> None:
+        with os.scandir(self._folder) as found:
+            sizes = {each.name: each.stat().st_size for each in found if each.name.endswith(".msg")}
+        sizes.pop(self._message(entry.id).name, None)
+        total_bytes = sum(sizes.values()) + message_bytes
+        if len(sizes) >= ENTRIES_MAX or total_bytes > BYTES_MAX:
+            raise UnavailableError(
+                f"the quarantine in {self._folder} is full: {len(sizes)} messages, "
+                f"{total_bytes >> 20} MiB with this one, expected at most {ENTRIES_MAX} messages "
+                f"and {BYTES_MAX >> 20} MiB; look at 'arroyo quarantine list {entry.chain}', and "
+                "requeue or drop what is there"
+            )
+
+    def entries(self) -> list[Entry]:
+        """Return what waits here, oldest first; what is on its way back is left out."""
+        return self._read_all(self._folder)
+
+    def requeued(self, source: str | None = None) -> list[Entry]:
+        """Return what is on its way back, oldest first; with `source`, only what it has to send."""
+        found = self._read_all(self._requeue)
+        return [entry for entry in found if source in (None, entry.source)]
+
+    def find(self, number: str) -> Entry:
+        """Return one entry, wherever it is.
+
+        Raises
+        ------
+        UsageError
+            There is none of this ID.
+        """
+        for path in (self._listed(number), self._requeued(number)):
+            entry = _read(path)
+            if entry is not None:
+                return entry
+        raise UsageError(f"there is no message {number!r} in quarantine in {self._folder}")
+
+    def message(self, number: str) -> bytes:
+        """Return the message of an entry, as `MessageCodec.pack` made it.
+
+        Raises
+        ------
+        UnavailableError
+            It can't be read.
+        """
+        path = self._message(number)
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
+
+    def requeue(self, number: str) -> None:
+        """Have an entry sent again by its source."""
+        self._move(self._listed(number), self._requeued(number))
+
+    def take_back(self, number: str) -> None:
+        """Undo `requeue`: it can't be sent."""
+        self._move(self._requeued(number), self._listed(number))
+
+    def drop(self, number: str) -> None:
+        """Forget an entry for good."""
+        self._listed(number).unlink(missing_ok=True)
+        self.finish(number)
+
+    def finish(self, number: str) -> None:
+        """An entry that was on its way back has arrived."""
+        self._requeued(number).unlink(missing_ok=True)
+        if not self._listed(number).exists():
+            self._message(number).unlink(missing_ok=True)
+
+    def _move(self, before: Path, after: Path) -> None:
+        try:
+            before.replace(after)
+        except FileNotFoundError:
+            self.find(before.stem)  # it may be there already, or be unknown
+        except OSError as error:
+            raise UnavailableError(f"{before} can't be moved: {error.strerror}") from error
+
+    def _message(self, number: str) -> Path:
+        return self._folder / f"{number}.msg"
+
+    def _listed(self, number: str) -> Path:
+        return self._folder / f"{number}.json"
+
+    def _requeued(self, number: str) -> Path:
+        return self._requeue / f"{number}.json"
+
+    @staticmethod
+    def _read_all(folder: Path) -> list[Entry]:
+        found = filter(None, map(_read, folder.glob("*.json")))
+        return sorted(found, key=lambda entry: (entry.time, entry.sequence, entry.id))
+
+
+def outline(message: bytes) -> dict[str, Any]:
+    """Describe a packed message without its class, which only the chain's code has.
+
+    Metadata, size of the payload in bytes, dtype and shape of an Event; the fields of another
+    message; the sizes of frames that could not be read.
+    """
+    try:
+        kind, *fields = msgspec.msgpack.decode(message)
+    except (msgspec.DecodeError, TypeError, ValueError):
+        return {"bytes": len(message)}
+    if kind == "Event" and len(fields) == 4:
+        metadata, payload, dtype, shape = fields
+        return {
+            "metadata": metadata,
+            "payload_bytes": len(payload),
+            "dtype": dtype,
+            "shape": shape,
+        }
+    if isinstance(kind, str):
+        return {"fields": fields}
+    return {"frame_bytes": [len(frame) for frame in (kind, *fields)]}
+
+
+def _write(path: Path, content: bytes) -> None:
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor, for its mode)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _read(path: Path) -> Entry | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Entry)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,171 @@
+"""`Isolation`: how the messages of one replica get into quarantine, and when they don't."""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from arroyo.clock import Clock
+from arroyo.codec import Batch, Buffer, MessageCodec, Suspect
+from arroyo.config.graph import Chain
+from arroyo.config.state_directory import StateDirectory
+from arroyo.control.quarantine import Entry, Quarantine, entry_id
+from arroyo.errors import StageError
+from arroyo.identifiers import ReplicaName
+from arroyo.messages import Message, Origin
+
+from .streak import STREAK_MESSAGES, STREAK_S, Streak
+from .suspect import STACK_CHARACTERS
+
+_log = logging.getLogger(__name__)
+
+
+class StageBrokenError(StageError):
+    """Message after message fails, so it is not the messages that are broken."""
+
+
+class Isolation:
+    """Puts messages aside for one replica.
+
+    Parameters
+    ----------
+    chain, name
+        Which replica of which chain.
+    codec
+        Of the chain.
+    clock
+        Tells when.
+    as_it_came
+        Returns a message as it was before the stage's code had it.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        name: ReplicaName,
+        codec: MessageCodec,
+        clock: Clock,
+        as_it_came: Callable[[Message], Message] = lambda message: message,
+    ) -> None:
+        self.store = Quarantine(StateDirectory.locate(chain.name, os.environ).quarantine)
+        self._chain = chain.name
+        self._name = name
+        self._codec = codec
+        self._clock = clock
+        self._as_it_came = as_it_came
+        self._raised = Streak()
+        self._unreadable = Streak()
+
+    def put(self, message: Message, error: Exception, attempts: int) -> None:
+        """Put aside a message that the stage's code raised on.
+
+        Raises
+        ------
+        StageBrokenError
+            It is one of too many in a row; it stays in the chain.
+        UnavailableError
+            It can't be kept; it stays in the chain.
+        """
+        self._require_other_ends(self._raised, error)
+        origin = message.origin
+        assert origin is not None
+        entry = self._entry(
+            origin,
+            key=message.key,
+            type=type(message).__name__,
+            reason=f"raised {type(error).__name__}: {error}",
+            stack="".join(traceback.format_exception(error))[-STACK_CHARACTERS:],
+            attempts=attempts,
+        )
+        self._put(entry, self._codec.pack(self._as_it_came(message)))
+
+    def put_frames(self, batch: Batch, frames: Sequence[Buffer], error: Exception) -> None:
+        """Put aside the frames of a batch that can't be read; errors as in `put`."""
+        self._require_other_ends(self._unreadable, error)
+        first = batch.ranges[0][0] if batch.ranges else batch.base
+        origin = Origin(batch.run, batch.source, batch.epoch, first - batch.base, batch.path)
+        entry = self._entry(
+            origin,
+            key=f"{batch.source}/{batch.run}/{origin.sequence}",
+            type="",
+            reason=f"can't be read: {error}",
+            attempts=1,
+        )
+        self._put(entry, msgspec.msgpack.encode([bytes(frame) for frame in frames]))
+
+    def put_suspect(self, batch: Batch, message: Message, suspect: Suspect, deaths: int) -> None:
+        """Put aside a message, as the source had it, that processes of a stage have died of."""
+        sequence = suspect.sequence - batch.base
+        origin = Origin(batch.run, batch.source, batch.epoch, sequence)
+        message._origin = origin
+        entry = self._entry(
+            origin,
+            key=message.key,
+            type=type(message).__name__,
+            reason=suspect.reason,
+            stack=suspect.stack[:STACK_CHARACTERS],
+            attempts=deaths,
+        )
+        failed_at = {"stage": suspect.stage, "replica": suspect.replica}
+        number = entry_id(suspect.stage, origin)
+        self._put(msgspec.structs.replace(entry, id=number, **failed_at), self._codec.pack(message))
+
+    def note_success(self) -> None:
+        """The stage's code has worked on a message."""
+        self._raised.clear()
+
+    def note_readable(self) -> None:
+        """A batch could be read."""
+        self._unreadable.clear()
+
+    def _require_other_ends(self, streak: Streak, error: Exception) -> None:
+        if streak.add(self._clock.monotonic()):
+            raise StageBrokenError(
+                f"stage {self._name.stage} is broken, not its messages: more than "
+                f"{STREAK_MESSAGES} within {STREAK_S:g} s had to be put into quarantine, and "
+                f"none came through between them; the last: {type(error).__name__}: {error}. "
+                "They stay in the chain and come again; mend the stage, then start it"
+            ) from error
+
+    def _entry(
+        self,
+        origin: Origin,
+        *,
+        key: str,
+        type: str,
+        reason: str,
+        attempts: int,
+        stack: str = "",
+    ) -> Entry:
+        return Entry(
+            id=entry_id(self._name.stage, origin),
+            time=self._clock.wall(),
+            chain=self._chain,
+            stage=self._name.stage,
+            replica=self._name.replica,
+            source=origin.source,
+            run=origin.run,
+            epoch=origin.epoch,
+            sequence=origin.sequence,
+            fragment=origin.fragment,
+            key=key,
+            type=type,
+            reason=reason,
+            stack=stack,
+            attempts=attempts,
+            enters=self._name.stage,
+        )
+
+    def _put(self, entry: Entry, message: bytes) -> None:
+        self.store.put(entry, message)
+        _log.warning(
+            "%s is in quarantine (%s): see 'arroyo quarantine show %s %s'",
+            entry.key,
+            entry.reason,
+            entry.chain,
+            entry.id,
+        )

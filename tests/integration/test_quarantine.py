@@ -1,0 +1,149 @@
+"""Messages that a stage fails on: kept for people, one at a time, and brought back."""
+
+import json
+
+from chains import indices, kill, listener, operator, publisher, totals, wait_until
+
+STAGES = '''
+import ctypes
+from pathlib import Path
+
+from arroyo import Event, Operator, Publisher
+
+
+class Touchy(Operator):
+    """Does to some messages what its name says, until the file "mended" is there."""
+
+    def __init__(self, how, at):
+        self.how, self.at = how, at
+
+    def process(self, message):
+        if not isinstance(message, Event):
+            return message
+        bad = message.metadata["index"] in self.at and not Path("mended").exists()
+        message.metadata["worked"] = message.metadata.get("worked", 0) + 1
+        if bad:
+            getattr(self, self.how)(message)
+        return message
+
+    def segfault(self, message):
+        ctypes.string_at(0)
+
+    def fail(self, message):
+        raise ValueError(f"no sense in {message.metadata['index']}")
+'''
+EVENTS = 300
+BAD = [7, 8, 150]
+QUICK = 'backoff_s = "10 ms"\n'
+
+
+def make(make_chain, how, at=BAD, *, keys=QUICK, events=EVENTS, **options):
+    chain = make_chain(
+        listener("count", events=events, **options),
+        operator("before", "Pass", ["count"]),
+        operator("work", "touchy:Touchy", ["before"], how=how, at=at, keys=keys),
+        publisher("write", ["work"]),
+        publisher("beside", ["before"], path="beside.jsonl"),
+        keys="[supervisor]\nmax_restarts = 100\nchain_max_restarts = 100",
+    )
+    (chain.folder / "touchy.py").write_text(STAGES)
+    return chain
+
+
+def entries(chain):
+    return json.loads(chain.command("quarantine", "list", chain.path, "--json"))
+
+
+def good(bad=BAD):
+    return [number for number in range(EVENTS) if number not in bad]
+
+
+def test_what_raises_is_kept_with_its_reason_and_stack_and_its_neighbours_arrive(make_chain):
+    chain = make(make_chain, "fail")
+    assert chain.supervise().wait() == 0, chain.text()
+    lines = chain.lines()
+    assert sorted(indices(lines)) == good()
+    assert totals(lines)["quarantined"] == len(BAD)
+    assert sorted(indices(chain.lines("beside.jsonl"))) == list(range(EVENTS))
+    found = entries(chain)  # of a stopped chain
+    assert [entry["sequence"] for entry in found] == BAD
+    assert {entry["stage"] for entry in found} == {"work"}
+    assert found[0]["reason"] == "raised ValueError: no sense in 7"
+    assert "touchy.py" in found[0]["stack"]
+    (shown,) = json.loads(chain.command("quarantine", "show", chain.path, found[0]["id"], "--json"))
+    assert shown["metadata"]["index"] == 7
+    assert "worked" not in shown["metadata"]  # as it came, not as process() left it
+
+
+def test_what_is_brought_back_goes_into_the_stage_that_failed_and_nowhere_else(make_chain):
+    chain = make(make_chain, "fail")
+    assert chain.supervise().wait() == 0, chain.text()
+    (chain.folder / "mended").touch()
+    chain.command("quarantine", "requeue", "numbers", "--all")
+    assert {entry["state"] for entry in entries(chain)} == {"requeued"}
+    sent, beside = len(chain.lines()), chain.count("beside.jsonl")
+    assert chain.supervise().wait() == 0, chain.text()
+    again = chain.lines()[sent:]
+    returned = [line for line in again if line["type"] == "Event"][: len(BAD)]
+    assert sorted(indices(returned)) == BAD
+    assert {line["metadata"]["worked"] for line in returned} == {1}
+    assert entries(chain) == []
+    more = chain.lines("beside.jsonl")[beside:]
+    assert sorted(indices(more)) == list(range(EVENTS))
+
+
+def test_a_message_that_ends_its_process_is_kept_at_the_third_time_and_can_be_brought_back(
+    make_chain,
+):
+    chain = make(make_chain, "segfault", [20], pause_at=200)
+    supervisor = chain.supervise()
+    wait_until(lambda: len(entries(chain)) == 1, chain.text)
+    (entry,) = entries(chain)
+    assert (entry["sequence"], entry["attempts"], entry["stage"]) == (20, 3, "work")
+    assert entry["reason"] == "died of a segmentation fault (SIGSEGV)"
+    assert "touchy.py" in entry["stack"]
+    chain.wait_until_ready()
+    assert chain.status()["work.0"]["restarts"] == 3
+    (chain.folder / "mended").touch()
+    chain.command("quarantine", "requeue", chain.path, entry["id"])
+    wait_until(lambda: not entries(chain), chain.text)
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    lines = chain.lines()
+    assert sorted(set(indices(lines))) == list(range(EVENTS))
+    assert indices(lines).count(20) == 1
+    assert totals(lines)["quarantined"] == 1
+
+
+def test_plain_kills_put_nothing_into_quarantine(make_chain):
+    chain = make(make_chain, "fail", [], events=2000, pause_at=1000)
+    supervisor = chain.supervise()
+    killed = {None}
+    for _ in range(10):
+        wait_until(lambda: chain.pids().get("work.0") not in killed, chain.text)
+        killed.add(chain.pids()["work.0"])
+        kill(chain.pids()["work.0"])
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    assert entries(chain) == []
+    assert sorted(set(indices(chain.lines()))) == list(range(2000))
+
+
+def test_a_stage_that_fails_on_everything_is_broken_and_keeps_its_messages_in_the_chain(
+    make_chain,
+):
+    chain = make(make_chain, "fail", list(range(EVENTS)), keys='restart = "never"', pause_at=100)
+    supervisor = chain.supervise()
+    supervisor.wait_for("work is broken, not its messages")
+    supervisor.wait_for("FAILED")
+    assert len(entries(chain)) == 10
+    supervisor.kill()
+    for pid in chain.pids().values():
+        kill(pid)
+
+
+def test_messages_are_kept_in_one_process_as_well(make_chain):
+    chain = make(make_chain, "fail")
+    assert chain.supervise("--in-process").wait() == 0, chain.text()
+    assert [entry["sequence"] for entry in entries(chain)] == BAD
+    assert totals(chain.lines())["quarantined"] == len(BAD)

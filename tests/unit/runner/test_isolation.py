@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from arroyo.codec import Batch, Kind, MessageCodec, Suspect
+from arroyo.config.graph import Chain
+from arroyo.control.quarantine import entry_id
+from arroyo.errors import DecodeError
+from arroyo.identifiers import ReplicaName
+from arroyo.messages import Event, Origin
+from arroyo.runner.isolation import Isolation, StageBrokenError
+from arroyo.runner.streak import STREAK_MESSAGES
+from arroyo.testing import FakeClock
+
+CODEC = MessageCodec(())
+BATCH = Batch(
+    sender="src.0",
+    link=1,
+    number=0,
+    kind=Kind.EVENTS,
+    run="run",
+    source="src.0",
+    epoch=1,
+    base=1,
+    frontier=0,
+    path=0,
+    ranges=((3, 5),),
+)
+
+
+@pytest.fixture
+def isolation(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARROYO_STATE_DIR", str(tmp_path))
+    chain = Chain("saxs", Path("/"), Path("/chain.toml"), {})
+    return Isolation(chain, ReplicaName("work", 1), CODEC, FakeClock())
+
+
+def event(number):
+    made = Event({"index": number}, b"payload")
+    made._origin = Origin("run", "src.0", 1, number)
+    return made
+
+
+def raised():
+    try:
+        raise ValueError("no beam")
+    except ValueError as error:
+        return error
+
+
+def test_all_about_a_message_that_raised_is_kept(isolation):
+    isolation.put(event(2), raised(), 3)
+    (entry,) = isolation.store.entries()
+    assert (entry.stage, entry.replica, entry.key) == ("work", 1, "src.0/run/2")
+    assert entry.reason == "raised ValueError: no beam"
+    assert "in raised" in entry.stack
+    assert (entry.attempts, entry.enters, entry.type) == (3, "work", "Event")
+    kept = CODEC.unpack(isolation.store.message(entry.id))
+    assert (kept.metadata, bytes(kept.payload)) == ({"index": 2}, b"payload")
+
+
+def test_too_many_in_a_row_are_the_stages_fault_and_stay_in_the_chain(isolation):
+    for number in range(STREAK_MESSAGES):
+        isolation.put(event(number), raised(), 1)
+    with pytest.raises(StageBrokenError, match="stage work is broken, not its messages"):
+        isolation.put(event(99), raised(), 1)
+    assert len(isolation.store.entries()) == STREAK_MESSAGES
+
+
+def test_a_success_between_tells_that_it_is_the_messages(isolation):
+    for number in range(2 * STREAK_MESSAGES):
+        isolation.put(event(number), raised(), 1)
+        isolation.note_success()
+    assert len(isolation.store.entries()) == 2 * STREAK_MESSAGES
+
+
+def test_frames_that_can_not_be_read_are_kept_as_they_are(isolation):
+    isolation.put_frames(BATCH, [b"body", memoryview(b"payload")], DecodeError("no list"))
+    (entry,) = isolation.store.entries()
+    assert (entry.type, entry.sequence, entry.reason) == ("", 2, "can't be read: no list")
+    assert msgspec.msgpack.decode(isolation.store.message(entry.id)) == [b"body", b"payload"]
+
+
+def test_a_suspect_is_kept_under_the_stage_that_died_of_it(isolation):
+    suspect = Suspect("work", 3, 7, "src.0", 1, 4, "died of a segmentation fault", "the stack")
+    isolation.put_suspect(BATCH, Event({"index": 3}), suspect, 3)
+    (entry,) = isolation.store.entries()
+    assert (entry.stage, entry.replica, entry.sequence, entry.attempts) == ("work", 3, 3, 3)
+    assert (entry.reason, entry.stack) == ("died of a segmentation fault", "the stack")
+    assert entry.id == entry_id("work", Origin("run", "src.0", 1, 3))

@@ -1,0 +1,51 @@
+import msgspec
+import pytest
+
+from arroyo.codec import MessageCodec, Reason
+from arroyo.messages import Event
+from arroyo.runner.passing import Passing
+
+from unit.protocol.model import chain, listener, operator, publisher  # isort: skip
+
+CHAIN = chain(
+    listener("src"),
+    operator("first", "src"),
+    operator("second", "first"),
+    publisher("out", "second", "src"),
+    publisher("beside", "first"),
+)
+
+
+class Header(msgspec.Struct):
+    enters: str
+
+
+def passing(stage):
+    return Passing(CHAIN, stage, MessageCodec(()).encode)
+
+
+@pytest.mark.parametrize(
+    ("stage", "enters", "concerns"),
+    [
+        ("first", "", False),
+        ("first", "src", False),
+        ("first", "first", False),
+        ("first", "second", True),
+        ("out", "second", True),
+        ("beside", "src", False),
+        ("beside", "second", True),
+    ],
+)
+def test_a_stage_works_on_what_is_for_it_or_for_all(stage, enters, concerns):
+    assert passing(stage).concerns(Header(enters)) == concerns
+
+
+def test_what_is_for_a_stage_below_goes_on_as_it_is():
+    message = Event({"index": 1}, b"payload")
+    outcomes = passing("first").outcomes(Header("second"), [(0, (), message)])
+    assert outcomes == [MessageCodec(()).encode(message)]
+
+
+def test_what_is_for_a_stage_beside_ends_without_a_trace():
+    (outcome,) = passing("beside").outcomes(Header("second"), [(0, (), Event())])
+    assert outcome.reason == Reason.FINISHED
