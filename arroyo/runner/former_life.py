@@ -1,7 +1,7 @@
 """What a source leaves for its next life: which run was open, and how much of it was under way.
 
 The run's name is in a file beside the status page, written when a run opens or closes; the
-counts are words of the page, written as they change. Both survive `kill -9`.
+counts are words of the page, written before what they count leaves. Both survive `kill -9`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ class OpenRun(msgspec.Struct, frozen=True):
     run: str
     epoch: int
     base: int
+    next: int | None = None
+    """See `FormerRun`; None while its source lives, and the page has the number."""
+    frontier: int = 0
 
 
 def note_open_run(page: Path, run: OpenRun | None) -> None:
@@ -36,19 +39,21 @@ def note_open_run(page: Path, run: OpenRun | None) -> None:
 def read_former_run(page: Path) -> FormerRun | None:
     """Return what the life before left open or under way; None where it left nothing.
 
-    Has to be asked before this life makes its own status page.
+    Has to be asked before this life makes its own status page. What the page says of an open run
+    is written down, for the life after this one, if this one dies before it has closed the run.
     """
-    words = read_status_page(page)
-    if words is None or not words["epoch"]:
-        return None
+    words = read_status_page(page) or {"epoch": 0, "next": 0, "frontier": 0}
+    epoch, end, frontier = words["epoch"], words["next"], words["frontier"]
     try:
         found = msgspec.json.decode(_beside(page).read_bytes(), type=OpenRun)
     except (OSError, msgspec.DecodeError):
         found = None
-    lost = words["next"] - words["frontier"]
-    if found is None or found.epoch != words["epoch"]:
-        return FormerRun("", words["epoch"], 0, words["next"], words["frontier"]) if lost else None
-    return FormerRun(found.run, found.epoch, found.base, words["next"], words["frontier"])
+    if found is not None and found.epoch == epoch and found.next is None:
+        found = msgspec.structs.replace(found, next=end, frontier=frontier)
+        note_open_run(page, found)
+    if found is not None and found.next is not None:
+        return FormerRun(found.run, found.epoch, found.base, found.next, found.frontier)
+    return FormerRun("", epoch, 0, end, frontier) if end > frontier else None
 
 
 def _beside(page: Path) -> Path:

@@ -117,6 +117,7 @@ class SourceProcess:
             reason = "the source died in mid-run"
             stop = Stop({"reason": reason, "totals": former.totals})
             self._perform(self._source.close_former(former, self._replica.codec.encode(stop)))
+            note_open_run(self._replica.page_path, None)
 
     def _note_progress(self) -> None:
         """Keep on the status page what the next life would have to know."""
@@ -152,7 +153,6 @@ class SourceProcess:
             self._sent += len(intake.items) if intake.kind is Kind.EVENTS else 0
             self._replica.page.add("bytes_out", intake.size)
             self._perform(self._source.accept(intake, now))
-            self._note_progress()
 
     def _take_what_came(self, now: float) -> None:
         deadline = self._source.deadline
@@ -176,6 +176,8 @@ class SourceProcess:
                 if self._listening is not None:
                     self._listening.acknowledge(action.tokens)
             else:
+                # Before it leaves: what arrives has to be known to the next life.
+                self._note_progress()
                 self._links.perform((action,))
 
     def _report(self) -> None:

@@ -111,6 +111,12 @@ def lose_with_the_source_and_count_wrong(found):
     found.published["kept"][-1].totals = TOTALS | {"lost": 2, "missing": [(1, 2)]}
 
 
+def lose_with_the_source_and_say_nothing(found):
+    del found.handed["source"][-1]
+    found.published["kept"][-1].totals = TOTALS | {"lost": 1, "missing": [(3, 4)]}
+    lose(found)
+
+
 BREAKS = {
     lose: "lost",
     repeat_in_one_life: "twice",
@@ -125,6 +131,7 @@ BREAKS = {
     forget_the_run: "not come at all",
     keep_twice: "keeps 1 twice",
     keep_nothing: "keeps 0 events",
+    lose_with_the_source_and_say_nothing: "1 lost",
     lose_with_the_source_and_count_wrong: "counts its losses wrong",
 }
 

@@ -84,12 +84,12 @@ def test_a_killed_supervisor_takes_nothing_along(make_campaign):
     assert_kept(campaign.finish())
 
 
-def test_a_killed_source_names_what_is_lost(make_campaign, wait_for_account):
-    campaign = make_campaign("branching", 10, events=100_000, rate_hz=0.0, stages=["source"])
+def test_a_source_that_dies_again_and_again_names_what_is_lost(make_campaign, wait_for_account):
+    """Also where it dies before it has closed the run of the life before."""
+    campaign = make_campaign("branching", 31, events=20_000, rate_hz=0.0, stages=["source"])
     campaign.supervise()
     wait_for_account(campaign, "told", 1000)
-    kill(campaign.chain.pids()["source.0"])
-    campaign.supervisor.wait_for("source.0 ready", count=2)
+    campaign.run({"kill": FAULTS["kill"]}, strikes=8, pause_s=0.4)
     verdict = campaign.finish()
     assert_kept(verdict)
     assert verdict.figures["named as lost"] > 0
