@@ -133,10 +133,15 @@ def test_start_and_stop_go_on_once_whatever_an_operator_returns(run, kind, data)
     assert indices(lines) == list(range(EVENTS))
 
 
-def test_a_message_that_raises_is_skipped(run):
-    lines = run(LISTENED, operator("work", "Fussy", ["count"]), publisher("write", ["work"]))
+@pytest.mark.parametrize(
+    ("policy", "counted"), [("quarantine", "quarantined"), ("skip", "skipped")]
+)
+def test_a_message_that_raises_is_given_up_and_counted(run, policy, counted):
+    keys = f'on_error = "{policy}"'
+    work = operator("work", "Fussy", ["count"], keys=keys)
+    lines = run(LISTENED, work, publisher("write", ["work"]))
     assert indices(lines) == [index for index in range(EVENTS) if index % 10 != 3]
-    assert totals(lines)["skipped"] == EVENTS // 10
+    assert totals(lines)[counted] == EVENTS // 10
 
 
 def test_a_message_that_raises_is_tried_again(run):
