@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from chains import indices, kill, listener, operator, publisher, totals, wait_until
 
 STAGES = '''
@@ -92,10 +93,11 @@ def test_what_is_brought_back_goes_into_the_stage_that_failed_and_nowhere_else(m
     assert sorted(indices(more)) == list(range(EVENTS))
 
 
+@pytest.mark.parametrize("size_bytes", [0, 40_000])
 def test_a_message_that_ends_its_process_is_kept_at_the_third_time_and_can_be_brought_back(
-    make_chain,
+    make_chain, size_bytes
 ):
-    chain = make(make_chain, "segfault", [20], pause_at=200)
+    chain = make(make_chain, "segfault", [20], pause_at=200, size_bytes=size_bytes)
     supervisor = chain.supervise()
     wait_until(lambda: len(entries(chain)) == 1, chain.text)
     (entry,) = entries(chain)
@@ -112,6 +114,8 @@ def test_a_message_that_ends_its_process_is_kept_at_the_third_time_and_can_be_br
     lines = chain.lines()
     assert sorted(set(indices(lines))) == list(range(EVENTS))
     assert indices(lines).count(20) == 1
+    events = [line for line in lines if line["type"] == "Event"]
+    assert all(event["crc"] == event["metadata"]["crc"] for event in events)
     assert totals(lines)["quarantined"] == 1
 
 
