@@ -140,6 +140,31 @@ class Pass(Operator):
         return message
 
 
+class Slow(Pass):
+    """Hands on an array as it is, and leaves a byte in the file `worked` for each."""
+
+    def process(self, message):
+        super().process(message)
+        if isinstance(message, Event):
+            with Path("worked").open("ab") as file:
+                file.write(b".")
+        return message
+
+
+class Gate(Operator):
+    """Waits for the gate at the file `at`, and leaves the file `waiting` meanwhile."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def process(self, message):
+        if isinstance(message, Event) and message.metadata["filename"] == self.at:
+            Path("waiting").touch()
+            while not Path("gate").exists():
+                threading.Event().wait(GATE_POLL_S)
+        return message
+
+
 class AsyncPass(Pass):
     async def process(self, message):
         return super().process(message)
@@ -244,7 +269,11 @@ class Write(Publisher):
         self.every_s = every_s
 
     def open(self):
-        self.file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        self.file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        size_bytes = os.fstat(self.file).st_size
+        if size_bytes and os.pread(self.file, 1, size_bytes - 1) != b"\n":
+            # SIGKILL ends even a single write, where it crosses from one page to the next.
+            os.write(self.file, b"\n")
 
     def publish(self, message):
         if self.every_s and isinstance(message, Event):

@@ -104,7 +104,8 @@ class ChainFolder:
         file = self.folder / path
         if not file.exists():
             return []
-        return [json.loads(line) for line in file.read_bytes().split(b"\n")[:-1]]
+        lines = file.read_bytes().split(b"\n")[:-1]
+        return [json.loads(line) for line in lines if is_whole(line)]
 
     def count(self, path="out.jsonl"):
         file = self.folder / path
@@ -209,6 +210,15 @@ def wait_until(condition, explain, deadline_s=DEADLINE_S):
         if time.monotonic() > deadline:
             pytest.fail(f"did not happen within {deadline_s:g} s: {explain()}")
         pause.wait(POLL_S)
+
+
+def is_whole(line):
+    """Whether a line is one; its writer may have been killed in the midst of it."""
+    try:
+        json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return True
 
 
 def is_gone(pid):

@@ -15,12 +15,14 @@ import time
 import tokenize
 import zlib
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from arroyo.errors import ConfigurationError
+from arroyo.identifiers import digest
 from arroyo.messages import Event, Start, Stop
 from arroyo.stages import Listener, Processor
 
+from ._file_journal import Entry, FileJournal
 from ._settling import Settling, Stamp
 
 if TYPE_CHECKING:
@@ -60,13 +62,22 @@ class DirectoryListener(Listener):
     them for files under way), unless the pattern asks for them.
 
     `start()` makes one run: a Start with ``directory`` and ``pattern``, an Event per file, and at
-    the end a Stop with ``files``, ``rejected`` and ``vanished``. The metadata of an Event are
-    ``filename``, ``path`` (absolute), ``size`` (bytes) and ``mtime`` (s since 1970). Its token is
-    the path.
+    the end, or when it is stopped, a Stop with ``files``, ``rejected`` and ``vanished`` (counted
+    by this process). The metadata of an Event are ``filename``, ``path`` (absolute), ``size``
+    (bytes) and ``mtime`` (s since 1970). Its token is a number.
 
     A file that can't be read is logged as a WARNING and counted in `rejected`; one that is
     deleted before it is read is counted in `vanished`. The listener goes on in both cases, and
     also when the directory can't be listed for a while (a file server that restarts).
+
+    **It is replayable.** In a process of its own it keeps a journal in the chain's state
+    directory, and goes on where it was after any death and any stop: files that every sink has
+    finished are not reported again, those that were under way are, first and in their old order,
+    and those that came meanwhile follow. A killed process goes on with its run, a stopped one
+    begins another. A file that was changed since it was reported, or made anew, is a new file
+    after a restart; one under way that is gone or changed is counted in `vanished` and named in
+    the Stop's totals. The log names the journal: remove it, with the chain stopped, to have all
+    files reported again.
 
     Parameters
     ----------
@@ -91,6 +102,8 @@ class DirectoryListener(Listener):
         The directory is a finite data set: finish when for this long no file came or changed, in
         s; 0 finishes as soon as all that is there was reported. By default it never finishes.
     """
+
+    replayable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -138,6 +151,8 @@ class DirectoryListener(Listener):
         ------
         ConfigurationError
             The directory is missing or can't be listed, or a library for images is missing.
+        UnavailableError
+            The journal can't be read or written.
         """
         self._directory = self._directory.absolute()
         try:
@@ -149,11 +164,33 @@ class DirectoryListener(Listener):
             ) from error
         if self._read == "array":
             load_readers(self._pattern)
-        self._settling = Settling(self._settle_s, () if self._existing else self._list())
+        self._settling = Settling(self._settle_s, self._take_stock())
+
+    def _take_stock(self) -> set[str]:
+        """Open the journal; return the files that are not to be reported as new ones."""
+        present = self._list()
+        path = None
+        if self.state_directory is not None:
+            place = os.fsencode(self._directory / self._pattern)
+            path = self.state_directory / f"files-{digest(place)}"
+        self._journal = FileJournal(path)
+        self._journal.forget(present)
+        if self._journal.is_new and not self._existing:
+            for name in present:
+                self._journal.ignore(name, stamp_of(name))
+            return present
+        known = {name for name in present if self._journal.is_known(name, stamp_of(name))}
+        if known:
+            _log.info("%d files were reported before; the journal is %s", len(known), path)
+        return known
 
     def start(self) -> None:
         """Report files until `stop()`, or until the directory is idle where that was asked for."""
         self.operator.process(Start({"directory": str(self._directory), "pattern": self._pattern}))
+        for path, entry in self._journal.under_way:
+            if self._stopping.is_set():
+                return  # in mid-run; the next life has all that is left
+            self._report_again(path, entry)
         active_s = time.monotonic()
         while not self._stopping.is_set():
             now_s = time.monotonic()
@@ -174,6 +211,20 @@ class DirectoryListener(Listener):
     def stop(self) -> None:
         """End after the file in hand."""
         self._stopping.set()
+
+    def acknowledge(self, token: int) -> None:
+        """Every sink has finished a file: it need not be reported again.
+
+        Raises
+        ------
+        UnavailableError
+            The journal can't be written.
+        """
+        self._journal.finish(token)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self._journal.close()
 
     def _is_finished(self, active_s: float, now_s: float) -> bool:
         if self._stop_after_idle_s is None or self._settling.pending:
@@ -197,22 +248,42 @@ class DirectoryListener(Listener):
             self._reachable = False
             return None
         self._reachable = True
+        self._journal.forget(names)
         stamps = ((name, stamp_of(name)) for name in self._settling.unreported(names))
         return {name: stamp for name, stamp in stamps if stamp is not None}
 
     def _report(self, path: str) -> None:
+        found = self._read_event(path)
+        if found is not None:
+            self._hand_over(found[0], self._journal.hand_over(path, found[1]))
+
+    def _report_again(self, path: str, entry: Entry) -> None:
+        """Report a file that was under way, unless it is another one by now."""
+        found = None
+        if stamp_of(path) == entry.stamp:
+            found = self._read_event(path)
+        else:
+            self.vanished += 1
+        if found is None:
+            self._journal.drop(path)
+        else:
+            self._hand_over(found[0], entry.number)
+
+    def _hand_over(self, event: Event, number: int) -> None:
+        self._files += 1
+        self.operator.process(event, token=number)
+
+    def _read_event(self, path: str) -> tuple[Event, Stamp] | None:
         try:
-            event = self._event(path)
+            return self._event(path)
         except FileNotFoundError:
             self.vanished += 1
         except _UNREADABLE as error:
             self.rejected += 1
             _log.warning("%s can't be read and is left out: %s", ascii(path), error or repr(error))
-        else:
-            self._files += 1
-            self.operator.process(event, token=path)
+        return None
 
-    def _event(self, path: str) -> Event:
+    def _event(self, path: str) -> tuple[Event, Stamp]:
         file = Path(path)
         # Names are bytes to the system; one that is no text can't travel. This raises for it.
         path.encode()
@@ -223,11 +294,12 @@ class DirectoryListener(Listener):
             "size": status.st_size,
             "mtime": status.st_mtime,
         }
+        stamp = Stamp(status.st_size, status.st_mtime_ns)
         if self._read == "path":
-            return Event(metadata)
+            return Event(metadata), stamp
         if self._read == "bytes":
-            return Event(metadata, file.read_bytes())
-        return Event.from_array(read_array(file), **metadata)
+            return Event(metadata, file.read_bytes()), stamp
+        return Event.from_array(read_array(file), **metadata), stamp
 
 
 def stamp_of(path: str) -> Stamp | None:

@@ -69,8 +69,8 @@ class Gateway:
         self._shut = False
         self._run = _Run()
         self._open_runs: deque[_Run] = deque()
-        self.asleep = False
-        """Whether the main thread waits; it sets this before it looks for the last time."""
+        self._wakes_at = 0
+        """How many messages in a batch wake the main thread; 0: it is awake."""
         self._taken = self._taken_size = 0
         self.dropped = 0
 
@@ -105,8 +105,10 @@ class Gateway:
             chunk.add(item, size, token, key)
             if chunk.is_full:
                 self._open = None
-            asleep, self.asleep = self.asleep, False
-        if asleep:
+            wake = self._wakes_at and (chunk.is_full or len(chunk.items) >= self._wakes_at)
+            if wake or (self._wakes_at and kind is not Kind.EVENTS):
+                wake, self._wakes_at = True, 0
+        if wake:
             self._wake()
 
     def _begin(self, kind: Kind, message: Message) -> _Chunk:
@@ -158,9 +160,14 @@ class Gateway:
 
     # The main thread
 
-    def take(self) -> Intake | None:
-        """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing."""
+    def take(self, *, whole: bool = False) -> Intake | None:
+        """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing.
+
+        `whole`: leave a batch alone that more messages can still join.
+        """
         with self._lock:
+            if whole and self._chunks and self._chunks[0] is self._open:
+                return None
             count = self._sendable()
             return self._intake(self._pop(count)) if count else None
 
@@ -211,11 +218,17 @@ class Gateway:
         with self._lock:
             return self._taken_size + sum(chunk.size for chunk in self._chunks)
 
-    def fall_asleep(self) -> bool:
-        """Announce a wait; False where something has come meanwhile, so don't."""
+    def fall_asleep(self, *, whole: bool = False) -> bool:
+        """Announce a wait; False where something has come meanwhile, so don't.
+
+        `whole`: to be woken by a full batch only, see `take`.
+        """
         with self._lock:
-            self.asleep = not self._sendable()
-            return self.asleep
+            waits = (whole and self._chunks and self._chunks[0] is self._open) or (
+                not self._sendable()
+            )
+            self._wakes_at = (BATCH_MESSAGES if whole else 1) if waits else 0
+            return bool(waits)
 
     @property
     def empty(self) -> bool:
@@ -265,7 +278,9 @@ class Gateway:
 
     def early_stop(self, reason: str, totals: dict[str, Any]) -> Encoded:
         """Encode the Stop of the oldest open run, which its listener has not closed."""
-        return self._encode_stop(Stop({"reason": reason}), self._open_runs.popleft(), totals)
+        # A run of the life before may be open of which the listener has handed over nothing.
+        run = self._open_runs.popleft() if self._open_runs else self._run
+        return self._encode_stop(Stop({"reason": reason}), run, totals)
 
     def _encode_stop(self, stop: Message, run: _Run, totals: dict[str, Any]) -> Encoded:
         totals["dropped"] = run.dropped

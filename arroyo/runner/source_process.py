@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import os
 from collections.abc import Iterable
 
 from arroyo.codec import Kind
+from arroyo.config.state_directory import StateDirectory
+from arroyo.errors import DecodeError, UnavailableError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
 from arroyo.messages import Stop
-from arroyo.protocol.actions import Action, Release
+from arroyo.protocol.actions import Action, Isolate, Release
+from arroyo.protocol.memory import Note
+from arroyo.protocol.replayable_source import ReplayableSource
+from arroyo.protocol.source import Source
 from arroyo.protocol.status_page import Phase
 from arroyo.stages import Listener
 
 from .former_life import OpenRun, note_open_run
 from .gateway import Gateway
+from .isolation import Isolation
 from .listening import Listening, call_if_there
 from .loading import build_listener
 from .replica import Replica
-from .wiring import key_field, make_source
+from .returning import Returning
+from .source_journal import SourceJournal
+from .wiring import key_field, make_replayable_source, make_source
 
 _log = logging.getLogger(__name__)
 
+LINGER_MESSAGES = 4
+LINGER_S = 0.001
+"""When so many messages came together, the next ones may wait so long for others to join them."""
 REPORT_S = 0.2
 """How often the counters are written to the status page while nothing else happens."""
 
@@ -38,17 +51,42 @@ class SourceProcess:
             key_field(replica.chain, replica.name.stage),
             replica.links.wake,
         )
-        self._source = make_source(
-            replica.chain,
-            replica.name,
-            epoch=new_epoch(),
-            incarnation=replica.incarnation,
-            new_run=new_run,
-            make_early_stop=self._gateway.early_stop,
+        self._listener = build_listener(replica.chain, replica.stage, self._gateway)
+        self._journal: SourceJournal | None = None
+        if getattr(self._listener, "replayable", False):
+            folder = StateDirectory.locate(replica.chain.name, os.environ).source(replica.name)
+            self._journal = SourceJournal(folder)
+            self._listener.state_directory = folder
+        self._source = self._make_source()
+        self._isolation = Isolation(replica.chain, replica.name, replica.codec, replica.clock)
+        self._returning = Returning(
+            replica.chain, replica.name, self._isolation.store, replica.codec, replica.encode
         )
         self._listening: Listening | None = None
         self._open_run: tuple[str, int] | None = None
         self._sent = 0
+        self._linger_until = 0.0
+        self._report_due = 0.0
+
+    def _make_source(self) -> Source:
+        replica, early_stop = self._replica, self._gateway.early_stop
+        if self._journal is None:
+            return make_source(
+                replica.chain,
+                replica.name,
+                epoch=new_epoch(),
+                incarnation=replica.incarnation,
+                new_run=new_run,
+                make_early_stop=early_stop,
+            )
+        return make_replayable_source(
+            replica.chain,
+            replica.name,
+            memory=copy.copy(self._journal.memory),
+            incarnation=replica.incarnation,
+            new_run=new_run,
+            make_early_stop=early_stop,
+        )
 
     def run(self) -> None:
         """Run until the listener has ended and everything is finished, or a signal says so.
@@ -58,8 +96,7 @@ class SourceProcess:
         ArroyoError
             The listener refused to start, or ended with an error.
         """
-        replica = self._replica
-        listener = build_listener(replica.chain, replica.stage, self._gateway)
+        replica, listener = self._replica, self._listener
         replica.enter(Phase.OPEN)
         call_if_there(listener, "open")
         try:
@@ -73,6 +110,8 @@ class SourceProcess:
                 self._listening.stop()
                 self._listening.join()
             call_if_there(listener, "close")
+            if self._journal is not None:
+                self._journal.close()
         if self._listening is not None and self._listening.error is not None:
             raise self._listening.error
 
@@ -85,23 +124,30 @@ class SourceProcess:
                 _log.info("everything below is ready; starting to listen")
                 self._close_former_run()
                 self._listening = Listening(listener, replica.links.wake)
+                self._resume(now)
             if replica.signals.asked and self._listening is not None:
                 self._listening.stop()
             self._perform(source.tick(now))
+            if source.ready and not finishing and not source.blocked:
+                for intake in self._returning.look(now):
+                    self._perform(source.accept(intake, now))
             self._send_pending(now)
             if not finishing and self._is_over() and self._gateway.empty:
                 finishing = True
                 replica.report_stopping()
-                self._perform(source.finish(now, final=self._is_final()))
+                self._perform(self._finish(now))
                 continue
-            self._report()
+            if now >= self._report_due:
+                self._report_due = now + REPORT_S
+                self._report()
             self._take_what_came(now)
+            self._note_progress()
         self._report()
 
     def _close_former_run(self) -> None:
         """Tell the stages below what became of the run in which the life before this one died."""
         former = self._replica.former_run
-        if former is None:
+        if former is None or self._journal is not None:
             return
         page = self._replica.page
         page.set("lost", former.lost)
@@ -119,13 +165,26 @@ class SourceProcess:
             self._perform(self._source.close_former(former, self._replica.codec.encode(stop)))
             note_open_run(self._replica.page_path, None)
 
+    def _resume(self, now: float) -> None:
+        """Take up where the life before has ended, if the input can be read again."""
+        if isinstance(self._source, ReplayableSource):
+            if self._source.open_places:
+                _log.info("%d messages were under way; they come again", self._source.open_places)
+            self._perform(self._source.resume(now))
+
+    def _finish(self, now: float) -> Iterable[Action]:
+        final = self._is_final()
+        if isinstance(self._source, ReplayableSource):
+            return self._source.finish(now, final=final, resumes=not self._is_input_over())
+        return self._source.finish(now, final=final)
+
     def _note_progress(self) -> None:
         """Keep on the status page what the next life would have to know."""
         ledger, page = self._source.ledger, self._replica.page
         page.set("frontier", ledger.frontier)
         page.set("next", ledger.next)
         found = self._source.open_run
-        if found != self._open_run:
+        if found != self._open_run and self._journal is None:
             self._open_run = found
             run = None if found is None else OpenRun(found[0], self._source.epoch, found[1])
             note_open_run(self._replica.page_path, run)
@@ -141,15 +200,19 @@ class SourceProcess:
 
         A listener that was told to stop, or failed, may come back.
         """
-        signals = self._replica.signals
+        return self._replica.signals.orphaned or self._is_input_over()
+
+    def _is_input_over(self) -> bool:
         failed = self._listening is not None and self._listening.error is not None
-        return signals.orphaned or (not signals.asked and not failed)
+        return not self._replica.signals.asked and not failed
 
     def _send_pending(self, now: float) -> None:
         while not self._source.blocked:
-            intake = self._gateway.take()
+            intake = self._gateway.take(whole=now < self._linger_until)
             if intake is None:
                 return
+            if len(intake.items) >= LINGER_MESSAGES:
+                self._linger_until = now + LINGER_S
             self._sent += len(intake.items) if intake.kind is Kind.EVENTS else 0
             self._replica.page.add("bytes_out", intake.size)
             self._perform(self._source.accept(intake, now))
@@ -157,7 +220,10 @@ class SourceProcess:
     def _take_what_came(self, now: float) -> None:
         deadline = self._source.deadline
         timeout_s = REPORT_S if deadline is None else min(REPORT_S, max(0.0, deadline - now))
-        if not self._source.blocked and not self._gateway.fall_asleep():
+        lingers = now < self._linger_until
+        if lingers and not self._gateway.empty:
+            timeout_s = min(timeout_s, LINGER_S)
+        if not self._source.blocked and not self._gateway.fall_asleep(whole=lingers):
             timeout_s = 0.0
         self._replica.enter(Phase.BLOCKED if self._source.blocked else Phase.IDLE)
         for event in self._links.poll(timeout_s):
@@ -173,12 +239,30 @@ class SourceProcess:
             if isinstance(action, Release):
                 self._gateway.release(action.messages, action.size)
                 self._replica.payloads.give_back(action.items)
+                self._returning.finish(action.items)
                 if self._listening is not None:
                     self._listening.acknowledge(action.tokens)
+            elif isinstance(action, Note):
+                assert self._journal is not None
+                self._journal.note(action.memo)
+            elif isinstance(action, Isolate):
+                self._isolate(action)
             else:
                 # Before it leaves: what arrives has to be known to the next life.
                 self._note_progress()
                 self._links.perform((action,))
+
+    def _isolate(self, action: Isolate) -> None:
+        """Keep a message that has ended too many processes, and have it go out no more."""
+        suspect = action.suspect
+        try:
+            message = self._replica.decode(action.item)
+            self._isolation.put_suspect(action.header, message, suspect, action.deaths)
+        except (UnavailableError, DecodeError) as error:
+            # It stays in the ledger; the next death is the next occasion.
+            _log.error("a message that ends processes can't be kept: %s", error)
+        else:
+            self._source.bury(suspect.sequence)
 
     def _report(self) -> None:
         self._note_progress()
@@ -191,3 +275,5 @@ class SourceProcess:
         page.set("in_flight", self._source.ledger.next - self._source.ledger.frontier)
         page.set("inline", self._replica.payloads.inline)
         page.set("redelivered", self._source.redelivered)
+        if isinstance(self._source, ReplayableSource):
+            page.set("lost", self._source.lost)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 from arroyo.messages import Message
 
@@ -27,9 +28,25 @@ class Listener(ABC):
     thread, `close()` at the end. A listener whose `start()` returns by itself has finished.
     It may define ``acknowledge(token)``, which is called in order, from the framework's thread,
     when every sink has finished the message that `token` came with.
+
+    A listener is *replayable* if its input begins again, after a restart, with the first message
+    that was not acknowledged, in the same order: files, a log, a broker that keeps what nobody
+    has committed. It says so by ``replayable = True``, and hands over each event with a token of
+    its own (numbers, strings, bytes, or lists of them). Then the death of its process loses
+    nothing: what comes again is known by its token and keeps its key, its run stays open, and
+    sinks drop what they have finished. Of the messages under way, those that the input has lost
+    are named in the Stop. A Start without a token that comes first is that of the open run; only
+    a Stop, another Start, or the end of the input closes that.
     """
 
     operator: Processor
+    replayable: ClassVar[bool] = False
+    state_directory: Path | None = None
+    """Where a replayable listener may keep what its next life has to know, a folder of its own.
+
+    Set before `open()`; None where no process of its own runs the listener, so that there is no
+    next life.
+    """
 
     def __init__(self, operator: Processor) -> None:
         self.operator = operator

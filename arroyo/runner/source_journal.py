@@ -1,0 +1,146 @@
+"""`SourceJournal`: the notes of a source with a replayable input, in a file that outlives it.
+
+The file is a row of frames: length and checksum of what follows, then the note. The first holds
+all that was known when the file was written anew; each further one is added by a single write
+before the source acts on it. That outlasts `kill -9` of the process. It is not forced to the
+disk, so a power failure may take the last seconds: then messages come again under new keys.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.identifiers import new_epoch
+from arroyo.protocol.memory import Memo, SourceMemory
+
+REWRITE_BYTES = 1024 * 1024
+"""The file is written anew when so much was added to it."""
+
+_HEAD = struct.Struct(">II")
+_Frame: TypeAlias = SourceMemory | Memo
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(_Frame).decode
+
+
+class SourceJournal:
+    """The journal of one replica; `memory` is what it says in all.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is there and is no such journal, or the folder can't be made.
+    UnavailableError
+        The disk is full, or gone; so for all methods that write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "journal"
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the state directory {folder} can't be made: {error.strerror}; set "
+                "ARROYO_STATE_DIR to a folder that you may write"
+            ) from error
+        self.memory = read_journal(self._path) or SourceMemory(epoch=new_epoch())
+        self._descriptor, self._added = -1, 0
+        self._rewrite()
+
+    def note(self, memo: Memo) -> None:
+        """Write a note down."""
+        self.memory.apply(memo)
+        if self._added > REWRITE_BYTES:
+            self._rewrite()
+        else:
+            self._append(self._descriptor, memo)
+
+    def _rewrite(self) -> None:
+        """Replace the file by one that holds what is known and no history."""
+        draft = self._path.with_suffix(".draft")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        try:
+            self._append(descriptor, self.memory)
+            draft.replace(self._path)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self.close()
+        self._descriptor, self._added = descriptor, 0
+
+    def _append(self, descriptor: int, frame: _Frame) -> None:
+        body = _encode(frame)
+        data = _HEAD.pack(len(body), zlib.crc32(body)) + body
+        try:
+            while data:
+                data = data[os.write(descriptor, data) :]
+        except OSError as error:
+            raise self._unavailable(error) from error
+        self._added += _HEAD.size + len(body)
+
+    def _unavailable(self, error: OSError) -> UnavailableError:
+        return UnavailableError(
+            f"{self._path} can't be written: {error.strerror}; make room on its disk, and this "
+            "stage goes on where it was"
+        )
+
+    def close(self) -> None:
+        """Close the file; it stays for the next life."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def read_journal(path: Path) -> SourceMemory | None:
+    """Return what a journal says in all; None where there is none.
+
+    What follows the first frame that is not whole is left out: its writer died, or found the disk
+    full, in the midst of it, and had not acted on it.
+
+    Raises
+    ------
+    ConfigurationError
+        It does not begin as a journal does.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
+    frames = _frames(content)
+    memory = next(frames, None)
+    if not isinstance(memory, SourceMemory):
+        raise ConfigurationError(
+            f"{path} is no journal of a source, or is broken; remove it, and the source begins "
+            "anew, with messages that may come a second time"
+        )
+    for memo in frames:
+        if not isinstance(memo, SourceMemory):
+            memory.apply(memo)
+    return memory
+
+
+def _frames(content: bytes) -> Iterator[_Frame]:
+    at = 0
+    while at + _HEAD.size <= len(content):
+        length, checksum = _HEAD.unpack_from(content, at)
+        at += _HEAD.size
+        body = content[at : at + length]
+        if len(body) < length or zlib.crc32(body) != checksum:
+            return
+        try:
+            yield _decode(body)
+        except msgspec.DecodeError:
+            return
+        at += length
