@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from arroyo.connectors._settling import Settling, Stamp
 from arroyo.connectors.directory_watch import DirectoryListener, read_array
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Event, Start, Stop
 
 DEADLINE_S = 20.0
@@ -305,7 +305,7 @@ def test_without_tifffile_it_says_what_to_install(tmp_path):
         import sys
         sys.modules["tifffile"] = None
         from arroyo.connectors.directory_watch import DirectoryListener
-        from arroyo.errors import ConfigurationError
+        from arroyo.errors import ConfigurationError, UnavailableError
         assert "numpy" not in sys.modules
         DirectoryListener(None, ".", "*.npy", read="array").open()
         try:
@@ -316,6 +316,97 @@ def test_without_tifffile_it_says_what_to_install(tmp_path):
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert 'needs tifffile, which is not installed: pip install "arroyo[images]"' in done.stdout
+
+
+def live(directory, state, *, finish=None, at_event=lambda listener, event: None, **options):
+    """One life with a journal; the first `finish` files are acknowledged, all by default."""
+    recorder = Recorder(lambda event: at_event(listener, event))
+    options = {"settle_s": 0, "poll_s": 0.001, "stop_after_idle_s": 0} | options
+    listener = DirectoryListener(recorder, str(directory), **options)
+    listener.state_directory = state
+    listener.open()
+    listener.start()
+    for token in recorder.tokens[:finish]:
+        listener.acknowledge(token)
+    listener.close()
+    return recorder
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """A directory of three files, and one for the journal."""
+    images, state = tmp_path / "images", tmp_path / "state"
+    images.mkdir()
+    state.mkdir()
+    for mtime_s, name in enumerate("abc"):
+        write(images / name, mtime_s=mtime_s)
+    return images, state
+
+
+def test_what_was_acknowledged_is_not_reported_by_the_next_life(folders):
+    images, state = folders
+    assert live(images, state).names == ["a", "b", "c"]
+    write(images / "d")
+    assert live(images, state).names == ["d"]
+
+
+def test_what_was_under_way_comes_first_in_its_old_order_with_its_old_tokens(folders):
+    images, state = folders
+    assert live(images, state, finish=1).tokens == [0, 1, 2]
+    write(images / "older", mtime_s=0)
+    again = live(images, state, finish=0)
+    assert again.names == ["b", "c", "older"]
+    assert again.tokens == [1, 2, 3]
+    assert live(images, state).tokens == [1, 2, 3]
+
+
+def test_what_was_under_way_and_is_gone_or_another_one_is_counted(folders):
+    images, state = folders
+    live(images, state, finish=0)
+    (images / "a").unlink()
+    write(images / "b", b"another content", mtime_s=9)
+    again = live(images, state, finish=0)
+    assert again.names == ["c", "b"]
+    assert again.tokens == [2, 3]
+    assert again.messages[-1].data == {"files": 2, "rejected": 0, "vanished": 2}
+    assert live(images, state).messages[-1].data["vanished"] == 0
+
+
+def test_a_file_that_was_made_anew_while_nobody_watched_is_a_new_one(folders):
+    images, state = folders
+    live(images, state)
+    (images / "b").unlink()
+    write(images / "b", mtime_s=20)
+    assert live(images, state).names == ["b"]
+
+
+def test_what_was_left_out_at_the_first_start_stays_out(folders):
+    images, state = folders
+    assert live(images, state, existing=False).names == []
+    write(images / "new")
+    assert live(images, state, existing=False).names == ["new"]
+
+
+def test_another_pattern_has_a_journal_of_its_own(folders):
+    images, state = folders
+    live(images, state)
+    assert live(images, state, pattern="[ab]").names == ["a", "b"]
+
+
+def test_stopped_before_all_that_was_under_way_came_again_it_leaves_the_run_open(folders):
+    images, state = folders
+    live(images, state, finish=0)
+    stopped = live(images, state, finish=0, at_event=lambda listener, event: listener.stop())
+    assert stopped.names == ["a"]
+    assert not isinstance(stopped.messages[-1], Stop)
+    assert live(images, state).names == ["a", "b", "c"]
+
+
+def test_a_journal_that_cannot_be_written_is_named(folders):
+    images, state = folders
+    state.rmdir()
+    with pytest.raises(UnavailableError, match="can't be written: No such file or directory"):
+        live(images, state)
 
 
 STAMPS = st.builds(Stamp, st.integers(0, 2), st.integers(0, 2))

@@ -1,0 +1,125 @@
+"""Which files were handed over and finished is known after any death."""
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from arroyo.connectors import _file_journal
+from arroyo.connectors._file_journal import FileJournal
+from arroyo.connectors._settling import Stamp
+from arroyo.errors import UnavailableError
+
+STAMP = Stamp(5, 7)
+NAMES = st.lists(st.text("ab \n\\+=-0é\udcff", min_size=1, max_size=6), unique=True, max_size=6)
+
+
+def begin(path, present=()):
+    journal = FileJournal(path)
+    journal.forget(present)
+    return journal
+
+
+def names_under_way(journal):
+    return [name for name, _ in journal.under_way]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=NAMES, data=st.data())
+def test_the_next_life_knows_every_file_by_its_name(tmp_path, names, data):
+    path = tmp_path / "files"
+    path.unlink(missing_ok=True)
+    journal = begin(path)
+    numbers = [journal.hand_over(name, Stamp(index, index)) for index, name in enumerate(names)]
+    finished = data.draw(st.integers(0, len(names)))
+    for number in numbers[:finished]:
+        journal.finish(number)
+    journal.close()
+    following = begin(path, names)
+    assert names_under_way(following) == names[finished:]
+    assert [entry.number for _, entry in following.under_way] == numbers[finished:]
+    assert all(following.is_known(name, Stamp(index, index)) for index, name in enumerate(names))
+    assert following.hand_over("another", STAMP) == len(names)
+    following.close()
+
+
+def test_a_line_that_was_cut_off_was_never_written(tmp_path):
+    path = tmp_path / "files"
+    journal = begin(path)
+    journal.hand_over("a", STAMP)
+    whole = path.stat().st_size
+    journal.hand_over("b", STAMP)
+    journal.close()
+    for size in range(whole, path.stat().st_size):
+        copy = tmp_path / f"cut{size}"
+        copy.write_bytes(path.read_bytes()[:size])
+        following = begin(copy)
+        assert names_under_way(following) == ["a"]
+        assert following.hand_over("c", STAMP) == 1
+        following.close()
+        following = begin(copy)
+        assert names_under_way(following) == ["a", "c"]
+        following.close()
+
+
+def test_a_file_that_was_changed_is_not_known(tmp_path):
+    journal = begin(tmp_path / "files")
+    journal.hand_over("a", STAMP)
+    assert journal.is_known("a", STAMP)
+    assert not journal.is_known("a", Stamp(6, 7))
+    assert not journal.is_known("a", None)
+    journal.close()
+
+
+def test_what_is_gone_is_not_under_way_any_more(tmp_path):
+    journal = begin(tmp_path / "files")
+    journal.hand_over("a", STAMP)
+    journal.hand_over("b", STAMP)
+    journal.drop("a")
+    journal.close()
+    following = begin(tmp_path / "files")
+    assert names_under_way(following) == ["b"]
+    following.close()
+
+
+def test_what_is_finished_and_gone_is_forgotten_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(_file_journal, "REWRITE_LINES", 10)
+    path = tmp_path / "files"
+    journal = begin(path)
+    for number in range(100):
+        journal.finish(journal.hand_over(f"file{number}", STAMP))
+        journal.forget([f"file{number}"])
+    journal.hand_over("last", STAMP)
+    assert path.read_bytes().count(b"\n") < 20
+    journal.close()
+    following = begin(path)
+    assert names_under_way(following) == ["last"]
+    assert following.hand_over("next", STAMP) == 101
+    following.close()
+
+
+def test_without_a_path_it_only_counts():
+    journal = FileJournal(None)
+    journal.forget(())
+    assert [journal.hand_over(name, STAMP) for name in "ab"] == [0, 1]
+    journal.finish(1)
+    assert journal.under_way == []
+    journal.close()
+
+
+def test_after_a_full_disk_nothing_is_added_to_half_a_line(tmp_path):
+    journal = begin(tmp_path / "files")
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, journal._descriptor)
+    os.close(full)
+    for _ in range(2):
+        with pytest.raises(UnavailableError, match="No space left on device; make room"):
+            journal.hand_over("a", STAMP)
+    journal.close()
+
+
+def test_a_journal_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "files").mkdir()
+    with pytest.raises(UnavailableError, match="files can't be read: Is a directory"):
+        FileJournal(tmp_path / "files")

@@ -1,0 +1,106 @@
+"""What a source has noted is there in its next life, whole notes only."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from arroyo.errors import ConfigurationError
+from arroyo.protocol.memory import Progress, RunClosing, RunOpened, Sent, SourceMemory, mark_of
+from arroyo.runner import source_journal
+from arroyo.runner.source_journal import SourceJournal, read_journal
+
+NOTES = [
+    RunOpened("run", False, 0, b"start"),
+    Sent(1, (mark_of("a"), mark_of(["b", 2]))),
+    Progress(2, 1, {0: 1}, ((1, 2),), (mark_of("a"),)),
+    RunClosing(3, b"stop"),
+]
+
+
+def known_after(notes, epoch):
+    memory = SourceMemory(epoch=epoch)
+    for note in notes:
+        memory.apply(note)
+    return memory
+
+
+def test_the_next_life_knows_what_was_noted(tmp_path):
+    journal = SourceJournal(tmp_path / "source" / "images.0")
+    for note in NOTES:
+        journal.note(note)
+    journal.close()
+    following = SourceJournal(tmp_path / "source" / "images.0")
+    assert following.memory == journal.memory == known_after(NOTES, journal.memory.epoch)
+    following.close()
+
+
+def test_nobody_else_may_look_into_its_folder(tmp_path):
+    SourceJournal(tmp_path / "images.0").close()
+    assert (tmp_path / "images.0").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "images.0" / "journal").stat().st_mode & 0o777 == 0o600
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(0, 200))
+def test_a_note_that_was_cut_off_was_never_made(tmp_path, cut):
+    folder = tmp_path / f"cut{cut}"
+    journal = SourceJournal(folder)
+    ends = [(folder / "journal").stat().st_size]
+    for note in NOTES:
+        journal.note(note)
+        ends.append((folder / "journal").stat().st_size)
+    journal.close()
+    size = max(ends[0], ends[-1] - cut)
+    os.truncate(folder / "journal", size)
+    whole = sum(end <= size for end in ends[1:])
+    assert read_journal(folder / "journal") == known_after(NOTES[:whole], journal.memory.epoch)
+
+
+def test_it_is_written_anew_before_it_grows_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(source_journal, "REWRITE_BYTES", 1000)
+    journal = SourceJournal(tmp_path)
+    for number in range(500):
+        journal.note(Sent(number, (mark_of(number),)))
+        journal.note(Progress(number + 1, 0, {}, (), (mark_of(number),)))
+    journal.close()
+    assert (tmp_path / "journal").stat().st_size < 2000
+    assert read_journal(tmp_path / "journal") == journal.memory
+
+
+def test_a_file_that_is_none_is_named(tmp_path):
+    (tmp_path / "journal").write_bytes(b"something else")
+    with pytest.raises(ConfigurationError, match="journal is no journal of a source"):
+        SourceJournal(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match="set ARROYO_STATE_DIR"):
+        SourceJournal(tmp_path / "file" / "images.0")
+
+
+def test_a_full_disk_is_said_and_what_was_noted_before_stays(tmp_path):
+    program = f"""if True:
+        import resource, signal
+        from pathlib import Path
+        from arroyo.errors import UnavailableError
+        from arroyo.protocol.memory import RunOpened
+        from arroyo.runner.source_journal import SourceJournal
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        journal = SourceJournal(Path({str(tmp_path)!r}))
+        journal.note(RunOpened("kept", False, 0, b"start"))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+        try:
+            journal.note(RunOpened("cut", False, 0, b"x" * 1000))
+        except UnavailableError as error:
+            print(error)
+        """
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "make room on its disk, and this stage goes on where it was" in done.stdout
+    assert read_journal(tmp_path / "journal").run.run == "kept"
