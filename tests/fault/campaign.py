@@ -20,7 +20,7 @@ from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
 
 MANY = 1_000_000
 RESTARTS = f"[supervisor]\nmax_restarts = {MANY}\nchain_max_restarts = {MANY}\n"
-END_DEADLINE_S = 120.0
+END_DEADLINE_S = 60.0
 
 
 class Campaign:

@@ -31,8 +31,10 @@ class _Names(click.ParamType):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--seconds", type=click.FloatRange(min=0), help="Go on for so long.")
-@click.option("--kills", type=click.IntRange(min=0), help="Let so many faults strike.")
+@click.option("--seconds", type=click.FloatRange(min=0), help="Go on for so long instead.")
+@click.option(
+    "--kills", type=click.IntRange(min=0), help="Let so many faults strike, of whatever kind (100)."
+)
 @click.option("--seed", type=int, help="Repeat a schedule; by default a new one.")
 @click.option("--size", "size_bytes", default=100, show_default=True, help="Bytes of a payload.")
 @click.option(
@@ -75,6 +77,8 @@ def faults(
         seed = secrets.randbelow(1_000_000)
     if rate_hz is None:
         rate_hz = min(EVENTS_HZ, BYTES_HZ / max(1, size_bytes))
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise click.UsageError(f"{folder} is not empty; name a new folder")
     trial = TRIAL_CHAINS[topology]
     known = [stage.name for stage in trial.stages]
     chosen = stages.split(",") if stages else None
