@@ -124,12 +124,15 @@ class Source(Listener):
             payload = index.to_bytes(HEAD_BYTES, "little") + self.block
             crc = zlib.crc32(payload)
             metadata = {"index": index, "parts": [], **self.label(run)}
-            self.operator.process(Event(metadata, payload))
-            self.account.write(Handed(self.life, "Event", run, index, crc))
+            self.hand_over(Event(metadata, payload), Handed(self.life, "Event", run, index, crc))
             self.index += 1
         if self.rate_hz:
             due = self.began + self.index / self.rate_hz
             self.stopping.wait(max(0.0, due - time.monotonic()))
+
+    def hand_over(self, event, line):
+        self.operator.process(event)
+        self.account.write(line)
 
     def label(self, run):
         return {"life": self.life, "run": run}
@@ -142,6 +145,31 @@ class Source(Listener):
 
     def close(self):
         self.account.close()
+
+
+class ReplayableSource(Source):
+    """Begins again with what nobody has acknowledged: all its lives are one to the oracle."""
+
+    replayable = True
+
+    def open(self):
+        super().open()
+        self.life = 1
+        path = self.state_directory / "acknowledged"
+        self.acknowledged = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        self.index = int.from_bytes(os.read(self.acknowledged, HEAD_BYTES), "little")
+
+    def hand_over(self, event, line):
+        # Noted first: it may be acknowledged before a death, and then nobody hands it over again.
+        self.account.write(line)
+        self.operator.process(event, token=line.index)
+
+    def acknowledge(self, token):
+        os.pwrite(self.acknowledged, (token + 1).to_bytes(HEAD_BYTES, "little"), 0)
+
+    def close(self):
+        os.close(self.acknowledged)
+        super().close()
 
 
 class Work(Operator):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import chains
 
+ONE_RUN = 1_000_000_000
+"""More events than a campaign can have."""
 NO_BACKOFF_S = 1e-30
 """Still nothing after all the doublings: a trial is no crash loop."""
 
@@ -25,6 +27,8 @@ class TrialStage:
     """An operator makes so many of each event."""
     sink: bool = False
     idempotent: bool = True
+    replayable: bool = False
+    """A source begins again with what was not acknowledged, and has one run."""
     ordered: bool = False
     sleep_s: float = 0.0
     spin_s: float = 0.0
@@ -89,10 +93,12 @@ class TrialChain:
     def _table(stage, size_bytes, events, runs, rate_hz, timeout_s, window):
         keys = f"backoff_s = {NO_BACKOFF_S}\n"
         if not stage.inputs:
+            if stage.replayable:
+                events, runs = ONE_RUN, 1
             runs = {} if runs is None else {"runs": runs}
             return chains.listener(
                 stage.name,
-                "oracle_stages:Source",
+                f"oracle_stages:{'Replayable' * stage.replayable}Source",
                 keys=f"{keys}window = {window}",
                 path=f"{stage.name}.handed",
                 size_bytes=size_bytes,
@@ -141,6 +147,13 @@ TRIAL_CHAINS = {
     ),
     "branching": _chain(
         TrialStage("source"),
+        TrialStage("work", ("source",), replicas=2),
+        TrialStage("thin", ("work",), keeps=3),
+        _sink("kept", "thin", ordered=True),
+        _sink("told", "work", idempotent=False, ordered=True),
+    ),
+    "replayable": _chain(
+        TrialStage("source", replayable=True),
         TrialStage("work", ("source",), replicas=2),
         TrialStage("thin", ("work",), keeps=3),
         _sink("kept", "thin", ordered=True),
