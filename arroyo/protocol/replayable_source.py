@@ -75,6 +75,9 @@ class ReplayableSource(Source):
         memory = self._memory
         self._resumed = True
         yield Note(self._progress((), self._attempts))
+        # What the former life may still owe comes before anything that this one acknowledges.
+        owed = [msgspec.msgpack.decode(mark) for mark in memory.finished]
+        yield Release(owed, 0, 0)
         if memory.closed is not None and memory.closing is not None:
             run = self._open_again(memory.closed)
             yield from self._tell_start(run, memory.closed, now)

@@ -133,7 +133,9 @@ class ReplayingWorld(World):
 
     def _acknowledge(self, node: Node, tokens: Any) -> None:
         known = self.acknowledged[node.name]
-        known += [token for token in tokens if token is not None and token not in known]
+        # A note makes lists of tuples.
+        read = [tuple(token) if isinstance(token, list) else token for token in tokens]
+        known += [token for token in dict.fromkeys(read) if token not in {None, *known}]
         script = self.scripts[str(node.name)]
         order = list(itertools.chain.from_iterable(intake.tokens for intake in script))
         if known != order[: len(known)]:
