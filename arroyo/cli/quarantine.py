@@ -78,8 +78,10 @@ def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> 
         return
     for fields in shown:
         stack = fields.pop("stack")
+        fields["time"] = _when(fields["time"])
         for name, value in fields.items():
-            click.echo(f"{name.replace('_', ' ')}: {_in_words(value)}")
+            if value not in ("", []):
+                click.echo(f"{name.replace('_', ' ')}: {_in_words(value)}")
         click.echo(f"{stack.rstrip()}\n" if stack else "")
 
 
@@ -139,12 +141,18 @@ def _row(entry: Entry, state: str | None = None) -> dict[str, Any]:
 
 
 def _line(entry: Entry) -> str:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.time))
     reason = " ".join(entry.reason.split())
     if len(reason) > _REASON_CHARACTERS:
         reason = f"{reason[: _REASON_CHARACTERS - 1]}…"
     where = f"{entry.stage}.{entry.replica}"
-    return f"{entry.id:<16}  {when}  {where:<16}  {entry.attempts:>5}  {entry.key}: {reason}"
+    return (
+        f"{entry.id:<16}  {_when(entry.time)}  {where:<16}  {entry.attempts:>5}  "
+        f"{entry.key}: {reason}"
+    )
+
+
+def _when(time_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(time_s))
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ def check(world: World, *, last_resorts: bool = False) -> None:
         if node.stage.role == "listener":
             _require(node.machine.ledger.empty, f"the ledger of {node.name} is not empty")
             _check_source(world, node)
+    _require(bool(world.fatal) or not world.isolated, "a plain death has put aside a message")
     replicas = max(node.stage.replicas for node in world.nodes.values())
     for item, deaths in world.fatal.items():
         # Other replicas may have it when one dies, and a death may keep one from telling.
