@@ -144,6 +144,12 @@ def test_a_run_that_is_closed_early_tells_its_own_drops():
     assert totals["dropped"] == 2
 
 
+def test_a_run_of_the_life_before_can_be_closed_without_a_word_of_the_listener():
+    totals = {"complete": True, "lost": 0}
+    gateway().early_stop("the source ended in mid-run", totals)
+    assert totals == {"complete": True, "lost": 0, "dropped": 0}
+
+
 def test_the_main_thread_is_woken_only_when_it_sleeps():
     wakes = Wakes()
     gate = gateway(wakes)
