@@ -30,7 +30,8 @@ from .memory import (
     mark_of,
 )
 from .replay import Fate, Part, Replay
-from .source import Intake, Run, Source
+from .runs import Intake, Run
+from .source import Source
 
 
 class ReplayableSource(Source):

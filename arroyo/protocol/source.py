@@ -13,8 +13,7 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -40,85 +39,13 @@ from .loads import Load
 from .outlets import Outlet
 from .paths import Terminal
 from .publication import Publication
+from .runs import FormerRun, Intake, Run
 from .suspects import DEATHS
 
 GRACE_S = (0.05, 1.0)
 """Least and longest wait from a death to sending again: acknowledgements may be on their way."""
 STALL_S = 30.0
 """With nothing under way to a neighbour and nothing acknowledged for so long, all is sent again."""
-
-
-@dataclass(slots=True)
-class Intake:
-    """What a listener handed over.
-
-    Attributes
-    ----------
-    kind, items, tokens, keys, size
-        Events come many at a time, Start and Stop alone; one token per item.
-    make_stop
-        For Stop: makes its item once the totals are known.
-    enters
-        For a message that is brought back: see `Batch.enters`.
-    """
-
-    kind: Kind
-    items: Sequence[Any] = ()
-    tokens: Sequence[Any] = ()
-    size: int = 0
-    keys: Sequence[int] | None = None
-    make_stop: Callable[[dict[str, Any]], Any] | None = None
-    enters: str = ""
-
-
-class FormerRun(NamedTuple):
-    """What the life before this one of the source left open.
-
-    Attributes
-    ----------
-    run
-        Its name; empty where none was open, and only messages without a Start are missing.
-    epoch, base
-        Where its sequences count, and which is its first event.
-    next, frontier
-        Sequences from `frontier` up to `next` had been sent, and nobody had acknowledged them.
-    """
-
-    run: str
-    epoch: int
-    base: int
-    next: int
-    frontier: int
-
-    @property
-    def lost(self) -> int:
-        """Messages that nobody can send again; some of them may have arrived all the same."""
-        return max(0, self.next - max(self.frontier, self.base))
-
-    @property
-    def totals(self) -> dict[str, Any]:
-        """What its Stop says."""
-        first = max(self.frontier - self.base, 0)
-        return {
-            "sent": self.next - self.base,
-            "filtered": 0,
-            "skipped": 0,
-            "quarantined": 0,
-            "dropped": 0,
-            "lost": self.lost,
-            "missing": [[first, self.next - self.base]] if self.lost else [],
-            "complete": False,
-        }
-
-
-@dataclass(slots=True)
-class Run:
-    """The run that is open: `base` is the sequence of its first event, `load` its Start."""
-
-    name: str
-    implicit: bool
-    base: int
-    load: Load | None = None
 
 
 class Source:

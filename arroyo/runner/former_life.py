@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from arroyo.protocol.source import FormerRun
+from arroyo.protocol.runs import FormerRun
 from arroyo.telemetry.status_page import read_status_page
 
 

@@ -19,7 +19,7 @@ from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.protocol.outlets import BATCH_MESSAGES
-from arroyo.protocol.source import Intake
+from arroyo.protocol.runs import Intake
 
 from .calls import key_of
 

@@ -11,7 +11,7 @@ from arroyo.control.quarantine import Entry, Quarantine
 from arroyo.errors import ArroyoError, DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message
-from arroyo.protocol.source import Intake
+from arroyo.protocol.runs import Intake
 
 from .calls import key_of
 from .wiring import key_field

@@ -17,7 +17,7 @@ from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin
 from arroyo.protocol.relay import Output
-from arroyo.protocol.source import Intake
+from arroyo.protocol.runs import Intake
 
 from .calls import OperatorCall, PublisherCall
 from .wiring import path_table

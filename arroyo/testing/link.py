@@ -12,7 +12,7 @@ from arroyo.codec import Encoded, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Start, Stop
-from arroyo.protocol.source import Intake
+from arroyo.protocol.runs import Intake
 from arroyo.runner.calls import OperatorCall, PublisherCall
 from arroyo.runner.listening import call_if_there
 from arroyo.runner.routing import Router, SourceRoute

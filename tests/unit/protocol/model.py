@@ -30,7 +30,8 @@ from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Broadcast, Connect, Isolate, Release, Reply, Transmit
 from arroyo.protocol.relay import Output, Relay
-from arroyo.protocol.source import Intake, Source
+from arroyo.protocol.runs import Intake
+from arroyo.protocol.source import Source
 from arroyo.runner.wiring import key_field, make_relay, make_source
 
 STEP_S = 0.004

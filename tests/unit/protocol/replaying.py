@@ -17,7 +17,8 @@ from arroyo.codec import Kind
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Release
 from arroyo.protocol.memory import Note, SourceMemory
-from arroyo.protocol.source import Intake, Source
+from arroyo.protocol.runs import Intake
+from arroyo.protocol.source import Source
 from arroyo.protocol.suspects import DEATHS
 from arroyo.runner.wiring import make_replayable_source
 

@@ -17,7 +17,7 @@ from arroyo.protocol.memory import Note, SourceMemory, mark_of
 from arroyo.protocol.outlets import Outlet
 from arroyo.protocol.paths import Terminal
 from arroyo.protocol.replayable_source import ReplayableSource
-from arroyo.protocol.source import Intake
+from arroyo.protocol.runs import Intake
 
 NAME = ReplicaName("s", 0)
 

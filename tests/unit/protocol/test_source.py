@@ -8,7 +8,8 @@ from arroyo.protocol.actions import Broadcast, Connect, Release, Transmit
 from arroyo.protocol.outlets import Outlet
 from arroyo.protocol.paths import Terminal
 from arroyo.protocol.publication import Publication
-from arroyo.protocol.source import GRACE_S, STALL_S, Intake, Source
+from arroyo.protocol.runs import Intake
+from arroyo.protocol.source import GRACE_S, STALL_S, Source
 
 NAME = ReplicaName("s", 0)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from arroyo.protocol.source import FormerRun
+from arroyo.protocol.runs import FormerRun
 from arroyo.runner.former_life import OpenRun, note_open_run, read_former_run
 from arroyo.telemetry.status_page import StatusPage
 

@@ -7,7 +7,7 @@ from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Connect, Reply, Transmit
 from arroyo.protocol.paths import Terminal
-from arroyo.protocol.source import Intake
+from arroyo.protocol.runs import Intake
 from arroyo.runner.wiring import key_field, link_numbers, make_relay, make_source, path_table
 
 
