@@ -18,7 +18,7 @@ from arroyo.protocol.actions import Action, Reply
 from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Delivery, Outcome, Output, Work
 from arroyo.protocol.status_page import Phase
-from arroyo.stages import WaitingStage
+from arroyo.stages import AllocatingStage, WaitingStage
 
 from .calls import OperatorCall, PublisherCall
 from .isolation import Isolation
@@ -78,6 +78,8 @@ class RelayProcess:
         made = maker(replica.chain, stage)
         if isinstance(made, WaitingStage):
             made._on_waiting = replica.note_waiting
+        if isinstance(made, AllocatingStage):
+            made._on_allocate = replica.payloads.allocate
         replica.enter(Phase.OPEN)
         call_if_there(made, "open")
         self._isolation = Isolation(

@@ -18,7 +18,7 @@ from arroyo.protocol.memory import Note
 from arroyo.protocol.replayable_source import ReplayableSource
 from arroyo.protocol.source import Source
 from arroyo.protocol.status_page import Phase
-from arroyo.stages import Listener
+from arroyo.stages import AllocatingStage, Listener
 
 from .former_life import OpenRun, note_open_run
 from .gateway import Gateway
@@ -97,6 +97,8 @@ class SourceProcess:
             The listener refused to start, or ended with an error.
         """
         replica, listener = self._replica, self._listener
+        if isinstance(listener, AllocatingStage):
+            listener._on_allocate = replica.payloads.allocate
         replica.enter(Phase.OPEN)
         call_if_there(listener, "open")
         try:

@@ -1,5 +1,6 @@
 """What users write: `Listener`, `Operator`, `Publisher`, `MessageParser`. No I/O in here."""
 
+from ._allocating import AllocatingStage
 from ._listener import IteratingListener, Listener, PollingListener, Processor
 from ._operator import Operator, Results
 from ._parser import Frame, MessageParser
@@ -7,6 +8,7 @@ from ._publisher import Publisher
 from ._waiting import WaitingStage
 
 __all__ = [
+    "AllocatingStage",
     "Frame",
     "IteratingListener",
     "Listener",

@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Protocol
 
 from arroyo.messages import Message
 
+from ._allocating import AllocatingStage
+
 
 class Processor(Protocol):
     """What a listener hands its messages to: in a chain the framework, by hand an Operator."""
@@ -21,7 +23,7 @@ class Processor(Protocol):
         ...
 
 
-class Listener(ABC):
+class Listener(AllocatingStage, ABC):
     """Receives messages from the outside world and hands them to ``self.operator``.
 
     `open()` is called first, `start()` when everything below is ready, `stop()` from another
@@ -52,7 +54,7 @@ class Listener(ABC):
     def __init__(self, operator: Processor) -> None:
         self.operator = operator
 
-    def open(self) -> None:  # noqa: B027  (nothing to do is a good default)
+    def open(self) -> None:
         """Get ready: bind, connect, look for the files. Raise to refuse the start."""
 
     @abstractmethod
@@ -63,7 +65,7 @@ class Listener(ABC):
     def stop(self) -> None:
         """Make `start()` return soon. Called from another thread, perhaps more than once."""
 
-    def close(self) -> None:  # noqa: B027
+    def close(self) -> None:
         """Let go of everything. Called once, after `start()` has returned."""
 
 

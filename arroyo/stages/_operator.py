@@ -8,6 +8,7 @@ from typing import ClassVar, TypeAlias
 
 from arroyo.messages import Message
 
+from ._allocating import AllocatingStage
 from ._publisher import Publisher
 from ._waiting import WaitingStage
 
@@ -15,7 +16,7 @@ Results: TypeAlias = Message | Iterable[Message] | None
 """What `process()` may return."""
 
 
-class Operator(WaitingStage, ABC):
+class Operator(AllocatingStage, WaitingStage, ABC):
     """Works on messages and hands results to any number of publishers.
 
     All methods are called from one thread: `open()` once, `process()` for each message,
