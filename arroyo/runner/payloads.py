@@ -74,6 +74,8 @@ class PayloadStore:
         self._reader = SlabReader(self._prefix)
         self._passing: dict[int, SlabReference] = {}
         self._views: list[memoryview] = []
+        # A stage that restores order holds messages beyond the batch that they came in.
+        self._holds = chain.stages[name.stage].order == "source"
         self._taken: dict[int, Slab] = {}
         self._batch: Batch | None = None
         self.inline = 0
@@ -208,6 +210,8 @@ class PayloadStore:
         """Let go of the views of the batch in hand; returns how many somebody still holds."""
         self._passing.clear()
         views, self._views = self._views, []
+        if self._holds:
+            return 0  # some of them wait for their turn; their slabs stay until they have had it
         held = 0
         for view in views:
             try:
