@@ -53,7 +53,7 @@ def ack(**changes: Any) -> bytes:
         "ranges": [(1, 3)],
         "tombstones": [],
         "fragments": [],
-        "taken": False,
+        "taken": 0,
     }
     assert changes.keys() <= fields.keys()
     return pack([19, *(fields | changes).values()])

@@ -36,6 +36,8 @@ class Kind(IntEnum):
     EVENTS = 0
     START = 1
     STOP = 2
+    CLOSING = 3
+    """The Stop that will come when everything is finished: folds give out what they hold."""
 
 
 class Reason(IntEnum):
@@ -82,7 +84,7 @@ class Batch(_Record, frozen=True, tag=2):
     sender, link, number
         Sending replica, its link, and how many batches went before on that link.
     kind
-        Start and Stop travel alone.
+        Start, Stop and the announcement of a Stop travel alone.
     run, implicit
         The run, and whether it opened itself because an event came without a Start.
     source, epoch, base
@@ -155,6 +157,8 @@ class Hello(_Record, frozen=True, tag=16):
     stage: str
     replica: Count
     incarnation: Count
+    sticky: bool = False
+    """What comes again has to reach the replica that knows it: it folds."""
 
 
 class Bye(_Record, frozen=True, tag=17):
@@ -177,7 +181,7 @@ class Credit(_Record, frozen=True, tag=18):
 
 
 class Ack(_Record, frozen=True, tag=19):
-    """A terminal stage has finished messages of one path."""
+    """A terminal stage or a fold has finished messages of one path, or of some side by side."""
 
     stage: str
     replica: Count
@@ -188,8 +192,12 @@ class Ack(_Record, frozen=True, tag=19):
     tombstones: tuple[Tombstone, ...] = ()
     fragments: tuple[tuple[Count, Fragment], ...] = ()
     """Sequence, and which part of it."""
-    taken: bool = False
-    """A fold holds them, but what comes of them is not finished."""
+    taken: Count = 0
+    """Not 0: a fold holds them, in this incarnation; what comes of them is not finished."""
+    paths: Count = 1
+    """It speaks for so many paths, from `path` on: a fold for all that go on below it."""
+    replicas: Count = 0
+    """Not 0: so many replicas have to say the same of a Start or Stop."""
 
 
 class Lost(_Record, frozen=True, tag=20):

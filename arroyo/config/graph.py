@@ -114,6 +114,12 @@ class Chain(msgspec.Struct, frozen=True, dict=True):
             if source.role == "listener" and self.stages[stage] in self.below(source.name)
         )
 
+    def above(self, stage: str) -> tuple[Stage, ...]:
+        """Every stage that reaches `stage` by any links, in the file's order."""
+        return tuple(
+            other for other in self.stages.values() if self.stages[stage] in self.below(other.name)
+        )
+
     @cached_property
     def levels(self) -> tuple[tuple[Stage, ...], ...]:
         """Stages by their longest way from a source, sources first."""

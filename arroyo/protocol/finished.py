@@ -53,6 +53,11 @@ class Finished:
             return True
         return False
 
+    def parts_of(self, sequence: int) -> set[Fragment]:
+        """Return the finished parts of a message that is not finished whole."""
+        parts = self._parts.get(sequence)
+        return set() if parts is None else set(parts)
+
     def first_gap(self) -> int:
         """Return the first sequence that is not finished."""
         return self._whole.first_gap(self.frontier)

@@ -20,6 +20,7 @@ from .loads import Load, bury
 from .paths import Terminal
 from .ranges import RangeSet
 from .suspects import Suspects
+from .taken import Taken
 
 
 @dataclass(slots=True)
@@ -65,6 +66,7 @@ class Ledger:
         self._paths = [Finished() for _ in terminals]
         for path in self._paths:
             path.advance(first)
+        self._taken = [Taken() for _ in terminals]
         self._shipments: deque[Shipment] = deque()
         self._controls: dict[int, list[set[int]]] = {}
         self._buried: dict[int, RangeSet] = {}
@@ -80,6 +82,14 @@ class Ledger:
     def empty(self) -> bool:
         """Whether everything sent is finished."""
         return self.frontier == self.next
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything sent is finished, or held by folds that live."""
+        return not any(
+            taken.missing(path, self.frontier, self.next)
+            for path, taken in zip(self._paths, self._taken, strict=True)
+        )
 
     def add(
         self, load: Load, count: int, tokens: Sequence[Any], now: float, *, handed: bool = True
@@ -99,13 +109,21 @@ class Ledger:
             path.add(first, self.next)
 
     def acknowledge(self, ack: Ack) -> None:
-        """Note what a terminal stage has finished; nonsense from a confused peer is ignored."""
-        if not 0 <= ack.path < len(self._paths) or ack.taken:
+        """Note what was finished, or is held; nonsense from a confused peer is ignored."""
+        numbers = range(ack.path, min(ack.path + ack.paths, len(self._paths)))
+        if ack.taken:
+            if all(end <= self.next for _, end in ack.ranges):
+                for number in numbers:
+                    self._taken[number].add(ack)
             return
-        path = self._paths[ack.path]
+        for number in numbers:
+            self._acknowledge_path(number, ack)
+
+    def _acknowledge_path(self, number: int, ack: Ack) -> None:
+        path = self._paths[number]
         for first, end in ack.ranges:
             if end <= self.next:
-                self._finish(path, ack, first, end)
+                self._finish(number, ack, first, end)
         for sequence, fragment in ack.fragments:
             if sequence < self.next:
                 path.add(sequence, sequence + 1, fragment)
@@ -116,14 +134,19 @@ class Ledger:
                     ranges = self._buried.setdefault(reason, RangeSet())
                     ranges.add(max(first, self.frontier), end)
 
-    def _finish(self, path: Finished, ack: Ack, first: int, end: int) -> None:
+    def _finish(self, number: int, ack: Ack, first: int, end: int) -> None:
         if end - first == 1 and first in self._controls:
             # Each replica of a terminal stage has to see Start and Stop for itself.
-            seen = self._controls[first][ack.path]
+            seen = self._controls[first][number]
             seen.add(ack.replica)
-            if len(seen) < self._terminals[ack.path].replicas:
+            if len(seen) < (ack.replicas or self._terminals[number].replicas):
                 return
-        path.add(first, end)
+        self._paths[number].add(first, end)
+
+    def forget_taken(self, stage: str, replica: int, incarnation: int) -> None:
+        """A new life of a replica below is there; what its former ones held is gone."""
+        for taken in self._taken:
+            taken.forget_former(stage, replica, incarnation)
 
     def advance(self, now: float) -> Advance | None:
         """Move the frontier; what it passed is free. None where it has not moved."""
@@ -146,8 +169,9 @@ class Ledger:
             self._controls.pop(shipment.first, None)
         self._count_buried(frontier)
         self.frontier = frontier
-        for path in self._paths:
+        for path, taken in zip(self._paths, self._taken, strict=True):
             path.advance(frontier)
+            taken.advance(frontier)
         self._suspects.forget_below(frontier)
         return freed
 
@@ -156,6 +180,7 @@ class Ledger:
 
         0: it is finished, or was never sent, or is a Start or Stop.
         """
+        self._suspects.hear(suspect)  # though there may be nothing left to be done about it
         sequence = suspect.sequence
         sent = max(self.next, self.sent_before)
         if not self.frontier <= sequence < sent or sequence in self._controls:
@@ -209,12 +234,14 @@ class Ledger:
             Whether a stage below waits for what comes before: then the places of what is left
             out are told by tombstones.
         """
-        ways = [self._paths[path] for path in paths]
+        ways = [(self._taken[path], self._paths[path]) for path in paths]
         for shipment in self._shipments:
             if shipment.sent_at > sent_before:
                 continue
             missing = RangeSet(
-                gap for way in ways for gap in way.missing(shipment.first, shipment.end)
+                gap
+                for taken, path in ways
+                for gap in taken.missing(path, shipment.first, shipment.end)
             )
             gone = missing.missing(max(shipment.first, self.frontier), shipment.end)
             lost = [gap for first, end in missing for gap in waiting.missing(first, end)]

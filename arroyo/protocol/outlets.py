@@ -92,7 +92,7 @@ class Outlet:
     edge
         What this edge adds to a path.
     dispatch
-        How messages are shared out.
+        How messages are shared out; a stage below that folds has its say in this.
     new_link
         Gives a number that no link had before, over restarts as well.
     """
@@ -169,6 +169,8 @@ class Outlet:
             return [], False
         if (replica.up or replica.leaving) and replica.incarnation == hello.incarnation:
             return [], False
+        if hello.sticky and self.dispatch == "balanced":
+            self.dispatch = "sequence"
         actions: list[Action] = []
         lost = replica.missed
         replica.missed = False

@@ -58,7 +58,7 @@ class Relay:
     senders
         Every replica above that sends to it, and whether by pub-sub.
     sources
-        Every source replica above, near or far.
+        Every replica above, near or far, that may have a ledger: listeners and operators.
     outlets
         One per stage below that is fed by push-pull. None: paths end here.
     publication
@@ -148,6 +148,10 @@ class Relay:
         """Make the links below, and say Hello to everyone above."""
         for outlet in self._outlets.values():
             yield from outlet.connect(self._incarnation)
+        yield from self.greet_all()
+
+    def greet_all(self) -> Iterator[Action]:
+        """Say Hello to every replica above that has to know of this one."""
         for above in {**self._neighbours, **self._sources}.values():
             yield from self.greet(above)
 
@@ -190,9 +194,9 @@ class Relay:
             return ([] if known else self._reject(record)), []
         return self._batch(Delivery(record, content), now)
 
-    def tick(self, now: float) -> list[Delivery]:
-        """Time has passed: Stops that waited long enough for their twins."""
-        return self._gate.tick(now)
+    def tick(self, now: float) -> tuple[list[Action], list[Delivery]]:
+        """Time has passed; returns as `record` does. Stops may have waited for long enough."""
+        return [], self._gate.tick(now)
 
     def _hello(self) -> Hello:
         return Hello(PROTOCOL_VERSION, *self.name, incarnation=self._incarnation)
@@ -225,6 +229,8 @@ class Relay:
                 actions += self.lose(each.batch)
             elif entry is Entry.WORK:
                 deliveries.append(each)
+            elif entry is Entry.LATE:
+                actions += self.reject(each.batch, Reason.FINISHED)
             elif entry is Entry.ASK:
                 actions.append(Reply(self._neighbours[batch.sender], self._hello()))
             else:
@@ -282,10 +288,14 @@ class Relay:
         if batch.kind != Kind.EVENTS:
             return work
         if self.terminal and batch.reliable:
-            work = self._completion.select_new(batch, work)
+            work = self._select_new(batch, work)
         if self._ordered and batch.reliable:
             work = self._restore_order(batch, work)
         return work
+
+    def _select_new(self, batch: Batch, work: list[Work]) -> list[Work]:
+        """Leave out what was done before."""
+        return self._completion.select_new(batch, work)
 
     def _restore_order(self, batch: Batch, work: list[Work]) -> list[Work]:
         reorder = self._reorders.setdefault((batch.source, batch.epoch, batch.path), Reorder())
@@ -429,7 +439,7 @@ class Relay:
             yield from self._offer(
                 Load(msgspec.structs.replace(batch, detached=(), slabs=()), [item])
             )
-        if self.terminal and batch.reliable:
+        if self.terminal and batch.reliable and batch.kind != Kind.CLOSING:
             yield from self._reply(self._completion.finish_whole(batch, again=again))
 
     # From below

@@ -6,6 +6,7 @@ ended on the way, or is known to be finished; the source's window bounds how muc
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Generic, TypeVar
 
@@ -31,6 +32,9 @@ class Parts:
 
     def __contains__(self, fragment: Fragment) -> bool:
         return fragment in self._seen
+
+    def __iter__(self) -> Iterator[Fragment]:
+        return iter(self._seen)
 
     def add(self, fragment: Fragment) -> bool:
         """Note a part; True if it is new."""

@@ -254,6 +254,10 @@ class ReplayableSource(Source):
                 yield from self._give_up(now)
             yield from super().finish(now, final=final)
 
+    def _has_nothing_open(self) -> bool:
+        # What folds hold comes again in the next life.
+        return super()._has_nothing_open() or (self._resumes and self.ledger.quiet)
+
     def _reason_to_close(self) -> str | None:
         if self._resumes and not self._inbox:
             return None
@@ -264,7 +268,6 @@ class ReplayableSource(Source):
         if self._missing:
             totals["lost"] = len(self._missing)
             totals["missing"] = [[a - run.base, b - run.base] for a, b in self._missing]
-            self._missing = []
         return totals
 
 

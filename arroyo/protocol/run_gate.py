@@ -34,19 +34,23 @@ class Entry(Enum):
     """It came too late, or its place is taken by another."""
     ASK = 3
     """It waits for a Start that pub-sub has lost: the sender is to tell it again."""
+    LATE = 4
+    """Events of a run that is over, by another life of their source, which has to hear so."""
 
 
 Admission: TypeAlias = tuple[Entry, Delivery]
-_Key: TypeAlias = tuple[str, int, str]
+_Key: TypeAlias = tuple[str, str]
 
 
 @dataclass(slots=True)
 class _Run:
     items: dict[Kind, Any] = field(default_factory=dict)
     """Start and Stop as this stage sends them on; None where nothing is sent."""
-    told: dict[tuple[Kind, int], int] = field(default_factory=dict)
-    """Highest attempt of Start and Stop that went on, by path."""
+    told: dict[tuple[Kind, int, int], int] = field(default_factory=dict)
+    """Highest attempt of Start and Stop that went on, by path and life of the source."""
     closed: bool = False
+    epoch: int = 0
+    """The life of the source that closed it."""
     started_by: set[str] = field(default_factory=set)
     stopped_by: set[str] = field(default_factory=set)
 
@@ -74,6 +78,8 @@ class RunGate:
             yield from self._events(delivery)
         elif kind == Kind.START:
             yield from self._start(delivery, now)
+        elif kind == Kind.CLOSING:
+            yield from self._last_call(delivery)
         else:
             yield from self._stop(delivery, now)
 
@@ -95,9 +101,10 @@ class RunGate:
     def tells(self, batch: Batch) -> bool:
         """Whether a Start or Stop goes on now: once per path, and once per higher attempt."""
         run, kind = self._runs[_key(batch)], Kind(batch.kind)
-        if kind not in run.items or run.told.get((kind, batch.path), -1) >= batch.attempt:
+        way = kind, batch.path, batch.epoch
+        if kind not in run.items or run.told.get(way, -1) >= batch.attempt:
             return False
-        run.told[kind, batch.path] = batch.attempt
+        run.told[way] = batch.attempt
         return True
 
     def _events(self, delivery: Delivery) -> Iterator[Admission]:
@@ -105,7 +112,8 @@ class RunGate:
         run = self._runs.get(_key(batch))
         if run is not None and run.closed:
             # The run is quiet: whatever still comes was finished before.
-            yield Entry.NOTHING, delivery
+            known = not batch.reliable or batch.epoch == run.epoch
+            yield Entry.NOTHING if known else Entry.LATE, delivery
         elif run is None and not batch.implicit and batch.ranges:
             yield from self._park(delivery)
         else:
@@ -120,6 +128,20 @@ class RunGate:
         for parked in self._parked.pop(key, ()):
             yield from self.admit(parked, now)
 
+    def _last_call(self, delivery: Delivery) -> Iterator[Admission]:
+        """A Stop is near: whoever holds anything of the run has to give it out."""
+        batch = delivery.batch
+        key = _key(batch)
+        run = self._runs.get(key)
+        if run is None and batch.implicit:
+            run = self._open(key)
+        if run is None:
+            yield from self._park(delivery)
+        elif Kind.CLOSING in run.items or run.closed:
+            yield Entry.AGAIN, delivery
+        else:
+            yield Entry.WORK, delivery
+
     def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         batch = delivery.batch
         key = _key(batch)
@@ -133,7 +155,7 @@ class RunGate:
         else:
             run.stopped_by.add(batch.sender)
             if batch.reliable or run.stopped_by >= run.started_by:
-                run.closed = True
+                run.closed, run.epoch = True, batch.epoch
                 self._held.pop(key, None)
                 yield Entry.WORK, delivery
             else:
@@ -172,4 +194,5 @@ class RunGate:
 
 
 def _key(batch: Batch) -> _Key:
-    return batch.source, batch.epoch, batch.run
+    # Without the epoch: a run of a fold goes on in its next life.
+    return batch.source, batch.run

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from arroyo.codec import Kind
 
 from .loads import Load
+
+MakeStop: TypeAlias = Callable[[dict[str, Any]], Any]
+"""Makes the item of a Stop, of the run's totals."""
 
 
 @dataclass(slots=True)
@@ -20,9 +23,11 @@ class Intake:
     kind, items, tokens, keys, size
         Events come many at a time, Start and Stop alone; one token per item.
     make_stop
-        For Stop: makes its item once the totals are known.
+        For Stop: makes its item of the totals, which are known when it leaves.
     enters
         For a message that is brought back: see `Batch.enters`.
+    run
+        Its run; empty where the source names its runs itself.
     """
 
     kind: Kind
@@ -30,8 +35,9 @@ class Intake:
     tokens: Sequence[Any] = ()
     size: int = 0
     keys: Sequence[int] | None = None
-    make_stop: Callable[[dict[str, Any]], Any] | None = None
+    make_stop: MakeStop | None = None
     enters: str = ""
+    run: str = ""
 
 
 class FormerRun(NamedTuple):

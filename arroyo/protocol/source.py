@@ -4,13 +4,13 @@ Messages go in one after another (`accept`), records of the stages below come ba
 time passes (`tick`); actions come out. Rules:
 - Start, events and Stop of a run stand in the ledger, numbered in one row.
 - Stop leaves when everything of its run is finished on all paths, so the run is quiet by then
-  and nothing can come after it; what was accepted behind it waits.
+  and nothing can come after it; what was accepted behind it waits. Where folds hold what is
+  left, Closing goes before it: they give out what they have, and so come to finish it.
 - Whatever may have been lost comes again after a grace, once for many signs of the same death.
 """
 
 from __future__ import annotations
 
-import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ from .loads import Load
 from .outlets import Outlet
 from .paths import Terminal
 from .publication import Publication
-from .runs import FormerRun, Intake, Run
+from .runs import FormerRun, Intake, MakeStop, Run
 from .suspects import DEATHS
 
 GRACE_S = (0.05, 1.0)
@@ -68,7 +68,7 @@ class Source:
     new_run
         Makes a run's name.
     make_early_stop
-        Makes the item of a Stop that the listener did not send, of a reason and the totals.
+        Makes what makes the item of a Stop that the listener did not send, of a reason.
     first
         Sequence of the first message; an earlier life has finished what is below.
     """
@@ -85,7 +85,7 @@ class Source:
         publication: Publication | None,
         ordered: bool,
         new_run: Callable[[], str],
-        make_early_stop: Callable[[str, dict[str, Any]], Any],
+        make_early_stop: Callable[[str], MakeStop],
         first: int = 0,
     ) -> None:
         self.name = name
@@ -104,6 +104,8 @@ class Source:
         self._inbox: deque[Intake] = deque()
         self._run: Run | None = None
         self._closing: Intake | None = None
+        self._closing_told = -1
+        """The round of sending again in which the end of the open run was announced."""
         self._complete = True
         self._last_start: Load | None = None
         self._finishing = self._told_end = False
@@ -135,13 +137,20 @@ class Source:
     @property
     def ended(self) -> bool:
         """Whether all is finished and End has been sent."""
+        return self._is_through() and all(outlet.ended for outlet in self._outlets.values())
+
+    def _is_through(self) -> bool:
+        """Whether nothing more will be sent."""
         return (
             self._finishing
             and not self._inbox
             and self._closing is None
-            and self.ledger.empty
-            and all(outlet.ended for outlet in self._outlets.values())
+            and self._has_nothing_open()
         )
+
+    def _has_nothing_open(self) -> bool:
+        """Whether nobody waits for anything of what was sent."""
+        return self.ledger.empty
 
     @property
     def deadline(self) -> float | None:
@@ -175,7 +184,8 @@ class Source:
         if isinstance(record, Ack):
             if record.source == str(self.name) and record.epoch == self.epoch:
                 self.ledger.acknowledge(record)
-                yield from self._advance(now)
+                # What is held moves no frontier, but may be all that a Stop waits for.
+                yield from self._work(now) if record.taken else self._advance(now)
         elif isinstance(record, Credit):
             if record.stage in self._outlets:
                 yield from self._outlets[record.stage].credit(record)
@@ -247,6 +257,7 @@ class Source:
             if reason is not None:
                 self._close_early(reason)
             elif not self._inbox or self._must_wait():
+                yield from self._end_implicit_run()
                 break
             elif self._inbox[0].kind == Kind.STOP:
                 self._closing = self._inbox.popleft()
@@ -254,12 +265,15 @@ class Source:
             else:
                 yield from self._send(self._inbox.popleft(), now)
         yield from self._try_stop(now)
-        if self._finishing and not self._inbox and self._closing is None and self.ledger.empty:
-            for outlet in self._outlets.values():
-                yield from outlet.end(final=self._final)
-            if self._publication is not None and not self._told_end:
-                self._told_end = True
-                yield from self._publication.end(final=self._final)
+        if self._is_through():
+            yield from self._say_end()
+
+    def _say_end(self) -> Iterator[Action]:
+        for outlet in self._outlets.values():
+            yield from outlet.end(final=self._final)
+        if self._publication is not None and not self._told_end:
+            self._told_end = True
+            yield from self._publication.end(final=self._final)
 
     def _reason_to_close(self) -> str | None:
         """Why the open run ends without the listener's Stop; None where it does not."""
@@ -280,21 +294,45 @@ class Source:
         return starts and self._run is not None and not self.ledger.empty
 
     def _close_early(self, reason: str) -> None:
-        make_stop = functools.partial(self._make_early_stop, reason)
+        make_stop = self._make_early_stop(reason)
         self._closing = Intake(Kind.STOP, tokens=(None,), make_stop=make_stop)
         self._complete = False
+
+    def _end_implicit_run(self) -> Iterator[Action]:
+        """No Stop ends it, but folds below have to give out what they hold of it."""
+        ends = self._finishing if not self._inbox else self._inbox[0].kind == Kind.START
+        if ends and self._run is not None and self._run.implicit:
+            yield from self._announce_stop(self._make_early_stop(""))
+
+    def _announce_stop(self, make_stop: MakeStop) -> Iterator[Action]:
+        """Once all that is not finished is held by folds: tell them to give it out.
+
+        Told again after each round of sending again, in which it may have been lost.
+        """
+        if self._run is None or self.ledger.empty or not self.ledger.quiet:
+            return
+        if self._closing_told < self._attempts:
+            self._closing_told = self._attempts
+            item = make_stop(self._totals(self._run))
+            load = self._load(self._run, Intake(Kind.CLOSING, [item]), self.ledger.next)
+            yield from self._offer(_of_attempt(load, self._attempts))
 
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
         first = self.ledger.next
         if intake.kind == Kind.START:
             self.ledger.take_buried()  # of an implicit run: nobody asks for its totals
-            self._run = Run(self._new_run(), False, first + 1)
+            self._run = self._open_run(intake, implicit=False)
         elif self._run is None:
-            self._run = Run(self._new_run(), True, first)
+            self._run = self._open_run(intake, implicit=True)
         load = self._load(self._run, intake, first)
         if intake.kind == Kind.START:
             self._run.load = load
         yield from self._ship(load, intake.tokens, now)
+
+    def _open_run(self, intake: Intake, *, implicit: bool) -> Run:
+        self._closing_told = -1
+        first = self.ledger.next
+        return Run(intake.run or self._new_run(), implicit, first if implicit else first + 1)
 
     def _load(self, run: Run, intake: Intake, first: int) -> Load:
         header = Batch(
@@ -335,15 +373,20 @@ class Source:
             yield from self._publication.offer(load)
 
     def _try_stop(self, now: float) -> Iterator[Action]:
-        if self._closing is None or not self.ledger.empty:
+        if self._closing is None:
+            return
+        if not self.ledger.empty:
+            assert self._closing.make_stop is not None
+            yield from self._announce_stop(self._closing.make_stop)
             return
         intake, self._closing = self._closing, None
         run, self._run = self._run, None
         first = self.ledger.next
         if run is None:
-            run = Run(self._new_run(), True, first)
+            run = self._open_run(intake, implicit=True)
         assert intake.make_stop is not None
         intake.items = [intake.make_stop(self._totals(run))]
+        self.ledger.take_buried()
         load = self._load(run, intake, first)
         if run.load is not None and self._outlets:
             self._last_start = run.load
@@ -351,7 +394,7 @@ class Source:
         yield from self._work(now)
 
     def _totals(self, run: Run) -> dict[str, Any]:
-        buried = self.ledger.take_buried()
+        buried = self.ledger.buried
         return {
             "sent": self.ledger.next - run.base,
             "filtered": buried.get(Reason.FILTERED, 0),
@@ -379,6 +422,7 @@ class Source:
             return
         known = self._lives.get(name)
         lost = known not in (None, hello.incarnation)
+        self.ledger.forget_taken(name.stage, name.replica, hello.incarnation)
         self._lives[name] = hello.incarnation
         self._awaited.discard(name)
         if name.stage in self._outlets:
@@ -441,3 +485,8 @@ class Source:
         if start is not None and start.header.run == stop.header.run:
             header = msgspec.structs.replace(start.header, attempt=stop.header.attempt)
             yield from outlet.offer(Load(header, start.items, start.size))
+
+
+def _of_attempt(load: Load, attempt: int) -> Load:
+    header = msgspec.structs.replace(load.header, attempt=attempt)
+    return Load(header, load.items, load.size, load.keys)

@@ -32,11 +32,14 @@ class Suspects:
         self.last = 0
         """Incarnation of the last replica that told of any of them."""
 
+    def hear(self, suspect: Suspect) -> None:
+        """A replica has told of a message; it takes suspects only from whoever knows."""
+        self.last = max(self.last, suspect.incarnation)
+
     def accuse(self, suspect: Suspect) -> int:
         """Note a death; returns of how many the message is suspected now."""
         record = self._records.setdefault(suspect.sequence, _Record())
         record.lives.add((suspect.stage, suspect.replica, suspect.incarnation))
-        self.last = max(self.last, suspect.incarnation)
         return len(record.lives)
 
     def bury(self, sequence: int) -> None:

@@ -19,7 +19,7 @@ from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.protocol.outlets import BATCH_MESSAGES
-from arroyo.protocol.runs import Intake
+from arroyo.protocol.runs import Intake, MakeStop
 
 from .calls import key_of
 
@@ -276,11 +276,17 @@ class Gateway:
             make_stop=lambda totals: self._encode_stop(stop, run, totals),
         )
 
-    def early_stop(self, reason: str, totals: dict[str, Any]) -> Encoded:
-        """Encode the Stop of the oldest open run, which its listener has not closed."""
+    def early_stop(self, reason: str) -> MakeStop:
+        """Return what makes the Stop of the oldest open run, which its listener has not closed.
+
+        No reason: the run began without a Start, and needs no Stop to be over.
+        """
         # A run of the life before may be open of which the listener has handed over nothing.
-        run = self._open_runs.popleft() if self._open_runs else self._run
-        return self._encode_stop(Stop({"reason": reason}), run, totals)
+        run = self._open_runs[0] if self._open_runs else self._run
+        if reason and self._open_runs:
+            self._open_runs.popleft()
+        stop = Stop({"reason": reason} if reason else {})
+        return lambda totals: self._encode_stop(stop, run, totals)
 
     def _encode_stop(self, stop: Message, run: _Run, totals: dict[str, Any]) -> Encoded:
         totals["dropped"] = run.dropped

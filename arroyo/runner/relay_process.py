@@ -122,7 +122,9 @@ class RelayProcess:
                     self._perform(relay.leave())
                 continue
             now = replica.clock.monotonic()
-            for delivery in relay.tick(now):
+            actions, deliveries = relay.tick(now)
+            self._perform(actions)
+            for delivery in deliveries:
                 self._deliver(delivery)
             if self._flush_due is not None and now >= self._flush_due:
                 self._flush()
@@ -212,12 +214,7 @@ class RelayProcess:
             return
         self._unheard.discard(above)
         if not self._unheard:
-            chain, stage = self._replica.chain, self._replica.stage
-            sources = (source.name for source in chain.sources_above(stage.name))
-            names = dict.fromkeys([*(source.stage for source in stage.inputs), *sources])
-            everyone = [each for name in names for each in chain.stages[name].names]
-            for each in everyone:
-                self._perform(self._relay.greet(each))
+            self._perform(self._relay.greet_all())
 
     # The work
 

@@ -17,7 +17,7 @@ from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin
 from arroyo.protocol.relay import Output
-from arroyo.protocol.runs import Intake
+from arroyo.protocol.runs import Intake, MakeStop
 
 from .calls import OperatorCall, PublisherCall
 from .wiring import path_table
@@ -53,7 +53,7 @@ class SourceRoute:
         epoch: int,
         router: Router,
         new_run: Callable[[], str],
-        early_stop: Callable[[str, dict[str, Any]], Encoded],
+        early_stop: Callable[[str], MakeStop],
     ) -> None:
         self._name = name
         self._epoch = epoch
@@ -80,7 +80,7 @@ class SourceRoute:
     def close(self, reason: str) -> None:
         """Close a run that is open, unless it opened itself."""
         if self._run is not None and not self._run.implicit:
-            self._stop(lambda totals: self._early_stop(reason, totals), complete=False)
+            self._stop(self._early_stop(reason), complete=False)
 
     def _event(self, item: Encoded) -> None:
         if self._run is None:

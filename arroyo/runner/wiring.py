@@ -9,12 +9,16 @@ from typing import Any
 from arroyo.codec import Suspect
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.boundary import Boundary
+from arroyo.protocol.fold_source import FoldSource
+from arroyo.protocol.holdings import Holdings
 from arroyo.protocol.memory import SourceMemory
 from arroyo.protocol.outlets import Dispatch, Outlet
 from arroyo.protocol.paths import PathTable
 from arroyo.protocol.publication import Publication
 from arroyo.protocol.relay import Relay
 from arroyo.protocol.replayable_source import ReplayableSource
+from arroyo.protocol.runs import FormerRun, MakeStop
 from arroyo.protocol.source import Source
 
 
@@ -34,7 +38,7 @@ def make_source(
     epoch: int,
     incarnation: int,
     new_run: Callable[[], str],
-    make_early_stop: Callable[[str, dict[str, Any]], Any],
+    make_early_stop: Callable[[str], MakeStop],
 ) -> Source:
     """Make the state machine of a listener's replica."""
     return Source(
@@ -53,7 +57,7 @@ def make_replayable_source(
     memory: SourceMemory,
     incarnation: int,
     new_run: Callable[[], str],
-    make_early_stop: Callable[[str, dict[str, Any]], Any],
+    make_early_stop: Callable[[str], MakeStop],
 ) -> ReplayableSource:
     """Make the state machine of a listener's replica whose input can be read again."""
     return ReplayableSource(
@@ -93,22 +97,81 @@ def make_relay(
 ) -> Relay:
     """Make the state machine of an operator's or publisher's replica."""
     new_link = link_numbers(incarnation)
-    stage = chain.stages[name.stage]
     return Relay(
         name,
         incarnation=incarnation,
-        senders={
+        outlets=list(_outlets(chain, name, path_table(chain), new_link)),
+        publication=_publication(chain, name, new_link),
+        flushes=flushes,
+        suspect=suspect,
+        **_inputs(chain, name),
+    )
+
+
+def make_boundary(
+    chain: Chain,
+    name: ReplicaName,
+    *,
+    incarnation: int,
+    max_inputs: int,
+    new_epoch: Callable[[], int],
+    find_former: Callable[[str], FormerRun | None],
+    make_early_stop: Callable[[str], MakeStop],
+    suspect: Suspect | None = None,
+) -> Boundary:
+    """Make the state machine of a replica of an operator that folds.
+
+    Parameters
+    ----------
+    max_inputs
+        See `Operator.max_inputs`.
+    find_former
+        Returns what the life before left open of the outputs that come of a source above.
+    """
+    stage = chain.stages[name.stage]
+    surroundings = _surroundings(chain, name, incarnation)
+    outlets, publication = surroundings["outlets"], surroundings["publication"]
+    del surroundings["below"]  # nobody is waited for: what goes to them waits in the outlets
+
+    def make_source(above: str) -> FoldSource:
+        return FoldSource(
+            name,
+            former=find_former(above),
+            epoch=new_epoch(),
+            below=(),
+            new_run=lambda: "",
+            make_early_stop=make_early_stop,
+            **surroundings,
+        )
+
+    paths = path_table(chain).count(name.stage)
+    return Boundary(
+        name,
+        incarnation=incarnation,
+        holdings=Holdings(
+            name, incarnation, paths=paths, replicas=stage.replicas, max_inputs=max_inputs
+        ),
+        outlets=[outlet for outlet, _ in outlets],
+        publication=publication,
+        make_source=make_source,
+        suspect=suspect,
+        **_inputs(chain, name),
+    )
+
+
+def _inputs(chain: Chain, name: ReplicaName) -> dict[str, Any]:
+    """Say what a receiver has to know of the chain above it."""
+    stage = chain.stages[name.stage]
+    return {
+        "senders": {
             above: source.link == "pub-sub"
             for source in stage.inputs
             for above in chain.stages[source.stage].names
         },
-        sources=[each for source in chain.sources_above(name.stage) for each in source.names],
-        outlets=list(_outlets(chain, name, path_table(chain), new_link)),
-        publication=_publication(chain, name, new_link),
-        ordered=stage.order == "source",
-        flushes=flushes,
-        suspect=suspect,
-    )
+        # An operator may turn out to fold, which makes it a source.
+        "sources": [each for above in chain.above(name.stage) for each in above.names],
+        "ordered": stage.order == "source",
+    }
 
 
 def link_numbers(incarnation: int) -> Callable[[], int]:

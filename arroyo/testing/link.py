@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
@@ -12,7 +13,7 @@ from arroyo.codec import Encoded, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Start, Stop
-from arroyo.protocol.runs import Intake
+from arroyo.protocol.runs import Intake, MakeStop
 from arroyo.runner.calls import OperatorCall, PublisherCall
 from arroyo.runner.listening import call_if_there
 from arroyo.runner.routing import Router, SourceRoute
@@ -112,8 +113,8 @@ class InMemoryLink:
         data = {**stop.data, "totals": totals}
         return self._codec.encode(msgspec.structs.replace(stop, data=data))
 
-    def _early_stop(self, reason: str, totals: dict[str, Any]) -> Encoded:
-        return self._stop(Stop({"reason": reason}), totals)
+    def _early_stop(self, reason: str) -> MakeStop:
+        return functools.partial(self._stop, Stop({"reason": reason}))
 
     def _new_run(self) -> str:
         self._runs += 1

@@ -275,7 +275,9 @@ class World:
             if isinstance(machine, Source):
                 self._do(node, machine.tick(self.now))
             else:
-                self._work(node, machine.tick(self.now))
+                actions, deliveries = machine.tick(self.now)
+                self._do(node, actions)
+                self._work(node, deliveries)
 
     def _wait(self) -> None:
         """Nothing is under way: wait for whoever has a deadline."""
@@ -427,7 +429,7 @@ class World:
             epoch=node.incarnation,
             incarnation=node.incarnation,
             new_run=self._new_run,
-            make_early_stop=lambda reason, totals: ("stop", reason, totals),
+            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
         )
 
     def _new_run(self) -> str:

@@ -50,7 +50,7 @@ class ReplayingWorld(World):
             memory=msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=SourceMemory),
             incarnation=node.incarnation,
             new_run=self._new_run,
-            make_early_stop=lambda reason, totals: ("stop", reason, totals),
+            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
         )
 
     def _what_is_left(self, node: Node) -> deque[Intake]:

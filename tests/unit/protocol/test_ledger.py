@@ -20,7 +20,7 @@ def ship(ledger, count, kind=Kind.EVENTS, now=0.0, tokens=None):
     ledger.add(load, count, tokens or [f"t{n}" for n in range(first, first + count)], now)
 
 
-def ack(*ranges, path=0, replica=0, stones=(), parts=(), taken=False):
+def ack(*ranges, path=0, replica=0, stones=(), parts=(), taken=0):
     return Ack("b", replica, "s.0", 1, path, ranges, stones, parts, taken)
 
 
@@ -137,7 +137,7 @@ def test_nonsense_from_a_confused_peer_changes_nothing(ledger):
     ship(ledger, 2)
     ledger.acknowledge(ack((0, 9), path=0))
     ledger.acknowledge(ack((0, 2), path=7))
-    ledger.acknowledge(ack((0, 2), path=1, taken=True))
+    ledger.acknowledge(ack((0, 2), path=1, taken=7))
     ledger.acknowledge(ack(path=1, parts=((5, ((0, 1),)),)))
     ledger.acknowledge(ack(path=0, stones=(Tombstone(0, 1 << 60, Reason.FILTERED),)))
     assert ledger.advance(0.0) is None

@@ -46,6 +46,15 @@ def test_a_suspect_is_sent_again_alone_and_marked():
     ]
 
 
+def test_a_replica_that_tells_of_what_is_finished_has_told_all_the_same():
+    chain = Poisoned()
+    chain.die(1)
+    chain.acknowledge((0, 1))
+    _, sent = chain.die(0)
+    # It takes no suspect that left before the source had heard of it.
+    assert [record.suspect for record, _ in sent] == [0, 3]
+
+
 def test_at_the_third_death_it_is_isolated_and_a_tombstone_goes_in_its_place():
     chain = Poisoned()
     for _ in range(DEATHS - 1):

@@ -67,7 +67,7 @@ class Life:
             publication=None,
             ordered=given.ordered,
             new_run=lambda: next(given.runs),
-            make_early_stop=lambda reason, totals: (reason, totals),
+            make_early_stop=lambda reason: lambda totals: (reason, totals),
         )
         self.batches = []
         self.released = 0

@@ -31,7 +31,7 @@ class Sink:
             publication=publication,
             ordered=ordered,
             new_run=lambda: next(runs),
-            make_early_stop=lambda reason, totals: (reason, totals),
+            make_early_stop=lambda reason: lambda totals: (reason, totals),
         )
         self.batches = []
         self.actions = []

@@ -31,7 +31,7 @@ def test_what_is_buried_goes_no_more():
 def test_the_last_to_tell_is_known_over_all_messages():
     known = Suspects()
     for sequence, life in ((2, 10), (7, 30), (2, 20)):
-        known.accuse(suspect(sequence, life))
+        known.hear(suspect(sequence, life))
     assert known.last == 30
 
 

@@ -41,7 +41,7 @@ def source(chain=CHAIN, name="src"):
         epoch=1,
         incarnation=50,
         new_run=lambda: "run",
-        make_early_stop=lambda reason, totals: None,
+        make_early_stop=lambda reason: lambda totals: None,
     )
 
 

@@ -1,0 +1,243 @@
+"""`Holdings`: what a fold has taken and not yet finished, and how it says so. PURE.
+
+A fold is the end of the paths from above. What it has taken is TAKEN until the outputs that cover
+it are finished below; only then is it finished above. What comes again meanwhile is recognised.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
+from arroyo.errors import StageError
+from arroyo.identifiers import ReplicaName
+from arroyo.messages import Fragment, Origin
+
+from .finished import Finished
+from .loads import Position, bury, merge, pack, positions_of
+from .work import Output, Work
+
+KNOWN_CONTROLS = 256
+"""How many Starts and Stops are remembered, to recognise what comes late."""
+
+_Run: TypeAlias = tuple[str, str]
+_Way: TypeAlias = tuple[str, int, int]
+
+
+class Held(NamedTuple):
+    """An input: where it counts, and where it came from as the stage's code sees it."""
+
+    way: _Way
+    sequence: int
+    fragment: Fragment
+    origin: Origin
+
+
+class Covered(NamedTuple):
+    """Token of an output: when it is finished below, these inputs are finished above."""
+
+    inputs: tuple[Held, ...]
+
+
+class Passed(NamedTuple):
+    """Token of a Start or Stop that went on: source, run and kind."""
+
+    source: str
+    run: str
+    kind: Kind
+
+
+@dataclass(slots=True)
+class _Control:
+    """A Start or Stop: whether it is finished below, and by which ways it came."""
+
+    finished: bool = False
+    came_by: list[tuple[_Way, int]] = field(default_factory=list)
+
+
+class Holdings:
+    """Remembers inputs by source, epoch and path, and makes acknowledgements.
+
+    Parameters
+    ----------
+    name, incarnation
+        Who holds them, and in which life.
+    paths
+        How many paths go on below, on all of which an input is finished at once.
+    replicas
+        How many replicas of the fold have to see each Start and Stop.
+    max_inputs
+        How many inputs of a run may be held; 0: they are not held but finished when they are
+        taken, and what was made of them is lost if the process dies.
+    """
+
+    def __init__(
+        self, name: ReplicaName, incarnation: int, *, paths: int, replicas: int, max_inputs: int
+    ) -> None:
+        self.redelivered = 0
+        """Messages that had been taken here before they came again."""
+        self._name = name
+        self._incarnation = incarnation
+        self._paths = paths
+        self._replicas = replicas
+        self._max_inputs = max_inputs
+        self._known: dict[_Way, Finished] = {}
+        self._done: dict[_Way, Finished] = {}
+        self._held: dict[_Run, deque[Held]] = {}
+        self._controls: dict[Passed, _Control] = {}
+
+    # What comes from above
+
+    def select_new(self, batch: Batch, work: list[Work]) -> list[Work]:
+        """Leave out what was taken before."""
+        known = self._of(self._known, batch)
+        new = [each for each in work if not known.covers(each[0], each[1])]
+        self.redelivered += len(work) - len(new)
+        return new
+
+    def take(self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]) -> Iterator[Ack]:
+        """Say what was taken of a batch, and what of it is finished already."""
+        known, done = self._of(self._known, batch), self._of(self._done, batch)
+        stones = list(batch.tombstones)
+        worked = {(sequence, fragment) for sequence, fragment, _ in work}
+        taken: list[Position] = []
+        finished: list[Position] = []
+        for position in positions_of(batch):
+            if position not in worked and known.covers(*position):
+                (finished if done.covers(*position) else taken).append(position)
+        for (sequence, fragment, _), output in zip(work, outputs, strict=True):
+            if output.reason is not None and output.reason != Reason.FILTERED:
+                stones += bury([(sequence, fragment)], output.reason)
+                continue
+            _add(known, sequence, fragment)
+            (taken if self._max_inputs else finished).append((sequence, fragment))
+        for stone in stones:
+            known.add(stone.first, stone.end, stone.fragment)
+            done.add(stone.first, stone.end, stone.fragment)
+        if not self._max_inputs:
+            for position in finished:
+                _add(done, *position)
+        way = _way(batch)
+        yield from self._ack(way, taken, taken=self._incarnation)
+        yield from self._ack(way, finished, merge(stones))
+
+    def hold(self, batch: Batch, sequence: int, fragment: Fragment) -> None:
+        """Keep an input until an output covers it.
+
+        Raises
+        ------
+        StageError
+            There are more than the stage's `max_inputs`.
+        """
+        if not self._max_inputs:
+            return
+        held = self._held.setdefault((batch.source, batch.run), deque())
+        place = sequence - batch.base
+        origin = Origin(batch.run, batch.source, batch.epoch, place, batch.path, fragment)
+        held.append(Held(_way(batch), sequence, fragment, origin))
+
+    def require_bound(self, batch: Batch) -> None:
+        """Raise StageError where more inputs of the batch's run are held than may be."""
+        count = len(self._held.get((batch.source, batch.run), ()))
+        if count > self._max_inputs > 0:
+            raise StageError(
+                f"{self._name.stage} has taken {count} inputs of one run without an output that "
+                f"covers them, but its max_inputs is {self._max_inputs}: publish earlier, say in "
+                "held() which inputs are still needed, or raise max_inputs"
+            )
+
+    def cover(self, batch: Batch, still_held: Collection[Origin] | None = None) -> Covered:
+        """Return the inputs that an output covers: all that are held of its run.
+
+        `still_held`: or those of all runs that the stage's code does not need any more.
+        """
+        if still_held is None:
+            return Covered(tuple(self._held.pop((batch.source, batch.run), ())))
+        covered: list[Held] = []
+        for run, held in list(self._held.items()):
+            covered += [each for each in held if each.origin not in still_held]
+            self._held[run] = deque(each for each in held if each.origin in still_held)
+            if not self._held[run]:
+                del self._held[run]
+        return Covered(tuple(covered))
+
+    def tell(self, batch: Batch) -> Iterator[Ack]:
+        """A Start or Stop came, for the first time or again; it may be finished already."""
+        control = self._controls.setdefault(passed(batch), _Control())
+        place = _way(batch), batch.ranges[0][0]
+        if control.finished:
+            yield from self._ack(place[0], [(place[1], ())], control=True)
+        else:
+            control.came_by.append(place)
+        if len(self._controls) > KNOWN_CONTROLS:
+            old = next((key for key, each in self._controls.items() if each.finished), None)
+            self._controls.pop(old, None) if old is not None else None
+
+    # What is finished below
+
+    def finish(self, token: Covered | Passed | None) -> Iterator[Ack]:
+        """What went on with this token is finished."""
+        if isinstance(token, Passed):
+            control = self._controls.setdefault(token, _Control())
+            control.finished = True
+            came_by, control.came_by = control.came_by, []
+            for way, sequence in came_by:
+                yield from self._ack(way, [(sequence, ())], control=True)
+        elif token is not None:
+            by_way: dict[_Way, list[Position]] = {}
+            for held in token.inputs:
+                by_way.setdefault(held.way, []).append((held.sequence, held.fragment))
+            for way, positions in by_way.items():
+                done = self._done.setdefault(way, Finished())
+                for position in positions:
+                    _add(done, *position)
+                yield from self._ack(way, positions)
+
+    def _of(self, table: dict[_Way, Finished], batch: Batch) -> Finished:
+        found = table.setdefault(_way(batch), Finished())
+        found.advance(batch.frontier)
+        return found
+
+    def _ack(
+        self,
+        way: _Way,
+        positions: Iterable[Position],
+        stones: tuple[Tombstone, ...] = (),
+        *,
+        taken: int = 0,
+        control: bool = False,
+    ) -> Iterator[Ack]:
+        positions = list(positions)
+        whole = pack(sorted(sequence for sequence, fragment in positions if not fragment))
+        parts = tuple(position for position in positions if position[1])
+        if whole or parts or stones:
+            replicas = self._replicas if control else 0
+            source, epoch, path = way
+            yield Ack(
+                *self._name,
+                source,
+                epoch,
+                path,
+                whole,
+                stones,
+                parts,
+                taken,
+                self._paths,
+                replicas,
+            )
+
+
+def passed(batch: Batch) -> Passed:
+    """Return the token of a Start or Stop."""
+    return Passed(batch.source, batch.run, Kind(batch.kind))
+
+
+def _way(batch: Batch) -> _Way:
+    return batch.source, batch.epoch, batch.path
+
+
+def _add(finished: Finished, sequence: int, fragment: Fragment) -> None:
+    finished.add(sequence, sequence + 1, fragment)
