@@ -114,6 +114,9 @@ class Batch(_Record, frozen=True, tag=2):
         Not empty: people have brought the message back from quarantine, and this is the stage
         that it goes into. Stages before that pass it on untouched, stages beside it see nothing
         of it. The source's own name: it goes all ways.
+    holders
+        With the announcement of a Stop: stage, replica and incarnation of those that hold what is
+        left of the run. Others do not mind it: they may not have got all that they will.
     """
 
     sender: str
@@ -136,6 +139,7 @@ class Batch(_Record, frozen=True, tag=2):
     slabs: tuple[tuple[Count, SlabReference], ...] = ()
     suspect: Count = 0
     enters: str = ""
+    holders: tuple[tuple[str, Count, Count], ...] = ()
 
 
 class End(_Record, frozen=True, tag=3):

@@ -11,7 +11,7 @@ An input is finished when the output that covers it is. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,8 +32,10 @@ from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 
 from .actions import Action, Release
+from .fold_memory import FoldMemory, OpenOutputs
 from .fold_source import FoldSource
 from .holdings import Covered, Holdings, passed
+from .loads import Position, positions_of
 from .outlets import Outlet
 from .publication import Publication
 from .relay import Relay
@@ -42,6 +44,9 @@ from .work import Delivery, Outcome, Output, Work, as_output
 
 WINDOW_MESSAGES = 65_536
 """With so many outputs that are not finished the stage takes no more inputs."""
+
+FORMER_RUNS = 64
+"""So many runs of former lives, of which nothing was heard in this one, are remembered."""
 
 
 class Folded(NamedTuple):
@@ -72,7 +77,10 @@ class Boundary(Relay):
     outlets, publication
         To the stages below.
     make_source
-        Makes what the fold is to the stages below, for a source above.
+        Makes what the fold is to the stages below, for a run: of its name, and of
+        what the life before left of it.
+    memory
+        What the life before left.
     """  # noqa: D400
 
     def __init__(
@@ -83,7 +91,8 @@ class Boundary(Relay):
         holdings: Holdings,
         outlets: Sequence[Outlet],
         publication: Publication | None,
-        make_source: Callable[[str], FoldSource],
+        make_source: Callable[[str, OpenOutputs | None], FoldSource],
+        memory: FoldMemory,
         **wiring: Any,
     ) -> None:
         super().__init__(name, incarnation=incarnation, outlets=(), publication=None, **wiring)
@@ -91,7 +100,9 @@ class Boundary(Relay):
         self._below = {outlet.stage: outlet for outlet in outlets}
         self._own_publication = publication
         self._make_source = make_source
-        self._outputs: dict[str, FoldSource] = {}
+        self._former = {(each.source, each.run): each for each in memory.outputs}
+        self._lives: dict[ReplicaName, int] = {}
+        self._outputs: dict[tuple[str, str], FoldSource] = {}
         self._now = 0.0
         self._final: bool | None = None
 
@@ -115,9 +126,16 @@ class Boundary(Relay):
         return self._holdings.redelivered
 
     @property
-    def sources(self) -> dict[str, FoldSource]:
-        """What it is to the stages below, by the source above."""
+    def sources(self) -> dict[tuple[str, str], FoldSource]:
+        """What it is to the stages below, by source and run above."""
         return self._outputs
+
+    @property
+    def memory(self) -> FoldMemory:
+        """What the next life has to know, as of now."""
+        opened = [OpenOutputs(*run, source.finished) for run, source in self._outputs.items()]
+        former = list(self._former.values())[-FORMER_RUNS:]
+        return FoldMemory((*former, *opened), tuple(self._holdings.done))
 
     @property
     def deadline(self) -> float | None:
@@ -197,8 +215,10 @@ class Boundary(Relay):
         elif isinstance(record, Credit | Bye) and record.stage in self._below:
             outlet = self._below[record.stage]
             yield from (outlet.credit(record) if isinstance(record, Credit) else outlet.bye(record))
-        for source in self._outputs.values():
+        for run, source in list(self._outputs.items()):
             yield from self._finished(source.credited(now))
+            if source.over:
+                del self._outputs[run]
         yield from self._try_end()
 
     def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
@@ -218,9 +238,12 @@ class Boundary(Relay):
                 self._note_loss()
         elif self._own_publication is not None:
             yield from self._own_publication.repeat_starts()
-        for source in self._outputs.values():
-            name = ReplicaName(hello.stage, hello.replica)
-            yield from self._finished(source.meet(name, hello.incarnation, self._now))
+        name = ReplicaName(hello.stage, hello.replica)
+        for source in self._outputs.values() if hello.sticky else ():
+            source.ledger.forget_taken(*name, hello.incarnation)
+        if self._lives.get(name) not in (None, hello.incarnation):
+            self._note_loss()
+        self._lives[name] = hello.incarnation
 
     def _note_loss(self) -> None:
         for source in self._outputs.values():
@@ -232,6 +255,15 @@ class Boundary(Relay):
             if source.epoch == epoch:
                 source.bury(sequence)
 
+    def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
+        batch = delivery.batch
+        this_life = (*self.name, self._incarnation)
+        if batch.kind == Kind.CLOSING and this_life not in batch.holders:
+            # It was meant for a life before this one: what that held is still to come.
+            taken = self._senders.takes(batch, 1)
+            return [*(self._credit(batch) if taken else self._reject(batch))], []
+        return super()._batch(delivery, now)
+
     # The stage's work
 
     def _hello(self) -> Hello:
@@ -239,6 +271,11 @@ class Boundary(Relay):
 
     def _select_new(self, batch: Batch, work: list[Work]) -> list[Work]:
         return self._holdings.select_new(batch, work)
+
+    def _places_passed(self, batch: Batch, work: list[Work]) -> Iterable[Position]:
+        # Finished in a life before this one, as its memory says.
+        new = {(sequence, fragment) for sequence, fragment, _ in work}
+        return [position for position in positions_of(batch) if position not in new]
 
     def finish(
         self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome], message_s: float
@@ -257,7 +294,7 @@ class Boundary(Relay):
             (outcome,) = outcomes
             self._gate.note(batch, outcome)
             items = as_output(outcome).items
-            intake = Intake(Kind.START, items, (passed(batch),), len(items[0]), run=batch.run)
+            intake = Intake(Kind.START, items, (passed(batch),), len(items[0]))
             yield from self._give_out(batch, intake)
             yield from self._tell(batch, again=False)
         else:
@@ -306,7 +343,7 @@ class Boundary(Relay):
         yield from self._give_out_all(batch, gathering)
         self._gate.note(batch, outcome)
         kind, tokens = Kind(batch.kind), (passed(batch),)
-        intake = Intake(kind, tokens=tokens, make_stop=outcome.make_stop, run=batch.run)
+        intake = Intake(kind, tokens=tokens, make_stop=outcome.make_stop)
         yield from self._give_out(batch, intake)
         yield from self._tell(batch, again=False)
 
@@ -318,14 +355,16 @@ class Boundary(Relay):
 
     def _give_out_all(self, batch: Batch, gathering: _Gathering) -> Iterator[Action]:
         if gathering.items:
-            yield from self._give_out(batch, gathering.intake(batch.run))
+            yield from self._give_out(batch, gathering.intake())
 
     def _give_out(self, batch: Batch, intake: Intake) -> Iterator[Action]:
-        source = self._outputs.get(batch.source)
-        if source is None:
-            source = self._outputs[batch.source] = self._make_source(batch.source)
-        taken = source.take(intake, self._now, implicit=batch.implicit)
-        yield from self._finished(taken)
+        run = batch.source, batch.run
+        if run not in self._outputs:
+            source = self._make_source(batch.run, self._former.pop(run, None))
+            for name, incarnation in self._lives.items():
+                source.ledger.forget_taken(*name, incarnation)
+            self._outputs[run] = source
+        yield from self._finished(self._outputs[run].accept(intake, self._now))
 
     def _finished(self, actions: Iterator[Action]) -> Iterator[Action]:
         """Pass actions of a source on; what it releases is finished above as well."""
@@ -352,6 +391,5 @@ class _Gathering:
         self._keys += output.keys
         self._size += output.size
 
-    def intake(self, run: str) -> Intake:
-        keys = self._keys or None
-        return Intake(Kind.EVENTS, self.items, self._tokens, self._size, keys, run=run)
+    def intake(self) -> Intake:
+        return Intake(Kind.EVENTS, self.items, self._tokens, self._size, self._keys or None)

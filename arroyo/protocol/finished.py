@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from arroyo.messages import Fragment
 
+from .loads import Position
 from .ranges import RangeSet
 from .reorder import Parts
 
@@ -52,6 +53,11 @@ class Finished:
             self._whole.add(first, end)
             return True
         return False
+
+    def above_frontier(self) -> tuple[tuple[tuple[int, int], ...], tuple[Position, ...]]:
+        """Return what is finished above the frontier: whole messages as ranges, and parts."""
+        parts = [(number, part) for number, seen in self._parts.items() for part in seen]
+        return tuple(self._whole), tuple(parts)
 
     def parts_of(self, sequence: int) -> set[Fragment]:
         """Return the finished parts of a message that is not finished whole."""

@@ -1,12 +1,11 @@
-"""`FoldSource`: what a fold is towards the stages below: a source of its own. PURE.
+"""`FoldSource`: what a fold is towards the stages below: a source, anew for each run. PURE.
 
-A fold has one for each source above it, so that runs that overlap above do so below. The outlets
-are shared among them, and are the business of the `Boundary`.
+Runs that overlap above do so below as well, so each has its own ledger and its own row of
+sequences, in an epoch of its own. The outlets are shared, and are the business of the `Boundary`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,83 +13,64 @@ from arroyo.codec import Kind
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action
-from .runs import FormerRun, Intake, MakeStop, Run
+from .fold_memory import OpenOutputs
+from .runs import Intake, MakeStop, Run
 from .source import Source
 
 
 class FoldSource(Source):
-    """The outputs of one fold that come of one source above.
+    """The outputs of a fold that belong to one run.
 
     Parameters
     ----------
+    run
+        Its name, the same as above.
     former
-        What the life before left open: if the same run is told again, it goes on.
+        What the life before left of it: then it goes on from there.
     """
 
-    def __init__(self, name: ReplicaName, *, former: FormerRun | None, **wiring: Any) -> None:
-        super().__init__(name, first=0 if former is None else former.frontier, **wiring)
-        self._former = former
+    def __init__(
+        self, name: ReplicaName, *, run: str, former: OpenOutputs | None, **wiring: Any
+    ) -> None:
+        # The row begins where the next output keeps the number that it would have had.
+        self._first = 0 if former is None else former.finished
+        super().__init__(name, first=self._first, new_run=lambda: run, **wiring)
         self._announced: MakeStop | None = None
-        self._waiting: dict[str, tuple[bool, deque[Intake]]] = {}
-        """Runs that have begun above and not ended here, with what waits of each."""
+        self._stopped = False
 
     @property
     def through(self) -> bool:
         """Whether nothing more will be sent."""
         return self._is_through()
 
-    def take(self, intake: Intake, now: float, *, implicit: bool) -> Iterator[Action]:
-        """Take what the fold gives out of a run; it waits until the runs before have ended."""
-        _, waiting = self._waiting.setdefault(intake.run, (implicit, deque()))
-        waiting.append(intake)
-        while self._waiting:
-            run, (implicit, queue) = next(iter(self._waiting.items()))
-            while queue and run in self._waiting:
-                each = queue.popleft()
-                if each.kind == Kind.STOP:
-                    del self._waiting[run]
-                yield from self.accept(each, now)
-            if run in self._waiting:
-                if not implicit or len(self._waiting) == 1:
-                    return
-                del self._waiting[run]  # it needs no Stop
+    @property
+    def over(self) -> bool:
+        """Whether its run has ended, and all of it is finished."""
+        return self._stopped and self.ledger.empty and not self._inbox and self._closing is None
+
+    @property
+    def finished(self) -> int:
+        """How many outputs of the run are finished, those of former lives counted."""
+        start = 0 if self._run is None or self._run.implicit else 1
+        return max(self._first, self.ledger.frontier - start)
 
     def credited(self, now: float) -> Iterator[Action]:
-        """There is room again below."""
-        yield from self._work(now)
-
-    def meet(self, name: ReplicaName, incarnation: int, now: float) -> Iterator[Action]:
-        """A replica below has said Hello."""
-        if self._lives.get(name) not in (None, incarnation):
-            self._note_loss(now)
-        self._lives[name] = incarnation
-        self.ledger.forget_taken(*name, incarnation)
+        """There may be room again below."""
         yield from self._work(now)
 
     def note_loss(self, now: float) -> None:
-        """Something was lost on a link below."""
+        """Something may have been lost on a link below."""
         self._note_loss(now)
-
-    @property
-    def progress(self) -> FormerRun | None:
-        """What the next life has to know to go on with the open run."""
-        run = self._run
-        if run is None:
-            return None
-        return FormerRun(run.name, self.epoch, run.base, self.ledger.next, self.ledger.frontier)
 
     # Where it differs from a listener's
 
     def _say_end(self) -> Iterator[Action]:
-        yield from ()  # the other sources of the fold may not have finished
+        yield from ()  # other runs may go on
 
-    def _open_run(self, intake: Intake, *, implicit: bool) -> Run:
-        run = super()._open_run(intake, implicit=implicit)
+    def _open_run(self, *, implicit: bool) -> Run:
         self._announced = None
-        former, self._former = self._former, None
-        if former is not None and former.run == run.name and former.frontier >= former.base:
-            # Its Start takes a place in the row once more, which must not count in the run.
-            run.base = former.base if implicit else former.base + 1
+        run = super()._open_run(implicit=implicit)
+        run.base = 0 if implicit else 1
         return run
 
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
@@ -100,6 +80,7 @@ class FoldSource(Source):
             yield from super()._send(intake, now)
 
     def _try_stop(self, now: float) -> Iterator[Action]:
+        self._stopped = self._stopped or self._closing is not None
         yield from super()._try_stop(now)
         if self._closing is None and self._announced is not None:
             yield from self._announce_stop(self._announced)

@@ -17,6 +17,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.messages import Fragment, Origin
 
 from .finished import Finished
+from .fold_memory import DoneInputs
 from .loads import Position, bury, merge, pack, positions_of
 from .work import Output, Work
 
@@ -88,6 +89,27 @@ class Holdings:
         self._done: dict[_Way, Finished] = {}
         self._held: dict[_Run, deque[Held]] = {}
         self._controls: dict[Passed, _Control] = {}
+
+    # Over lives
+
+    @property
+    def done(self) -> Iterator[DoneInputs]:
+        """What the next life has to know of the inputs."""
+        for way, done in self._done.items():
+            whole, parts = done.above_frontier()
+            if whole or parts:
+                yield DoneInputs(*way, whole, parts)
+
+    def recall(self, inputs: Iterable[DoneInputs]) -> None:
+        """Take up what the life before had finished."""
+        for each in inputs:
+            way = (each.source, each.epoch, each.path)
+            for table in (self._known, self._done):
+                finished = table.setdefault(way, Finished())
+                for first, end in each.ranges:
+                    finished.add(first, end)
+                for position in each.fragments:
+                    _add(finished, *position)
 
     # What comes from above
 

@@ -143,6 +143,11 @@ class Ledger:
                 return
         self._paths[number].add(first, end)
 
+    @property
+    def holders(self) -> tuple[tuple[str, int, int], ...]:
+        """Stage, replica and incarnation of the folds that hold anything."""
+        return tuple(dict.fromkeys(holder for taken in self._taken for holder in taken.holders))
+
     def forget_taken(self, stage: str, replica: int, incarnation: int) -> None:
         """A new life of a replica below is there; what its former ones held is gone."""
         for taken in self._taken:
@@ -241,7 +246,12 @@ class Ledger:
             missing = RangeSet(
                 gap
                 for taken, path in ways
-                for gap in taken.missing(path, shipment.first, shipment.end)
+                for gap in (
+                    # A place that is held is not finished, and can't be told as if it were.
+                    path.missing(shipment.first, shipment.end)
+                    if with_order
+                    else taken.missing(path, shipment.first, shipment.end)
+                )
             )
             gone = missing.missing(max(shipment.first, self.frontier), shipment.end)
             lost = [gap for first, end in missing for gap in waiting.missing(first, end)]

@@ -56,7 +56,7 @@ class _Replica:
     sent: deque[tuple[int, int, int]] = field(default_factory=deque)
     """Number, messages and bytes of each batch without credit."""
     missed: bool = False
-    """Whether a Stop went by while it was not there."""
+    """Whether a Stop, or its announcement, went by while it was not there."""
     used: int = 0
     """When it was given something last, counted in batches of the outlet."""
 
@@ -113,7 +113,7 @@ class Outlet:
         self._sender = sender
         self._new_link = new_link
         self._queue: deque[Load] = deque()
-        self._starts: dict[tuple[str, int], Load] = {}
+        self._starts: dict[tuple[str, str, int], Load] = {}
         self._replicas = [
             _Replica(ReplicaName(stage, number), new_link()) for number in range(replicas)
         ]
@@ -131,9 +131,11 @@ class Outlet:
         """Messages sent and not credited."""
         return sum(replica.messages for replica in self._replicas)
 
-    def waiting(self) -> RangeSet:
-        """Sequences that have not left yet (at a source, where all are of one row)."""
-        return RangeSet(gap for load in self._queue for gap in load.header.ranges)
+    def waiting(self, epoch: int) -> RangeSet:
+        """Sequences of an epoch that have not left yet."""
+        return RangeSet(
+            gap for load in self._queue if load.header.epoch == epoch for gap in load.header.ranges
+        )
 
     def connect(self, incarnation: int) -> Iterator[Action]:
         """Make all links."""
@@ -146,10 +148,6 @@ class Outlet:
         header = msgspec.structs.replace(load.header, path=load.header.path + self.edge)
         self._queue.append(Load(header, load.items, load.size, load.keys))
         yield from self._pump()
-
-    def forget_run(self, run: str, path: int) -> None:
-        """The run is over: newcomers need not be told its Start."""
-        self._starts.pop((run, path + self.edge), None)
 
     def end(self, *, final: bool) -> Iterator[Action]:
         """Send End after all that waits: for good, or from this life of the sender only."""
@@ -261,13 +259,13 @@ class Outlet:
                     yield from self._send_end(replica, final=self._ending)
 
     def _tell_all(self, load: Load) -> Iterator[Action]:
-        key = (load.header.run, load.header.path)
+        key = (load.header.source, load.header.run, load.header.path)
         if load.header.kind == Kind.START:
             self._starts[key] = load
         for replica in self._replicas:
             if replica.up:
                 yield self._transmit(replica, load)
-            elif load.header.kind == Kind.STOP:
+            elif load.header.kind != Kind.START:
                 replica.missed = True
         if load.header.kind == Kind.STOP:
             self._starts.pop(key, None)

@@ -23,14 +23,15 @@ class Publication:
         self._sender = str(sender)
         self._link = new_link()
         self._messages = 0
-        self._starts: dict[str, Load] = {}
+        self._starts: dict[tuple[str, str], Load] = {}
 
     def offer(self, load: Load) -> Iterator[Action]:
         """Send a load to whoever is subscribed now."""
+        run = (load.header.source, load.header.run)
         if load.header.kind == Kind.START:
-            self._starts[load.header.run] = load
+            self._starts[run] = load
         elif load.header.kind == Kind.STOP:
-            self._starts.pop(load.header.run, None)
+            self._starts.pop(run, None)
         yield self._broadcast(load)
 
     def repeat_starts(self) -> Iterator[Action]:

@@ -297,11 +297,17 @@ class Relay:
         """Leave out what was done before."""
         return self._completion.select_new(batch, work)
 
+    def _places_passed(self, batch: Batch, work: list[Work]) -> Iterable[Position]:
+        """Messages that are not new to this stage, though they may be to what restores order."""
+        return ()
+
     def _restore_order(self, batch: Batch, work: list[Work]) -> list[Work]:
         reorder = self._reorders.setdefault((batch.source, batch.epoch, batch.path), Reorder())
         # A run begins when the one before is quiet: what is below its base is finished.
         start = max(batch.frontier, batch.base)
         released = reorder.skip_to(start)
+        for sequence, fragment in self._places_passed(batch, work):
+            released += reorder.bury(sequence, sequence + 1, fragment)
         for each in work:
             if not self.terminal and start <= each[0] < reorder.next:
                 # It went on before, but was lost below: it has to go the way again.

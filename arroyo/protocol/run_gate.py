@@ -51,6 +51,8 @@ class _Run:
     closed: bool = False
     epoch: int = 0
     """The life of the source that closed it."""
+    last_calls: set[int] = field(default_factory=set)
+    """Lives of the source that have announced its Stop."""
     started_by: set[str] = field(default_factory=set)
     stopped_by: set[str] = field(default_factory=set)
 
@@ -137,9 +139,11 @@ class RunGate:
             run = self._open(key)
         if run is None:
             yield from self._park(delivery)
-        elif Kind.CLOSING in run.items or run.closed:
+        elif run.closed or batch.epoch in run.last_calls:
             yield Entry.AGAIN, delivery
         else:
+            # Another life of a fold above gives out again what was under way when it died.
+            run.last_calls.add(batch.epoch)
             yield Entry.WORK, delivery
 
     def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:

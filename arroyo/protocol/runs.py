@@ -26,8 +26,6 @@ class Intake:
         For Stop: makes its item of the totals, which are known when it leaves.
     enters
         For a message that is brought back: see `Batch.enters`.
-    run
-        Its run; empty where the source names its runs itself.
     """
 
     kind: Kind
@@ -37,7 +35,6 @@ class Intake:
     keys: Sequence[int] | None = None
     make_stop: MakeStop | None = None
     enters: str = ""
-    run: str = ""
 
 
 class FormerRun(NamedTuple):

@@ -184,8 +184,9 @@ class Source:
         if isinstance(record, Ack):
             if record.source == str(self.name) and record.epoch == self.epoch:
                 self.ledger.acknowledge(record)
-                # What is held moves no frontier, but may be all that a Stop waits for.
-                yield from self._work(now) if record.taken else self._advance(now)
+                yield from self._advance(now)
+                # It may have been all that a Stop waits for, though the frontier stays.
+                yield from self._work(now)
         elif isinstance(record, Credit):
             if record.stage in self._outlets:
                 yield from self._outlets[record.stage].credit(record)
@@ -231,6 +232,7 @@ class Source:
         before, self._lost_at = self._lost_at, None
         if not self.ledger.empty:
             yield from self._send_again(before, now)
+            yield from self._work(now)
 
     @property
     def open_run(self) -> tuple[str, int] | None:
@@ -315,24 +317,27 @@ class Source:
             self._closing_told = self._attempts
             item = make_stop(self._totals(self._run))
             load = self._load(self._run, Intake(Kind.CLOSING, [item]), self.ledger.next)
-            yield from self._offer(_of_attempt(load, self._attempts))
+            header = msgspec.structs.replace(
+                load.header, attempt=self._attempts, holders=self.ledger.holders
+            )
+            yield from self._offer(Load(header, load.items))
 
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
         first = self.ledger.next
         if intake.kind == Kind.START:
             self.ledger.take_buried()  # of an implicit run: nobody asks for its totals
-            self._run = self._open_run(intake, implicit=False)
+            self._run = self._open_run(implicit=False)
         elif self._run is None:
-            self._run = self._open_run(intake, implicit=True)
+            self._run = self._open_run(implicit=True)
         load = self._load(self._run, intake, first)
         if intake.kind == Kind.START:
             self._run.load = load
         yield from self._ship(load, intake.tokens, now)
 
-    def _open_run(self, intake: Intake, *, implicit: bool) -> Run:
+    def _open_run(self, *, implicit: bool) -> Run:
         self._closing_told = -1
         first = self.ledger.next
-        return Run(intake.run or self._new_run(), implicit, first if implicit else first + 1)
+        return Run(self._new_run(), implicit, first if implicit else first + 1)
 
     def _load(self, run: Run, intake: Intake, first: int) -> Load:
         header = Batch(
@@ -383,7 +388,7 @@ class Source:
         run, self._run = self._run, None
         first = self.ledger.next
         if run is None:
-            run = self._open_run(intake, implicit=True)
+            run = self._open_run(implicit=True)
         assert intake.make_stop is not None
         intake.items = [intake.make_stop(self._totals(run))]
         self.ledger.take_buried()
@@ -422,7 +427,8 @@ class Source:
             return
         known = self._lives.get(name)
         lost = known not in (None, hello.incarnation)
-        self.ledger.forget_taken(name.stage, name.replica, hello.incarnation)
+        if hello.sticky:
+            self.ledger.forget_taken(name.stage, name.replica, hello.incarnation)
         self._lives[name] = hello.incarnation
         self._awaited.discard(name)
         if name.stage in self._outlets:
@@ -459,7 +465,7 @@ class Source:
             loads = self.ledger.unfinished(
                 paths,
                 before,
-                outlet.waiting(),
+                outlet.waiting(self.epoch),
                 attempt=self._attempts,
                 with_order=self._ordered,
             )
@@ -485,8 +491,3 @@ class Source:
         if start is not None and start.header.run == stop.header.run:
             header = msgspec.structs.replace(start.header, attempt=stop.header.attempt)
             yield from outlet.offer(Load(header, start.items, start.size))
-
-
-def _of_attempt(load: Load, attempt: int) -> Load:
-    header = msgspec.structs.replace(load.header, attempt=attempt)
-    return Load(header, load.items, load.size, load.keys)

@@ -48,8 +48,18 @@ class Taken:
     def forget_former(self, stage: str, replica: int, incarnation: int) -> None:
         """A new life of a replica is there: what the former ones held is gone."""
         holder = self._holders.get((stage, replica))
-        if holder is not None and holder.incarnation < incarnation:
+        if holder is None or holder.incarnation < incarnation:
+            # Kept though it holds nothing yet: what the former said may still be on its way.
             self._holders[stage, replica] = _Holder(incarnation)
+
+    @property
+    def holders(self) -> list[tuple[str, int, int]]:
+        """Stage, replica and incarnation of those that hold anything."""
+        return [
+            (*name, holder.incarnation)
+            for name, holder in self._holders.items()
+            if holder.whole or holder.parts
+        ]
 
     def advance(self, frontier: int) -> None:
         """Everything below `frontier` is finished."""

@@ -10,6 +10,7 @@ from arroyo.codec import Suspect
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.boundary import Boundary
+from arroyo.protocol.fold_memory import FoldMemory, OpenOutputs
 from arroyo.protocol.fold_source import FoldSource
 from arroyo.protocol.holdings import Holdings
 from arroyo.protocol.memory import SourceMemory
@@ -18,7 +19,7 @@ from arroyo.protocol.paths import PathTable
 from arroyo.protocol.publication import Publication
 from arroyo.protocol.relay import Relay
 from arroyo.protocol.replayable_source import ReplayableSource
-from arroyo.protocol.runs import FormerRun, MakeStop
+from arroyo.protocol.runs import MakeStop
 from arroyo.protocol.source import Source
 
 
@@ -115,7 +116,7 @@ def make_boundary(
     incarnation: int,
     max_inputs: int,
     new_epoch: Callable[[], int],
-    find_former: Callable[[str], FormerRun | None],
+    memory: FoldMemory,
     make_early_stop: Callable[[str], MakeStop],
     suspect: Suspect | None = None,
 ) -> Boundary:
@@ -125,35 +126,38 @@ def make_boundary(
     ----------
     max_inputs
         See `Operator.max_inputs`.
-    find_former
-        Returns what the life before left open of the outputs that come of a source above.
+    memory
+        What the life before left.
     """
     stage = chain.stages[name.stage]
     surroundings = _surroundings(chain, name, incarnation)
     outlets, publication = surroundings["outlets"], surroundings["publication"]
     del surroundings["below"]  # nobody is waited for: what goes to them waits in the outlets
 
-    def make_source(above: str) -> FoldSource:
+    def make_source(run: str, former: OpenOutputs | None) -> FoldSource:
         return FoldSource(
             name,
-            former=find_former(above),
+            run=run,
+            former=former,
             epoch=new_epoch(),
             below=(),
-            new_run=lambda: "",
             make_early_stop=make_early_stop,
             **surroundings,
         )
 
     paths = path_table(chain).count(name.stage)
+    holdings = Holdings(
+        name, incarnation, paths=paths, replicas=stage.replicas, max_inputs=max_inputs
+    )
+    holdings.recall(memory.inputs)
     return Boundary(
         name,
         incarnation=incarnation,
-        holdings=Holdings(
-            name, incarnation, paths=paths, replicas=stage.replicas, max_inputs=max_inputs
-        ),
+        holdings=holdings,
         outlets=[outlet for outlet, _ in outlets],
         publication=publication,
         make_source=make_source,
+        memory=memory,
         suspect=suspect,
         **_inputs(chain, name),
     )

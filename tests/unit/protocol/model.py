@@ -7,6 +7,7 @@ held, from any point on. Whether the promises held is said by `promises.check`.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -28,16 +29,21 @@ from arroyo.codec import (
 )
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
+from arroyo.messages import Origin
 from arroyo.protocol.actions import Broadcast, Connect, Isolate, Release, Reply, Transmit
+from arroyo.protocol.boundary import Boundary, Folded
+from arroyo.protocol.fold_memory import FoldMemory
 from arroyo.protocol.relay import Output, Relay
 from arroyo.protocol.runs import Intake
 from arroyo.protocol.source import Source
-from arroyo.runner.wiring import key_field, make_relay, make_source
+from arroyo.runner.wiring import key_field, make_boundary, make_relay, make_source
 
 STEP_S = 0.004
 """One step takes up to this long, so that a grace is worth a dozen steps."""
 PATIENCE_S = 10.0
 """Nothing but the source's last resort waits longer than this."""
+FOLD = 3
+"""A fold makes one output of so many inputs, and of what is left at the Stop."""
 SUBSCRIBER_RECORDS = 4
 """What a pub-sub link holds for a slow subscriber."""
 
@@ -83,7 +89,7 @@ def _inputs(names: tuple[str, ...]) -> tuple[Input, ...]:
 
 def work_on(stage: str, item: tuple[Any, ...]) -> tuple[list[Any], Reason | None]:
     """What the operator `stage` makes of an item; it does what its name says."""
-    number = item[1]
+    number = item[1] if isinstance(item[1], int) else len(item[1])
     if stage.startswith("filter") and number % 3 == 1:
         return [], Reason.FILTERED
     if stage.startswith("skip") and number % 4 == 2:
@@ -95,6 +101,10 @@ def work_on(stage: str, item: tuple[Any, ...]) -> tuple[list[Any], Reason | None
     if stage.startswith("split"):
         return [(*item, part) for part in range(number % 4)], None
     return [item], None
+
+
+def folds(stage: Stage) -> bool:
+    return stage.name.startswith("fold")
 
 
 def key_of(item: tuple[Any, ...]) -> int:
@@ -141,6 +151,10 @@ class Node:
     journal: list[tuple[Any, ...]] = field(default_factory=list)
     """What a publisher has published for good."""
     unflushed: list[tuple[Any, ...]] = field(default_factory=list)
+    held: dict[tuple[str, str], list[tuple[Origin, Any]]] = field(default_factory=dict)
+    """What a fold holds, by source and run."""
+    memory: FoldMemory = field(default_factory=FoldMemory)
+    """What a fold leaves for its next life."""
 
 
 @dataclass(frozen=True)
@@ -338,6 +352,7 @@ class World:
 
     def _bury(self, node: Node) -> None:
         node.machine = None
+        node.held.clear()
         for pipe in self.pipes:
             if pipe.sender == node.name and not pipe.closed:
                 self._lose(pipe, last=True)
@@ -410,6 +425,8 @@ class World:
         node.up = {}
         if node.stage.role == "listener":
             node.machine = self._make_source(node)
+        elif folds(node.stage):
+            node.machine = self._make_boundary(node)
         else:
             node.machine = make_relay(
                 self.chain,
@@ -429,6 +446,18 @@ class World:
             epoch=node.incarnation,
             incarnation=node.incarnation,
             new_run=self._new_run,
+            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
+        )
+
+    def _make_boundary(self, node: Node) -> Boundary:
+        epochs = itertools.count(node.incarnation + sum(map(ord, str(node.name))))
+        return make_boundary(
+            self.chain,
+            node.name,
+            incarnation=node.incarnation,
+            max_inputs=FOLD - 1,
+            new_epoch=epochs.__next__,
+            memory=node.memory,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
         )
 
@@ -489,7 +518,10 @@ class World:
         for batch, items in deliveries:
             work = relay.plan(batch, items)
             try:
-                outputs = [self._process(node, batch, each) for each in work]
+                if isinstance(relay, Boundary):
+                    outputs = self._fold(node, batch, work)
+                else:
+                    outputs = [self._process(node, batch, each) for each in work]
             except DeadlyError as death:
                 self._die_of(node, batch, death.sequence)
                 return
@@ -497,19 +529,61 @@ class World:
             self._do(node, relay.finish(batch, work, outputs, message_s))
         self._look_for_end(node)
 
+    def _fold(self, node: Node, batch: Batch, work: Any) -> list[Any]:
+        key = (batch.source, batch.run)
+        outcomes: list[Any] = []
+        for sequence, fragment, item in work:
+            if batch.kind != Kind.CLOSING:
+                self._watch(node, batch, key, (sequence, fragment, item))
+            if batch.kind == Kind.START:
+                outcomes.append(Output((item,), 1))
+                continue
+            held = node.held.setdefault(key, [])
+            if batch.kind != Kind.EVENTS:
+                outcomes.append(self._give_out(node, batch, item))
+                continue
+            place = sequence - batch.base
+            origin = Origin(batch.run, batch.source, batch.epoch, place, batch.path, fragment)
+            held.append((origin, item))
+            outcomes.append(self._fold_one(node, batch, held))
+        return outcomes
+
+    def _fold_one(self, node: Node, batch: Batch, held: list[tuple[Origin, Any]]) -> Folded:
+        output = Output((), reason=Reason.FILTERED)
+        if len(held) >= FOLD:
+            # One that says what it holds keeps the last input for the next output.
+            kept = held[-1:] if node.stage.name.startswith("fold_some") else []
+            given = tuple(item for _, item in held[: len(held) - len(kept)])
+            output = Output((("fold", given),), 1)
+            held[:] = kept
+        if not node.stage.name.startswith("fold_some"):
+            return Folded(output)
+        return Folded(output, frozenset(origin for run in node.held.values() for origin, _ in run))
+
+    def _give_out(self, node: Node, batch: Batch, stop: Any) -> Folded:
+        key = (batch.source, batch.run)
+        held = node.held.pop(key, [])
+        output = Output()
+        if held:
+            output = Output((("fold", tuple(item for _, item in held)),), 1)
+        return Folded(output, None, lambda totals: ("stop", stop[1], totals))
+
     def _process(self, node: Node, batch: Batch, work: Any) -> Output:
         key = (batch.source, batch.run)
         if batch.kind == Kind.EVENTS:
             self._die_if_fatal(node, work)
-        self._watch(node, batch, key, work)
         stage = node.stage
+        if batch.kind == Kind.CLOSING:
+            return Output((work[2],), 1) if stage.role == "operator" else Output()
+        self._watch(node, batch, key, work)
         if stage.role == "operator":
             if batch.kind != Kind.EVENTS:
                 return Output((work[2],), 1)
             items, reason = work_on(stage.name, work[2])
             keys = [key_of(item) for item in items] if key_field(self.chain, stage.name) else ()
             return Output(items, len(items), reason, keys)
-        entry = (Kind(batch.kind), *key, batch.path, work[0], work[1], work[2])
+        place = work[0] - batch.base
+        entry = (Kind(batch.kind), *key, batch.path, work[0], work[1], work[2], place)
         reason = None
         if batch.kind == Kind.EVENTS:
             items, reason = work_on(stage.name, work[2])
@@ -582,6 +656,8 @@ class World:
 
     def _do(self, node: Node, actions: Any) -> None:
         for action in actions:
+            if isinstance(node.machine, Boundary):
+                node.memory = node.machine.memory
             if self.on_the_wire and isinstance(action, Transmit | Broadcast | Reply):
                 _travel(action.record)
             if isinstance(action, Transmit):

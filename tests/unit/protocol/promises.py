@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from unit.protocol.model import BrokenPromiseError, Node, World, work_on
+from unit.protocol.model import BrokenPromiseError, Node, World, folds, work_on
 
 from arroyo.codec import Kind, Reason
 from arroyo.config.graph import Chain
@@ -20,6 +20,10 @@ def check(world: World, *, last_resorts: bool = False) -> None:
         if node.stage.role == "listener":
             _require(node.machine.ledger.empty, f"the ledger of {node.name} is not empty")
             _check_source(world, node)
+        elif folds(node.stage):
+            for source in node.machine.sources.values():
+                _require(source.ledger.empty, f"the ledger of {node.name} is not empty")
+            _check_fold(world, node)
     _require(bool(world.fatal) or not world.isolated, "a plain death has put aside a message")
     replicas = max(node.stage.replicas for node in world.nodes.values())
     for item, deaths in world.fatal.items():
@@ -36,6 +40,8 @@ def _check_source(world: World, source: Node) -> None:
     runs = [run for run in world.events[str(source.name)] if run]
     for number, stages in enumerate(ways(world.chain, source.name.stage)):
         sinks = [node for node in world.nodes.values() if node.stage.name == stages[-1]]
+        if any(folds(world.chain.stages[name]) for name in stages):
+            continue
         if sinks[0].stage.role == "publisher":
             wanted = [_outcomes(stages, run) for run in runs]
             for sink in sinks:
@@ -74,6 +80,72 @@ def _check_events(
         of_run = [name for name, items in names.items() if items & ours]
         _require(len(of_run) <= 1, f"one run has the names {of_run}")
         _require(all(names[name] <= ours for name in of_run), f"{of_run} holds foreign events")
+
+
+def _check_fold(world: World, fold: Node) -> None:
+    """Each input is in an output that every sink below has got, and once only without deaths."""
+    if not _is_last_fold(world.chain, fold.name.stage):
+        return
+    inputs, runs = _inputs_of(world, fold)
+    last = [way[-1] for way in ways(world.chain, fold.name.stage)]
+    for name in dict.fromkeys(last):
+        sinks = [node for node in world.nodes.values() if node.stage.name == name]
+        entries = [entry for sink in sinks for entry in sink.journal]
+        entries = [entry for entry in entries if entry[1].startswith(f"{fold.name.stage}.")]
+        events = [entry for entry in entries if entry[0] == Kind.EVENTS]
+        got = Counter(leaf for entry in events for leaf in leaves(entry[6]))
+        times = last.count(name)
+        for item, count in inputs.items():
+            _require(got[item] >= count * times, f"{item} has reached {name} {got[item]} times")
+        _require(set(got) <= set(inputs), f"{name} has got more than there was")
+        if not any(node.deaths for node in world.nodes.values()):
+            _require(got.total() == inputs.total() * times, f"{name} has got {got}")
+        if fold.stage.order == "source":
+            # Where the inputs come in one order, the outputs are the same in each life.
+            by_key = {(entry[2], entry[7]): entry[6] for entry in events}
+            once = Counter(leaf for item in by_key.values() for leaf in leaves(item))
+            _require(once == inputs, f"{name} has {once} by key, of {inputs}")
+        for sink in sinks:
+            starts = {entry[2] for entry in sink.journal if _is(entry, Kind.START, fold)}
+            stops = {entry[2] for entry in sink.journal if _is(entry, Kind.STOP, fold)}
+            _require(len(starts) == runs, f"{sink.name} has got {starts}, not {runs} Starts")
+            _require(starts <= stops, f"{sink.name} has got no Stop of {starts - stops}")
+
+
+def _inputs_of(world: World, fold: Node) -> tuple[Counter[Any], int]:
+    """Everything that the replicas of a fold have to get, and of how many runs with a Start."""
+    inputs: Counter[Any] = Counter()
+    runs = 0
+    for source in world.nodes.values():
+        if source.stage.role != "listener":
+            continue
+        ways_here = list(_ways_to(world.chain, source.name.stage, fold.name.stage))
+        starts = [each for each in world.scripts[str(source.name)] if each.kind == Kind.START]
+        runs += len(starts) if ways_here else 0
+        for way, run in itertools.product(ways_here, world.events[str(source.name)]):
+            inputs.update(_outcomes(way, run))
+    return inputs, runs
+
+
+def leaves(item: Any) -> list[Any]:
+    """What was folded into an item."""
+    if item[0] != "fold":
+        return [item]
+    return [leaf for each in item[1] for leaf in leaves(each)]
+
+
+def _is_last_fold(chain: Chain, stage: str) -> bool:
+    return not any(folds(chain.stages[name]) for way in ways(chain, stage) for name in way[1:])
+
+
+def _ways_to(chain: Chain, stage: str, end: str) -> Iterator[list[str]]:
+    """Stages along each way from `stage` to `end`, itself left out; through folds as well."""
+    below = [each.name for each, link in chain.downstream(stage) if link == "push-pull"]
+    for name in below:
+        if name == end:
+            yield [stage]
+        else:
+            yield from ([stage, *way] for way in _ways_to(chain, name, end))
 
 
 def _check_alone(sink: Node, source: Node, path: int) -> None:
@@ -143,7 +215,8 @@ def _end_of(stages: list[str], item: Any) -> Reason | None:
 def _outcomes(stages: list[str], items: list[Any]) -> list[Any]:
     """What a sink at the end of `stages` publishes of `items`."""
     for stage in stages[1:]:
-        items = [result for item in items for result in work_on(stage, item)[0]]
+        if not stage.startswith("fold"):
+            items = [result for item in items for result in work_on(stage, item)[0]]
     return items
 
 

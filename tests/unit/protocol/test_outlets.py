@@ -102,7 +102,7 @@ def test_what_is_over_the_bound_waits_for_credit():
     assert sum(len(items) for _, items in first) == bound
     assert outlet.blocked
     assert outlet.in_flight == bound
-    assert list(outlet.waiting()) == [(bound, bound + 10)]
+    assert list(outlet.waiting(1)) == [(bound, bound + 10)]
     rest = sent(credit(outlet, 0, len(first)))
     assert [item for _, items in rest for item in items] == [
         f"m{number}" for number in range(bound, bound + 10)
