@@ -41,6 +41,10 @@ class StateDirectory:
         """Folder of the messages in quarantine."""
         return self.path / "quarantine"
 
+    def fold(self, name: ReplicaName) -> Path:
+        """File of a replica that folds: what its next life has to know."""
+        return self.path / "fold" / str(name)
+
     def source(self, name: ReplicaName) -> Path:
         """Folder of a source whose input can be read again: what its next life has to know."""
         return self.path / "source" / str(name)

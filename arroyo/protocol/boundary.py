@@ -369,10 +369,13 @@ class Boundary(Relay):
     def _finished(self, actions: Iterator[Action]) -> Iterator[Action]:
         """Pass actions of a source on; what it releases is finished above as well."""
         for action in actions:
-            yield action
+            acks: list[Ack] = []
             if isinstance(action, Release):
+                # Noted before the shell hears of it, so that its memory has both or neither.
                 for token in action.tokens:
-                    yield from self._reply(self._holdings.finish(token))
+                    acks += self._holdings.finish(token)
+            yield action
+            yield from self._reply(acks)
 
 
 class _Gathering:

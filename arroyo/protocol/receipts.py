@@ -25,7 +25,7 @@ PART = 4
 """Receipts leave when one part in so many of what a sender may be ahead is used up."""
 ACK_MESSAGES = 1024
 
-_AckKey: TypeAlias = tuple[ReplicaName, str, int, int]
+_AckKey: TypeAlias = tuple[ReplicaName, str, int, int, int, int]
 
 
 class Receipts:
@@ -56,7 +56,9 @@ class Receipts:
                 self._due = now
             self._limit = max(1, messages_ahead(record.message_s) // PART)
         else:
-            key = (to, record.source, record.epoch, record.path)
+            # Taken and finished are different things to say.
+            way = (record.source, record.epoch, record.path)
+            key = (to, *way, record.taken, record.replicas)
             self._acks.setdefault(key, []).append(record)
 
     def note(self, messages: int, size: int) -> None:

@@ -147,7 +147,7 @@ class Trial(Generic[T]):
         self._report(error, message, attempt)
         if self._stage.on_error == "crash":
             raise StageFailedError(
-                f"{self._stage.target} raised {_in_words(error)} on {_label(message)}, "
+                f"{self._stage.target} raised {in_words(error)} on {_label(message)}, "
                 'and on_error is "crash"'
             ) from error
         if attempt < self._stage.retries:
@@ -165,7 +165,7 @@ class Trial(Generic[T]):
         _log.warning(
             "%s raised %s on %s; %s%s",
             self._stage.target,
-            _in_words(error),
+            in_words(error),
             _label(message),
             "trying again" if again else self._last_word,
             "; further errors are only counted" if self.errors == LOGGED_ERRORS else "",
@@ -196,6 +196,7 @@ class OperatorCall:
         key_field: str | None = None,
         aside: PutAside | None = None,
     ) -> None:
+        self._stage = stage
         self._operator = operator
         self._encode = encode
         self._key_field = key_field
@@ -381,7 +382,8 @@ async def _collect(messages: AsyncIterable[Message]) -> list[Message]:
     return [message async for message in messages]
 
 
-def _in_words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """Return class and text of an error."""
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

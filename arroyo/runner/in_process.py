@@ -21,7 +21,8 @@ from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
 
-from .calls import OperatorCall, PublisherCall
+from .calls import PublisherCall
+from .fold_call import operator_call
 from .gateway import Gateway
 from .isolation import Isolation
 from .listening import Listening, call_if_there
@@ -87,7 +88,7 @@ class _InProcessChain:
         isolation = Isolation(self._chain, name, self._codec, SystemClock())
         call: Call
         if stage.role == "operator":
-            call = OperatorCall(stage, made, self._codec.encode, None, isolation)
+            call = operator_call(stage, made, self._codec.encode, None, isolation)
         else:
             call = PublisherCall(stage, made, isolation)
         self._calls[stage.name] = call

@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from arroyo.clock import Clock
-from arroyo.codec import Batch, Buffer, MessageCodec, Suspect
+from arroyo.codec import Batch, Buffer, Encoded, MessageCodec, Suspect
 from arroyo.config.graph import Chain
 from arroyo.config.state_directory import StateDirectory
 from arroyo.control.quarantine import Entry, Quarantine, entry_id
-from arroyo.errors import StageError
+from arroyo.errors import DecodeError, StageError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin
+from arroyo.protocol.actions import Isolate
 
 from .streak import STREAK_MESSAGES, STREAK_S, Streak
 from .suspect import STACK_CHARACTERS
@@ -96,6 +97,17 @@ class Isolation:
             attempts=1,
         )
         self._put(entry, msgspec.msgpack.encode([bytes(frame) for frame in frames]))
+
+    def put_item(self, action: Isolate, decode: Callable[[Encoded], Message]) -> bool:
+        """Keep a message that has ended too many processes; False where that can't be."""
+        suspect = action.suspect
+        try:
+            self.put_suspect(action.header, decode(action.item), suspect, action.deaths)
+        except (UnavailableError, DecodeError) as error:
+            # It stays in the ledger; the next death is the next occasion.
+            _log.error("a message that ends processes can't be kept: %s", error)
+            return False
+        return True
 
     def put_suspect(self, batch: Batch, message: Message, suspect: Suspect, deaths: int) -> None:
         """Put aside a message, as the source had it, that processes of a stage have died of."""

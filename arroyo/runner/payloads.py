@@ -76,6 +76,7 @@ class PayloadStore:
         self._views: list[memoryview] = []
         # A stage that restores order holds messages beyond the batch that they came in.
         self._holds = chain.stages[name.stage].order == "source"
+        self._own_ledger = False
         self._taken: dict[int, Slab] = {}
         self._batch: Batch | None = None
         self.inline = 0
@@ -111,9 +112,9 @@ class PayloadStore:
         return reference
 
     def _owner_in_hand(self) -> SlabOwner | None:
-        """The message whose end frees what is kept now; at a source the ledger does it."""
+        """The message whose end frees what is kept now; at a source or fold the ledger does it."""
         batch = self._batch
-        if batch is None:
+        if batch is None or self._own_ledger:
             return None
         return SlabOwner(batch.source, batch.epoch, self._sequence_in_hand())
 
@@ -138,7 +139,8 @@ class PayloadStore:
     def give_back(self, items: Iterable[Encoded]) -> None:
         """Make free the slabs of messages that are finished."""
         for item in items:
-            if type(item) is Shared and self._pool is not None:
+            if type(item) is Shared and item.reference.pool == self._pool_name:
+                assert self._pool is not None
                 self._pool.give_back(item.reference)
 
     def _own_slab(self, payload: Buffer, length: int) -> SlabReference | None:
@@ -172,6 +174,14 @@ class PayloadStore:
             return self._pool
 
     # Receiving
+
+    def fold(self, *, holds: bool) -> None:
+        """The stage folds: what it sends is in a ledger of its own.
+
+        `holds`: it keeps what it was sent until it has given out what comes of that.
+        """
+        self._own_ledger = True
+        self._holds = self._holds or holds
 
     def views(self, batch: Batch) -> list[memoryview]:
         """Return the payloads that a batch only refers to, in the order of its `slabs`.

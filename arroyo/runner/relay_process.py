@@ -16,14 +16,13 @@ from arroyo.links.slab_reader import StaleSlabError
 from arroyo.messages import Fragment, Message, Origin
 from arroyo.protocol.actions import Action, Reply
 from arroyo.protocol.receipts import Receipts
-from arroyo.protocol.relay import Delivery, Outcome, Output, Work
+from arroyo.protocol.relay import Delivery, Outcome, Output, Relay, Work
 from arroyo.protocol.status_page import Phase
 from arroyo.stages import AllocatingStage, WaitingStage
 
 from .calls import OperatorCall, PublisherCall
 from .isolation import Isolation
 from .listening import call_if_there
-from .loading import build_operator, build_publisher
 from .passing import Passing
 from .replica import Replica
 from .wiring import key_field, make_relay
@@ -47,8 +46,12 @@ _WORD = (1 << 64) - 1
 class RelayProcess:
     """Runs an operator or publisher from `open()` to `close()`."""
 
-    def __init__(self, replica: Replica) -> None:
+    _relay: Relay
+    _call: OperatorCall | PublisherCall
+
+    def __init__(self, replica: Replica, made: Any) -> None:
         self._replica = replica
+        self._made = made
         self._links = replica.links
         self._received = self._sent = self._bytes_in = self._bytes_out = self._filtered = 0
         self._flushed_bytes = self._unreadable = self._held = self._stale = 0
@@ -73,9 +76,7 @@ class RelayProcess:
             The stage refused to start, or failed for good.
         """
         replica = self._replica
-        stage = replica.stage
-        maker: Any = build_operator if stage.role == "operator" else build_publisher
-        made = maker(replica.chain, stage)
+        stage, made = replica.stage, self._made
         if isinstance(made, WaitingStage):
             made._on_waiting = replica.note_waiting
         if isinstance(made, AllocatingStage):
@@ -86,7 +87,19 @@ class RelayProcess:
             replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
         )
         self._passing = Passing(replica.chain, stage.name, replica.encode)
-        self._call: OperatorCall | PublisherCall
+        self._prepare(made)
+        try:
+            self._perform(self._relay.connect())
+            replica.report_ready("working")
+            self._loop()
+            self._flush()
+        finally:
+            self._close()
+
+    def _prepare(self, made: Any) -> None:
+        """Make what calls the stage's code, and the state machine."""
+        replica = self._replica
+        stage = replica.stage
         if stage.role == "operator":
             key = key_field(replica.chain, stage.name)
             self._call = OperatorCall(stage, made, replica.encode, key, self._isolation)
@@ -100,13 +113,9 @@ class RelayProcess:
             flushes=flushes,
             suspect=replica.take_suspect(),
         )
-        try:
-            self._perform(self._relay.connect())
-            replica.report_ready("working")
-            self._loop()
-            self._flush()
-        finally:
-            self._call.close()
+
+    def _close(self) -> None:
+        self._call.close()
 
     # The loop
 
@@ -122,10 +131,7 @@ class RelayProcess:
                     self._perform(relay.leave())
                 continue
             now = replica.clock.monotonic()
-            actions, deliveries = relay.tick(now)
-            self._perform(actions)
-            for delivery in deliveries:
-                self._deliver(delivery)
+            self._tick(now)
             if self._flush_due is not None and now >= self._flush_due:
                 self._flush()
             self._do_regularly(now)
@@ -135,6 +141,12 @@ class RelayProcess:
         self._flush()
         self._send_receipts()
         self._drain(final=relay.inputs_finished)
+
+    def _tick(self, now: float) -> None:
+        actions, deliveries = self._relay.tick(now)
+        self._perform(actions)
+        for delivery in deliveries:
+            self._deliver(delivery)
 
     def _is_over(self, leaving: bool) -> bool:
         if self._relay.blocked:
@@ -154,6 +166,10 @@ class RelayProcess:
         self._perform(self._relay.end(final=final))
         while not self._relay.ended:
             now = self._replica.clock.monotonic()
+            if self._replica.signals.orphaned and now - self._last_came > ORPHAN_LEAVE_S:
+                _log.warning("%d messages are not finished below", self._relay.in_flight)
+                break
+            self._tick(now)
             self._do_regularly(now)
             self._take_what_came(now)
         self._report()
@@ -283,6 +299,8 @@ class RelayProcess:
 
     def _work_on(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
         call = self._call
+        if batch.kind == Kind.CLOSING:
+            return [self._pass_on(message) for _, _, message in work]
         if batch.kind != Kind.EVENTS:
             for _, _, message in work:
                 message._origin = self._origins(batch)(batch.base - 1, ())
@@ -294,6 +312,10 @@ class RelayProcess:
         outcomes: list[Outcome] = list(call.events(self._hand_over(batch, work)))
         self._account(outcomes, self._replica.clock.monotonic() - start)
         return outcomes
+
+    def _pass_on(self, message: Message) -> Outcome:
+        """Announce a Stop further down; only folds have something to do when one is near."""
+        return self._replica.encode(message) if self._replica.stage.role == "operator" else None
 
     def _hand_over(self, batch: Batch, work: Sequence[Work]) -> Iterator[Message]:
         """Yield the messages, each marked as in hand and with its origin."""

@@ -12,14 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from arroyo.codec import Encoded, Kind, MessageCodec, Reason, join
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
-from arroyo.messages import Message, Origin
+from arroyo.messages import Message, Origin, Stop
 from arroyo.protocol.relay import Output
 from arroyo.protocol.runs import Intake, MakeStop
 
 from .calls import OperatorCall, PublisherCall
+from .fold_call import FoldCall
 from .wiring import path_table
 
 Call = OperatorCall | PublisherCall
@@ -78,8 +81,13 @@ class SourceRoute:
                 self._event(item)
 
     def close(self, reason: str) -> None:
-        """Close a run that is open, unless it opened itself."""
-        if self._run is not None and not self._run.implicit:
+        """Close a run that is open; of one that opened itself only folds hear."""
+        if self._run is None:
+            return
+        if self._run.implicit:
+            stop = self._early_stop("")(self._totals(complete=True))
+            self._router.control(self._name.stage, stop, self._origin, announced=True)
+        else:
             self._stop(self._early_stop(reason), complete=False)
 
     def _event(self, item: Encoded) -> None:
@@ -90,24 +98,29 @@ class SourceRoute:
         self._ends.update(self._router.event(self._name.stage, item, origin))
 
     def _stop(self, make_stop: Callable[[dict[str, Any]], Encoded], *, complete: bool) -> None:
-        run = self._run or _Run(self._new_run(), implicit=True)
-        self._run = run
-        totals = {
-            "sent": run.sent,
+        self._run = self._run or _Run(self._new_run(), implicit=True)
+        self._control(make_stop(self._totals(complete=complete)))
+        self._run = None
+        self._ends.clear()
+
+    def _totals(self, *, complete: bool) -> dict[str, Any]:
+        assert self._run is not None
+        return {
+            "sent": self._run.sent,
             "filtered": self._ends[Reason.FILTERED],
             "skipped": self._ends[Reason.SKIPPED],
             "quarantined": self._ends[Reason.QUARANTINED],
             "lost": 0,
             "complete": complete,
         }
-        self._control(make_stop(totals))
-        self._run = None
-        self._ends.clear()
+
+    @property
+    def _origin(self) -> Origin:
+        assert self._run is not None
+        return Origin(self._run.name, str(self._name), self._epoch, -1)
 
     def _control(self, item: Encoded) -> None:
-        assert self._run is not None
-        origin = Origin(self._run.name, str(self._name), self._epoch, -1)
-        self._router.control(self._name.stage, item, origin)
+        self._router.control(self._name.stage, item, self._origin)
 
 
 def edges_of(chain: Chain) -> dict[str, list[tuple[str, int]]]:
@@ -145,38 +158,79 @@ class Router:
         self._calls = calls
         self._codec = codec
         self._below = edges
+        self._outputs: Counter[tuple[str, str]] = Counter()
+        """How many messages each fold has made of each run."""
 
     def event(self, stage: str, item: Encoded, origin: Origin) -> set[Reason]:
         """Carry an event from `stage` down; returns why parts of it ended on the way, if any."""
         ends: set[Reason] = set()
         for below, edge in self._below[stage]:
             place = origin._replace(path=origin.path + edge)
-            outcome = self._calls[below].event(self._decode(item, place))
+            call = self._calls[below]
+            outcome = call.event(self._decode(item, place))
             if outcome is None:
                 continue
             results = outcome.items if isinstance(outcome, Output) else (outcome,)
-            if isinstance(outcome, Output) and outcome.reason is not None:
-                ends.add(outcome.reason)
+            reason = outcome.reason if isinstance(outcome, Output) else None
+            if isinstance(call, FoldCall):
+                self._give_out(below, results, origin)
+                reason = None if reason == Reason.FILTERED else reason  # it waits to be folded
+                results = ()
+            if reason is not None:
+                ends.add(reason)
             count = len(results)
             for index, result in enumerate(results):
                 part = place.fragment if count == 1 else (*place.fragment, (index, count))
                 ends |= self.event(below, result, place._replace(fragment=part))
         return ends
 
-    def control(self, source: str, item: Encoded, origin: Origin) -> None:
-        """Carry a Start or Stop to every stage below `source`, each once."""
-        items = {source: item}
-        told = set()
+    def _give_out(self, fold: str, items: Sequence[Encoded], origin: Origin) -> None:
+        """Carry down what a fold has made; it is a source of its own."""
+        run = origin.run, str(ReplicaName(fold, 0))
+        for item in items:
+            sequence = self._outputs[run]
+            self._outputs[run] += 1
+            self.event(fold, item, Origin(*run, origin.epoch, sequence))
+
+    def control(
+        self, source: str, item: Encoded, origin: Origin, *, announced: bool = False
+    ) -> None:
+        """Carry a Start or Stop to every stage below `source`, once for each source it is of.
+
+        `announced`: a Stop that does not come, but folds give out what they hold.
+        """
+        told = {source: {origin.source: item}}
         for stage in self._below:
-            if stage not in items:
+            above = [
+                told[name]
+                for name, links in self._below.items()
+                if name in told and any(below == stage for below, _ in links)
+            ]
+            items = {name: each for items in above for name, each in items.items()}
+            if not items or stage == source:
                 continue
-            for below, _ in self._below[stage]:
-                if below in told:
-                    continue
-                told.add(below)
-                outcome = self._calls[below].control(self._decode(items[stage], origin))
-                if outcome is not None and not isinstance(outcome, Output):
-                    items[below] = outcome
+            told[stage] = {}
+            for name, each in items.items():
+                place = origin._replace(source=name)
+                fold = isinstance(self._calls[stage], FoldCall)
+                made: Encoded | None = each
+                if fold or not announced:
+                    made = self._control(stage, self._decode(each, place), place)
+                if made is not None:
+                    told[stage][str(ReplicaName(stage, 0)) if fold else name] = made
+
+    def _control(self, stage: str, message: Message, origin: Origin) -> Encoded | None:
+        call = self._calls[stage]
+        if not isinstance(call, FoldCall) or not isinstance(message, Stop):
+            outcome = call.control(message)
+            return None if isinstance(outcome, Output) else outcome
+        output, stop = call.stop(message)
+        self._give_out(stage, output.items, origin)
+        run = origin.run, str(ReplicaName(stage, 0))
+        above = message.data.get("totals", {})
+        totals = {**above, "sent": self._outputs.pop(run, 0), "filtered": 0, "inputs": above}
+        data = {**getattr(stop, "data", {}), "totals": totals}
+        return self._codec.encode(msgspec.structs.replace(stop, data=data))
 
     def _decode(self, item: Encoded, origin: Origin) -> Message:
         body, detached, payloads = join([item])

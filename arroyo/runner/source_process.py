@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 from arroyo.codec import Kind
 from arroyo.config.state_directory import StateDirectory
-from arroyo.errors import DecodeError, UnavailableError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
 from arroyo.messages import Stop
@@ -248,23 +247,12 @@ class SourceProcess:
                 assert self._journal is not None
                 self._journal.note(action.memo)
             elif isinstance(action, Isolate):
-                self._isolate(action)
+                if self._isolation.put_item(action, self._replica.decode):
+                    self._source.bury(action.suspect.sequence)
             else:
                 # Before it leaves: what arrives has to be known to the next life.
                 self._note_progress()
                 self._links.perform((action,))
-
-    def _isolate(self, action: Isolate) -> None:
-        """Keep a message that has ended too many processes, and have it go out no more."""
-        suspect = action.suspect
-        try:
-            message = self._replica.decode(action.item)
-            self._isolation.put_suspect(action.header, message, suspect, action.deaths)
-        except (UnavailableError, DecodeError) as error:
-            # It stays in the ledger; the next death is the next occasion.
-            _log.error("a message that ends processes can't be kept: %s", error)
-        else:
-            self._source.bury(suspect.sequence)
 
     def _report(self) -> None:
         self._note_progress()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from arroyo.config.graph import Chain
 from arroyo.config.reader import load_chain
@@ -18,6 +19,9 @@ from arroyo.telemetry.logs import configure_logging
 
 from .fault_trace import trace_faults
 from .stop_signals import StopNowError
+
+if TYPE_CHECKING:
+    from .replica import Replica
 
 _log = logging.getLogger(__name__)
 
@@ -115,6 +119,23 @@ def _run(
 
             SourceProcess(replica).run()
         else:
-            from .relay_process import RelayProcess
+            _run_relay(replica)
 
-            RelayProcess(replica).run()
+
+def _run_relay(replica: Replica) -> None:
+    from .loading import build_operator, build_publisher
+
+    if replica.stage.role == "publisher":
+        from .relay_process import RelayProcess
+
+        RelayProcess(replica, build_publisher(replica.chain, replica.stage)).run()
+        return
+    operator = build_operator(replica.chain, replica.stage)
+    if getattr(operator, "folds", False):
+        from .fold_process import FoldProcess
+
+        FoldProcess(replica, operator).run()
+    else:
+        from .relay_process import RelayProcess
+
+        RelayProcess(replica, operator).run()

@@ -14,9 +14,10 @@ from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.runs import Intake, MakeStop
-from arroyo.runner.calls import OperatorCall, PublisherCall
+from arroyo.runner.calls import PublisherCall
+from arroyo.runner.fold_call import operator_call
 from arroyo.runner.listening import call_if_there
-from arroyo.runner.routing import Router, SourceRoute
+from arroyo.runner.routing import Call, Router, SourceRoute
 from arroyo.stages import Operator, Publisher
 
 from .stages import RecordingPublisher
@@ -52,7 +53,7 @@ class InMemoryLink:
         self.published = RecordingPublisher()
         self._stages: list[Any] = [operator, *(publishers or [self.published])]
         self._codec = MessageCodec(types)
-        self._calls: list[OperatorCall | PublisherCall] = []
+        self._calls: list[Call] = []
         self._source = source
         self._runs = 0
 
@@ -61,7 +62,7 @@ class InMemoryLink:
         for stage in self._stages:
             call_if_there(stage, "open")
         self._calls = [
-            OperatorCall(_stage("operator", operator), operator, self._codec.encode),
+            operator_call(_stage("operator", operator), operator, self._codec.encode),
             *(PublisherCall(_stage("publisher", each), each) for each in publishers),
         ]
         ends = {f"publisher{index}": call for index, call in enumerate(self._calls[1:])}

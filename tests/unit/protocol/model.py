@@ -644,6 +644,7 @@ class World:
     def _bury_in_order(self, node: Node) -> None:
         node.deaths += 1
         node.machine = None
+        node.held.clear()
         for pipe in self.pipes:
             if pipe.sender == node.name:
                 pipe.closed = True

@@ -1,0 +1,79 @@
+"""`FoldCall`: calls into an operator that folds many messages into one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from arroyo.codec import Encoded
+from arroyo.config.graph import Stage
+from arroyo.errors import StageError
+from arroyo.messages import Message, Origin, Start, Stop
+from arroyo.protocol.boundary import Folded
+from arroyo.protocol.relay import Output
+from arroyo.stages import Operator
+
+from .calls import OperatorCall, StageFailedError, in_words, key_of
+
+
+def operator_call(stage: Stage, operator: Operator, *args: Any) -> OperatorCall:
+    """Return what calls an operator; arguments as those of `OperatorCall`."""
+    kind = FoldCall if getattr(operator, "folds", False) else OperatorCall
+    return kind(stage, operator, *args)
+
+
+class FoldCall(OperatorCall):
+    """`process()` of one operator that folds; parameters as those of `OperatorCall`."""
+
+    def __init__(self, stage: Stage, operator: Operator, *args: Any) -> None:
+        super().__init__(stage, operator, *args)
+        self._held: Callable[[], Iterable[Message]] | None = getattr(self._operator, "held", None)
+
+    def folded(self, messages: Iterable[Message]) -> list[Folded]:
+        """Process messages between Start and Stop; says after each which are still held."""
+        return list(self._folded_one_by_one(messages))
+
+    def _folded_one_by_one(self, messages: Iterable[Message]) -> Iterator[Folded]:
+        for message in messages:
+            outcome = self.event(message)
+            if not isinstance(outcome, Output):
+                outcome = Output((outcome,), len(outcome))
+            yield Folded(outcome, self._still_held())
+
+    def _still_held(self) -> frozenset[Origin] | None:
+        if self._held is None:
+            return None
+        origins = [message.origin for message in self._held()]
+        if None in origins:
+            raise StageError(
+                f"held() of {self._stage.target} named a message that did not come in; it names "
+                "those given to process() that are still needed, or copies of them"
+            )
+        return frozenset(origin for origin in origins if origin is not None)
+
+    def stop(self, message: Message) -> tuple[Output, Message]:
+        """Process a Stop; returns what is given out before it, and the Stop that goes on.
+
+        Raises
+        ------
+        StageFailedError
+            It raised: what it held would be lost, so it has to be started again and get it again.
+        """
+        self._outbox.messages = []
+        try:
+            results = self._results(self._process(message))
+        except StageError:
+            raise
+        except Exception as error:
+            raise StageFailedError(
+                f"{self._stage.target} raised {in_words(error)} on a Stop, with what it held of "
+                "the run; it is started again and gets that again"
+            ) from error
+        events = [result for result in results if not isinstance(result, Start | Stop)]
+        chosen: list[Message] = [result for result in results if isinstance(result, Stop)]
+        if any(isinstance(result, Start) for result in results):
+            raise StageError("process() returned a Start for a Stop; only a listener begins runs")
+        items: list[Encoded] = [self._encode(event) for event in events]
+        field = self._key_field
+        keys = [] if field is None else [key_of(event, field) for event in events]
+        return Output(items, sum(map(len, items)), None, keys), (chosen or [message])[-1]

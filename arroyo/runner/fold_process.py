@@ -1,0 +1,103 @@
+"""An operator's replica that folds: it takes inputs as any stage does, and sends as a source."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from arroyo.codec import Batch, Encoded, Kind
+from arroyo.config.state_directory import StateDirectory
+from arroyo.identifiers import new_epoch
+from arroyo.messages import Message, Stop
+from arroyo.protocol.actions import Action, Isolate, Release
+from arroyo.protocol.boundary import Boundary, Folded
+from arroyo.protocol.relay import Outcome, Output, Work
+
+from .fold_call import FoldCall
+from .fold_record import FoldRecord
+from .relay_process import RelayProcess
+from .wiring import key_field, make_boundary
+
+
+class FoldProcess(RelayProcess):
+    """Runs an operator that folds from `open()` to `close()`."""
+
+    _relay: Boundary
+    _call: FoldCall
+
+    def _prepare(self, made: Any) -> None:
+        replica = self._replica
+        key = key_field(replica.chain, replica.name.stage)
+        self._call = FoldCall(replica.stage, made, replica.encode, key, self._isolation)
+        state = StateDirectory.locate(replica.chain.name, os.environ)
+        self._record = FoldRecord(state.fold(replica.name))
+        self._stops: dict[tuple[str, str], Message] = {}
+        max_inputs = getattr(made, "max_inputs", 0)
+        replica.payloads.fold(holds=max_inputs > 0)
+        self._relay = make_boundary(
+            replica.chain,
+            replica.name,
+            incarnation=replica.incarnation,
+            max_inputs=max_inputs,
+            new_epoch=new_epoch,
+            memory=self._record.memory,
+            make_early_stop=self._early_stop,
+            suspect=replica.take_suspect(),
+        )
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Release):
+                # Before anything is finished above: the next life has to know it.
+                self._record.note(self._relay.memory)
+                self._replica.payloads.give_back(action.items)
+            elif isinstance(action, Isolate):
+                if self._isolation.put_item(action, self._replica.decode):
+                    self._relay.bury(action.header.epoch, action.suspect.sequence)
+            else:
+                super()._perform((action,))
+
+    def _work_on(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
+        if batch.kind == Kind.START:
+            return super()._work_on(batch, work)
+        if batch.kind != Kind.EVENTS:
+            return [self._stop(batch, message) for _, _, message in work]
+        self._received += len(work)
+        start = self._replica.clock.monotonic()
+        outcomes = self._call.folded(self._hand_over(batch, work))
+        self._account([each.output for each in outcomes], self._replica.clock.monotonic() - start)
+        return list(outcomes)
+
+    def _stop(self, batch: Batch, message: Message) -> Folded:
+        """Work on a Stop when it is announced, or when it comes, if that is the first one hears."""
+        run = batch.source, batch.run
+        output = Output()
+        if run not in self._stops:
+            message._origin = self._origins(batch)(batch.base - 1, ())
+            output, self._stops[run] = self._call.stop(message)
+        chosen = self._stops[run]
+        if batch.kind == Kind.STOP:
+            del self._stops[run]
+        above = getattr(message, "data", {}).get("totals")
+        return Folded(output, None, functools.partial(self._encode_stop, chosen, above))
+
+    def _encode_stop(self, stop: Message, above: Any, totals: dict[str, Any]) -> Encoded:
+        """Make the Stop that goes on: the fold counts its own outputs, and tells of its inputs."""
+        totals = {**totals, "dropped": 0}
+        if above is not None:
+            totals["inputs"] = above
+            totals["complete"] = totals["complete"] and above.get("complete", True)
+        data = {**getattr(stop, "data", {}), "totals": totals}
+        return self._replica.encode(msgspec.structs.replace(stop, data=data))
+
+    def _early_stop(self, reason: str) -> Any:
+        stop = Stop({"reason": reason} if reason else {})
+        return functools.partial(self._encode_stop, stop, None)
+
+    def _close(self) -> None:
+        super()._close()
+        self._record.close()
