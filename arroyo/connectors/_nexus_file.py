@@ -60,8 +60,8 @@ class NexusFile:
         self.path = path
         self.unstored: dict[str, int] = {}
         """How many values of the metadata did not fit what the run's first event had, by key."""
-        self.way: int | None = None
-        """Number of the way through the chain that its events came by."""
+        self.way: tuple[str, int] | None = None
+        """Source, and number of the way through the chain, that its events came by."""
         with explained(path):
             self._lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:

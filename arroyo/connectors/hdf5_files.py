@@ -191,12 +191,14 @@ class HDF5Publisher(Publisher):
                 "gathers them in front of it"
             )
         file = self._file(origin.run, event)
+        way = (origin.source, origin.path)
         if file.way is None:
-            file.way = origin.path
-        elif file.way != origin.path:
+            file.way = way
+        elif file.way != way:
             raise StageError(
-                f"events of run {origin.run} reach HDF5Publisher by two ways, and both have the "
-                "same rows; give each way a publisher of its own"
+                f"events of run {origin.run} reach HDF5Publisher by two ways, or from two replicas "
+                "of a stage that folds, and both have the same rows; give each way a publisher of "
+                "its own"
             )
         file.put(origin.sequence, event)
 

@@ -89,6 +89,26 @@ def _class_problems(chain: Chain) -> Iterator[str]:
             yield from error.problems
         else:
             yield from check_options(factory, stage)
+            yield from _fold_problems(factory, stage, chain)
+
+
+def _fold_problems(factory: object, stage: Stage, chain: Chain) -> Iterator[str]:
+    """A fold holds inputs that their source has to keep, so they must fit into its window."""
+    if stage.role != "operator" or not getattr(factory, "folds", False):
+        return
+    place = f"stages.{stage.name}.operator"
+    most = getattr(factory, "max_inputs", 0)
+    if not isinstance(most, int) or most < 0:
+        yield f"{place}: max_inputs of {stage.target} is {most!r}, expected a number from 0 on"
+        return
+    for source in chain.sources_above(stage.name):
+        if most * stage.replicas > source.window:
+            yield (
+                f"{place}: {stage.target} may hold {most} inputs (max_inputs) in each of "
+                f"{stage.replicas} replicas, but the window of {source.name} is {source.window}; "
+                f"it would wait for ever: set stages.{source.name}.window to "
+                f"{most * stage.replicas} or more, or lower max_inputs"
+            )
 
 
 def _machine_problems(chain: Chain, environ: Mapping[str, str]) -> Iterator[str]:

@@ -27,10 +27,23 @@ class Operator(AllocatingStage, WaitingStage, ABC):
     """
 
     folds: ClassVar[bool] = False
-    """Whether several inputs become one output (then `max_inputs` bounds how many)."""
+    """Whether many inputs become one output.
+
+    What `process()` gives out then stands for all inputs of the run that came before and are not
+    in an earlier output. For a Stop it may give out Events as well, from what is left. It keeps
+    its inputs, payloads included, as long as it needs them; after a crash it gets them again.
+    One that needs some of them for later outputs defines ``held()``, which returns the messages
+    that it still needs; all others are done with when what was given out has arrived. Each
+    replica is a source to the stages below: ``origin.source`` is its name, and
+    ``origin.sequence`` counts its outputs in the run.
+    """
 
     max_inputs: ClassVar[int] = 0
-    """At most this many inputs are held for one output."""
+    """At most this many inputs of a run are held for one output; it has to fit into the window.
+
+    0: any number, as for a sum over a whole run. Then inputs are done with when they were
+    processed, and what was made of them so far is lost if the process dies.
+    """
 
     _publishers: list[Publisher]
 
