@@ -1,7 +1,8 @@
 """The model's chains with inputs that can be read again, and deaths of their sources.
 
 An input is a stream: everything in it has a token, Start and Stop too, and what was not
-acknowledged is handed over again, in the same order, though perhaps in other batches.
+acknowledged is handed over again, in the same order, though perhaps in other batches. Some know
+each token that was acknowledged, others only the last one, as a log that has one offset.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class ReplayingWorld(World):
         self.faults["source_kill"] = source_kills
         self.memories: dict[ReplicaName, SourceMemory] = {}
         self.acknowledged: dict[ReplicaName, list[Any]] = {}
+        self.has_offset = bool(self.random.getrandbits(1))
+        self.offset: dict[ReplicaName, int] = {}
         self.resumed: set[ReplicaName] = set()
         for node in self.nodes.values():
             for number, intake in enumerate(self.scripts.get(str(node.name), ())):
@@ -55,6 +58,8 @@ class ReplayingWorld(World):
 
     def _what_is_left(self, node: Node) -> deque[Intake]:
         done = self.acknowledged.setdefault(node.name, [])
+        if self.has_offset:
+            done = self._order(node)[: self.offset.get(node.name, 0)]
         left: deque[Intake] = deque()
         for intake in self.scripts[str(node.name)]:
             at = [index for index, token in enumerate(intake.tokens) if token not in done]
@@ -137,7 +142,13 @@ class ReplayingWorld(World):
         # A note makes lists of tuples.
         read = [tuple(token) if isinstance(token, list) else token for token in tokens]
         known += [token for token in dict.fromkeys(read) if token not in {None, *known}]
-        script = self.scripts[str(node.name)]
-        order = list(itertools.chain.from_iterable(intake.tokens for intake in script))
+        order = self._order(node)
         if known != order[: len(known)]:
             raise BrokenPromiseError(f"{node.name} has acknowledged {known}, not {order}")
+        for token in read:
+            if token is not None:
+                self.offset[node.name] = order.index(token) + 1
+
+    def _order(self, node: Node) -> list[Any]:
+        script = self.scripts[str(node.name)]
+        return list(itertools.chain.from_iterable(intake.tokens for intake in script))
