@@ -202,6 +202,18 @@ class Ledger:
         """A message is in quarantine: it is told by a tombstone when it is due again."""
         self._suspects.bury(sequence)
 
+    def find_fatal(self, first: int, end: int) -> Iterator[tuple[Suspect, int]]:
+        """See `Suspects`."""
+        return self._suspects.find_fatal(first, end)
+
+    def part(self, load: Load) -> Iterator[Load]:
+        """Yield the loads to send instead of the one entered last: suspects go alone."""
+        _, alone, buried = self._suspects.sort(load.header.ranges)
+        if alone or buried:
+            yield from self._parts(self._shipments[-1], load.header.ranges, (), 0)
+        else:
+            yield load
+
     def find(self, sequence: int) -> tuple[Load, Any]:
         """Return the load and the item of a message that is not finished."""
         shipment = next(each for each in self._shipments if each.first <= sequence < each.end)
@@ -261,14 +273,23 @@ class Ledger:
             gone = missing.missing(max(shipment.first, self.frontier), shipment.end)
             lost = [gap for first, end in missing for gap in waiting.missing(first, end)]
             if lost or (with_order and gone):
-                clear, alone, buried = self._suspects.sort(lost)
                 stones = tuple(self._stones(gone)) if with_order else ()
-                stones += bury([(number, ()) for number in buried], Reason.QUARANTINED)
-                if clear or stones:
-                    yield self._again(shipment, clear, stones, attempt)
-                for number in alone:
-                    place, last = [(number, number + 1)], self._suspects.last
-                    yield self._again(shipment, place, (), attempt, last)
+                yield from self._parts(shipment, lost, stones, attempt)
+
+    def _parts(
+        self,
+        shipment: Shipment,
+        lost: Iterable[tuple[int, int]],
+        stones: tuple[Tombstone, ...],
+        attempt: int,
+    ) -> Iterator[Load]:
+        clear, alone, buried = self._suspects.sort(lost)
+        stones += bury([(number, ()) for number in buried], Reason.QUARANTINED)
+        if clear or stones:
+            yield self._again(shipment, clear, stones, attempt)
+        for number in alone:
+            place = [(number, number + 1)]
+            yield self._again(shipment, place, (), attempt, self._suspects.last)
 
     def _stones(self, gone: Iterable[tuple[int, int]]) -> Iterator[Tombstone]:
         """Tell the places of what is finished; of what ended on its way, once more how it did.

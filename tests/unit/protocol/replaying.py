@@ -14,13 +14,12 @@ from typing import Any
 import msgspec
 from unit.protocol.model import BrokenPromiseError, Node, World
 
-from arroyo.codec import Kind
+from arroyo.codec import Kind, Suspect
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Release
-from arroyo.protocol.memory import Note, SourceMemory
+from arroyo.protocol.memory import Accused, Note, SourceMemory
 from arroyo.protocol.runs import Intake
 from arroyo.protocol.source import Source
-from arroyo.protocol.suspects import DEATHS
 from arroyo.runner.wiring import make_replayable_source
 
 DEATH_AT_AN_ACTION = 0.01
@@ -85,13 +84,11 @@ class ReplayingWorld(World):
     def _bury(self, node: Node) -> None:
         super()._bury(node)
         if node.stage.role == "listener":
-            # It forgets how many had died of its messages.
-            replicas = max(each.stage.replicas for each in self.nodes.values())
-            self.untold += DEATHS * replicas
             # What the dead had sent to the dead is in no connection any more.
             self.heard = [heard for heard in self.heard if heard[0] != node.name]
             for pipe in self.pipes:
                 if pipe.receiver == node.name and pipe.closed:
+                    self.untold += sum(isinstance(each, Suspect) for each in pipe.queue)
                     pipe.queue.clear()
 
     def _feed(self, node: Node) -> None:
@@ -123,6 +120,8 @@ class ReplayingWorld(World):
             return
         for action in actions:
             if self._dies_now():
+                # Whoever told it may be dead before the next life could hear it.
+                self.untold += isinstance(action, Note) and isinstance(action.memo, Accused)
                 self._bury(node)
                 return
             if isinstance(action, Note):
