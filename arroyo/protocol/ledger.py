@@ -121,27 +121,33 @@ class Ledger:
 
     def _acknowledge_path(self, number: int, ack: Ack) -> None:
         path = self._paths[number]
+        sent = max(self.next, self.sent_before)
         for first, end in ack.ranges:
-            if end <= self.next:
-                self._finish(number, ack, first, end)
+            if end <= sent:
+                # What has not come again yet will be acknowledged when it has.
+                self._finish(number, ack, first, min(end, self.next))
         for sequence, fragment in ack.fragments:
             if sequence < self.next:
                 path.add(sequence, sequence + 1, fragment)
-        for first, end, reason, fragment in ack.tombstones:
-            if end <= self.next:
+        for first, told, reason, fragment in ack.tombstones:
+            end = min(told, self.next)
+            if first < end and told <= sent:
                 path.add(first, end, fragment)
                 if not fragment and reason != Reason.FINISHED:
                     ranges = self._buried.setdefault(reason, RangeSet())
                     ranges.add(max(first, self.frontier), end)
 
     def _finish(self, number: int, ack: Ack, first: int, end: int) -> None:
-        if end - first == 1 and first in self._controls:
+        path = self._paths[number]
+        for control in [sequence for sequence in self._controls if first <= sequence < end]:
             # Each replica of a terminal stage has to see Start and Stop for itself.
-            seen = self._controls[first][number]
+            path.add(first, control)
+            seen = self._controls[control][number]
             seen.add(ack.replica)
-            if len(seen) < (ack.replicas or self._terminals[number].replicas):
-                return
-        self._paths[number].add(first, end)
+            if len(seen) >= (ack.replicas or self._terminals[number].replicas):
+                path.add(control, control + 1)
+            first = control + 1
+        path.add(first, end)
 
     @property
     def holders(self) -> tuple[tuple[str, int, int], ...]:
@@ -196,6 +202,18 @@ class Ledger:
         """A message is in quarantine: it is told by a tombstone when it is due again."""
         self._suspects.bury(sequence)
 
+    def find_fatal(self, first: int, end: int) -> Iterator[tuple[Suspect, int]]:
+        """See `Suspects`."""
+        return self._suspects.find_fatal(first, end)
+
+    def part(self, load: Load) -> Iterator[Load]:
+        """Yield the loads to send instead of the one entered last: suspects go alone."""
+        _, alone, buried = self._suspects.sort(load.header.ranges)
+        if alone or buried:
+            yield from self._parts(self._shipments[-1], load.header.ranges, (), 0)
+        else:
+            yield load
+
     def find(self, sequence: int) -> tuple[Load, Any]:
         """Return the load and the item of a message that is not finished."""
         shipment = next(each for each in self._shipments if each.first <= sequence < each.end)
@@ -203,8 +221,7 @@ class Ledger:
 
     def _count_buried(self, end: int) -> None:
         for reason, ranges in self._buried.items():
-            gaps = ranges.missing(self.frontier, end)
-            count = end - self.frontier - sum(after - before for before, after in gaps)
+            count = sum(after - before for before, after in ranges.common(self.frontier, end))
             if count:
                 self.buried[reason] = self.buried.get(reason, 0) + count
                 ranges.discard_below(end)
@@ -256,14 +273,34 @@ class Ledger:
             gone = missing.missing(max(shipment.first, self.frontier), shipment.end)
             lost = [gap for first, end in missing for gap in waiting.missing(first, end)]
             if lost or (with_order and gone):
-                clear, alone, buried = self._suspects.sort(lost)
-                stones = tuple(Tombstone(*gap, Reason.FINISHED) for gap in gone if with_order)
-                stones += bury([(number, ()) for number in buried], Reason.QUARANTINED)
-                if clear or stones:
-                    yield self._again(shipment, clear, stones, attempt)
-                for number in alone:
-                    place, last = [(number, number + 1)], self._suspects.last
-                    yield self._again(shipment, place, (), attempt, last)
+                stones = tuple(self._stones(gone)) if with_order else ()
+                yield from self._parts(shipment, lost, stones, attempt)
+
+    def _parts(
+        self,
+        shipment: Shipment,
+        lost: Iterable[tuple[int, int]],
+        stones: tuple[Tombstone, ...],
+        attempt: int,
+    ) -> Iterator[Load]:
+        clear, alone, buried = self._suspects.sort(lost)
+        stones += bury([(number, ()) for number in buried], Reason.QUARANTINED)
+        if clear or stones:
+            yield self._again(shipment, clear, stones, attempt)
+        for number in alone:
+            place = [(number, number + 1)]
+            yield self._again(shipment, place, (), attempt, self._suspects.last)
+
+    def _stones(self, gone: Iterable[tuple[int, int]]) -> Iterator[Tombstone]:
+        """Tell the places of what is finished; of what ended on its way, once more how it did.
+
+        They are acknowledged like any others, perhaps to a next life that has heard nothing else.
+        """
+        for first, end in gone:
+            yield Tombstone(first, end, Reason.FINISHED)
+            for reason, ranges in self._buried.items():
+                for gap in ranges.common(first, end):
+                    yield Tombstone(*gap, Reason(reason))
 
     def mark_sent(self, sent_before: float, now: float) -> None:
         """Everything that left at `sent_before` or earlier has just left again."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Batch, Tombstone
+from arroyo.codec import Batch, Kind, Reason, Tombstone
 from arroyo.messages import Fragment
 
 Position = tuple[int, Fragment]
@@ -93,6 +93,23 @@ def bury(positions: Iterable[Position], reason: int) -> tuple[Tombstone, ...]:
             whole.append(number)
     stones = [Tombstone(first, end, reason) for first, end in pack(whole)]  # type: ignore[arg-type]
     return (*stones, *parts)
+
+
+def bury_all(batch: Batch, reason: Reason) -> Batch:
+    """Return the header of a batch in which each message has ended; its body is empty."""
+    if batch.fragments:
+        stones = bury(positions_of(batch), reason)
+    else:
+        stones = tuple(Tombstone(first, end, reason) for first, end in batch.ranges)
+    return msgspec.structs.replace(
+        batch,
+        kind=Kind.EVENTS,
+        ranges=(),
+        fragments=(),
+        detached=(),
+        slabs=(),
+        tombstones=(*batch.tombstones, *stones),
+    )
 
 
 def merge(stones: Sequence[Tombstone]) -> tuple[Tombstone, ...]:

@@ -5,6 +5,8 @@ the process, or was told to the input, is known to the life after. Rules:
 - A message's place, its sequence, is noted by its token before it is sent.
 - The frontier is noted, with the tokens that it passes, before they are acknowledged: a death in
   between leaves messages that come again although they are finished, and are recognised.
+- Each death of a process by a message is noted, or a poisonous one would begin anew to end
+  processes whenever the source has died.
 - Start and Stop are noted whole, since a listener may not hand them over again.
 """
 
@@ -14,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from arroyo.codec import Suspect
 from arroyo.errors import EncodeError
 
 Mark: TypeAlias = bytes
@@ -93,7 +96,13 @@ class Progress(msgspec.Struct, frozen=True, array_like=True, tag=4):
     marks: tuple[Mark, ...] = ()
 
 
-Memo: TypeAlias = RunOpened | Sent | RunClosing | Progress
+class Accused(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """A process has died of a message that is under way."""
+
+    suspect: Suspect
+
+
+Memo: TypeAlias = RunOpened | Sent | RunClosing | Progress | Accused
 
 
 class Note(NamedTuple):
@@ -119,6 +128,8 @@ class SourceMemory(msgspec.Struct, array_like=True, tag=0):
         A run whose Stop has been sent and is not finished, and that Stop.
     first, marks
         Tokens of the events of `run` from sequence `first` on, which are not all finished.
+    suspects
+        Deaths of processes by messages that are not finished.
     """
 
     epoch: int
@@ -132,6 +143,7 @@ class SourceMemory(msgspec.Struct, array_like=True, tag=0):
     closing: RunClosing | None = None
     first: int = 0
     marks: list[Mark] = []
+    suspects: tuple[Suspect, ...] = ()
 
     @property
     def next(self) -> int:
@@ -155,6 +167,10 @@ class SourceMemory(msgspec.Struct, array_like=True, tag=0):
             self._advance(memo)
         elif isinstance(memo, RunOpened):
             self.run, self.buried, self.missing = memo, {}, ()
+        elif isinstance(memo, Accused):
+            under_way = self.frontier <= memo.suspect.sequence < self.next
+            if under_way and memo.suspect not in self.suspects:
+                self.suspects += (memo.suspect,)
         else:
             self.run, self.closed, self.closing = None, self.run, memo
             self.buried, self.missing = {}, ()  # the Stop tells them
@@ -162,6 +178,7 @@ class SourceMemory(msgspec.Struct, array_like=True, tag=0):
     def _advance(self, memo: Progress) -> None:
         self.frontier, self.attempts = memo.frontier, memo.attempts
         self.buried, self.missing, self.finished = memo.buried, memo.missing, memo.marks
+        self.suspects = tuple(each for each in self.suspects if each.sequence >= memo.frontier)
         passed = memo.frontier - self.first
         if passed > 0:
             del self.marks[:passed]

@@ -6,6 +6,7 @@ ranges. PURE.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
@@ -64,6 +65,13 @@ class RangeSet:
             first = self._ends[index]
             index += 1
         return gaps
+
+    def common(self, first: int, end: int) -> list[tuple[int, int]]:
+        """Return the ranges between `first` and `end` that are in the set, in order."""
+        index = bisect_right(self._ends, first)
+        pairs = zip(self._firsts[index:], self._ends[index:], strict=True)
+        cut = ((max(low, first), min(high, end)) for low, high in pairs)
+        return list(itertools.takewhile(lambda pair: pair[0] < end, cut))
 
     def discard_below(self, number: int) -> None:
         """Forget everything below `number`."""

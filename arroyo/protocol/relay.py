@@ -31,13 +31,22 @@ from arroyo.codec import (
     Reason,
     Refuse,
     Suspect,
-    Tombstone,
 )
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Reply
 from .completion import Completion
-from .loads import Load, Position, bury, count_of, describe, merge, positions_of, sequences_of
+from .loads import (
+    Load,
+    Position,
+    bury,
+    bury_all,
+    count_of,
+    describe,
+    merge,
+    positions_of,
+    sequences_of,
+)
 from .outlets import Outlet
 from .publication import Publication
 from .reorder import Reorder
@@ -230,7 +239,8 @@ class Relay:
             elif entry is Entry.WORK:
                 deliveries.append(each)
             elif entry is Entry.LATE:
-                actions += self.reject(each.batch, Reason.FINISHED)
+                late = bury_all(each.batch, Reason.FINISHED)
+                actions += self.finish(late, (), (), self._message_s)
             elif entry is Entry.ASK:
                 actions.append(Reply(self._neighbours[batch.sender], self._hello()))
             else:
@@ -348,21 +358,6 @@ class Relay:
         if batch.reliable:
             yield from self._report_loss()
         yield from self._credit(batch)
-
-    def reject(self, batch: Batch, reason: Reason) -> Iterator[Action]:
-        """The body of a batch can't be read: each message in it ends here."""
-        if batch.fragments:
-            stones = bury(positions_of(batch), reason)
-        else:
-            stones = tuple(Tombstone(first, end, reason) for first, end in batch.ranges)
-        header = msgspec.structs.replace(
-            batch,
-            kind=Kind.EVENTS,
-            ranges=(),
-            fragments=(),
-            tombstones=(*batch.tombstones, *stones),
-        )
-        yield from self.finish(header, (), (), self._message_s)
 
     def _is_one_to_one(self, batch: Batch, outcomes: Sequence[Outcome]) -> bool:
         """Whether exactly one thing came of each message in the batch, in the same order."""

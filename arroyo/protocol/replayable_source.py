@@ -12,14 +12,15 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Kind, Reason, Tombstone
+from arroyo.codec import Kind, Reason, Suspect, Tombstone
 from arroyo.errors import StageError
 from arroyo.identifiers import ReplicaName
 
-from .actions import Action, Release
+from .actions import Action, Isolate, Release
 from .loads import Load
 from .memory import (
     NO_TOKEN,
+    Accused,
     Mark,
     Note,
     Progress,
@@ -47,6 +48,8 @@ class ReplayableSource(Source):
         super().__init__(name, epoch=memory.epoch, first=memory.frontier, **wiring)
         self.ledger.buried = dict(memory.buried)
         self.ledger.sent_before = memory.next
+        for suspect in memory.suspects:
+            self.ledger.accuse(suspect)
         self._attempts = memory.attempts + 1  # resuming is a round of sending again
         self.lost = 0
         """Messages that were under way, and that the input has lost."""
@@ -200,6 +203,23 @@ class ReplayableSource(Source):
             yield from self._note(load, tokens)
             self._noted = self.ledger.next + len(load.items)
         yield from super()._ship(load, tokens, now, handed=handed)
+
+    def _offer(self, load: Load) -> Iterator[Action]:
+        if load.header.kind != Kind.EVENTS or load.header.enters:
+            yield from super()._offer(load)
+            return
+        for first, end in load.header.ranges:
+            for suspect, deaths in list(self.ledger.find_fatal(first, end)):
+                # The former life may have died before it was in quarantine; twice does no harm.
+                item = load.items[suspect.sequence - first]
+                yield Isolate(load.header, item, suspect, deaths)
+        for part in self.ledger.part(load):
+            yield from super()._offer(part)
+
+    def _suspect(self, suspect: Suspect) -> Iterator[Action]:
+        if suspect.source == str(self.name) and suspect.epoch == self.epoch:
+            yield Note(Accused(suspect))
+        yield from super()._suspect(suspect)
 
     def _note(self, load: Load, tokens: Sequence[Any]) -> Iterator[Action]:
         header, first = load.header, self.ledger.next

@@ -48,6 +48,8 @@ class FormerRun(NamedTuple):
         Where its sequences count, and which is its first event.
     next, frontier
         Sequences from `frontier` up to `next` had been sent, and nobody had acknowledged them.
+    start
+        Its Start, encoded.
     """
 
     run: str
@@ -55,6 +57,7 @@ class FormerRun(NamedTuple):
     base: int
     next: int
     frontier: int
+    start: bytes = b""
 
     @property
     def lost(self) -> int:

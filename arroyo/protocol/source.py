@@ -34,6 +34,7 @@ from arroyo.codec import (
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Isolate, Release
+from .former_stop import FormerStop
 from .ledger import Ledger
 from .loads import Load
 from .outlets import Outlet
@@ -108,6 +109,7 @@ class Source:
         """The round of sending again in which the end of the open run was announced."""
         self._complete = True
         self._last_start: Load | None = None
+        self._former_stop: FormerStop | None = None
         self._finishing = self._told_end = False
         self._final = True
         self._lost_at: float | None = None
@@ -182,11 +184,8 @@ class Source:
     def record(self, record: BackRecord, now: float) -> Iterator[Action]:
         """A record came back from below."""
         if isinstance(record, Ack):
-            if record.source == str(self.name) and record.epoch == self.epoch:
-                self.ledger.acknowledge(record)
-                yield from self._advance(now)
-                # It may have been all that a Stop waits for, though the frontier stays.
-                yield from self._work(now)
+            if record.source == str(self.name):
+                yield from self._acknowledge(record, now)
         elif isinstance(record, Credit):
             if record.stage in self._outlets:
                 yield from self._outlets[record.stage].credit(record)
@@ -241,15 +240,34 @@ class Source:
             return None
         return self._run.name, self._run.base
 
-    def close_former(self, former: FormerRun, item: Any) -> Iterator[Action]:
-        """Send the Stop of a run that died with the life before.
+    @property
+    def open_start(self) -> Any:
+        """The Start of that run, as it was handed over."""
+        assert self._run is not None
+        assert self._run.load is not None
+        return self._run.load.items[0]
 
-        Nothing more can come of it, so nobody is asked to acknowledge it.
-        """
+    def close_former(
+        self, former: FormerRun, start: Any, stop: Any, now: float
+    ) -> Iterator[Action]:
+        """Send the Stop of a run that died with the life before, behind its Start."""
         run = Run(former.run, False, former.base)
-        load = self._load(run, Intake(Kind.STOP, [item]), former.next)
-        header = msgspec.structs.replace(load.header, epoch=former.epoch, frontier=former.frontier)
-        yield from self._offer(Load(header, [item]))
+        first = self._load(run, Intake(Kind.START, [start]), self.ledger.next)
+        last = self._load(run, Intake(Kind.STOP, [stop]), self.ledger.next)
+        self._former_stop = FormerStop(former, self.ledger.next, self._incarnation)
+        if self._outlets:
+            self._last_start = self._former_stop.address(first)
+            self._progress_at = now
+            last = Load(msgspec.structs.replace(last.header, epoch=former.epoch), [stop])
+            self.ledger.add(last, 1, (None,), now, handed=False)
+        for load in (first, last):
+            yield from self._offer(self._former_stop.address(load))
+
+    @property
+    def closes_former(self) -> bool:
+        """Whether somebody has yet to acknowledge the Stop of the former run."""
+        former = self._former_stop
+        return former is not None and former.place in range(self.ledger.frontier, self.ledger.next)
 
     # Runs
 
@@ -411,6 +429,16 @@ class Source:
 
     # Acknowledgement and loss
 
+    def _acknowledge(self, record: Ack, now: float) -> Iterator[Action]:
+        ack: Ack | None = record
+        if record.epoch != self.epoch:
+            ack = None if self._former_stop is None else self._former_stop.translate(record)
+        if ack is not None:
+            self.ledger.acknowledge(ack)
+            yield from self._advance(now)
+            # It may have been all that a Stop waits for, though the frontier stays.
+            yield from self._work(now)
+
     def _advance(self, now: float) -> Iterator[Action]:
         freed = self.ledger.advance(now)
         if freed is None:
@@ -469,7 +497,12 @@ class Source:
                 attempt=self._attempts,
                 with_order=self._ordered,
             )
-            for load in loads:
+            for again in loads:
+                load = again
+                if self._former_stop is not None and load.header.epoch != self.epoch:
+                    if not load.items:
+                        continue  # a mere place, which nobody waits for
+                    load = self._former_stop.address(load)
                 if load.header.kind == Kind.STOP and load.items:
                     yield from self._repeat_start(outlet, load)
                 self.redelivered += len(load.items)

@@ -5,7 +5,7 @@ A message is told of once for each life that ended with it in hand, however ofte
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from arroyo.codec import Suspect
@@ -20,7 +20,7 @@ Gap = tuple[int, int]
 
 @dataclass(slots=True)
 class _Record:
-    lives: set[tuple[str, int, int]] = field(default_factory=set)
+    lives: dict[tuple[str, int, int], Suspect] = field(default_factory=dict)
     buried: bool = False
 
 
@@ -39,12 +39,22 @@ class Suspects:
     def accuse(self, suspect: Suspect) -> int:
         """Note a death; returns of how many the message is suspected now."""
         record = self._records.setdefault(suspect.sequence, _Record())
-        record.lives.add((suspect.stage, suspect.replica, suspect.incarnation))
+        record.lives[suspect.stage, suspect.replica, suspect.incarnation] = suspect
         return len(record.lives)
 
     def bury(self, sequence: int) -> None:
         """The message goes out no more: others get a tombstone."""
         self._records.setdefault(sequence, _Record()).buried = True
+
+    def find_fatal(self, first: int, end: int) -> Iterator[tuple[Suspect, int]]:
+        """Yield the last death by each message that should be in quarantine, and how many.
+
+        Of the messages from `first` on, and without `end`.
+        """
+        for sequence in sorted(self._records):
+            record = self._records[sequence]
+            if first <= sequence < end and len(record.lives) >= DEATHS and not record.buried:
+                yield list(record.lives.values())[-1], len(record.lives)
 
     def forget_below(self, frontier: int) -> None:
         """Everything below `frontier` is finished."""

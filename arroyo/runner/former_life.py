@@ -23,6 +23,8 @@ class OpenRun(msgspec.Struct, frozen=True):
     next: int | None = None
     """See `FormerRun`; None while its source lives, and the page has the number."""
     frontier: int = 0
+    start: bytes = b""
+    """Its Start, encoded, for a stage that comes up between two lives and has to hear of both."""
 
 
 def note_open_run(page: Path, run: OpenRun | None) -> None:
@@ -52,7 +54,8 @@ def read_former_run(page: Path) -> FormerRun | None:
         found = msgspec.structs.replace(found, next=end, frontier=frontier)
         note_open_run(page, found)
     if found is not None and found.next is not None:
-        return FormerRun(found.run, found.epoch, found.base, found.next, found.frontier)
+        counts = (found.base, found.next, found.frontier)
+        return FormerRun(found.run, found.epoch, *counts, found.start)
     return FormerRun("", epoch, 0, end, frontier) if end > frontier else None
 
 

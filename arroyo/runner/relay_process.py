@@ -15,6 +15,7 @@ from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, Subscriptio
 from arroyo.links.slab_reader import StaleSlabError
 from arroyo.messages import Fragment, Message, Origin
 from arroyo.protocol.actions import Action, Reply
+from arroyo.protocol.loads import bury_all
 from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Delivery, Outcome, Output, Relay, Work
 from arroyo.protocol.status_page import Phase
@@ -259,7 +260,11 @@ class RelayProcess:
         except (DecodeError, ValueError) as error:
             self._unreadable += 1
             self._isolation.put_frames(batch, delivery.content, error)
-            self._perform(self._relay.reject(batch, Reason.QUARANTINED))
+            batch = bury_all(batch, Reason.QUARANTINED)
+            self._came = [], b"", (), []
+            self._replica.take_in_hand(batch)
+            # What came early, and waited for these, has its turn now.
+            self._work_off(batch, self._relay.plan(batch, ()))
         else:
             self._bytes_in += sum(map(len, delivery.content))
             self._bytes_in += sum(reference.length for _, reference in batch.slabs)
@@ -268,15 +273,19 @@ class RelayProcess:
             self._replica.payloads.take_up(batch)
             self._replica.take_in_hand(batch)
             self._receipts.note(len(messages), sum(map(len, payloads)))
-            outcomes = self._work_on(batch, work)
-            if batch.enters == self._replica.name.stage:
-                batch = msgspec.structs.replace(batch, enters="")  # from here on it goes all ways
-            # Not after an error: who asks why the stage ended finds the message still in hand.
-            self._replica.page.put_down()
-            del messages, self._came
-            self._let_go()
-            self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
+            del messages
+            self._work_off(batch, work)
         self._plan_flush()
+
+    def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
+        outcomes = self._work_on(batch, work)
+        if batch.enters == self._replica.name.stage:
+            batch = msgspec.structs.replace(batch, enters="")  # from here on it goes all ways
+        # Not after an error: who asks why the stage ended finds the message still in hand.
+        self._replica.page.put_down()
+        del self._came
+        self._let_go()
+        self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
 
     def _as_it_came(self, message: Message) -> Message:
         """Return a message of the batch in hand anew; the stage's code may have changed this."""

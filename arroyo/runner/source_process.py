@@ -11,7 +11,7 @@ from arroyo.codec import Kind
 from arroyo.config.state_directory import StateDirectory
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
-from arroyo.messages import Stop
+from arroyo.messages import Start, Stop
 from arroyo.protocol.actions import Action, Isolate, Release
 from arroyo.protocol.memory import Note
 from arroyo.protocol.replayable_source import ReplayableSource
@@ -63,6 +63,7 @@ class SourceProcess:
         )
         self._listening: Listening | None = None
         self._open_run: tuple[str, int] | None = None
+        self._closes_former = False
         self._sent = 0
         self._linger_until = 0.0
         self._report_due = 0.0
@@ -123,7 +124,7 @@ class SourceProcess:
             now = replica.clock.monotonic()
             if self._listening is None and source.ready and not replica.signals.asked:
                 _log.info("everything below is ready; starting to listen")
-                self._close_former_run()
+                self._close_former_run(now)
                 self._listening = Listening(listener, replica.links.wake)
                 self._resume(now)
             if replica.signals.asked and self._listening is not None:
@@ -145,7 +146,7 @@ class SourceProcess:
             self._note_progress()
         self._report()
 
-    def _close_former_run(self) -> None:
+    def _close_former_run(self, now: float) -> None:
         """Tell the stages below what became of the run in which the life before this one died."""
         former = self._replica.former_run
         if former is None or self._journal is not None:
@@ -163,8 +164,10 @@ class SourceProcess:
         if former.run:
             reason = "the source died in mid-run"
             stop = Stop({"reason": reason, "totals": former.totals})
-            self._perform(self._source.close_former(former, self._replica.codec.encode(stop)))
-            note_open_run(self._replica.page_path, None)
+            codec = self._replica.codec
+            start = former.start or codec.encode(Start({}))
+            self._perform(self._source.close_former(former, start, codec.encode(stop), now))
+            self._closes_former = True
 
     def _resume(self, now: float) -> None:
         """Take up where the life before has ended, if the input can be read again."""
@@ -185,9 +188,13 @@ class SourceProcess:
         page.set("frontier", ledger.frontier)
         page.set("next", ledger.next)
         found = self._source.open_run
-        if found != self._open_run and self._journal is None:
-            self._open_run = found
-            run = None if found is None else OpenRun(found[0], self._source.epoch, found[1])
+        closed = self._closes_former and not self._source.closes_former
+        if (found != self._open_run or closed) and self._journal is None:
+            self._open_run, self._closes_former = found, False
+            run = None
+            if found is not None:
+                start = bytes(self._source.open_start)
+                run = OpenRun(found[0], self._source.epoch, found[1], start=start)
             note_open_run(self._replica.page_path, run)
 
     def _is_over(self) -> bool:

@@ -38,8 +38,9 @@ class Listener(AllocatingStage, ABC):
     nothing: what comes again is known by its token and keeps its key, its run stays open, and
     sinks drop what they have finished. Of the messages under way, those that the input has lost
     are named in the Stop. A Start without a token that comes first is that of the open run; only
-    a Stop, another Start, or the end of the input closes that. The last tokens of a process that
-    died may be acknowledged once more.
+    a Stop, another Start, or the end of the input closes that. A `start()` that returns by itself
+    says that the input has ended, so it has to hand over first what came before and was not
+    acknowledged. The last tokens of a process that died may be acknowledged once more.
     """
 
     operator: Processor

@@ -158,11 +158,21 @@ class ReplayableSource(Source):
         path = self.state_directory / "acknowledged"
         self.acknowledged = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self.index = int.from_bytes(os.read(self.acknowledged, HEAD_BYTES), "little")
+        lines = msgspec.json.Decoder(Handed).decode_lines(Path(self.path).read_bytes())
+        self.handed_before = max(
+            (line.index + 1 for line in lines if line.kind == "Event"), default=0
+        )
 
     def hand_over(self, event, line):
         # Noted first: it may be acknowledged before a death, and then nobody hands it over again.
         self.account.write(line)
         self.operator.process(event, token=line.index)
+
+    def is_over(self):
+        # What a former life has handed over is in the input, whenever there has been enough.
+        if self.index < self.handed_before:
+            return self.stopping.is_set()
+        return super().is_over()
 
     def acknowledge(self, token):
         os.pwrite(self.acknowledged, (token + 1).to_bytes(HEAD_BYTES, "little"), 0)

@@ -9,6 +9,7 @@ import signal
 import pytest
 from chains import kill
 from fault.faults import FAULTS, Pause
+from fault.oracle_stages import ENOUGH
 
 MIB = 1 << 20
 BREAKS = {name: FAULTS[name] for name in ("kill", "term", "frames")}
@@ -94,6 +95,19 @@ def test_a_source_that_dies_again_and_again_names_what_is_lost(make_campaign, wa
     verdict = campaign.finish()
     assert_kept(verdict)
     assert verdict.figures["named as lost"] > 0
+
+
+def test_an_input_that_ends_while_its_source_is_down_loses_nothing(make_campaign, wait_for_account):
+    campaign = make_campaign("replayable", 12)
+    campaign.supervise()
+    wait_for_account(campaign, "told", 200)
+    pids = campaign.chain.pids()
+    os.kill(pids["kept.0"], signal.SIGSTOP)
+    wait_for_account(campaign, "told", 1000)  # nobody acknowledges them
+    os.kill(pids["source.0"], signal.SIGKILL)
+    (campaign.chain.folder / ENOUGH).touch()
+    os.kill(pids["kept.0"], signal.SIGCONT)
+    assert_kept(campaign.finish())
 
 
 def test_a_chain_that_loses_a_stage_while_it_stops_still_ends(make_campaign, wait_for_account):

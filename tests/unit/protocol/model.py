@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import structs
 
 from arroyo.codec import (
+    Ack,
     Batch,
     End,
     Kind,
@@ -33,6 +34,7 @@ from arroyo.messages import Origin
 from arroyo.protocol.actions import Broadcast, Connect, Isolate, Release, Reply, Transmit
 from arroyo.protocol.boundary import Boundary, Folded
 from arroyo.protocol.fold_memory import FoldMemory
+from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Output, Relay
 from arroyo.protocol.runs import Intake
 from arroyo.protocol.source import Source
@@ -664,7 +666,7 @@ class World:
             if isinstance(action, Transmit):
                 node.down[action.to].queue.append(action)
             elif isinstance(action, Reply):
-                self._back_pipe(node, action.to).queue.append(action.record)
+                self._reply(node, action)
             elif isinstance(action, Connect):
                 self._connect(node, action)
             elif isinstance(action, Broadcast):
@@ -684,6 +686,22 @@ class World:
             former.closed = True
         pipe = node.down[connect.to] = Pipe(node.name, connect.to, back=False, link=connect.link)
         self.pipes.append(pipe)
+
+    def _reply(self, node: Node, reply: Reply) -> None:
+        """Acknowledgements may wait a little, and leave together."""
+        queue = self._back_pipe(node, reply.to).queue
+        waiting = queue[-1] if queue else None
+        if (
+            isinstance(reply.record, Ack)
+            and isinstance(waiting, Ack)
+            and self.random.random() < 0.5
+        ):
+            receipts = Receipts()
+            for record in (queue.pop(), reply.record):
+                receipts.put(reply.to, record, self.now)
+            queue.extend(each.record for each in receipts.take())
+        else:
+            queue.append(reply.record)
 
     def _back_pipe(self, node: Node, to: ReplicaName) -> Pipe:
         if to not in node.up:

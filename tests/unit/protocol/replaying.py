@@ -1,7 +1,8 @@
 """The model's chains with inputs that can be read again, and deaths of their sources.
 
 An input is a stream: everything in it has a token, Start and Stop too, and what was not
-acknowledged is handed over again, in the same order, though perhaps in other batches.
+acknowledged is handed over again, in the same order, though perhaps in other batches. Some know
+each token that was acknowledged, others only the last one, as a log that has one offset.
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from typing import Any
 import msgspec
 from unit.protocol.model import BrokenPromiseError, Node, World
 
-from arroyo.codec import Kind
+from arroyo.codec import Kind, Suspect
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Release
-from arroyo.protocol.memory import Note, SourceMemory
+from arroyo.protocol.memory import Accused, Note, SourceMemory
 from arroyo.protocol.runs import Intake
 from arroyo.protocol.source import Source
-from arroyo.protocol.suspects import DEATHS
 from arroyo.runner.wiring import make_replayable_source
 
 DEATH_AT_AN_ACTION = 0.01
@@ -33,6 +33,8 @@ class ReplayingWorld(World):
         self.faults["source_kill"] = source_kills
         self.memories: dict[ReplicaName, SourceMemory] = {}
         self.acknowledged: dict[ReplicaName, list[Any]] = {}
+        self.has_offset = bool(self.random.getrandbits(1))
+        self.offset: dict[ReplicaName, int] = {}
         self.resumed: set[ReplicaName] = set()
         for node in self.nodes.values():
             for number, intake in enumerate(self.scripts.get(str(node.name), ())):
@@ -55,6 +57,8 @@ class ReplayingWorld(World):
 
     def _what_is_left(self, node: Node) -> deque[Intake]:
         done = self.acknowledged.setdefault(node.name, [])
+        if self.has_offset:
+            done = self._order(node)[: self.offset.get(node.name, 0)]
         left: deque[Intake] = deque()
         for intake in self.scripts[str(node.name)]:
             at = [index for index, token in enumerate(intake.tokens) if token not in done]
@@ -80,13 +84,11 @@ class ReplayingWorld(World):
     def _bury(self, node: Node) -> None:
         super()._bury(node)
         if node.stage.role == "listener":
-            # It forgets how many had died of its messages.
-            replicas = max(each.stage.replicas for each in self.nodes.values())
-            self.untold += DEATHS * replicas
             # What the dead had sent to the dead is in no connection any more.
             self.heard = [heard for heard in self.heard if heard[0] != node.name]
             for pipe in self.pipes:
                 if pipe.receiver == node.name and pipe.closed:
+                    self.untold += sum(isinstance(each, Suspect) for each in pipe.queue)
                     pipe.queue.clear()
 
     def _feed(self, node: Node) -> None:
@@ -118,6 +120,8 @@ class ReplayingWorld(World):
             return
         for action in actions:
             if self._dies_now():
+                # Whoever told it may be dead before the next life could hear it.
+                self.untold += isinstance(action, Note) and isinstance(action.memo, Accused)
                 self._bury(node)
                 return
             if isinstance(action, Note):
@@ -137,7 +141,13 @@ class ReplayingWorld(World):
         # A note makes lists of tuples.
         read = [tuple(token) if isinstance(token, list) else token for token in tokens]
         known += [token for token in dict.fromkeys(read) if token not in {None, *known}]
-        script = self.scripts[str(node.name)]
-        order = list(itertools.chain.from_iterable(intake.tokens for intake in script))
+        order = self._order(node)
         if known != order[: len(known)]:
             raise BrokenPromiseError(f"{node.name} has acknowledged {known}, not {order}")
+        for token in read:
+            if token is not None:
+                self.offset[node.name] = order.index(token) + 1
+
+    def _order(self, node: Node) -> list[Any]:
+        script = self.scripts[str(node.name)]
+        return list(itertools.chain.from_iterable(intake.tokens for intake in script))

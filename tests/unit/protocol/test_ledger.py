@@ -133,6 +133,41 @@ def test_a_stage_that_restores_order_is_told_the_places_of_what_is_finished(ledg
     assert load.header.frontier == 1
 
 
+def test_what_ended_on_its_way_is_told_again_as_such(ledger):
+    """Or the next life of the source might hear that it is finished, and never how."""
+    ship(ledger, 4)
+    ledger.acknowledge(ack((1, 2), path=0, stones=(Tombstone(2, 4, Reason.FILTERED),)))
+    (load,) = again(ledger, paths=(0,), with_order=True)
+    stones = load.header.tombstones
+    assert Tombstone(1, 4, Reason.FINISHED) in stones
+    assert Tombstone(2, 4, Reason.FILTERED) in stones
+
+
+def test_start_and_stop_are_acknowledged_by_each_replica_even_together_with_others(ledger):
+    ship(ledger, 1)
+    ship(ledger, 1, Kind.STOP)
+    ship(ledger, 1, Kind.START)
+    ship(ledger, 1)
+    ledger.acknowledge(ack((0, 4), path=0))
+    ledger.acknowledge(ack((0, 4), path=1, replica=0))
+    ledger.advance(0.0)
+    assert ledger.frontier == 1
+    ledger.acknowledge(ack((1, 3), path=1, replica=1))
+    ledger.advance(0.0)
+    assert ledger.empty
+
+
+def test_a_former_life_may_be_told_of_more_than_has_come_again_yet():
+    ledger = Ledger([Terminal("b", 1)], first=5)
+    ledger.sent_before = 9
+    ship(ledger, 2)
+    ledger.acknowledge(ack((5, 8), stones=(Tombstone(8, 9, Reason.FILTERED),)))
+    ledger.advance(0.0)
+    assert ledger.frontier == 7
+    ship(ledger, 2)
+    assert ledger.advance(0.0) is None
+
+
 def test_nonsense_from_a_confused_peer_changes_nothing(ledger):
     ship(ledger, 2)
     ledger.acknowledge(ack((0, 9), path=0))

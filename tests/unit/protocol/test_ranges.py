@@ -33,6 +33,13 @@ def test_missing_is_the_rest_of_the_range(pairs, first, end):
     assert all(low < high for low, high in gaps)
 
 
+@given(ranges, st.integers(0, 45), st.integers(0, 45))
+def test_common_is_what_of_the_range_is_there(pairs, first, end):
+    common = RangeSet(pairs).common(first, end)
+    assert numbers(common) == set(range(first, end)) & numbers(pairs)
+    assert all(low < high for low, high in common)
+
+
 @given(ranges, st.integers(0, 45))
 def test_the_first_gap_is_the_smallest_number_that_is_not_there(pairs, start):
     gap = RangeSet(pairs).first_gap(start)

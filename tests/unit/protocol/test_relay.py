@@ -20,7 +20,7 @@ from arroyo.codec import (
 )
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Reply, Transmit
-from arroyo.protocol.loads import positions_of
+from arroyo.protocol.loads import bury_all, positions_of
 from arroyo.protocol.outlets import Outlet
 from arroyo.protocol.relay import Output, Relay
 
@@ -213,19 +213,31 @@ def test_a_start_by_another_path_is_acknowledged_though_no_flush_is_due():
     assert ack.path == 1
 
 
+def reject(relay, batch):
+    relay.record(batch, None, 0.0)
+    buried = bury_all(batch, Reason.SKIPPED)
+    work = relay.plan(buried, ())
+    return relay.finish(buried, work, [message for *_, message in work], 0.1)
+
+
+def test_an_ordered_stage_waits_no_longer_for_a_body_that_can_not_be_read():
+    relay = make(ordered=True)
+    deliver(relay, events(0, (1, 2)), ["b"])
+    (ack,) = only(Ack, [action.record for action in reject(relay, events(1, (0, 1)))])
+    assert (ack.ranges, ack.tombstones) == (((1, 2),), (Tombstone(0, 1, Reason.SKIPPED),))
+
+
 def test_a_body_that_can_not_be_read_ends_as_tombstones():
     relay = make()
     batch = events(0, (0, 3))
-    relay.record(batch, None, 0.0)
-    (ack,) = only(Ack, [action.record for action in relay.reject(batch, Reason.SKIPPED)])
+    (ack,) = only(Ack, [action.record for action in reject(relay, batch)])
     assert ack.tombstones == (Tombstone(0, 3, Reason.SKIPPED),)
 
 
 def test_a_body_of_parts_that_can_not_be_read_buries_no_other_parts():
     relay = make()
     batch = events(0, (3, 4), fragments=((0, ((1, 2),)),))
-    relay.record(batch, None, 0.0)
-    (ack,) = only(Ack, [action.record for action in relay.reject(batch, Reason.SKIPPED)])
+    (ack,) = only(Ack, [action.record for action in reject(relay, batch)])
     assert ack.tombstones == (Tombstone(3, 4, Reason.SKIPPED, ((1, 2),)),)
 
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arroyo.codec import Ack, Hello, Kind, Lost, Reason, Tombstone
+from arroyo.codec import Ack, Hello, Kind, Lost, Reason, Suspect, Tombstone
 from arroyo.errors import EncodeError, StageError
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.actions import Release, Transmit
+from arroyo.protocol.actions import Isolate, Release, Transmit
 from arroyo.protocol.memory import Note, SourceMemory, mark_of
 from arroyo.protocol.outlets import Outlet
 from arroyo.protocol.paths import Terminal
@@ -70,6 +70,7 @@ class Life:
             make_early_stop=lambda reason: lambda totals: (reason, totals),
         )
         self.batches = []
+        self.isolated = []
         self.released = 0
         self.do(self.source.connect())
         self.do(self.source.record(Hello(1, "b", 0, 1), 0.0))
@@ -88,6 +89,9 @@ class Life:
             elif isinstance(action, Release):
                 self.released += action.messages
                 self.input.acknowledged += [token for token in action.tokens if token is not None]
+            elif isinstance(action, Isolate):
+                self.isolated.append((action.item, action.deaths))
+                self.source.bury(action.suspect.sequence)
             elif isinstance(action, Transmit) and hasattr(action.record, "ranges"):
                 new.append((action.record, list(action.items)))
                 self.input.see(action)
@@ -106,6 +110,10 @@ class Life:
 
     def acknowledge(self, *ranges, stones=()):
         record = Ack("b", 0, "s.0", 7, 0, ranges, stones)
+        return self.do(self.source.record(record, 0.0))
+
+    def accuse(self, sequence, incarnation):
+        record = Suspect("b", 0, incarnation, "s.0", 7, sequence, "died of a segmentation fault")
         return self.do(self.source.record(record, 0.0))
 
     def finish(self, **how):
@@ -286,6 +294,39 @@ def test_totals_count_what_ended_on_its_way_in_former_lives():
     ((_, (totals,)),) = life.acknowledge(stones=(Tombstone(3, 4, Reason.SKIPPED),))
     assert (totals["sent"], totals["filtered"], totals["skipped"]) == (3, 2, 1)
     assert totals["complete"]
+
+
+def test_a_suspect_of_a_former_life_comes_again_alone():
+    given = died_with_two_of_three_under_way()
+    life = given.live()
+    for _ in range(2):
+        life.accuse(2, incarnation=3)
+    life = given.live()
+    life.start()
+    batches = life.hand("b", "c")
+    assert [(record.ranges, record.suspect) for record, _ in batches] == [
+        (((3, 4),), 0),
+        (((2, 3),), 3),
+    ]
+    assert life.isolated == []
+
+
+def test_deaths_by_a_message_are_counted_over_the_lives_of_its_source():
+    given = died_with_two_of_three_under_way()
+    for incarnation in (3, 4, 5):
+        life = given.live()
+        life.accuse(2, incarnation)
+    life = given.live()
+    life.start()
+    ((record, items),) = life.hand("b", "c")
+    assert life.isolated == [("b", 3)]
+    assert items == ["c"]
+    assert record.tombstones == (Tombstone(2, 3, Reason.QUARANTINED),)
+    life.acknowledge((3, 4), stones=record.tombstones)
+    life.stop()
+    ((_, (totals,)),) = life.batches[-1:]
+    assert totals["quarantined"] == 1
+    assert given.memory.suspects == ()
 
 
 def test_attempts_go_on_counting_over_lives():

@@ -27,11 +27,7 @@ def replay(topology: str, seed: int, faults: Faults, source_kills: int) -> None:
         raise
 
 
-# A source that dies forgets of which messages processes have died.
-HARMLESS = [name for name in TOPOLOGIES if not name.startswith("fatal")]
-
-
-@pytest.mark.parametrize("topology", HARMLESS)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
 def test_no_death_of_a_source_breaks_a_promise(topology):
     for seed in range(EACH):
         replay(topology, seed, Faults(kills=seed % 4, repeats=seed % 3), 1 + seed % 5)

@@ -27,8 +27,8 @@ def test_a_first_life_finds_nothing(page):
 
 
 def test_a_run_that_was_open_is_found(page):
-    live(page, end=9, frontier=4, opens=OpenRun("run", EPOCH, BASE))
-    assert read_former_run(page) == FormerRun("run", EPOCH, BASE, 9, 4)
+    live(page, end=9, frontier=4, opens=OpenRun("run", EPOCH, BASE, start=b"\x91"))
+    assert read_former_run(page) == FormerRun("run", EPOCH, BASE, 9, 4, b"\x91")
 
 
 def test_a_run_that_was_closed_is_not_found(page):

@@ -8,14 +8,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from arroyo.codec import Suspect
 from arroyo.errors import ConfigurationError
-from arroyo.protocol.memory import Progress, RunClosing, RunOpened, Sent, SourceMemory, mark_of
+from arroyo.protocol.memory import (
+    Accused,
+    Progress,
+    RunClosing,
+    RunOpened,
+    Sent,
+    SourceMemory,
+    mark_of,
+)
 from arroyo.runner import source_journal
 from arroyo.runner.source_journal import SourceJournal, read_journal
 
 NOTES = [
     RunOpened("run", False, 0, b"start"),
     Sent(1, (mark_of("a"), mark_of(["b", 2]))),
+    Accused(Suspect("work", 0, 1, "s.0", 1, 2, "died", "a stack")),
     Progress(2, 1, {0: 1}, ((1, 2),), (mark_of("a"),)),
     RunClosing(3, b"stop"),
 ]

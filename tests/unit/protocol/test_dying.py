@@ -1,0 +1,39 @@
+"""Random schedules in which sources die whose inputs can't be read again.
+
+See `test_model` for how a failing schedule is named and replayed.
+"""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from unit.protocol import dying
+from unit.protocol.model import Faults
+from unit.protocol.test_model import EACH, small_batches  # noqa: F401  (a fixture for all here)
+from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
+
+# Below a fold a run is the fold's own, and is closed by it.
+PLAIN = [
+    name
+    for name, chain in TOPOLOGIES.items()
+    if "pub-sub" not in name and not any("fold" in stage for stage in chain.stages)
+]
+
+
+def replay(topology: str, seed: int, faults: Faults, source_kills: int) -> None:
+    rng = random.Random(f"{topology} {seed}")
+    script = rng.choice(SCRIPTS)
+    world = dying.DyingWorld(TOPOLOGIES[topology], script, seed, faults, source_kills=source_kills)
+    try:
+        world.run()
+        dying.check(world)
+    except Exception as error:
+        error.add_note(f"replay({topology!r}, {seed}, {faults}, {source_kills}): {script}")
+        raise
+
+
+@pytest.mark.parametrize("topology", PLAIN)
+def test_every_run_of_a_source_that_died_is_closed_once_for_everybody(topology):
+    for seed in range(EACH):
+        replay(topology, seed, Faults(kills=seed % 4, repeats=seed % 3), 1 + seed % 3)
