@@ -258,3 +258,13 @@ def test_open_runs_are_told_to_every_subscriber_that_asks():
         assert brief(sink.take(sink.source.record(Hello(1, "b", 0, 1), 0.0))) == [
             (Kind.START, "run1", ["start"])
         ]
+
+
+def test_the_time_of_handing_over_travels_and_is_kept_when_a_batch_is_sent_again():
+    sink = Sink()
+    intake = Intake(Kind.EVENTS, ["a"], (None,), 1, handed_ns=77)
+    [(first, _)] = sink.take(sink.source.accept(intake, 0.0))
+    sink.take(sink.source.record(Lost("b", 0), 0.0))
+    [(again, _)] = sink.take(sink.source.tick(GRACE_S[1]))
+    assert (first.handed_ns, first.attempt) == (77, 0)
+    assert (again.handed_ns, again.attempt) == (77, 1)
