@@ -24,6 +24,7 @@ from .benchmark.gate import read_gate
 from .benchmark.journal import Journal, open_journal
 from .benchmark.machine import describe_machine
 from .benchmark.pairs import Comparison, Pair, compare, measure_pair
+from .benchmark.plots import draw_plots, has_matplotlib
 from .benchmark.recovery import measure_idle, measure_restarts, measure_start
 from .benchmark.report import comparison_table, idle_line, restarts_line, start_line
 from .exits import Command
@@ -84,7 +85,7 @@ class _Size(click.ParamType[int]):
 @click.option(
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep everything as JSON lines in a new file of this folder.",
+    help="Keep everything as JSON lines in a new file of this folder, with plots.",
 )
 @click.option(
     "--gate",
@@ -115,7 +116,8 @@ def command(
     chosen = parts or PARTS
     payloads = sizes or tuple(map(parse_size, plan.sizes))
     with _interrupted_by_sigterm(), open_journal(save) as journal:
-        journal.note(describe_machine())
+        machine = describe_machine()
+        journal.note(machine)
         comparisons: list[Comparison] = []
         if "throughput" in chosen:
             for length, count, size in itertools.product(lengths, replicas, payloads):
@@ -130,6 +132,7 @@ def command(
                 comparisons.append(_measure(half, pairs or plan.pairs, journal))
         if comparisons:
             click.echo(comparison_table(comparisons))
+        _plot(comparisons, machine, journal)
         if "recovery" in chosen:
             _measure_recovery(plan, journal)
     problems = [] if accepted is None else accepted.regressions(comparisons)
@@ -172,6 +175,19 @@ def _common_rate(
     if found is None:
         found = _measure(case, 1, journal)
     return min(found.handwritten.messages_per_s, found.arroyo.messages_per_s)
+
+
+def _plot(comparisons: Sequence[Comparison], machine: dict[str, Any], journal: Journal) -> None:
+    """Draw a picture beside the JSON lines, if they are kept."""
+    if journal.path is None:
+        return
+    if not has_matplotlib():
+        click.echo("no plots: matplotlib is not installed; pip install 'arroyo[bench]'")
+        return
+    path = journal.path.with_suffix(".png")
+    title = f"{machine['cpu']}, {machine['cores']} cores, arroyo {machine['commit'] or ''}"
+    if draw_plots(comparisons, title, path):
+        click.echo(f"drawn in {path}")
 
 
 def _measure_recovery(plan: Plan, journal: Journal) -> None:

@@ -50,7 +50,9 @@ def test_what_is_measured_is_kept_with_the_machine_it_was_measured_on(tmp_path, 
     arguments = ["throughput", "--size", "100 B", "--length", "1", "--pairs", "1"]
     ended = CliRunner().invoke(command, [*arguments, "--save", str(tmp_path / "kept")])
     assert ended.exit_code == 0, ended.output
-    [path] = (tmp_path / "kept").iterdir()
+    path, picture = sorted((tmp_path / "kept").iterdir())
+    assert picture == path.with_suffix(".png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
     machine, *runs, comparison = map(json.loads, path.read_text().splitlines())
     assert {"python", "pyzmq", "libzmq", "msgspec", "arroyo", "cpu", "kernel"} <= set(machine)
     assert [run["chain"] for run in runs] == ["handwritten", "arroyo"]
