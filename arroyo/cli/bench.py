@@ -20,16 +20,23 @@ from .benchmark.case import (
     latency_case,
     throughput_case,
 )
+from .benchmark.frameworks import OTHERS, OURS, Match, framework_case, match_rows
 from .benchmark.gate import read_gate
 from .benchmark.journal import Journal, open_journal
 from .benchmark.machine import describe_machine
 from .benchmark.pairs import Comparison, Pair, compare, measure_pair
 from .benchmark.plots import draw_plots, has_matplotlib
 from .benchmark.recovery import measure_idle, measure_restarts, measure_start
-from .benchmark.report import comparison_table, idle_line, restarts_line, start_line
+from .benchmark.report import (
+    comparison_table,
+    idle_line,
+    restarts_line,
+    start_line,
+    table,
+)
 from .exits import Command
 
-PARTS = ("throughput", "latency", "recovery")
+PARTS = ("throughput", "latency", "frameworks", "recovery")
 REGRESSED = 1
 """Exit code when a ratio is less than the gate accepts."""
 
@@ -108,7 +115,8 @@ def command(
     Each figure stands beside that of the same chain written by hand in pyzmq, without types,
     restarts or any promise. Only ratios can be compared between machines, or between two days.
     PARTS: throughput, latency (per hop, at low load and at half of the rate that the slower of both
-    chains can take), recovery (kills, start, idling); default all.
+    chains can take), frameworks (the same chain made with others, where installed), recovery
+    (kills, start, idling); default all.
     --size, --length, --replicas may be given more than once: all of their combinations.
     """
     plan = QUICK if quick else FULL
@@ -132,6 +140,8 @@ def command(
                 comparisons.append(_measure(half, pairs or plan.pairs, journal))
         if comparisons:
             click.echo(comparison_table(comparisons))
+        if "frameworks" in chosen:
+            _measure_frameworks(payloads, lengths[0], pairs or plan.pairs, plan.effort, journal)
         _plot(comparisons, machine, journal)
         if "recovery" in chosen:
             _measure_recovery(plan, journal)
@@ -175,6 +185,27 @@ def _common_rate(
     if found is None:
         found = _measure(case, 1, journal)
     return min(found.handwritten.messages_per_s, found.arroyo.messages_per_s)
+
+
+def _measure_frameworks(
+    payloads: Sequence[int], length: int, rounds: int, effort: float, journal: Journal
+) -> None:
+    for each in OTHERS:
+        if not each.installed:
+            click.echo(f"{each.name} is left out: it is not installed; pip install 'arroyo[bench]'")
+    others = [each for each in OTHERS if each.installed]
+    if not others:
+        return
+    matches = []
+    for size in payloads:
+        case = framework_case(size, length, effort=effort)
+        match = Match(case, {each.name: [] for each in (*OURS, *others)})
+        for number, each in itertools.product(range(1, rounds + 1), (*OURS, *others)):
+            click.echo(f"{each.name} {case.label}: round {number} of {rounds}", err=True)
+            match.outcomes[each.name].append(each.run(case))
+        journal.note({"kind": "frameworks", **match._asdict()})
+        matches.append(match)
+    click.echo(table(match_rows(matches)))
 
 
 def _plot(comparisons: Sequence[Comparison], machine: dict[str, Any], journal: Journal) -> None:
