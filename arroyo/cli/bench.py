@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import click
-import msgspec
 
 from arroyo.config.quantities import parse_size
-from arroyo.errors import ConfigurationError
 
-from .benchmark.case import Case, latency_case, throughput_case
+from .benchmark.case import (
+    LATENCY_PAYLOAD_BYTES,
+    Case,
+    half_rate_case,
+    latency_case,
+    throughput_case,
+)
+from .benchmark.frameworks import OTHERS, OURS, Match, framework_case, match_rows
 from .benchmark.gate import read_gate
+from .benchmark.journal import Journal, open_journal
 from .benchmark.machine import describe_machine
 from .benchmark.pairs import Comparison, Pair, compare, measure_pair
+from .benchmark.plots import draw_plots, has_matplotlib
 from .benchmark.recovery import measure_idle, measure_restarts, measure_start
-from .benchmark.report import comparison_table, idle_line, restarts_line, start_line
+from .benchmark.report import (
+    comparison_table,
+    idle_line,
+    restarts_line,
+    start_line,
+    table,
+)
 from .exits import Command
 
-PARTS = ("throughput", "latency", "recovery")
+PARTS = ("throughput", "latency", "frameworks", "recovery")
 REGRESSED = 1
 """Exit code when a ratio is less than the gate accepts."""
 
@@ -38,7 +51,9 @@ class Plan(NamedTuple):
     stages: int
 
 
-FULL = Plan(("100 B", "1 KiB", "64 KiB", "8 MiB"), pairs=5, effort=1.0, kills=10, stages=50)
+FULL = Plan(
+    ("100 B", "1 KiB", "64 KiB", "8 MiB", "32 MiB"), pairs=5, effort=1.0, kills=10, stages=50
+)
 QUICK = Plan(("100 B", "8 MiB"), pairs=1, effort=0.25, kills=3, stages=10)
 
 
@@ -77,7 +92,7 @@ class _Size(click.ParamType[int]):
 @click.option(
     "--save",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Keep everything as JSON lines in a new file of this folder.",
+    help="Keep everything as JSON lines in a new file of this folder, with plots.",
 )
 @click.option(
     "--gate",
@@ -99,28 +114,35 @@ def command(
 
     Each figure stands beside that of the same chain written by hand in pyzmq, without types,
     restarts or any promise. Only ratios can be compared between machines, or between two days.
-    PARTS: throughput, latency (per hop, at low load), recovery (kills, start, idling); default all.
+    PARTS: throughput, latency (per hop, at low load and at half of the rate that the slower of both
+    chains can take), frameworks (the same chain made with others, where installed), recovery
+    (kills, start, idling); default all.
     --size, --length, --replicas may be given more than once: all of their combinations.
     """
     plan = QUICK if quick else FULL
     accepted = None if gate is None else read_gate(gate)
     chosen = parts or PARTS
     payloads = sizes or tuple(map(parse_size, plan.sizes))
-    cases = []
-    if "throughput" in chosen:
-        cases += [
-            throughput_case(size, length, count, effort=plan.effort)
-            for length in lengths
-            for count in replicas
-            for size in payloads
-        ]
-    if "latency" in chosen:
-        cases += [latency_case(length, effort=plan.effort) for length in lengths]
-    with _interrupted_by_sigterm(), _journal(save) as journal:
-        journal.note(describe_machine())
-        comparisons = [_measure(case, pairs or plan.pairs, journal) for case in cases]
+    with _interrupted_by_sigterm(), open_journal(save) as journal:
+        machine = describe_machine()
+        journal.note(machine)
+        comparisons: list[Comparison] = []
+        if "throughput" in chosen:
+            for length, count, size in itertools.product(lengths, replicas, payloads):
+                case = throughput_case(size, length, count, effort=plan.effort)
+                comparisons.append(_measure(case, pairs or plan.pairs, journal))
+        if "latency" in chosen:
+            for length in lengths:
+                low = latency_case(length, effort=plan.effort)
+                comparisons.append(_measure(low, pairs or plan.pairs, journal))
+                rate = _common_rate(comparisons, length, plan, journal)
+                half = half_rate_case(length, rate, effort=plan.effort)
+                comparisons.append(_measure(half, pairs or plan.pairs, journal))
         if comparisons:
             click.echo(comparison_table(comparisons))
+        if "frameworks" in chosen:
+            _measure_frameworks(payloads, lengths[0], pairs or plan.pairs, plan.effort, journal)
+        _plot(comparisons, machine, journal)
         if "recovery" in chosen:
             _measure_recovery(plan, journal)
     problems = [] if accepted is None else accepted.regressions(comparisons)
@@ -139,37 +161,7 @@ def _interrupted_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class _Journal:
-    """JSON lines of everything measured."""
-
-    def __init__(self, file: IO[bytes] | None) -> None:
-        self._file = file
-
-    def note(self, entry: Any) -> None:
-        if self._file is not None:
-            self._file.write(msgspec.json.encode(entry) + b"\n")
-            self._file.flush()
-
-
-@contextmanager
-def _journal(folder: Path | None) -> Iterator[_Journal]:
-    if folder is None:
-        yield _Journal(None)
-        return
-    path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = path.open("xb")
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path} can't be written: {error.strerror}; give --save a folder that you may write"
-        ) from error
-    with file:
-        yield _Journal(file)
-    click.echo(f"kept in {path}")
-
-
-def _measure(case: Case, count: int, journal: _Journal) -> Comparison:
+def _measure(case: Case, count: int, journal: Journal) -> Comparison:
     pairs: list[Pair] = []
     for number in range(1, count + 1):
         click.echo(f"{case.label}: pair {number} of {count}", err=True)
@@ -184,7 +176,52 @@ def _measure(case: Case, count: int, journal: _Journal) -> Comparison:
     return comparison
 
 
-def _measure_recovery(plan: Plan, journal: _Journal) -> None:
+def _common_rate(
+    comparisons: Sequence[Comparison], length: int, plan: Plan, journal: Journal
+) -> float:
+    """Return how many messages/s both chains take; measured now, if it was not just before."""
+    case = throughput_case(LATENCY_PAYLOAD_BYTES, length, 1, effort=plan.effort)
+    found = next((each for each in comparisons if each.case == case), None)
+    if found is None:
+        found = _measure(case, 1, journal)
+    return min(found.handwritten.messages_per_s, found.arroyo.messages_per_s)
+
+
+def _measure_frameworks(
+    payloads: Sequence[int], length: int, rounds: int, effort: float, journal: Journal
+) -> None:
+    for each in OTHERS:
+        if not each.installed:
+            click.echo(f"{each.name} is left out: it is not installed; pip install 'arroyo[bench]'")
+    others = [each for each in OTHERS if each.installed]
+    if not others:
+        return
+    matches = []
+    for size in payloads:
+        case = framework_case(size, length, effort=effort)
+        match = Match(case, {each.name: [] for each in (*OURS, *others)})
+        for number, each in itertools.product(range(1, rounds + 1), (*OURS, *others)):
+            click.echo(f"{each.name} {case.label}: round {number} of {rounds}", err=True)
+            match.outcomes[each.name].append(each.run(case))
+        journal.note({"kind": "frameworks", **match._asdict()})
+        matches.append(match)
+    click.echo(table(match_rows(matches)))
+
+
+def _plot(comparisons: Sequence[Comparison], machine: dict[str, Any], journal: Journal) -> None:
+    """Draw a picture beside the JSON lines, if they are kept."""
+    if journal.path is None:
+        return
+    if not has_matplotlib():
+        click.echo("no plots: matplotlib is not installed; pip install 'arroyo[bench]'")
+        return
+    path = journal.path.with_suffix(".png")
+    title = f"{machine['cpu']}, {machine['cores']} cores, arroyo {machine['commit'] or ''}"
+    if draw_plots(comparisons, title, path):
+        click.echo(f"drawn in {path}")
+
+
+def _measure_recovery(plan: Plan, journal: Journal) -> None:
     restarts = measure_restarts(plan.kills)
     journal.note({"kind": "restarts", "found": restarts})
     click.echo(restarts_line(restarts))

@@ -117,6 +117,11 @@ class Batch(_Record, frozen=True, tag=2):
     holders
         With the announcement of a Stop: stage, replica and incarnation of those that hold what is
         left of the run. Others do not mind it: they may not have got all that they will.
+    handed_ns
+        When the listener handed over the oldest of them, on the source's CLOCK_MONOTONIC, in ns.
+        0: nobody knows.
+    sent_ns
+        When the neighbour sent it, likewise.
     """
 
     sender: str
@@ -140,6 +145,8 @@ class Batch(_Record, frozen=True, tag=2):
     suspect: Count = 0
     enters: str = ""
     holders: tuple[tuple[str, Count, Count], ...] = ()
+    handed_ns: Count = 0
+    sent_ns: Count = 0
 
 
 class End(_Record, frozen=True, tag=3):

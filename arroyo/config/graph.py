@@ -83,6 +83,11 @@ class Chain(msgspec.Struct, frozen=True, dict=True):
     env: dict[str, str] = {}
     supervision: Supervision = Supervision()
 
+    @property
+    def on_one_host(self) -> bool:
+        """Whether all stages share memory and a clock: those that `listen` may be elsewhere."""
+        return all(stage.listen is None for stage in self.stages.values())
+
     def downstream(self, stage: str) -> tuple[tuple[Stage, Link], ...]:
         """Stages that take `stage` as an input, with the kind of link, in the file's order."""
         return self._downstream[stage]

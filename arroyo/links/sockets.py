@@ -11,6 +11,7 @@ import contextlib
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -206,8 +207,9 @@ class Links:
             return
         body, detached, payloads = join(items)  # type: ignore[arg-type]
         slabs = slabs_of(items)  # type: ignore[arg-type]
-        if detached or slabs:
-            record = msgspec.structs.replace(record, detached=detached, slabs=slabs)
+        record = msgspec.structs.replace(
+            record, detached=detached, slabs=slabs, sent_ns=time.monotonic_ns()
+        )
         socket.send(encode_record(record), zmq.SNDMORE)
         socket.send(body, zmq.SNDMORE if payloads else 0)
         for index, payload in enumerate(payloads, 1):

@@ -26,6 +26,8 @@ class Intake:
         For Stop: makes its item of the totals, which are known when it leaves.
     enters
         For a message that is brought back: see `Batch.enters`.
+    handed_ns
+        When the oldest of them came (monotonic); 0: nobody knows.
     """
 
     kind: Kind
@@ -35,6 +37,7 @@ class Intake:
     keys: Sequence[int] | None = None
     make_stop: MakeStop | None = None
     enters: str = ""
+    handed_ns: int = 0
 
 
 class FormerRun(NamedTuple):

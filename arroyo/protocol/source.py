@@ -372,6 +372,7 @@ class Source:
             implicit=run.implicit,
             ranges=((first, first + len(intake.items)),),
             enters=intake.enters,
+            handed_ns=intake.handed_ns,
         )
         return Load(header, intake.items, intake.size, intake.keys)
 

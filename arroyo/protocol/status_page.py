@@ -1,4 +1,6 @@
-"""Layout of a replica's status page: 512 bytes that say what it is doing, read by anyone.
+"""Layout of a replica's status page: 4096 bytes that say what it is doing, read by anyone.
+
+The first 512 bytes are what is looked at often, the others two histograms of latencies.
 
 The replica maps the file and stores single 8-byte words, which the machine writes whole, so
 neither side locks. A reader may see counters of slightly different moments, never half a number.
@@ -9,7 +11,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-PAGE_BYTES = 512
+from .histogram import BUCKETS
+
+HEAD_BYTES = 512
+"""The words of `FIELDS`, and room for more of them."""
+PAGE_BYTES = 4096
 MAGIC = 0x4172726F796F0001
 """First word of a page, with the layout's version in its low 16 bits."""
 
@@ -73,3 +79,8 @@ counts how often the stage's code has said that it waits for the outside world.
 """
 
 OFFSET = {name: 8 * index for index, name in enumerate(FIELDS)}
+
+HISTOGRAMS: tuple[str, ...] = ("latency", "hop")
+"""Behind the head, `BUCKETS` words each; see `latencies`."""
+
+HISTOGRAM_OFFSET = {name: HEAD_BYTES + 8 * BUCKETS * index for index, name in enumerate(HISTOGRAMS)}

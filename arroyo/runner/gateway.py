@@ -7,6 +7,7 @@ counts against the window from the moment it is put in until every sink has fini
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -203,7 +204,14 @@ class Gateway:
             self._open_runs.append(chunk.run)
         self._taken += len(chunk.items)
         self._taken_size += chunk.size
-        return Intake(Kind.EVENTS, chunk.items, chunk.tokens, chunk.size, chunk.keys or None)
+        return Intake(
+            Kind.EVENTS,
+            chunk.items,
+            chunk.tokens,
+            chunk.size,
+            chunk.keys or None,
+            handed_ns=chunk.handed_ns,
+        )
 
     @property
     def received(self) -> int:
@@ -310,12 +318,13 @@ class _Chunk:
     they leave.
     """
 
-    __slots__ = ("inline", "items", "keys", "kind", "message", "run", "size", "tokens")
+    __slots__ = ("handed_ns", "inline", "items", "keys", "kind", "message", "run", "size", "tokens")
 
     def __init__(self, kind: Kind, run: _Run, message: Any) -> None:
         self.kind = kind
         self.run = run
         self.message = message
+        self.handed_ns = time.monotonic_ns()
         self.items: list[Encoded] = []
         self.tokens: list[Any] = []
         """One per item where any has one; else empty."""
@@ -349,6 +358,7 @@ class _Chunk:
         """Return the first `count` messages and the others."""
         first, rest = (_Chunk(self.kind, self.run, self.message) for _ in range(2))
         for part, where in ((first, slice(None, count)), (rest, slice(count, None))):
+            part.handed_ns = self.handed_ns
             part.items, part.tokens = self.items[where], self.tokens[where]
             part.keys = self.keys[where]
             part.size = sum(map(len, part.items))

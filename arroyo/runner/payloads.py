@@ -68,8 +68,7 @@ class PayloadStore:
         self._capacity = SPARE_WINDOWS * max(
             stage.window_bytes for stage in chain.stages.values() if stage.role == "listener"
         )
-        # Stages on other hosts have another /dev/shm.
-        self._usable = all(stage.listen is None for stage in chain.stages.values())
+        self._usable = chain.on_one_host
         self._pool: SlabPool | None = None
         self._reader = SlabReader(self._prefix)
         self._passing: dict[int, SlabReference] = {}

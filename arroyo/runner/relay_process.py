@@ -15,6 +15,7 @@ from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, Subscriptio
 from arroyo.links.slab_reader import StaleSlabError
 from arroyo.messages import Fragment, Message, Origin
 from arroyo.protocol.actions import Action, Reply
+from arroyo.protocol.latencies import Latencies
 from arroyo.protocol.loads import bury_all
 from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Delivery, Outcome, Output, Relay, Work
@@ -107,6 +108,12 @@ class RelayProcess:
         else:
             self._call = PublisherCall(stage, made, self._isolation)
         flushes = isinstance(self._call, PublisherCall) and self._call.flush is not None
+        self._latencies = Latencies(
+            replica.page.histogram("latency"),
+            replica.page.histogram("hop"),
+            flushes=flushes,
+            comparable=replica.chain.on_one_host,
+        )
         self._relay = make_relay(
             replica.chain,
             replica.name,
@@ -278,7 +285,9 @@ class RelayProcess:
         self._plan_flush()
 
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
+        self._latencies.take_up(batch, len(work), self._replica.now_ns())
         outcomes = self._work_on(batch, work)
+        self._latencies.finish(batch, len(work), self._replica.now_ns())
         if batch.enters == self._replica.name.stage:
             batch = msgspec.structs.replace(batch, enters="")  # from here on it goes all ways
         # Not after an error: who asks why the stage ended finds the message still in hand.
@@ -378,6 +387,7 @@ class RelayProcess:
             self._replica.enter(Phase.FLUSH)
             self._call.flush()
         self._flush_due, self._flushed_bytes = None, self._bytes_in
+        self._latencies.flushed(self._replica.now_ns())
         self._perform(self._relay.flushed())
 
     def _report(self) -> None:

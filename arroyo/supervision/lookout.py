@@ -11,7 +11,7 @@ import os
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.status_page import PAGE_BYTES
+from arroyo.protocol.status_page import HEAD_BYTES
 from arroyo.telemetry.status_page import parse_status_page
 
 from .judge import Condition, Judge, Look, Verdict
@@ -79,7 +79,7 @@ class Lookout:
             if name not in self._pages:
                 path = self._run_directory.status_page(name)
                 self._pages[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            content = os.pread(self._pages[name], PAGE_BYTES, 0)
+            content = os.pread(self._pages[name], HEAD_BYTES, 0)
         except OSError:
             return {}
         page = parse_status_page(content)

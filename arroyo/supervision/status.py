@@ -7,8 +7,8 @@ are seen as well, by the locks that they hold.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import psutil
 
@@ -18,12 +18,15 @@ from arroyo.control.locks import owner
 from arroyo.control.requests import request
 from arroyo.errors import UnavailableError
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.histogram import merge, quantile_s
 from arroyo.protocol.status_page import Phase
+from arroyo.telemetry.status_page import read_histograms
 
 from .events import State
 from .replica_files import read_counters
 
 CPU_SAMPLE_S = 0.1
+Histogram: TypeAlias = Sequence[int]
 _COUNTERS = ("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight")
 _COLUMNS = (
     ("replica", "name"),
@@ -36,6 +39,8 @@ _COLUMNS = (
     ("errors", "errors"),
     ("dropped", "dropped"),
     ("in_flight", "in flight"),
+    ("latency_p50_s", "latency p50"),
+    ("latency_p99_s", "p99"),
     ("cpu_percent", "CPU"),
     ("rss_bytes", "RSS"),
 )
@@ -47,20 +52,33 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``chain``, ``state``, ``supervisor`` (its pid, or None) and ``stages``: one dict for each
-        replica, from the sources down. Times in s, sizes in bytes; None where nobody knows.
+        ``chain``, ``state``, ``supervisor`` (its pid, or None), ``latency_p50_s`` and
+        ``latency_p99_s`` (from the sources to the publishers, all of them) and ``stages``: one
+        dict for each replica, from the sources down. There ``latency_…`` is from the source's
+        handing over to the end of this stage's work, ``hop_…`` from the neighbour's sending to
+        its begin, both since the replica has started. Times in s, sizes in bytes; None where
+        nobody knows.
     """
     run_directory = RunDirectory.locate(chain.name, environ)
     supervisor = owner(run_directory.lock("supervisor"))
     state, rows = _from_supervisor(chain, run_directory, supervisor)
+    ends: list[Histogram] = []
     for name, row in zip(chain.replicas, rows, strict=True):
         page = read_counters(run_directory, name, row["pid"]) if row["pid"] else {}
         row["incarnation"] = page.get("incarnation")
         row |= {word: page.get(word, 0) for word in _COUNTERS}
-        # Nobody measures it yet; the names are part of the output's contract.
-        row |= {"latency_p50_s": None, "latency_p99_s": None}
+        seen = read_histograms(run_directory.status_page(name), page["incarnation"]) if page else {}
+        row.update(_quantiles("latency", seen.get("latency", ())))
+        row.update(_quantiles("hop", seen.get("hop", ())))
+        if seen and row["role"] == "publisher":
+            ends.append(seen["latency"])
     _add_usage(rows)
-    return {"chain": chain.name, "state": state, "supervisor": supervisor, "stages": rows}
+    status = {"chain": chain.name, "state": state, "supervisor": supervisor}
+    return status | _quantiles("latency", merge(ends)) | {"stages": rows}
+
+
+def _quantiles(way: str, counts: Histogram) -> dict[str, float | None]:
+    return {f"{way}_p50_s": quantile_s(counts, 0.5), f"{way}_p99_s": quantile_s(counts, 0.99)}
 
 
 def _from_supervisor(
@@ -132,7 +150,11 @@ def _add_usage(rows: list[dict[str, Any]]) -> None:
 def status_table(status: Mapping[str, Any]) -> str:
     """Lay out what `read_status` found as a table for a person. PURE."""
     by = f"supervisor {status['supervisor']}" if status["supervisor"] else "no supervisor"
-    lines = [f"chain {status['chain']}: {status['state']} ({by})"]
+    head = f"chain {status['chain']}: {status['state']} ({by})"
+    if status["latency_p50_s"] is not None:
+        median, most = (_short_time(status[f"latency_{which}_s"]) for which in ("p50", "p99"))
+        head += f", from source to publisher {median}, 99 % within {most}"
+    lines = [head]
     if status["state"] == State.STOPPED:
         return f"{lines[0]}\nnothing of it is running"
     table = [[title for _, title in _COLUMNS]]
@@ -153,14 +175,16 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
         return f"{row['stage']}.{value}"
     if value is None:
         return "-"
-    match key:
-        case "uptime_s":
-            return _duration(value)
-        case "cpu_percent":
-            return f"{value:.0f} %"
-        case "rss_bytes":
-            return f"{value / 2**20:.0f} MiB"
+    if key in _FORMATS:
+        return _FORMATS[key](value)
     return f"{value:,}" if isinstance(value, int) and key != "pid" else str(value)
+
+
+def _short_time(seconds: float) -> str:
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if seconds * factor >= 1:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
 
 
 def _duration(seconds: float) -> str:
@@ -168,3 +192,12 @@ def _duration(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+_FORMATS: dict[str, Callable[[Any], str]] = {
+    "uptime_s": _duration,
+    "latency_p50_s": _short_time,
+    "latency_p99_s": _short_time,
+    "cpu_percent": "{:.0f} %".format,
+    "rss_bytes": lambda value: f"{value / 2**20:.0f} MiB",
+}

@@ -7,9 +7,19 @@ import os
 import struct
 from pathlib import Path
 
-from arroyo.protocol.status_page import FIELDS, MAGIC, OFFSET, PAGE_BYTES, Phase
+from arroyo.protocol.histogram import BUCKETS
+from arroyo.protocol.status_page import (
+    FIELDS,
+    HEAD_BYTES,
+    HISTOGRAM_OFFSET,
+    MAGIC,
+    OFFSET,
+    PAGE_BYTES,
+    Phase,
+)
 
 _LAYOUT = struct.Struct(f"={len(FIELDS)}Q")
+_HISTOGRAM = struct.Struct(f"={BUCKETS}Q")
 
 
 class StatusPage:
@@ -24,8 +34,7 @@ class StatusPage:
             os.close(descriptor)
         self._words = memoryview(self._map).cast("Q")
         self._lent: list[memoryview] = []
-        for index in range(len(FIELDS)):
-            self._words[index] = 0
+        self._map[:] = bytes(PAGE_BYTES)
         self.set("pid", pid)
         self.set("incarnation", incarnation)
         self.set("magic", MAGIC)
@@ -45,8 +54,15 @@ class StatusPage:
 
     def word(self, field: str) -> memoryview:
         """Return one word, for those who store it often: ``page.word(field)[0] = value``."""
-        index = OFFSET[field] >> 3
-        self._lent.append(self._words[index : index + 1])
+        return self._lend(OFFSET[field], 1)
+
+    def histogram(self, name: str) -> memoryview:
+        """Return the words of a histogram."""
+        return self._lend(HISTOGRAM_OFFSET[name], BUCKETS)
+
+    def _lend(self, offset: int, words: int) -> memoryview:
+        first = offset >> 3
+        self._lent.append(self._words[first : first + words])
         return self._lent[-1]
 
     def take(self, source: int, epoch: int, base: int) -> None:
@@ -81,8 +97,22 @@ def read_status_page(path: Path) -> dict[str, int] | None:
 
 
 def parse_status_page(content: bytes) -> dict[str, int] | None:
-    """Return the words in the bytes of a page by name; None where they are no (whole) page."""
-    if len(content) != PAGE_BYTES:
+    """Return the words in the bytes of a page, or of its head, by name; None: they are none."""
+    if len(content) not in {HEAD_BYTES, PAGE_BYTES}:
         return None
     words = dict(zip(FIELDS, _LAYOUT.unpack_from(content), strict=True))
     return words if words["magic"] == MAGIC else None
+
+
+def read_histograms(path: Path, incarnation: int) -> dict[str, tuple[int, ...]]:
+    """Read the histograms of a page by name; empty where it is not that incarnation's."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return {}
+    words = parse_status_page(content)
+    if words is None or words["incarnation"] != incarnation or len(content) != PAGE_BYTES:
+        return {}
+    return {
+        name: _HISTOGRAM.unpack_from(content, offset) for name, offset in HISTOGRAM_OFFSET.items()
+    }

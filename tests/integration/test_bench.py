@@ -1,14 +1,20 @@
 """Both chains of the benchmark run, and everything about a chain's life is measured."""
 
 import json
+import statistics
 
 import pytest
 from click.testing import CliRunner
 
 from arroyo.cli.bench import command
 from arroyo.cli.benchmark.case import Case
+from arroyo.cli.benchmark.meter import read_notes
 from arroyo.cli.benchmark.pairs import measure_pair
 from arroyo.cli.benchmark.recovery import measure_restarts, measure_start
+from arroyo.cli.benchmark.supervised import SupervisedChain, case_chain
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.histogram import quantile_s
+from arroyo.telemetry.status_page import read_histograms
 
 
 @pytest.mark.parametrize(
@@ -44,7 +50,9 @@ def test_what_is_measured_is_kept_with_the_machine_it_was_measured_on(tmp_path, 
     arguments = ["throughput", "--size", "100 B", "--length", "1", "--pairs", "1"]
     ended = CliRunner().invoke(command, [*arguments, "--save", str(tmp_path / "kept")])
     assert ended.exit_code == 0, ended.output
-    [path] = (tmp_path / "kept").iterdir()
+    path, picture = sorted((tmp_path / "kept").iterdir())
+    assert picture == path.with_suffix(".png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
     machine, *runs, comparison = map(json.loads, path.read_text().splitlines())
     assert {"python", "pyzmq", "libzmq", "msgspec", "arroyo", "cpu", "kernel"} <= set(machine)
     assert [run["chain"] for run in runs] == ["handwritten", "arroyo"]
@@ -67,3 +75,19 @@ def test_a_size_that_is_none_is_one_sentence():
     assert ended.exit_code == 64
     assert "expected a size" in ended.output
     assert "Traceback" not in ended.output
+
+
+def test_the_status_pages_know_the_latency_that_a_sink_measures():
+    case = Case(100, 50, length=1, interval_s=0.002)
+    with SupervisedChain(lambda folder: case_chain(case, folder)) as chain:
+        chain.wait()
+        latencies_ns = next(note.latencies_ns for note in read_notes(chain.folder) if note.last_ns)
+        seen = {}
+        for name in (ReplicaName("pass1", 0), ReplicaName("sink", 0)):
+            incarnation = chain.page(name)["incarnation"]
+            seen[name.stage] = read_histograms(chain.directory.status_page(name), incarnation)
+    assert sum(seen["sink"]["latency"]) == sum(seen["pass1"]["hop"]) == case.events
+    median_s = quantile_s(seen["sink"]["latency"], 0.5)
+    assert median_s == pytest.approx(statistics.median(latencies_ns) / 1e9, rel=0.5)
+    assert quantile_s(seen["pass1"]["latency"], 0.5) < median_s
+    assert quantile_s(seen["sink"]["hop"], 0.5) < median_s

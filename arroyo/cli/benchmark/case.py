@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
-
-ChainKind = Literal["handwritten", "arroyo"]
 
 MAX_EVENTS = 200_000
 MIN_EVENTS = 64
@@ -15,6 +11,8 @@ RUN_BYTES = 2 * 1024**3
 
 LATENCY_INTERVAL_S = 0.01
 LATENCY_PAYLOAD_BYTES = 1024
+HALF_RATE_S = 2.0
+"""How long a chain is looked at under load."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -28,6 +26,8 @@ class Case(msgspec.Struct, frozen=True):
         Pass-through stages one after another, and processes of each of them.
     interval_s
         Time between two messages; 0: as fast as the chain takes them.
+    loaded
+        Whether the interval makes for half of the maximum rate, not for an idle chain.
     """
 
     payload_bytes: int
@@ -35,6 +35,7 @@ class Case(msgspec.Struct, frozen=True):
     length: int = 2
     replicas: int = 1
     interval_s: float = 0.0
+    loaded: bool = False
 
     @property
     def hops(self) -> int:
@@ -45,6 +46,8 @@ class Case(msgspec.Struct, frozen=True):
     def label(self) -> str:
         """Short name, the same for the same chain whatever the number of messages."""
         what = "latency" if self.interval_s else "throughput"
+        if self.loaded:
+            what = "latency at half rate"
         return f"{what} {size_text(self.payload_bytes)} x{self.length} r{self.replicas}"
 
 
@@ -60,6 +63,8 @@ class Outcome(msgspec.Struct, frozen=True):
     hop_p50_us, hop_p99_us
         Median and 99th percentile of the time from source to sink, shared out over the hops;
         only of a case with an interval.
+    arrived
+        Messages that the sink got, of those that were sent.
     """
 
     messages_per_s: float
@@ -67,6 +72,7 @@ class Outcome(msgspec.Struct, frozen=True):
     cpu_us_per_message: float
     hop_p50_us: float | None = None
     hop_p99_us: float | None = None
+    arrived: float = 0
 
 
 def throughput_case(payload_bytes: int, length: int, replicas: int, *, effort: float) -> Case:
@@ -79,6 +85,12 @@ def latency_case(length: int, *, effort: float) -> Case:
     """Return a case whose messages never wait for each other."""
     events = int(400 * effort)
     return Case(LATENCY_PAYLOAD_BYTES, events, length, interval_s=LATENCY_INTERVAL_S)
+
+
+def half_rate_case(length: int, rate: float, *, effort: float) -> Case:
+    """Return a case at half of a rate, in messages/s, that a chain of this length can take."""
+    events = int(min(MAX_EVENTS, max(MIN_EVENTS, HALF_RATE_S * effort * rate / 2)))
+    return Case(LATENCY_PAYLOAD_BYTES, events, length, interval_s=2 / rate, loaded=True)
 
 
 def size_text(size_bytes: int) -> str:

@@ -23,6 +23,7 @@ class Note(msgspec.Struct):
     """One process: CPU time in its run; a sink adds times of the first and last message."""
 
     cpu_ns: int
+    arrived: int = 0
     first_ns: int = 0
     last_ns: int = 0
     latencies_ns: list[int] = []
@@ -42,7 +43,6 @@ class Meter:
     def __init__(self, folder: str | Path, events: int = 0) -> None:
         self._path = Path(folder) / f"{os.getpid()}.json"
         self._events = events
-        self._arrived = 0
         self._begin_ns = time.process_time_ns()
         self._note = Note(0)
 
@@ -52,13 +52,12 @@ class Meter:
 
     def arrive(self) -> bool:
         """A message has arrived; returns whether it was the last one."""
-        self._arrived += 1
-        if self._arrived == 1:
-            self._note.first_ns = time.monotonic_ns()
-        if self._arrived < self._events:
-            return False
-        self._note.last_ns = time.monotonic_ns()
-        return True
+        note = self._note
+        note.arrived += 1
+        note.last_ns = time.monotonic_ns()
+        if note.arrived == 1:
+            note.first_ns = note.last_ns
+        return note.arrived >= self._events
 
     def arrive_from(self, sent_ns: int) -> bool:
         """Like `arrive`, for a message that left the source at `sent_ns` (monotonic)."""
@@ -76,22 +75,23 @@ def read_notes(folder: Path) -> list[Note]:
     return [msgspec.json.decode(path.read_bytes(), type=Note) for path in folder.glob("*.json")]
 
 
-def outcome_of(case: Case, notes: Sequence[Note]) -> Outcome:
-    """Work out what a run came to.
+def outcome_of(case: Case, notes: Sequence[Note], *, lossless: bool = True) -> Outcome:
+    """Work out what a run came to; the rate is that of what arrived.
 
     Raises
     ------
     MeasurementError
-        A process has noted nothing, or no sink has got the last message.
+        A process has noted nothing, or the sink has not got what it should.
     """
     expected = 2 + case.length * case.replicas
-    sink = next((note for note in notes if note.last_ns), None)
+    least = case.events if lossless else 2
+    sink = next((note for note in notes if note.arrived >= least), None)
     if len(notes) != expected or sink is None:
         raise MeasurementError(
             f"{len(notes)} of {expected} processes of the chain finished their run "
             f"({'with' if sink else 'without'} the sink); is the machine out of memory?"
         )
-    rate = (case.events - 1) / ((sink.last_ns - sink.first_ns) / 1e9)
+    rate = (sink.arrived - 1) / ((sink.last_ns - sink.first_ns) / 1e9)
     latencies_us = sorted(each / 1e3 / case.hops for each in sink.latencies_ns)
     return Outcome(
         messages_per_s=rate,
@@ -99,6 +99,7 @@ def outcome_of(case: Case, notes: Sequence[Note]) -> Outcome:
         cpu_us_per_message=sum(note.cpu_ns for note in notes) / 1e3 / case.events,
         hop_p50_us=quantile(latencies_us, 0.5) if latencies_us else None,
         hop_p99_us=quantile(latencies_us, 0.99) if latencies_us else None,
+        arrived=sink.arrived,
     )
 
 

@@ -12,7 +12,11 @@ _HEAD = ("chain", "by hand", "arroyo", "ratio", "CPU by hand", "CPU arroyo")
 
 def comparison_table(comparisons: Sequence[Comparison]) -> str:
     """Return one line per case: rates or latencies of both chains, their ratio, CPU per message."""
-    rows = [_HEAD, *(_row(comparison) for comparison in comparisons)]
+    return table([_HEAD, *(_row(comparison) for comparison in comparisons)])
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Align columns, the first to the left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -5,14 +5,20 @@ from __future__ import annotations
 import threading
 import time
 
+from arroyo.codec import DETACH_BYTES
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Listener, Operator, Processor, Publisher
 
 from .meter import Meter
+from .pacing import pace
 
 
 class EventSource(Listener):
     """Makes one run of events with the metadata ``index``, and with an interval ``sent_ns``.
+
+    Small payloads are one buffer that is made once, as in the hand-written chain, and copied into
+    each message. A large one is a new array each time, as a detector's images are, from `allocate`:
+    what fills it would write it in place, so nothing is copied. Neither source fills its buffers.
 
     Parameters
     ----------
@@ -38,7 +44,7 @@ class EventSource(Listener):
         super().__init__(operator)
         self._meter = Meter(notes)
         self._events = events
-        self._payload = bytes(payload_bytes)
+        self._payload_bytes = payload_bytes
         self._interval_s = interval_s
         self._stopping = threading.Event()
 
@@ -48,23 +54,34 @@ class EventSource(Listener):
         self.operator.process(Start())
         if self._interval_s:
             self._tick()
+        elif self._payload_bytes >= DETACH_BYTES:
+            self._flood_with_arrays()
         else:
             self._flood()
         self.operator.process(Stop())
 
     def _flood(self) -> None:
-        process, payload, stopping = self.operator.process, self._payload, self._stopping
+        process, stopping = self.operator.process, self._stopping
+        payload = bytes(self._payload_bytes)
         for index in range(self._events):
             process(Event({"index": index}, payload))
             if stopping.is_set():
                 return
 
-    def _tick(self) -> None:
+    def _flood_with_arrays(self) -> None:
         for index in range(self._events):
-            if self._stopping.wait(self._interval_s):
+            array = self.allocate(self._payload_bytes, "uint8")
+            self.operator.process(Event.from_array(array, index=index))
+            if self._stopping.is_set():
                 return
+
+    def _tick(self) -> None:
+        payload = bytes(self._payload_bytes)
+        for index in pace(self._events, self._interval_s):
             sent = {"index": index, "sent_ns": time.monotonic_ns()}
-            self.operator.process(Event(sent, self._payload))
+            self.operator.process(Event(sent, payload))
+            if self._stopping.is_set():
+                return
 
     def stop(self) -> None:
         """End the run after the event in hand."""

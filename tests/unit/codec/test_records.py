@@ -42,6 +42,8 @@ DATA = [
         attempt=3,
         reliable=False,
         implicit=True,
+        handed_ns=1 << 61,
+        sent_ns=(1 << 61) + 1,
     ),
     msgspec.structs.replace(BATCH, kind=Kind.STOP, ranges=((12, 13),)),
 ]
@@ -106,3 +108,9 @@ def test_a_record_with_one_wrong_byte_is_read_or_refused(record, at, byte):
     for decode in (decode_data, decode_back):
         with contextlib.suppress(DecodeError):
             decode(bytes(frame))
+
+
+def test_a_batch_of_a_neighbour_that_knows_no_times_has_none():
+    fields = msgspec.msgpack.decode(encode_record(BATCH))
+    older = decode_data(msgspec.msgpack.encode(fields[:-2]))
+    assert (older.handed_ns, older.sent_ns) == (0, 0)

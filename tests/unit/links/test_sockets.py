@@ -1,16 +1,18 @@
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import zmq
 
-from arroyo.codec import PROTOCOL_VERSION, Hello, Open
+from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, MessageCodec, Open
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import ConfigurationError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, Links, RecordCame
 from arroyo.links.addresses import Addresses
+from arroyo.messages import Event
 from arroyo.protocol.actions import Connect, Reply, Transmit
 
 ABOVE, BELOW = ReplicaName("count", 0), ReplicaName("write", 0)
@@ -122,3 +124,17 @@ def test_no_socket_file_is_left(addresses, tmp_path):
     with links(BELOW, addresses, receives=True, sends=True, publishes=True):
         assert len(list(tmp_path.glob("*/write.0"))) == 3
     assert not list(tmp_path.glob("*/write.0"))
+
+
+def test_a_batch_says_when_it_left(addresses):
+    batch = Batch(str(ABOVE), 1, 0, Kind.EVENTS, "run", str(ABOVE), 1, 0, 0, 0, ranges=((0, 1),))
+    with (
+        links(ABOVE, addresses, sends=True) as above,
+        links(BELOW, addresses, receives=True) as below,
+    ):
+        connect(above)
+        wait_for(DataCame, below)
+        before_ns = time.monotonic_ns()
+        above.perform([Transmit(BELOW, batch, [MessageCodec(()).encode(Event())])])
+        after_ns = time.monotonic_ns()
+        assert before_ns <= wait_for(DataCame, below).record.sent_ns <= after_ns

@@ -317,3 +317,13 @@ def test_by_pub_sub_alone_nobody_acknowledges_it():
     assert [kind for kind, *_ in brief(close_former(sink))] == [Kind.START, Kind.STOP]
     assert not sink.source.closes_former
     assert sink.source.ledger.empty
+
+
+def test_the_time_of_handing_over_travels_and_is_kept_when_a_batch_is_sent_again():
+    sink = Sink()
+    intake = Intake(Kind.EVENTS, ["a"], (None,), 1, handed_ns=77)
+    [(first, _)] = sink.take(sink.source.accept(intake, 0.0))
+    sink.take(sink.source.record(Lost("b", 0), 0.0))
+    [(again, _)] = sink.take(sink.source.tick(GRACE_S[1]))
+    assert (first.handed_ns, first.attempt) == (77, 0)
+    assert (again.handed_ns, again.attempt) == (77, 1)

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import pytest
 
@@ -191,3 +192,22 @@ def test_the_same_value_of_the_key_field_gives_the_same_key():
     hand_over(gate, [1, 2, 1])
     first, second, third = gate.take().keys
     assert first == third != second
+
+
+def test_a_batch_knows_when_its_first_message_was_handed_over():
+    gate = gateway()
+    before_ns = time.monotonic_ns()
+    hand_over(gate, [0])
+    after_ns = time.monotonic_ns()
+    hand_over(gate, range(1, 300))
+    first, second = gate.take(), gate.take()
+    assert before_ns <= first.handed_ns <= after_ns
+    assert after_ns < second.handed_ns <= time.monotonic_ns()
+
+
+def test_both_parts_of_a_batch_know_when_its_first_message_was_handed_over():
+    gate = gateway(window=4, when_full="drop-oldest")
+    hand_over(gate, range(4))
+    first = gate.take()
+    gate.release(len(first.items), first.size)
+    assert gate.take().handed_ns == first.handed_ns

@@ -8,6 +8,7 @@ from supervised_histories import LINE, make_chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.histogram import note
 from arroyo.protocol.status_page import Phase
 from arroyo.supervision.status import read_status, status_table
 from arroyo.telemetry.status_page import StatusPage
@@ -15,7 +16,8 @@ from arroyo.telemetry.status_page import StatusPage
 KEYS = {
     *("stage", "replica", "role", "pid", "state", "incarnation", "restarts", "uptime_s"),
     *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
-    *("latency_p50_s", "latency_p99_s", "cpu_percent", "rss_bytes"),
+    *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),
+    *("cpu_percent", "rss_bytes"),
 }
 
 
@@ -32,7 +34,7 @@ def run_directory(environ):
 
 
 @contextlib.contextmanager
-def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, **counters):
+def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, latencies_ns=(), **counters):
     """A replica that runs without a supervisor; this process plays it."""
     lock = Lock.acquire(run_directory.lock(name))
     page = StatusPage(run_directory.status_page(name), os.getpid(), 42)
@@ -40,6 +42,8 @@ def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, **counters):
     page.set("ready_since_ns", time.monotonic_ns() if ready else 0)
     for field, value in counters.items():
         page.set(field, value)
+    for latency_ns in latencies_ns:
+        note(page.histogram("latency"), latency_ns, 1)
     try:
         yield
     finally:
@@ -100,3 +104,35 @@ def test_counters_of_a_predecessor_are_not_shown(environ, run_directory):
     finally:
         lock.release()
     assert (row["incarnation"], row["received"], row["state"]) == (None, 0, "STARTING")
+
+
+def test_latencies_are_shown_for_each_stage_and_for_the_publishers_together(environ, run_directory):
+    chain = make_chain({"images": (), "one": ("images",), "two": ("images",)})
+    fast, slow = [2_000_000] * 99, [4_000_000_000] * 101
+    with (
+        by_hand(run_directory, ReplicaName("one", 0), latencies_ns=fast),
+        by_hand(run_directory, ReplicaName("two", 0), latencies_ns=slow),
+    ):
+        status = read_status(chain, environ)
+    images, one, two = status["stages"]
+    assert images["latency_p50_s"] is None
+    assert one["latency_p99_s"] == pytest.approx(0.002, rel=1 / 16)
+    assert two["latency_p50_s"] == pytest.approx(4.0, rel=1 / 16)
+    assert one["hop_p50_s"] is None
+    assert status["latency_p50_s"] == pytest.approx(4.0, rel=1 / 16)
+    head, _, *rows = status_table(status).splitlines()
+    assert head.endswith(", from source to publisher 3.89 s, 99 % within 3.89 s")
+    assert "2.03 ms" in rows[1]
+
+
+def test_latencies_of_a_predecessor_are_not_shown(environ, run_directory):
+    name = ReplicaName("images", 0)
+    page = StatusPage(run_directory.status_page(name), os.getpid() + 1, 41)
+    note(page.histogram("latency"), 1_000_000, 1)
+    page.close()
+    lock = Lock.acquire(run_directory.lock(name))
+    try:
+        status = read_status(make_chain({"images": ()}), environ)
+    finally:
+        lock.release()
+    assert status["stages"][0]["latency_p50_s"] is None

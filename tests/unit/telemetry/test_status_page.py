@@ -1,5 +1,18 @@
-from arroyo.protocol.status_page import MAGIC, PAGE_BYTES, Phase
-from arroyo.telemetry.status_page import StatusPage, read_status_page
+from arroyo.protocol.histogram import BUCKETS
+from arroyo.protocol.status_page import (
+    FIELDS,
+    HEAD_BYTES,
+    HISTOGRAM_OFFSET,
+    MAGIC,
+    PAGE_BYTES,
+    Phase,
+)
+from arroyo.telemetry.status_page import (
+    StatusPage,
+    parse_status_page,
+    read_histograms,
+    read_status_page,
+)
 
 
 def test_what_a_replica_writes_can_be_read_while_it_runs(tmp_path):
@@ -37,3 +50,33 @@ def test_only_its_user_may_read_it(tmp_path):
     path = tmp_path / "work.0"
     StatusPage(path, pid=17, incarnation=3).close()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_words_and_histograms_fill_the_page_and_do_not_overlap():
+    assert 8 * len(FIELDS) <= HEAD_BYTES
+    ends = [HEAD_BYTES, *(offset + 8 * BUCKETS for offset in HISTOGRAM_OFFSET.values())]
+    assert ends[:-1] == list(HISTOGRAM_OFFSET.values())
+    assert ends[-1] == PAGE_BYTES
+
+
+def test_the_head_of_a_page_is_enough_for_its_words(tmp_path):
+    path = tmp_path / "work.0"
+    StatusPage(path, pid=17, incarnation=3).close()
+    assert parse_status_page(path.read_bytes()[:HEAD_BYTES]) == read_status_page(path)
+    assert parse_status_page(path.read_bytes()[: HEAD_BYTES - 8]) is None
+
+
+def test_histograms_are_read_for_the_incarnation_that_wrote_them(tmp_path):
+    path = tmp_path / "work.0"
+    page = StatusPage(path, pid=17, incarnation=3)
+    page.histogram("latency")[5] += 7
+    page.histogram("hop")[BUCKETS - 1] += 1
+    found = read_histograms(path, 3)
+    page.close()
+    assert {name: sum(counts) for name, counts in found.items()} == {"latency": 7, "hop": 1}
+    assert found["latency"][5] == 7
+    assert found["hop"][-1] == 1
+    assert read_histograms(path, 4) == {}
+    assert read_histograms(tmp_path / "missing", 3) == {}
+    StatusPage(path, pid=18, incarnation=4).close()
+    assert not any(map(sum, read_histograms(path, 4).values()))

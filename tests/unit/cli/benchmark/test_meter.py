@@ -1,6 +1,6 @@
 import pytest
 
-from arroyo.cli.benchmark.case import Case, throughput_case
+from arroyo.cli.benchmark.case import Case, half_rate_case, latency_case, throughput_case
 from arroyo.cli.benchmark.meter import (
     MeasurementError,
     Meter,
@@ -15,7 +15,7 @@ IDLE = Note(cpu_ns=1_000_000)
 
 
 def test_the_rate_counts_from_the_first_message_to_the_last():
-    sink = Note(cpu_ns=8_000_000, first_ns=5_000_000_000, last_ns=7_000_000_000)
+    sink = Note(cpu_ns=8_000_000, arrived=11, first_ns=5_000_000_000, last_ns=7_000_000_000)
     outcome = outcome_of(CASE, [IDLE, IDLE, IDLE, sink])
     assert outcome.messages_per_s == 5.0  # 10 gaps in 2 s
     assert outcome.mib_per_s == 5.0
@@ -25,7 +25,7 @@ def test_the_rate_counts_from_the_first_message_to_the_last():
 
 def test_the_latency_of_a_chain_is_shared_out_over_its_hops():
     latencies_ns = [300_000] * 98 + [900_000] * 2
-    sink = Note(cpu_ns=0, first_ns=0, last_ns=1_000_000_000, latencies_ns=latencies_ns)
+    sink = Note(0, 11, first_ns=0, last_ns=1_000_000_000, latencies_ns=latencies_ns)
     outcome = outcome_of(CASE, [IDLE, IDLE, IDLE, sink])
     assert outcome.hop_p50_us == 100.0
     assert outcome.hop_p99_us == 300.0
@@ -64,3 +64,19 @@ def test_less_effort_moves_fewer_messages_but_never_too_few():
     small, large = (throughput_case(size, 2, 1, effort=0.25) for size in (100, 32 * 1024**2))
     assert small.events == 50_000
     assert large.events == 64
+
+
+def test_the_rate_of_a_chain_that_loses_some_is_that_of_what_arrived():
+    sink = Note(0, 6, first_ns=0, last_ns=1_000_000_000)
+    with pytest.raises(MeasurementError, match="without the sink"):
+        outcome_of(CASE, [IDLE, IDLE, IDLE, sink])
+    outcome = outcome_of(CASE, [IDLE, IDLE, IDLE, sink], lossless=False)
+    assert (outcome.messages_per_s, outcome.arrived) == (5.0, 6)
+
+
+def test_half_of_a_rate_is_a_case_of_its_own():
+    case = half_rate_case(2, 10_000.0, effort=1.0)
+    assert case.interval_s == pytest.approx(1 / 5_000)
+    assert case.events == 10_000
+    assert case.label == "latency at half rate 1 KiB x2 r1"
+    assert latency_case(2, effort=1.0).label == "latency 1 KiB x2 r1"

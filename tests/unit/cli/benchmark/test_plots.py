@@ -1,0 +1,33 @@
+from arroyo.cli.benchmark.case import Case, Outcome
+from arroyo.cli.benchmark.pairs import Pair, compare
+from arroyo.cli.benchmark.plots import draw_plots
+
+
+def compared(case, handwritten, arroyo):
+    outcomes = [Outcome(rate, rate, 1.0, us, us) for rate, us in (handwritten, arroyo)]
+    return compare(case, [Pair(*outcomes)])
+
+
+MEASURED = [
+    compared(Case(100, 10), (200.0, None), (400.0, None)),
+    compared(Case(8 << 20, 10), (10.0, None), (80.0, None)),
+    compared(Case(8 << 20, 10, replicas=2), (10.0, None), (80.0, None)),
+    compared(Case(8 << 20, 10, length=6), (5.0, None), (70.0, None)),
+    compared(Case(1024, 10, interval_s=0.01), (100.0, 90.0), (100.0, 130.0)),
+    compared(Case(1024, 10, interval_s=1e-4, loaded=True), (100.0, 90.0), (100.0, 900.0)),
+]
+
+
+def test_everything_that_was_measured_becomes_one_picture(tmp_path):
+    assert draw_plots(MEASURED, "some machine", tmp_path / "all.png")
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_each_kind_of_figure_can_be_drawn_alone(tmp_path):
+    for index, each in enumerate(MEASURED):
+        assert draw_plots([each], "some machine", tmp_path / f"{index}.png")
+
+
+def test_where_nothing_was_measured_nothing_is_drawn(tmp_path):
+    assert not draw_plots([], "some machine", tmp_path / "none.png")
+    assert list(tmp_path.iterdir()) == []
