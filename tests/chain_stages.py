@@ -261,6 +261,78 @@ class NeverOpens(Operator):
         return message
 
 
+class Gather(Operator):
+    """Folds five events into one that lists their indices; at the Stop, what is left."""
+
+    folds = True
+    max_inputs = 4
+
+    def open(self):
+        self.inputs = {}
+
+    def process(self, message):
+        if isinstance(message, Start):
+            return message
+        inputs = self.inputs.setdefault(message.origin.run, [])
+        if isinstance(message, Stop):
+            return [*self.give_out(inputs), message]
+        inputs.append(message)
+        return self.give_out(inputs) if len(inputs) == 5 else None
+
+    def give_out(self, inputs):
+        if not inputs:
+            return []
+        indices = [message.metadata["index"] for message in inputs]
+        crcs = [zlib.crc32(message.payload) for message in inputs]
+        inputs.clear()
+        return [Event({"index": indices[0], "indices": indices, "crcs": crcs})]
+
+
+class GatherPairs(Gather):
+    """Folds each event with the next one, so that it still needs the last after an output."""
+
+    max_inputs = 2
+
+    def held(self):
+        return [message for inputs in self.inputs.values() for message in inputs]
+
+    def process(self, message):
+        if isinstance(message, Start):
+            return message
+        inputs = self.inputs.setdefault(message.origin.run, [])
+        if isinstance(message, Stop):
+            inputs.clear()
+            return message
+        inputs.append(message)
+        if len(inputs) < 2:
+            return None
+        indices = [each.metadata["index"] for each in inputs]
+        del inputs[0]
+        return Event({"index": indices[0], "indices": indices})
+
+
+class GatherAll(Gather):
+    """Folds a whole run."""
+
+    max_inputs = 0
+
+    def process(self, message):
+        inputs = self.inputs.setdefault(message.origin.run, [])
+        if isinstance(message, Event):
+            inputs.append(message.copy())
+            return None
+        return [*self.give_out(inputs), message] if isinstance(message, Stop) else message
+
+
+class Hoarder(Gather):
+    """Says that it holds two inputs at most, and never gives any out."""
+
+    max_inputs = 2
+
+    def process(self, message):
+        return message if isinstance(message, Start | Stop) else None
+
+
 class Write(Publisher):
     """Writes a JSON line for each message, in one write, before it has published it."""
 

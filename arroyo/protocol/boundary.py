@@ -102,6 +102,8 @@ class Boundary(Relay):
         self._make_source = make_source
         self._former = {(each.source, each.run): each for each in memory.outputs}
         self._lives: dict[ReplicaName, int] = {}
+        self._handed_ns: dict[tuple[str, str], int] = {}
+        """When the oldest input was handed over that is in no output yet, by run."""
         self._outputs: dict[tuple[str, str], FoldSource] = {}
         self._now = 0.0
         self._final: bool | None = None
@@ -306,6 +308,8 @@ class Boundary(Relay):
     ) -> Iterator[Action]:
         outputs = [outcome.output for outcome in outcomes]
         gathering = _Gathering()
+        if batch.handed_ns:
+            self._handed_ns.setdefault((batch.source, batch.run), batch.handed_ns)
         for (sequence, fragment, _), (output, still_held, _) in zip(work, outcomes, strict=True):
             if output.reason in (None, Reason.FILTERED):
                 if batch.reliable:
@@ -355,7 +359,8 @@ class Boundary(Relay):
 
     def _give_out_all(self, batch: Batch, gathering: _Gathering) -> Iterator[Action]:
         if gathering.items:
-            yield from self._give_out(batch, gathering.intake())
+            handed_ns = self._handed_ns.pop((batch.source, batch.run), 0)
+            yield from self._give_out(batch, gathering.intake(handed_ns))
 
     def _give_out(self, batch: Batch, intake: Intake) -> Iterator[Action]:
         run = batch.source, batch.run
@@ -394,5 +399,6 @@ class _Gathering:
         self._keys += output.keys
         self._size += output.size
 
-    def intake(self) -> Intake:
-        return Intake(Kind.EVENTS, self.items, self._tokens, self._size, self._keys or None)
+    def intake(self, handed_ns: int) -> Intake:
+        keys = self._keys or None
+        return Intake(Kind.EVENTS, self.items, self._tokens, self._size, keys, handed_ns=handed_ns)

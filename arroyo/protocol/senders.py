@@ -40,6 +40,8 @@ class Senders:
         if self._names.get(name, True):
             return False
         known = self._senders.get(name)
+        if known is not None and known.finished and record.incarnation < known.incarnation:
+            return True  # said by a life before the one that has finished for good
         same_life = known is not None and known.incarnation == record.incarnation
         # A lower link of the same life is from a connection that was given up.
         if known is None or not same_life or known.link < record.link:

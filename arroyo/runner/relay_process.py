@@ -90,6 +90,12 @@ class RelayProcess:
         )
         self._passing = Passing(replica.chain, stage.name, replica.encode)
         self._prepare(made)
+        self._latencies = Latencies(
+            replica.page.histogram("latency"),
+            replica.page.histogram("hop"),
+            flushes=self._flushes,
+            comparable=replica.chain.on_one_host,
+        )
         try:
             self._perform(self._relay.connect())
             replica.report_ready("working")
@@ -107,20 +113,17 @@ class RelayProcess:
             self._call = OperatorCall(stage, made, replica.encode, key, self._isolation)
         else:
             self._call = PublisherCall(stage, made, self._isolation)
-        flushes = isinstance(self._call, PublisherCall) and self._call.flush is not None
-        self._latencies = Latencies(
-            replica.page.histogram("latency"),
-            replica.page.histogram("hop"),
-            flushes=flushes,
-            comparable=replica.chain.on_one_host,
-        )
         self._relay = make_relay(
             replica.chain,
             replica.name,
             incarnation=replica.incarnation,
-            flushes=flushes,
+            flushes=self._flushes,
             suspect=replica.take_suspect(),
         )
+
+    @property
+    def _flushes(self) -> bool:
+        return isinstance(self._call, PublisherCall) and self._call.flush is not None
 
     def _close(self) -> None:
         self._call.close()
@@ -374,7 +377,7 @@ class RelayProcess:
         self._bytes_out += sum(map(len, singles)) + sum(outcome.size for outcome in others)
 
     def _plan_flush(self) -> None:
-        if isinstance(self._call, PublisherCall) and self._call.flush is not None:
+        if self._flushes:
             now = self._replica.clock.monotonic()
             self._flush_due = self._flush_due or now + FLUSH_S
             if self._bytes_in - self._flushed_bytes >= FLUSH_BYTES:
