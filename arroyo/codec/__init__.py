@@ -2,20 +2,11 @@
 
 A record is one multipart message: the header frame, and for a batch the body frame and the
 payloads that were too large to lie in the body. `records` declares the headers, `MessageCodec`
-makes and reads bodies.
+makes and reads bodies, `Body` and `join` put messages together.
 """
 
-from ._messages import (
-    DETACH_BYTES,
-    Buffer,
-    Detached,
-    Encoded,
-    Keep,
-    MessageCodec,
-    Shared,
-    join,
-    slabs_of,
-)
+from ._body import HEAD_BYTES, Body, Detached, Encoded, Shared, join, size_of, slabs_of
+from ._messages import DETACH_BYTES, Buffer, Keep, MessageCodec
 from .records import (
     PROTOCOL_VERSION,
     Ack,
@@ -40,10 +31,12 @@ from .records import (
 
 __all__ = [
     "DETACH_BYTES",
+    "HEAD_BYTES",
     "PROTOCOL_VERSION",
     "Ack",
     "BackRecord",
     "Batch",
+    "Body",
     "Buffer",
     "Bye",
     "Credit",
@@ -66,5 +59,6 @@ __all__ = [
     "decode_data",
     "encode_record",
     "join",
+    "size_of",
     "slabs_of",
 ]

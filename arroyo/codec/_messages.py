@@ -1,8 +1,9 @@
-"""Bodies: messages as msgpack, with large payloads beside it.
+"""`MessageCodec`: messages as msgpack, with large payloads beside it.
 
 A body is one msgpack array of messages, so a receiver reads it in one call. Since the array is
-its length and then its items, bodies are also made by joining messages that were encoded one by
-one: at the source each is encoded when it is handed over, which is the moment to refuse it.
+its length and then its items, bodies are made of messages that were encoded one by one: each is
+encoded when it is handed over, which is the moment to refuse it, and before its maker can change
+it.
 """
 
 from __future__ import annotations
@@ -15,41 +16,15 @@ import msgspec
 from arroyo.errors import DecodeError, EncodeError
 from arroyo.messages import Event, Message, SlabReference, Start, Stop
 
+from ._body import Body, Detached, Encoded, Shared, array_header
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, BufferError)
 
 DETACH_BYTES = 16 * 1024
 """Payloads from this size on travel as frames of their own, which saves a copy on either side."""
 
-
-class Detached:
-    """One message that is ready to travel in two pieces; `len()` gives the bytes of both."""
-
-    __slots__ = ("body", "payload")
-
-    def __init__(self, body: bytes, payload: bytes | memoryview) -> None:
-        self.body = body
-        self.payload = payload
-        """Nobody may change it any more."""
-
-    def __len__(self) -> int:
-        return len(self.body) + len(self.payload)
-
-
-class Shared:
-    """One message whose payload lies in shared memory; `len()` gives the bytes of both."""
-
-    __slots__ = ("body", "reference")
-
-    def __init__(self, body: bytes, reference: SlabReference) -> None:
-        self.body = body
-        self.reference = reference
-
-    def __len__(self) -> int:
-        return len(self.body) + self.reference.length
-
-
-Encoded: TypeAlias = bytes | Detached | Shared
-"""One message, ready to travel: most are one piece."""
 
 Keep: TypeAlias = Callable[[Buffer], SlabReference | None]
 """Puts a payload into shared memory and says where; None where it is to travel by itself."""
@@ -58,27 +33,59 @@ Keep: TypeAlias = Callable[[Buffer], SlabReference | None]
 class MessageCodec:
     """Encodes and decodes the messages of one chain: the three of a run, and users' own types.
 
-    Not thread-safe for decoding; `encode` may be called from any thread.
+    Not thread-safe for decoding; `encode` may be called from any thread, and `write` by one at a
+    time for each body.
+
+    Attributes
+    ----------
+    keep
+        Is offered each payload of DETACH_BYTES or more; None: they travel beside the body.
     """
 
     def __init__(self, types: Sequence[type[Message]] = ()) -> None:
+        self.keep: Keep | None = None
         # A union in `|` form can't be spelt for a list of types, hence the loop.
         union: Any = Start | Event | Stop
         for extra in types:
             union = union | extra
         self._types = frozenset((Start, Event, Stop, *types))
-        self._encode = msgspec.msgpack.Encoder(enc_hook=_encode_foreign).encode
+        self._bare = frozenset(kind for kind in types if not issubclass(kind, Start | Event | Stop))
+        """Types that have no payload, and don't begin or end a run."""
+        encoder = msgspec.msgpack.Encoder(enc_hook=_encode_foreign)
+        self._encode, self._encode_into = encoder.encode, encoder.encode_into
         self._decoder = msgspec.msgpack.Decoder(list[union])
 
-    def encode(self, message: Message, keep: Keep | None = None) -> Encoded:
-        """Encode one message. Its payload is copied unless it is large and read-only.
+    def write(self, message: Message, body: Body) -> bool:
+        """Append a message to a body, as nearly all can be; False where nothing was written.
 
-        Parameters
-        ----------
-        message
-            What to encode.
-        keep
-            Is offered each payload of DETACH_BYTES or more.
+        That is so for what is no Event and no type of the user's, is too large, or can't be
+        encoded: `encode` knows what to do with it, or says what is wrong.
+        """
+        kind = type(message)
+        buffer = body.buffer
+        end = len(buffer)
+        try:
+            if kind is Event:
+                payload: Any = message.payload  # type: ignore[attr-defined]
+                is_view = type(payload) is memoryview
+                if not is_view and type(payload) is not bytes:
+                    return False
+                if (payload.nbytes if is_view else len(payload)) >= DETACH_BYTES:
+                    return False
+            elif kind not in self._bare:
+                return False
+            self._encode_into(message, buffer, -1)
+        except _UNENCODABLE:
+            del buffer[end:]
+            return False
+        except BaseException:
+            del buffer[end:]
+            raise
+        body.length += 1
+        return True
+
+    def encode(self, message: Message) -> Encoded:
+        """Encode one message. Its payload is copied unless it is large and read-only.
 
         Raises
         ------
@@ -101,17 +108,17 @@ class MessageCodec:
                         payload if type(payload) is memoryview else memoryview(payload)
                     ).nbytes
                 if length >= DETACH_BYTES:
-                    return self._encode_in_two(message, keep)
+                    return self._encode_in_two(message)
                 if type(payload) is memoryview and not payload.c_contiguous:
                     message = msgspec.structs.replace(message, payload=payload.tobytes())
             return self._encode(message)
-        except (TypeError, ValueError, OverflowError, RecursionError, BufferError) as error:
+        except _UNENCODABLE as error:
             raise EncodeError(f"a {kind.__name__} can't be sent: {error}") from error
 
-    def _encode_in_two(self, message: Message, keep: Keep | None) -> Encoded:
+    def _encode_in_two(self, message: Message) -> Encoded:
         payload = message.payload  # type: ignore[attr-defined]
         body = self._encode(msgspec.structs.replace(message, payload=b""))
-        reference = None if keep is None else keep(payload)
+        reference = None if self.keep is None else self.keep(payload)
         return Detached(body, freeze(payload)) if reference is None else Shared(body, reference)
 
     def pack(self, message: Message) -> bytes:
@@ -159,25 +166,6 @@ class MessageCodec:
         return messages
 
 
-def join(items: Sequence[Encoded]) -> tuple[bytes, tuple[int, ...], list[bytes | memoryview]]:
-    """Make one body of encoded messages: body, positions of detached payloads, payloads."""
-    detached = [(index, item.payload) for index, item in enumerate(items) if type(item) is Detached]
-    pieces: Sequence[Any] = items
-    if not set(map(type, items)) <= {bytes}:
-        pieces = [item if isinstance(item, bytes) else item.body for item in items]
-    body = b"".join((array_header(len(items)), *pieces))
-    return body, tuple(index for index, _ in detached), [payload for _, payload in detached]
-
-
-def slabs_of(items: Sequence[Encoded]) -> tuple[tuple[int, SlabReference], ...]:
-    """Return positions of messages whose payload lies in shared memory, and where."""
-    if Shared not in set(map(type, items)):
-        return ()
-    return tuple(
-        (index, item.reference) for index, item in enumerate(items) if type(item) is Shared
-    )
-
-
 def freeze(payload: Buffer) -> bytes | memoryview:
     """Return a payload as bytes that nobody changes any more, copied only if need be."""
     if isinstance(payload, bytes):
@@ -187,15 +175,6 @@ def freeze(payload: Buffer) -> bytes | memoryview:
         return view.cast("B") if view.format != "B" or view.ndim != 1 else view
     # Whoever gave it may write into it again as soon as process() has returned.
     return view.tobytes()
-
-
-def array_header(count: int) -> bytes:
-    """Return the head of a msgpack array of `count` items."""
-    if count < 16:
-        return bytes((0x90 | count,))
-    if count < 1 << 16:
-        return b"\xdc" + count.to_bytes(2, "big")
-    return b"\xdd" + count.to_bytes(4, "big")
 
 
 def _encode_foreign(value: Any) -> Any:

@@ -269,6 +269,8 @@ class Links:
                 yield from self._take_data(socket)
 
     def _take_news(self, ready: Mapping[Any, int]) -> Iterator[LinkEvent]:
+        if all(source is self._back or source in self._inputs for source in ready):
+            return  # as nearly always
         for name, push in list(self._pushes.items()):
             if push.monitor in ready and zmq.EVENT_DISCONNECTED in push.take_news():
                 yield LinkBroke(name, push.link)
@@ -288,24 +290,25 @@ class Links:
     def _take_records(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
         for _ in range(RECORDS_AT_ONCE):
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
+                header = socket.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
             try:
-                yield RecordCame(decode_back(frames[0]))
+                yield RecordCame(decode_back(header))
             except DecodeError as error:
                 self._reject(error)
 
     def _take_data(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
         for _ in range(RECORDS_AT_ONCE):
             try:
-                header = socket.recv(zmq.NOBLOCK)
+                frame = socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            header = frame.buffer
             frames: list[bytes | memoryview] = []
-            while socket.getsockopt(zmq.RCVMORE):
-                # The body is small and is decoded at once; payloads are not copied.
-                frames.append(socket.recv(copy=False).buffer if frames else socket.recv())
+            while frame.more:
+                frame = socket.recv(copy=False)
+                frames.append(frame.buffer.toreadonly())
             try:
                 record = decode_data(header)
                 if isinstance(record, Batch) and not frames:

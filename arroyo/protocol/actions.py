@@ -51,7 +51,7 @@ class Release(NamedTuple):
     messages: int
     size: int
     items: Sequence[Any] = ()
-    """Items that will never be sent again."""
+    """Items that will never be sent again and may hold something; see `ledger.Advance`."""
 
 
 class Isolate(NamedTuple):

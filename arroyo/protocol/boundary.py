@@ -271,10 +271,10 @@ class Boundary(Relay):
     def _hello(self) -> Hello:
         return msgspec.structs.replace(super()._hello(), sticky=True)
 
-    def _select_new(self, batch: Batch, work: list[Work]) -> list[Work]:
+    def _select_new(self, batch: Batch, work: Sequence[Work]) -> list[Work]:
         return self._holdings.select_new(batch, work)
 
-    def _places_passed(self, batch: Batch, work: list[Work]) -> Iterable[Position]:
+    def _places_passed(self, batch: Batch, work: Sequence[Work]) -> Iterable[Position]:
         # Finished in a life before this one, as its memory says.
         new = {(sequence, fragment) for sequence, fragment, _ in work}
         return [position for position in positions_of(batch) if position not in new]

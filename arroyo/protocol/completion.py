@@ -35,7 +35,7 @@ class Completion:
         self._unflushed: list[Ack] = []
         self._finished: dict[tuple[str, int, int], Finished] = {}
 
-    def select_new(self, batch: Batch, work: list[Work]) -> list[Work]:
+    def select_new(self, batch: Batch, work: Sequence[Work]) -> Sequence[Work]:
         """Leave out what was finished before."""
         finished = self._finished_of(batch)
         if not batch.fragments and all(finished.is_new(*span) for span in batch.ranges):

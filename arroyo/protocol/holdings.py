@@ -113,7 +113,7 @@ class Holdings:
 
     # What comes from above
 
-    def select_new(self, batch: Batch, work: list[Work]) -> list[Work]:
+    def select_new(self, batch: Batch, work: Sequence[Work]) -> list[Work]:
         """Leave out what was taken before."""
         known = self._of(self._known, batch)
         new = [each for each in work if not known.covers(each[0], each[1])]

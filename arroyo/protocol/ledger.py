@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Kind, Reason, Suspect, Tombstone
+from arroyo.codec import Ack, Body, Kind, Reason, Suspect, Tombstone
 
 from .finished import Finished
 from .loads import Load, bury
@@ -47,7 +47,7 @@ class Advance:
     delay_s: float | None
     """How long the last of them took from its sending, in s."""
     items: list[Any] = field(default_factory=list)
-    """Those that will never be sent again."""
+    """Those that will never be sent again, left out those in a `Body`: they hold nothing."""
 
 
 class Ledger:
@@ -175,7 +175,8 @@ class Ledger:
         while self._shipments and self._shipments[0].end <= frontier:
             shipment = self._shipments.popleft()
             freed.size += shipment.load.size if shipment.handed else 0
-            freed.items += shipment.load.items
+            if type(shipment.load.items) is not Body:
+                freed.items += shipment.load.items
             freed.delay_s = now - shipment.sent_at
             self._controls.pop(shipment.first, None)
         self._count_buried(frontier)

@@ -38,10 +38,10 @@ class Load:
     keys: Sequence[int] | None = None
 
 
-def sequences_of(batch: Batch) -> list[int]:
+def sequences_of(batch: Batch) -> Sequence[int]:
     """Return the sequence of each message in a batch's body, in order."""
     if len(batch.ranges) == 1:
-        return list(range(*batch.ranges[0]))
+        return range(*batch.ranges[0])
     return [number for first, end in batch.ranges for number in range(first, end)]
 
 

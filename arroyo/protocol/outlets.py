@@ -27,10 +27,10 @@ from .ranges import RangeSet
 
 Dispatch = Literal["balanced", "key", "sequence"]
 
-BATCH_MESSAGES = 256
+BATCH_MESSAGES = 1024
 BATCH_S = 0.01
 """A batch holds what the receiver does in about this time, but 1 to BATCH_MESSAGES messages."""
-AHEAD_MESSAGES = 2048
+AHEAD_MESSAGES = 8192
 AHEAD_S = 0.05
 """A replica is given work ahead for about this time, but 2 to AHEAD_MESSAGES messages."""
 AHEAD_BYTES = 64 * 1024 * 1024
@@ -72,7 +72,10 @@ class _Replica:
         else:
             ahead = messages_ahead(self.message_s)
         by_size = (AHEAD_BYTES - self.size) // item_size if item_size else ahead
-        return max(0 if self.sent else 1, min(ahead - self.messages, by_size, self.batch_limit()))
+        limit = self.batch_limit()
+        # Up to one batch more than `ahead`, since many small messages are dear to split.
+        least = 0 if self.sent else 1
+        return max(least, min(limit, by_size)) if self.messages < ahead else least
 
 
 def messages_ahead(message_s: float) -> int:
@@ -111,6 +114,7 @@ class Outlet:
         self.edge = edge
         self.dispatch = dispatch
         self._sender = sender
+        self._sender_text = str(sender)
         self._new_link = new_link
         self._queue: deque[Load] = deque()
         self._starts: dict[tuple[str, str, int], Load] = {}
@@ -145,8 +149,10 @@ class Outlet:
 
     def offer(self, load: Load) -> Iterator[Action]:
         """Take a load; it leaves at once where it can."""
-        header = msgspec.structs.replace(load.header, path=load.header.path + self.edge)
-        self._queue.append(Load(header, load.items, load.size, load.keys))
+        if self.edge:
+            header = msgspec.structs.replace(load.header, path=load.header.path + self.edge)
+            load = Load(header, load.items, load.size, load.keys)
+        self._queue.append(load)
         yield from self._pump()
 
     def end(self, *, final: bool) -> Iterator[Action]:
@@ -298,7 +304,7 @@ class Outlet:
 
     def _transmit(self, replica: _Replica, load: Load) -> Action:
         record: Batch = msgspec.structs.replace(
-            load.header, sender=str(self._sender), link=replica.link, number=replica.number
+            load.header, sender=self._sender_text, link=replica.link, number=replica.number
         )
         replica.sent.append((replica.number, len(load.items), load.size))
         replica.number += 1

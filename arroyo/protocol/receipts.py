@@ -19,11 +19,13 @@ from .loads import merge
 from .outlets import AHEAD_BYTES, messages_ahead
 from .ranges import RangeSet
 
-WAIT_S = 0.005
-"""The longest that a receipt waits."""
+ACK_WAIT_S = 0.005
+"""The longest that an acknowledgement waits: a Stop and a listener's input wait for it."""
+CREDIT_WAIT_S = 0.05
+"""The longest that a credit waits; nobody waits for it while the sender may be further ahead."""
 PART = 4
 """Receipts leave when one part in so many of what a sender may be ahead is used up."""
-ACK_MESSAGES = 1024
+ACK_MESSAGES = 4096
 
 _AckKey: TypeAlias = tuple[ReplicaName, str, int, int, int, int]
 
@@ -34,7 +36,8 @@ class Receipts:
     def __init__(self) -> None:
         self._credits: dict[tuple[ReplicaName, int], Credit] = {}
         self._acks: dict[_AckKey, list[Ack]] = {}
-        self._told: set[tuple[ReplicaName, int]] = set()
+        self._told: dict[tuple[ReplicaName, int], float] = {}
+        """What the sender of each link knows of this stage's speed."""
         self._messages = self._size = 0
         self._limit = 1
         self._due: float | None = None
@@ -46,20 +49,22 @@ class Receipts:
 
     def put(self, to: ReplicaName, record: Credit | Ack, now: float) -> None:
         """Take a receipt."""
-        if self._due is None:
-            self._due = now + WAIT_S
         if isinstance(record, Credit):
             link = (to, record.link)
             self._credits[link] = record
-            if link not in self._told:
-                # The sender does not know yet how quick this stage is, and gives it little.
-                self._due = now
-            self._limit = max(1, messages_ahead(record.message_s) // PART)
+            # A sender that does not know yet how quick this stage is gives it little.
+            known_s = self._told.get(link)
+            wait_s = 0.0 if known_s is None else CREDIT_WAIT_S
+            slower_s = max(record.message_s, known_s or 0.0)
+            self._limit = max(1, messages_ahead(slower_s) // PART)
         else:
             # Taken and finished are different things to say.
             way = (record.source, record.epoch, record.path)
             key = (to, *way, record.taken, record.replicas)
             self._acks.setdefault(key, []).append(record)
+            wait_s = ACK_WAIT_S
+        if self._due is None or now + wait_s < self._due:
+            self._due = now + wait_s
 
     def note(self, messages: int, size: int) -> None:
         """Count what the receipts are for."""
@@ -78,9 +83,10 @@ class Receipts:
         """Return all there are, as few records as possible."""
         credits = [Reply(to, credit) for (to, _), credit in self._credits.items()]
         acks = [Reply(key[0], _join(held)) for key, held in self._acks.items()]
-        self._told = set(self._credits) | {
-            link for link in self._told if link[0] not in {to for to, _ in self._credits}
-        }
+        # A sender that has made a new link credits nothing by the old one any more.
+        others = {to for to, _ in self._credits}
+        self._told = {link: known for link, known in self._told.items() if link[0] not in others}
+        self._told |= {link: credit.message_s for link, credit in self._credits.items()}
         self._credits.clear()
         self._acks.clear()
         self._messages = self._size = 0

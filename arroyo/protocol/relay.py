@@ -10,7 +10,6 @@ reports what became of it (`finish`). Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from arroyo.codec import (
     Ack,
     BackRecord,
     Batch,
+    Body,
     Bye,
     Credit,
     DataRecord,
@@ -31,6 +31,7 @@ from arroyo.codec import (
     Reason,
     Refuse,
     Suspect,
+    size_of,
 )
 from arroyo.identifiers import ReplicaName
 
@@ -52,7 +53,7 @@ from .publication import Publication
 from .reorder import Reorder
 from .run_gate import Entry, RunGate
 from .senders import Senders
-from .work import Delivery, Outcome, Output, Work, as_output
+from .work import Delivery, Outcome, Output, Row, Work, as_output
 
 __all__ = ["Delivery", "Outcome", "Output", "Relay", "Work"]
 
@@ -277,7 +278,7 @@ class Relay:
 
     # The stage's work
 
-    def plan(self, batch: Batch, messages: Sequence[Any]) -> list[Work]:
+    def plan(self, batch: Batch, messages: Sequence[Any]) -> Sequence[Work]:
         """Say which messages of a delivery are to be worked on now, and in which order.
 
         Raises
@@ -288,13 +289,14 @@ class Relay:
         count = count_of(batch)
         if count != len(messages):
             raise ValueError(f"{count} messages were announced, {len(messages)} came")
+        work: Sequence[Work]
         if batch.fragments:
             work = [
                 (*position, message)
                 for position, message in zip(positions_of(batch), messages, strict=True)
             ]
         else:
-            work = list(zip(sequences_of(batch), repeat(()), messages, strict=False))
+            work = Row(sequences_of(batch), messages)
         if batch.kind != Kind.EVENTS:
             return work
         if self.terminal and batch.reliable:
@@ -303,15 +305,15 @@ class Relay:
             work = self._restore_order(batch, work)
         return work
 
-    def _select_new(self, batch: Batch, work: list[Work]) -> list[Work]:
+    def _select_new(self, batch: Batch, work: Sequence[Work]) -> Sequence[Work]:
         """Leave out what was done before."""
         return self._completion.select_new(batch, work)
 
-    def _places_passed(self, batch: Batch, work: list[Work]) -> Iterable[Position]:
+    def _places_passed(self, batch: Batch, work: Sequence[Work]) -> Iterable[Position]:
         """Messages that are not new to this stage, though they may be to what restores order."""
         return ()
 
-    def _restore_order(self, batch: Batch, work: list[Work]) -> list[Work]:
+    def _restore_order(self, batch: Batch, work: Sequence[Work]) -> list[Work]:
         reorder = self._reorders.setdefault((batch.source, batch.epoch, batch.path), Reorder())
         # A run begins when the one before is quiet: what is below its base is finished.
         start = max(batch.frontier, batch.base)
@@ -364,16 +366,18 @@ class Relay:
         return (
             not batch.fragments
             and not self._ordered
-            and Output not in set(map(type, outcomes))
+            and (type(outcomes) is Body or Output not in set(map(type, outcomes)))
             and len(outcomes) == count_of(batch)
         )
 
     def _finish_whole(self, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Action]:
         """Do for the whole batch at once what is else done message by message."""
         forward = bool(self._outlets) or self._publication is not None
-        if forward and (not outcomes or outcomes[0] is not None):
-            header = msgspec.structs.replace(batch, detached=(), slabs=())
-            yield from self._offer(Load(header, outcomes, sum(map(len, outcomes))))
+        if forward and (type(outcomes) is Body or not outcomes or outcomes[0] is not None):
+            header = batch
+            if batch.detached or batch.slabs:
+                header = msgspec.structs.replace(batch, detached=(), slabs=())
+            yield from self._offer(Load(header, outcomes, size_of(outcomes)))
         if self.terminal and batch.reliable:
             yield from self._reply(self._completion.finish_whole(batch))
 

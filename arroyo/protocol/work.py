@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple, TypeAlias, overload
 
 from arroyo.codec import Batch, Reason
 from arroyo.messages import Fragment
@@ -21,6 +22,29 @@ Work: TypeAlias = tuple[int, Fragment, Any]
 names takes four times as long to make, and there is one for each message."""
 
 
+class Row(Sequence[Work]):
+    """Whole messages in the order of their batch; each `Work` is made when it is asked for."""
+
+    def __init__(self, sequences: Sequence[int], messages: Sequence[Any]) -> None:
+        self._sequences = sequences
+        self._messages = messages
+
+    def __len__(self) -> int:
+        return len(self._sequences)
+
+    @overload
+    def __getitem__(self, index: int) -> Work: ...
+    @overload
+    def __getitem__(self, index: slice) -> Row: ...
+    def __getitem__(self, index: int | slice) -> Work | Row:
+        if isinstance(index, slice):
+            return Row(self._sequences[index], self._messages[index])
+        return self._sequences[index], (), self._messages[index]
+
+    def __iter__(self) -> Iterator[Work]:
+        return zip(self._sequences, repeat(()), self._messages, strict=False)
+
+
 class Output(NamedTuple):
     """What became of a message out of which not exactly one other came.
 
@@ -35,7 +59,8 @@ class Output(NamedTuple):
 
 Outcome: TypeAlias = Any
 """What became of one message: the item that goes on (anything that has a length in bytes), None
-where it is finished and nothing goes on, or an `Output`."""
+where it is finished and nothing goes on, or an `Output`. Those of a delivery are a sequence, and
+that is a `Body` where one small message came of each."""
 
 
 def as_output(outcome: Outcome) -> Output:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import inspect
 import logging
 import zlib
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
-from arroyo.codec import Encoded, Reason
+from arroyo.codec import Body, Encoded, MessageCodec, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError, UnavailableError
-from arroyo.messages import Event, Message, Start, Stop
+from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator, Publisher
 
@@ -75,15 +75,37 @@ class PutAside(Protocol):
         ...
 
 
-class Trial(Generic[T]):
-    """Tries a call as often as ``on_error`` says, and counts what went wrong.
+class Outcomes(Protocol[T]):
+    """What became of messages, in their order; a list is one."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> T: ...
+
+    def append(self, outcome: T, /) -> None:
+        """Note what became of the next message."""
+        ...
+
+
+Failure: TypeAlias = tuple[Message, Exception]
+"""A message, and what a stage's code raised on it."""
+
+Kept = TypeVar("Kept", bound=Outcomes[Any])
+
+
+class Trial(Generic[Kept]):
+    """Tries messages as often as ``on_error`` says, and counts what went wrong.
 
     Parameters
     ----------
     stage
         Whose code is called.
-    call
-        What is done with each message.
+    work
+        Calls it for each message, and appends what becomes of that, up to a message that it
+        raises on, which is returned. It is the loop that all messages go through, so what does
+        not depend on the message is outside of it.
+    make_outcomes
+        Makes the place where it appends.
     skipped, isolated
         What stands for a message that is given up, and for one that is put aside.
     aside
@@ -93,24 +115,24 @@ class Trial(Generic[T]):
     def __init__(
         self,
         stage: Stage,
-        call: Callable[[Message], T],
-        skipped: T,
-        isolated: T,
+        work: Callable[[Iterator[Message], Kept], Failure | None],
+        make_outcomes: Callable[[], Kept],
+        *,
+        skipped: Any,
+        isolated: Any,
         aside: PutAside | None,
     ) -> None:
         self._stage = stage
-        self._call = call
+        self._work = work
+        self._make_outcomes = make_outcomes
         self._skipped = skipped
         self._isolated = isolated
         self._aside = None if stage.on_error == "skip" else aside
         self._last_word = "it is skipped" if self._aside is None else "it is put aside"
         self.errors = 0
 
-    def run(self, messages: Iterable[Message], attempt: int = 0) -> list[T]:
-        """Return, for each message, what the call returns or what stands for it if that raised.
-
-        This is the loop that all messages go through: what does not depend on the message is
-        outside of it.
+    def run(self, messages: Iterable[Message], attempt: int = 0) -> Kept:
+        """Return what became of each message, or what stands for it if the code raised on it.
 
         Raises
         ------
@@ -120,30 +142,25 @@ class Trial(Generic[T]):
             The outside world failed, which is not the message's fault: the stage has to be
             started again, and the message comes again.
         """
-        outcomes: list[T] = []
-        call, append = self._call, outcomes.append
+        outcomes = self._make_outcomes()
         left = iter(messages)
-        failed = 0
         while True:
-            try:
-                for message in left:
-                    append(call(message))
-                self._note_success(len(outcomes) - failed)
+            before = len(outcomes)
+            failure = self._work(left, outcomes)
+            self._note_success(len(outcomes) - before)
+            if failure is None:
                 return outcomes
-            except UnavailableError:
-                raise
-            except Exception as error:  # noqa: BLE001  (users' code may raise anything)
-                raised = error
-            self._note_success(len(outcomes) - failed)
-            append(self._after(raised, message, attempt))
-            failed = len(outcomes)
+            message, error = failure
+            outcomes.append(self._after(error, message, attempt))
 
     def _note_success(self, times: int) -> None:
         if times and self._aside is not None:
             self._aside.note_success()
 
-    def _after(self, error: Exception, message: Message, attempt: int) -> T:
-        """Decide what stands for a message that the call raised on."""
+    def _after(self, error: Exception, message: Message, attempt: int) -> Any:
+        """Decide what stands for a message that the code raised on."""
+        if isinstance(error, UnavailableError):
+            raise error
         self._report(error, message, attempt)
         if self._stage.on_error == "crash":
             raise StageFailedError(
@@ -173,14 +190,42 @@ class Trial(Generic[T]):
         )
 
 
+class _Results:
+    """What became of messages: those that make up one body, and all others beside it."""
+
+    def __init__(self) -> None:
+        self.body = Body()
+        self._others: dict[int, Encoded | Output] = {}
+
+    def __len__(self) -> int:
+        return len(self.body) + len(self._others)
+
+    def append(self, outcome: Encoded | Output) -> None:
+        self._others[len(self)] = outcome
+
+    def __getitem__(self, index: int) -> Encoded | Output:
+        return self.in_order()[index]
+
+    def in_order(self) -> Sequence[Encoded | Output]:
+        """Return one outcome per message; a `Body` where nothing has to be beside it."""
+        if not self._others:
+            return self.body
+        singles = iter(self.body)
+        others = self._others
+        return [others[index] if index in others else next(singles) for index in range(len(self))]
+
+
 class OperatorCall:
     """`process()` of one operator.
+
+    A result is encoded when `process()` has returned it: later it may be changed, or be given
+    again.
 
     Parameters
     ----------
     stage, operator
         The stage and its object.
-    encode
+    codec
         Makes what travels of a result; may raise what a user has to hear.
     key_field
         Metadata field whose value decides which replica below gets a result.
@@ -192,21 +237,25 @@ class OperatorCall:
         self,
         stage: Stage,
         operator: Operator,
-        encode: Callable[[Message], Encoded],
+        codec: MessageCodec,
         key_field: str | None = None,
         aside: PutAside | None = None,
     ) -> None:
         self._stage = stage
         self._operator = operator
-        self._encode = encode
+        self._codec = codec
         self._key_field = key_field
         self._awaiter = Awaiter()
         self._outbox = _Outbox()
         self._process = operator.process
-        self._events: Trial[Encoded | Output]
-        self._events = Trial(stage, self._event, SKIPPED, QUARANTINED, aside)
+        self._events = Trial(
+            stage, self._work_on, _Results, skipped=SKIPPED, isolated=QUARANTINED, aside=aside
+        )
         # A Start or Stop goes on all the same, so there is nothing to be put aside.
-        self._controls: Trial[Encoded | None] = Trial(stage, self._control, None, None, None)
+        self._controls: Trial[list[Encoded | None]]
+        self._controls = Trial(
+            stage, self._work_on_controls, list, skipped=None, isolated=None, aside=None
+        )
         if isinstance(operator, Operator):
             operator.add_publisher(self._outbox)
 
@@ -215,20 +264,30 @@ class OperatorCall:
         """How often it has raised."""
         return self._events.errors + self._controls.errors
 
-    def events(self, messages: Iterable[Message]) -> list[Encoded | Output]:
+    def events(self, messages: Iterable[Message]) -> Sequence[Encoded | Output]:
         """Process messages between Start and Stop; most become exactly one."""
-        return self._events.run(messages)
+        return self._events.run(messages).in_order()
 
     def event(self, message: Message) -> Encoded | Output:
         """Process one."""
         return self.events((message,))[0]
 
-    def _event(self, message: Message) -> Encoded | Output:
-        if self._outbox.messages:
-            self._outbox.messages = []  # the call before raised: there are no half outputs
-        returned = self._process(message)
-        if type(returned) is Event and not self._outbox.messages and self._key_field is None:
-            return self._encode(returned)  # what nearly all of them do
+    def _work_on(self, left: Iterator[Message], results: _Results) -> Failure | None:
+        process: Callable[[Message], Any] = self._process
+        write = self._codec.write
+        outbox, body, keyed = self._outbox, results.body, self._key_field is not None
+        try:
+            for message in left:
+                returned = process(message)
+                # Nearly all return one small message; `write` takes nothing else.
+                if keyed or outbox.messages or not write(returned, body):
+                    results.append(self._outcome(message, returned))
+        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+            outbox.messages = []  # there are no half outputs
+            return message, error
+        return None
+
+    def _outcome(self, message: Message, returned: Any) -> Encoded | Output:
         results = self._results(returned)
         for result in results:
             if isinstance(result, Start | Stop):
@@ -238,17 +297,29 @@ class OperatorCall:
                 )
         if not results:
             return FILTERED
-        items = [self._encode(result) for result in results]
+        items = [self._codec.encode(result) for result in results]
         field = self._key_field
+        if field is None and len(items) == 1:
+            return items[0]
         keys = [] if field is None else [key_of(result, field) for result in results]
         return Output(items, sum(map(len, items)), None, keys)
 
     def control(self, message: Message) -> Encoded:
         """Process a Start or Stop; whatever comes of it, exactly one goes on."""
-        return self._controls.run((message,))[0] or self._encode(message)
+        return self._controls.run((message,))[0] or self._codec.encode(message)
+
+    def _work_on_controls(
+        self, left: Iterator[Message], items: list[Encoded | None]
+    ) -> Failure | None:
+        try:
+            for message in left:
+                items.append(self._control(message))
+        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+            self._outbox.messages = []
+            return message, error
+        return None
 
     def _control(self, message: Message) -> Encoded:
-        self._outbox.messages = []
         chosen = message
         for result in self._results(self._process(message)):
             if type(result) is not type(message):
@@ -258,7 +329,7 @@ class OperatorCall:
                     "take its place"
                 )
             chosen = result
-        return self._encode(chosen)
+        return self._codec.encode(chosen)
 
     def _results(self, returned: Any) -> list[Message]:
         """Everything that one call published, yielded and returned, in that order of time."""
@@ -290,10 +361,14 @@ class PublisherCall:
     """`publish()` of one publisher."""
 
     def __init__(self, stage: Stage, publisher: Publisher, aside: PutAside | None = None) -> None:
-        self._events: Trial[Output | None]
-        self._events = Trial(stage, self._event, SKIPPED, QUARANTINED, aside)
-        self._controls: Trial[Output | None]
-        self._controls = Trial(stage, self._event, SKIPPED, SKIPPED, None)
+        self._events: Trial[list[Output | None]]
+        self._events = Trial(
+            stage, self._work_on, list, skipped=SKIPPED, isolated=QUARANTINED, aside=aside
+        )
+        self._controls: Trial[list[Output | None]]
+        self._controls = Trial(
+            stage, self._work_on, list, skipped=SKIPPED, isolated=SKIPPED, aside=None
+        )
         self._publisher = publisher
         self._publish = publisher.publish
         self._awaiter = Awaiter()
@@ -316,10 +391,16 @@ class PublisherCall:
         """Publish a Start or Stop."""
         return self._controls.run((message,))[0]
 
-    def _event(self, message: Message) -> Output | None:
-        returned: Any = self._publish(message)
-        if returned is not None and inspect.isawaitable(returned):
-            self._awaiter.finish(returned)
+    def _work_on(self, left: Iterator[Message], done: list[Output | None]) -> Failure | None:
+        publish: Callable[[Message], Any] = self._publish
+        try:
+            for message in left:
+                returned = publish(message)
+                if returned is not None and inspect.isawaitable(returned):
+                    self._awaiter.finish(returned)
+                done.append(None)
+        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+            return message, error
         return None
 
     def close(self) -> None:

@@ -73,7 +73,7 @@ class FoldCall(OperatorCall):
         chosen: list[Message] = [result for result in results if isinstance(result, Stop)]
         if any(isinstance(result, Start) for result in results):
             raise StageError("process() returned a Start for a Stop; only a listener begins runs")
-        items: list[Encoded] = [self._encode(event) for event in events]
+        items: list[Encoded] = [self._codec.encode(event) for event in events]
         field = self._key_field
         keys = [] if field is None else [key_of(event, field) for event in events]
         return Output(items, sum(map(len, items)), None, keys), (chosen or [message])[-1]

@@ -32,7 +32,7 @@ class FoldProcess(RelayProcess):
     def _prepare(self, made: Any) -> None:
         replica = self._replica
         key = key_field(replica.chain, replica.name.stage)
-        self._call = FoldCall(replica.stage, made, replica.encode, key, self._isolation)
+        self._call = FoldCall(replica.stage, made, replica.codec, key, self._isolation)
         state = StateDirectory.locate(replica.chain.name, os.environ)
         self._record = FoldRecord(state.fold(replica.name))
         self._stops: dict[tuple[str, str], Message] = {}
@@ -61,7 +61,7 @@ class FoldProcess(RelayProcess):
             else:
                 super()._perform((action,))
 
-    def _work_on(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
+    def _work_on(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
         if batch.kind == Kind.START:
             return super()._work_on(batch, work)
         if batch.kind != Kind.EVENTS:
@@ -92,7 +92,7 @@ class FoldProcess(RelayProcess):
             totals["inputs"] = above
             totals["complete"] = totals["complete"] and above.get("complete", True)
         data = {**getattr(stop, "data", {}), "totals": totals}
-        return self._replica.encode(msgspec.structs.replace(stop, data=data))
+        return self._replica.codec.encode(msgspec.structs.replace(stop, data=data))
 
     def _early_stop(self, reason: str) -> Any:
         stop = Stop({"reason": reason} if reason else {})

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Encoded, Kind, Shared
+from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, Encoded, Kind, MessageCodec, Shared
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Message, Start, Stop
@@ -37,7 +37,7 @@ class Gateway:
     ----------
     stage
         The listener's stage, with its window.
-    encode
+    codec
         Encodes messages when they are handed over, which is when a listener can be told.
     key_field
         Metadata field that a stage below is dispatched by.
@@ -48,24 +48,32 @@ class Gateway:
     def __init__(
         self,
         stage: Stage,
-        encode: Callable[[Message], Encoded],
+        codec: MessageCodec,
         key_field: str | None,
         wake: Callable[[], None],
     ) -> None:
         self._stage = stage
-        self._encode = encode
+        self._codec = codec
+        self._write = codec.write
         self._key_field = key_field
         self._wake = wake
         self._lock = threading.Lock()
+        # `with` would look both up for each message.
+        self._acquire, self._release = self._lock.acquire, self._lock.release
         self._room = threading.Condition(self._lock)
         self._chunks: deque[_Chunk] = deque()
         self._open: _Chunk | None = None
         self._messages = self._size = 0
+        self._growing: Body | None = None
+        """Body that messages may join as long as it is below these limits; see `_count`."""
+        self._length_limit = self._bytes_limit = 0
         # With `drop-oldest` half of the window stays in front of the ledger: what is in there
         # can't be dropped any more.
         share = 2 if stage.when_full == "drop-oldest" else 1
         self._ledger_messages = max(1, stage.window // share)
         self._ledger_size = stage.window_bytes // share
+        self._packs = key_field is None and stage.when_full != "drop-oldest"
+        """Whether messages of a chunk need not be looked at one by one."""
         self._waiting = 0
         self._shut = False
         self._run = _Run()
@@ -87,35 +95,83 @@ class Gateway:
         StageError
             The stage has ended.
         """
+        self._acquire()
+        try:
+            # What happens to nearly all: it joins others, and nobody has to do anything about it.
+            body = self._growing
+            if (
+                body is not None
+                and body.length < self._length_limit
+                and len(body.buffer) < self._bytes_limit
+                and token is None
+                and self._write(message, body)
+            ):
+                return
+        finally:
+            self._release()
+        if self._take_up(message, token):
+            self._wake()
+
+    def _take_up(self, message: Message, token: Any) -> bool:
+        """Take any message up; returns whether the main thread has to be woken."""
         kind = _KINDS.get(type(message))
         if kind is None:
             kind = _kind_of(message)
-        item = self._encode(message)
+        item = self._codec.encode(message)
         size = len(item)
         key = None
         if self._key_field is not None and kind is Kind.EVENTS:
             key = key_of(message, self._key_field)
         with self._lock:
             if not self._fits(size) and not self._make_room(kind, size):
-                return
+                return False
             self._messages += 1
             self._size += size
             chunk = self._open
             if chunk is None or kind is not Kind.EVENTS:
                 chunk = self._begin(kind, message)
             chunk.add(item, size, token, key)
-            if chunk.is_full:
-                self._open = None
-            wake = self._wakes_at and (chunk.is_full or len(chunk.items) >= self._wakes_at)
-            if wake or (self._wakes_at and kind is not Kind.EVENTS):
-                wake, self._wakes_at = True, 0
+            wake = self._has_to_wake(chunk)
+            self._limit_growth()
+            return wake
+
+    def _has_to_wake(self, chunk: _Chunk) -> bool:
+        full = chunk.is_full
+        if full and chunk is self._open:
+            self._open = None
+        wake = self._wakes_at > 0 and (
+            full or chunk.kind is not Kind.EVENTS or len(chunk.items) >= self._wakes_at
+        )
         if wake:
-            self._wake()
+            self._wakes_at = 0
+        return wake
+
+    def _limit_growth(self) -> None:
+        """Say how far the open body may grow before anybody has to look at it."""
+        chunk = self._open
+        if chunk is None or chunk.body is None or chunk.tokens:
+            self._growing = None
+            return
+        self._growing = chunk.body
+        room = self._stage.window - self._messages
+        size = self._stage.window_bytes - 2 * DETACH_BYTES - self._size
+        # The message that makes it full, or wakes the main thread, is not one of them.
+        self._length_limit = min((self._wakes_at or BATCH_MESSAGES) - 1, chunk.body.length + room)
+        self._bytes_limit = HEAD_BYTES + min(BATCH_BYTES - DETACH_BYTES, chunk.size + size)
+
+    def _count(self) -> None:
+        """Count what has joined the open body since the last time."""
+        chunk = self._open
+        if chunk is not None and chunk.body is not None:
+            self._messages += chunk.body.length - chunk.counted
+            self._size += chunk.body.size - chunk.size
+            chunk.counted, chunk.size = chunk.body.length, chunk.body.size
 
     def _begin(self, kind: Kind, message: Message) -> _Chunk:
         if kind is Kind.START:
             self._run = _Run(implicit=False)
-        chunk = _Chunk(kind, self._run, None if kind is Kind.EVENTS else message)
+        packs = self._packs and kind is Kind.EVENTS
+        chunk = _Chunk(kind, self._run, None if kind is Kind.EVENTS else message, packs=packs)
         if kind is Kind.STOP:
             self._run = _Run()
         self._open = chunk if kind is Kind.EVENTS else None
@@ -123,6 +179,7 @@ class Gateway:
         return chunk
 
     def _fits(self, size: int) -> bool:
+        self._count()
         if self._messages == 0:
             return True  # or a message larger than the window could never pass
         return self._messages < self._stage.window and self._size + size <= self._stage.window_bytes
@@ -169,6 +226,7 @@ class Gateway:
         with self._lock:
             if whole and self._chunks and self._chunks[0] is self._open:
                 return None
+            self._count()
             count = self._sendable()
             return self._intake(self._pop(count)) if count else None
 
@@ -191,7 +249,7 @@ class Gateway:
     def _pop(self, count: int) -> _Chunk:
         chunk = self._chunks.popleft()
         if chunk is self._open:
-            self._open = None
+            self._open = self._growing = None
         if len(chunk.items) > count:
             chunk, rest = chunk.split(count)
             self._chunks.appendleft(rest)
@@ -224,6 +282,7 @@ class Gateway:
     def bytes_in(self) -> int:
         """Bytes of these."""
         with self._lock:
+            self._count()
             return self._taken_size + sum(chunk.size for chunk in self._chunks)
 
     def fall_asleep(self, *, whole: bool = False) -> bool:
@@ -236,6 +295,8 @@ class Gateway:
                 not self._sendable()
             )
             self._wakes_at = (BATCH_MESSAGES if whole else 1) if waits else 0
+            self._count()
+            self._limit_growth()
             return bool(waits)
 
     @property
@@ -251,6 +312,7 @@ class Gateway:
         """
         with self._lock:
             # A Stop that the source made itself is released as well, but nobody handed it over.
+            self._count()
             self._messages = max(0, self._messages - messages)
             self._size = max(0, self._size - size)
             if self._waiting and self._is_roomy():
@@ -300,7 +362,7 @@ class Gateway:
         totals["dropped"] = run.dropped
         totals["complete"] = totals["complete"] and not (run.dropped or totals["lost"])
         data = {**getattr(stop, "data", {}), "totals": totals}
-        return self._encode(msgspec.structs.replace(stop, data=data))
+        return self._codec.encode(msgspec.structs.replace(stop, data=data))
 
 
 @dataclass(slots=True)
@@ -318,38 +380,69 @@ class _Chunk:
     they leave.
     """
 
-    __slots__ = ("handed_ns", "inline", "items", "keys", "kind", "message", "run", "size", "tokens")
+    __slots__ = (
+        "body",
+        "counted",
+        "handed_ns",
+        "inline",
+        "items",
+        "keys",
+        "kind",
+        "message",
+        "run",
+        "size",
+        "tokens",
+    )
 
-    def __init__(self, kind: Kind, run: _Run, message: Any) -> None:
+    def __init__(self, kind: Kind, run: _Run, message: Any, *, packs: bool = False) -> None:
         self.kind = kind
         self.run = run
         self.message = message
         self.handed_ns = time.monotonic_ns()
-        self.items: list[Encoded] = []
+        self.body = Body() if packs else None
+        """The items, for as long as they are of one piece each and need not be kept apart."""
+        self.items: Body | list[Encoded] = [] if self.body is None else self.body
         self.tokens: list[Any] = []
         """One per item where any has one; else empty."""
         self.keys: list[int] = []
-        self.size = 0
+        self.size = self.counted = 0
+        """Bytes, and messages of the body, as far as they are counted; see `Gateway._count`."""
         self.inline = 0
-        """Bytes that go through the socket."""
+        """Bytes that go through the socket, of items that are kept apart."""
 
     def add(self, item: Encoded, size: int, token: Any, key: int | None) -> None:
-        if token is not None or self.tokens:
-            self.tokens += [None] * (len(self.items) - len(self.tokens))
-            self.tokens.append(token)
         if key is not None:
             self.keys.append(key)
-        self.items.append(item)
         self.size += size
-        self.inline += len(item.body) if type(item) is Shared else size
+        if self.body is not None and type(item) is bytes:
+            self.body.append(item)
+            self.counted += 1
+        else:
+            self._list().append(item)
+            self.inline += len(item.body) if type(item) is Shared else size
+        if token is not None or self.tokens:
+            self.add_token(token)
+
+    def _list(self) -> list[Encoded]:
+        """Keep items apart from now on, if that is not so yet."""
+        if self.body is not None:
+            self.items, self.inline, self.body = list(self.body), self.body.size, None
+        assert isinstance(self.items, list)
+        return self.items
+
+    def add_token(self, token: Any) -> None:
+        """Note the token of the item that was added last."""
+        self.tokens += [None] * (len(self.items) - 1 - len(self.tokens))
+        self.tokens.append(token)
 
     @property
     def is_full(self) -> bool:
-        return len(self.items) >= BATCH_MESSAGES or self.inline >= BATCH_BYTES
+        inline = self.size if self.body is not None else self.inline
+        return len(self.items) >= BATCH_MESSAGES or inline >= BATCH_BYTES
 
     def drop_first(self) -> int:
         """Give up the first message, and return its size."""
-        size = len(self.items.pop(0))
+        size = len(self._list().pop(0))
         del self.tokens[:1], self.keys[:1]
         self.size -= size
         return size
@@ -359,7 +452,7 @@ class _Chunk:
         first, rest = (_Chunk(self.kind, self.run, self.message) for _ in range(2))
         for part, where in ((first, slice(None, count)), (rest, slice(count, None))):
             part.handed_ns = self.handed_ns
-            part.items, part.tokens = self.items[where], self.tokens[where]
+            part.items, part.tokens = self._list()[where], self.tokens[where]
             part.keys = self.keys[where]
             part.size = sum(map(len, part.items))
         return first, rest

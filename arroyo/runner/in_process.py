@@ -88,7 +88,7 @@ class _InProcessChain:
         isolation = Isolation(self._chain, name, self._codec, SystemClock())
         call: Call
         if stage.role == "operator":
-            call = operator_call(stage, made, self._codec.encode, None, isolation)
+            call = operator_call(stage, made, self._codec, None, isolation)
         else:
             call = PublisherCall(stage, made, isolation)
         self._calls[stage.name] = call
@@ -124,7 +124,7 @@ class _Source:
     ) -> None:
         self._name = ReplicaName(stage.name, 0)
         self._something = something
-        self._gateway = Gateway(stage, codec.encode, None, something.set)
+        self._gateway = Gateway(stage, codec, None, something.set)
         self._listener = build_listener(chain, stage, self._gateway)
         self.listening: Listening | None = None
         call_if_there(self._listener, "open")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Batch, Credit, Hello, Kind, Reason
+from arroyo.codec import Ack, Batch, Body, Credit, End, Hello, Kind, Reason
 from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, SubscriptionStands
@@ -88,7 +88,7 @@ class RelayProcess:
         self._isolation = Isolation(
             replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
         )
-        self._passing = Passing(replica.chain, stage.name, replica.encode)
+        self._passing = Passing(replica.chain, stage.name, replica.codec.encode)
         self._prepare(made)
         self._latencies = Latencies(
             replica.page.histogram("latency"),
@@ -110,7 +110,7 @@ class RelayProcess:
         stage = replica.stage
         if stage.role == "operator":
             key = key_field(replica.chain, stage.name)
-            self._call = OperatorCall(stage, made, replica.encode, key, self._isolation)
+            self._call = OperatorCall(stage, made, replica.codec, key, self._isolation)
         else:
             self._call = PublisherCall(stage, made, self._isolation)
         self._relay = make_relay(
@@ -200,14 +200,15 @@ class RelayProcess:
         self._replica.enter(Phase.BLOCKED if relay.blocked else Phase.IDLE)
         for event in self._links.poll(timeout_s, deaf=relay.blocked):
             now = self._replica.clock.monotonic()
-            if self._receipts.is_due(now):
-                self._send_receipts()
             if isinstance(event, DataCame):
                 self._last_came = now
                 actions, deliveries = relay.record(event.record, event.frames, now)
                 self._perform(actions)
                 for delivery in deliveries:
                     self._deliver(delivery)
+                if isinstance(event.record, End) or self._receipts.is_due(now):
+                    # After the messages have gone on; and who leaves waits for the last credit.
+                    self._send_receipts()
                 if relay.blocked or self._replica.signals.asked:
                     return
             elif isinstance(event, RecordCame):
@@ -318,7 +319,7 @@ class RelayProcess:
             )
         self._held += held
 
-    def _work_on(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
+    def _work_on(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
         call = self._call
         if batch.kind == Kind.CLOSING:
             return [self._pass_on(message) for _, _, message in work]
@@ -330,13 +331,15 @@ class RelayProcess:
             return self._passing.outcomes(batch, work)
         self._received += len(work)
         start = self._replica.clock.monotonic()
-        outcomes: list[Outcome] = list(call.events(self._hand_over(batch, work)))
+        outcomes: Sequence[Outcome] = call.events(self._hand_over(batch, work))
         self._account(outcomes, self._replica.clock.monotonic() - start)
         return outcomes
 
     def _pass_on(self, message: Message) -> Outcome:
         """Announce a Stop further down; only folds have something to do when one is near."""
-        return self._replica.encode(message) if self._replica.stage.role == "operator" else None
+        return (
+            self._replica.codec.encode(message) if self._replica.stage.role == "operator" else None
+        )
 
     def _hand_over(self, batch: Batch, work: Sequence[Work]) -> Iterator[Message]:
         """Yield the messages, each marked as in hand and with its origin."""
@@ -367,6 +370,10 @@ class RelayProcess:
         if not outcomes:
             return
         self._message_s += (took_s / len(outcomes) - self._message_s) / 4
+        if type(outcomes) is Body:
+            self._sent += len(outcomes)
+            self._bytes_out += outcomes.size
+            return
         others = [outcome for outcome in outcomes if type(outcome) is Output]
         self._filtered += sum(outcome.reason == Reason.FILTERED for outcome in others)
         if isinstance(self._call, PublisherCall):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from arroyo.messages import Message
 from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import StatusPage
 
+from .allocation import settle
 from .former_life import read_former_run
 from .loading import load_message_types
 from .payloads import PayloadStore
@@ -91,8 +91,7 @@ class Replica:
         self.payloads = PayloadStore(
             chain, name, self.incarnation, directory, lambda: self.hand_sequence[0] - 1
         )
-        self.encode = functools.partial(self.codec.encode, keep=self.payloads.keep)
-        """Encodes a message; a large payload goes into shared memory."""
+        self.codec.keep = self.payloads.keep
 
     def __enter__(self) -> Replica:
         below = self.chain.downstream(self.name.stage)
@@ -183,6 +182,7 @@ class Replica:
 
     def report_ready(self, status: str) -> None:
         """Tell whoever started this process that it is ready."""
+        settle()
         self.page.set("ready_since_ns", self.now_ns())
         self.notifier.ready(status)
         _log.info("ready: %s", status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from arroyo.codec import Encoded, Kind, MessageCodec
 from arroyo.config.graph import Chain
@@ -45,12 +45,10 @@ class Returning:
         name: ReplicaName,
         store: Quarantine,
         codec: MessageCodec,
-        encode: Callable[[Message], Encoded],
     ) -> None:
         self._name = name
         self._store = store
         self._codec = codec
-        self._encode = encode
         self._key_field = key_field(chain, name.stage)
         self._places = {name.stage, *(stage.name for stage in chain.below(name.stage))}
         self._under_way: dict[int, tuple[Encoded, str]] = {}
@@ -72,7 +70,7 @@ class Returning:
         try:
             message = self._read(entry)
             keys = None if self._key_field is None else [key_of(message, self._key_field)]
-            item = self._encode(message)
+            item = self._codec.encode(message)
         except ArroyoError as error:
             _log.warning("%s can't be sent and stays in quarantine: %s", entry.key, error)
             self._store.take_back(entry.id)

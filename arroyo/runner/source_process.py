@@ -46,7 +46,7 @@ class SourceProcess:
         self._links = replica.links
         self._gateway = Gateway(
             replica.stage,
-            replica.encode,
+            replica.codec,
             key_field(replica.chain, replica.name.stage),
             replica.links.wake,
         )
@@ -59,7 +59,7 @@ class SourceProcess:
         self._source = self._make_source()
         self._isolation = Isolation(replica.chain, replica.name, replica.codec, replica.clock)
         self._returning = Returning(
-            replica.chain, replica.name, self._isolation.store, replica.codec, replica.encode
+            replica.chain, replica.name, self._isolation.store, replica.codec
         )
         self._listening: Listening | None = None
         self._open_run: tuple[str, int] | None = None

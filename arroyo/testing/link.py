@@ -62,7 +62,7 @@ class InMemoryLink:
         for stage in self._stages:
             call_if_there(stage, "open")
         self._calls = [
-            operator_call(_stage("operator", operator), operator, self._codec.encode),
+            operator_call(_stage("operator", operator), operator, self._codec),
             *(PublisherCall(_stage("publisher", each), each) for each in publishers),
         ]
         ends = {f"publisher{index}": call for index, call in enumerate(self._calls[1:])}

@@ -31,7 +31,7 @@ def header(positions, stones=()):
 def test_ranges_give_back_the_sequences_in_their_order_with_repeats(sequences):
     batch = header([(number, ()) for number in sequences])
     assert batch.ranges == pack(sequences)
-    assert sequences_of(batch) == sequences
+    assert list(sequences_of(batch)) == sequences
     assert count_of(batch) == len(sequences)
 
 

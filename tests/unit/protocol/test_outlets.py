@@ -110,6 +110,20 @@ def test_what_is_over_the_bound_waits_for_credit():
     assert not outlet.blocked
 
 
+def test_a_batch_is_not_split_for_the_last_of_the_bound():
+    outlet = make()
+    outlet.hello(hello())
+    list(outlet.offer(load(0, 1)))
+    credit(outlet, 0, 1, message_s=1e-6)
+    list(outlet.offer(load(1, 1)))
+    batches = outlets.AHEAD_MESSAGES // outlets.BATCH_MESSAGES
+    firsts = range(2, 2 + batches * outlets.BATCH_MESSAGES, outlets.BATCH_MESSAGES)
+    for first in firsts:
+        ((_, items),) = sent(outlet.offer(load(first, outlets.BATCH_MESSAGES)))
+        assert len(items) == outlets.BATCH_MESSAGES
+    assert sent(outlet.offer(load(firsts.stop, 1))) == []
+
+
 def test_a_slow_replica_gets_one_message_at_a_time():
     outlet = make()
     outlet.hello(hello())

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
-from arroyo.codec import Ack, Reason, Tombstone
+from arroyo.codec import Ack, Credit, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.receipts import Receipts
+from arroyo.protocol.outlets import AHEAD_MESSAGES
+from arroyo.protocol.receipts import (
+    ACK_WAIT_S,
+    CREDIT_WAIT_S,
+    PART,
+    Receipts,
+)
 
 SOURCE = ReplicaName("s", 0)
 ACK = Ack("b", 0, "s.0", 1, 0)
@@ -32,3 +39,84 @@ def test_what_is_held_is_never_told_with_what_is_finished():
         (7, ((0, 4),)),
         (0, ((0, 2),)),
     ]
+
+
+SENDER = ReplicaName("a", 0)
+QUICK_S = 1e-6
+
+
+def credit(number, message_s=QUICK_S, link=7):
+    return Credit("b", 0, link, number, message_s)
+
+
+def ack(first, end):
+    return Ack("b", 0, "s.0", 1, 0, ((first, end),))
+
+
+def told(message_s=QUICK_S):
+    """Receipts whose sender knows how quick the stage is."""
+    receipts = Receipts()
+    receipts.put(SENDER, credit(1, message_s), 0.0)
+    receipts.take()
+    return receipts
+
+
+def test_the_first_credit_of_a_link_leaves_at_once():
+    receipts = Receipts()
+    receipts.put(SENDER, credit(1), 5.0)
+    assert receipts.is_due(5.0)
+    receipts.take()
+    receipts.put(SENDER, credit(1, link=8), 6.0)
+    assert receipts.is_due(6.0)
+
+
+def test_a_credit_that_nobody_waits_for_waits_itself():
+    receipts = told()
+    receipts.put(SENDER, credit(2), 1.0)
+    receipts.note(1, 100)
+    assert not receipts.is_due(1.0 + 0.99 * CREDIT_WAIT_S)
+    assert receipts.is_due(1.0 + CREDIT_WAIT_S)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_acknowledgement_waits_less_and_takes_credits_along(before):
+    receipts = told()
+    if before:
+        receipts.put(SENDER, credit(2), 1.0)
+    receipts.put(SOURCE, ack(0, 1), 1.0)
+    if not before:
+        receipts.put(SENDER, credit(2), 1.0)
+    assert receipts.deadline == 1.0 + ACK_WAIT_S
+    assert {reply.to for reply in receipts.take()} == {SENDER, SOURCE}
+    assert receipts.deadline is None
+
+
+def test_what_a_sender_may_be_ahead_bounds_how_long_credits_wait():
+    receipts = told()
+    receipts.put(SENDER, credit(2), 1.0)
+    receipts.note(AHEAD_MESSAGES // PART, 0)
+    assert receipts.is_due(1.0)
+
+
+def test_a_sender_that_takes_the_stage_for_slow_hears_at_once_that_it_is_quick():
+    receipts = told(message_s=1.0)
+    receipts.put(SENDER, credit(2), 1.0)
+    receipts.note(1, 100)
+    assert receipts.is_due(1.0)
+
+
+def test_a_stage_that_became_slow_credits_each_message():
+    receipts = told()
+    receipts.put(SENDER, credit(2, message_s=1.0), 1.0)
+    receipts.note(1, 100)
+    assert receipts.is_due(1.0)
+
+
+def test_many_of_one_kind_leave_as_one_record():
+    receipts = told()
+    for number in range(2, 5):
+        receipts.put(SENDER, credit(number), 1.0)
+        receipts.put(SOURCE, ack(number, number + 1), 1.0)
+    acks, credits = receipts.take()
+    assert acks.record.ranges == ((2, 5),)
+    assert credits.record.number == 4

@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from arroyo.codec import MessageCodec, Reason
+from arroyo.codec import DETACH_BYTES, Body, MessageCodec, Reason, join
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Start, Stop
@@ -23,7 +25,7 @@ class Doing(Operator):
 def call(does, key_field=None, **settings):
     stage = Stage(name="work", role="operator", target="own:Doing", **settings)
     operator = Doing(does)
-    return OperatorCall(stage, operator, MessageCodec(()).encode, key_field), operator
+    return OperatorCall(stage, operator, MessageCodec(()), key_field), operator
 
 
 def count(outcome):
@@ -146,7 +148,7 @@ class Aside:
 def call_with_aside(does, **settings):
     stage = Stage(name="work", role="operator", target="own:Doing", **settings)
     aside = Aside()
-    return OperatorCall(stage, Doing(does), MessageCodec(()).encode, None, aside), aside
+    return OperatorCall(stage, Doing(does), MessageCodec(()), None, aside), aside
 
 
 def fails_on_odd(operator, message):
@@ -201,3 +203,73 @@ def test_a_publisher_puts_aside_what_it_raises_on():
     assert made.event(Event()).reason == Reason.QUARANTINED
     assert made.control(Start()).reason == Reason.SKIPPED
     assert len(aside.kept) == 1
+
+
+class Accumulating(Operator):
+    """Gives out the same message again and again, and changes it in between."""
+
+    def __init__(self):
+        self.total = Event({"sum": 0})
+
+    def process(self, message):
+        self.total.metadata["sum"] += message.metadata["n"]
+        return self.total
+
+
+def sums(outcomes):
+    body = bytes(join(outcomes)[0])
+    return [event.metadata["sum"] for event in MessageCodec(()).decode(body, (), ())]
+
+
+def test_a_result_travels_as_it_was_when_it_was_returned():
+    made = OperatorCall(
+        Stage(name="work", role="operator", target="own:A"), Accumulating(), MessageCodec(())
+    )
+    assert sums(made.events([Event({"n": number}) for number in (1, 2, 3)])) == [1, 3, 6]
+
+
+FAILING = ("raise", "publish and raise", "unencodable")
+
+
+def mixed(operator, message):
+    """Return what the message asks for."""
+    kind = message.metadata["kind"]
+    if kind == "raise":
+        raise ValueError("told to")
+    if kind == "publish and raise":
+        operator.publish(Event({"half": True}))
+        raise ValueError("told to")
+    if kind == "unencodable":
+        return Event({"cannot": object()})
+    if kind == "published":
+        operator.publish(message)
+    return {
+        "one": message,
+        "two": [message, message],
+        "large": Event(message.metadata, bytes(DETACH_BYTES)),
+    }.get(kind)
+
+
+@given(st.lists(st.sampled_from(["one", "nothing", "two", "large", "published", *FAILING])))
+def test_each_message_of_a_batch_comes_to_the_same_as_alone(kinds):
+    messages = [Event({"kind": kind, "n": number}) for number, kind in enumerate(kinds)]
+    made, _ = call(mixed, on_error="skip")
+    together = list(made.events(messages))
+    alone = [made.event(message) for message in messages]
+    assert list(map(plain, together)) == list(map(plain, alone))
+    assert made.errors == 2 * sum(kind in FAILING for kind in kinds)
+
+
+def plain(outcome):
+    """An outcome in a form that can be compared."""
+    if hasattr(outcome, "items"):
+        return outcome.reason, [plain(item) for item in outcome.items]
+    return outcome if isinstance(outcome, bytes) else (outcome.body, bytes(outcome.payload))
+
+
+def test_a_batch_of_single_small_results_is_one_body():
+    made, _ = call(lambda _, message: message)
+    messages = [Event({"n": number}) for number in range(3)]
+    outcomes = made.events(messages)
+    assert type(outcomes) is Body
+    assert list(outcomes) == [MessageCodec(()).encode(message) for message in messages]

@@ -3,10 +3,11 @@ import time
 
 import pytest
 
-from arroyo.codec import Kind, MessageCodec
+from arroyo.codec import DETACH_BYTES, Body, Detached, Kind, MessageCodec, size_of
 from arroyo.config.graph import Stage
 from arroyo.errors import EncodeError, StageError
 from arroyo.messages import Event, Start, Stop
+from arroyo.protocol.outlets import BATCH_MESSAGES
 from arroyo.runner.gateway import Gateway
 
 DEADLINE_S = 5.0
@@ -22,7 +23,7 @@ class Wakes:
 
 def gateway(wake=lambda: None, key_field=None, **settings):
     stage = Stage(name="count", role="listener", target="own:Count", **settings)
-    return Gateway(stage, MessageCodec(()).encode, key_field, wake)
+    return Gateway(stage, MessageCodec(()), key_field, wake)
 
 
 def indices(intake):
@@ -199,7 +200,7 @@ def test_a_batch_knows_when_its_first_message_was_handed_over():
     before_ns = time.monotonic_ns()
     hand_over(gate, [0])
     after_ns = time.monotonic_ns()
-    hand_over(gate, range(1, 300))
+    hand_over(gate, range(1, BATCH_MESSAGES + 44))
     first, second = gate.take(), gate.take()
     assert before_ns <= first.handed_ns <= after_ns
     assert after_ns < second.handed_ns <= time.monotonic_ns()
@@ -211,3 +212,91 @@ def test_both_parts_of_a_batch_know_when_its_first_message_was_handed_over():
     first = gate.take()
     gate.release(len(first.items), first.size)
     assert gate.take().handed_ns == first.handed_ns
+
+
+def test_many_threads_hand_over_each_message_once_and_never_more_than_the_window():
+    gate = gateway(window=100)
+    threads = [
+        threading.Thread(target=hand_over, args=(gate, range(first, first + 500)))
+        for first in (0, 500, 1000)
+    ]
+    for thread in threads:
+        thread.start()
+    taken = []
+    done = threading.Event()
+    timer = threading.Timer(DEADLINE_S, done.set)
+    timer.start()
+    while len(taken) < 1500 and not done.is_set():
+        assert gate.received - len(taken) <= 100
+        intake = gate.take()
+        if intake is not None:
+            assert len(intake.items) <= 100
+            taken += indices(intake)
+            gate.release(len(intake.items), intake.size)
+    timer.cancel()
+    for thread in threads:
+        thread.join(DEADLINE_S)
+    timer.join(DEADLINE_S)
+    assert sorted(taken) == list(range(1500))
+    assert gate.bytes_in > 0
+    assert gate.take() is None
+
+
+def test_the_message_that_fills_a_batch_wakes_a_main_thread_that_waits_for_it():
+    wakes = Wakes()
+    gate = gateway(wakes)
+    hand_over(gate, range(2))
+    assert gate.fall_asleep(whole=True)
+    hand_over(gate, range(2, BATCH_MESSAGES - 1))
+    assert wakes.count == 0
+    hand_over(gate, [BATCH_MESSAGES - 1])
+    assert wakes.count == 1
+    assert len(gate.take(whole=True).items) == BATCH_MESSAGES
+
+
+def test_the_next_message_wakes_a_main_thread_that_sleeps():
+    wakes = Wakes()
+    gate = gateway(wakes)
+    hand_over(gate, range(2))
+    gate.take()
+    assert gate.fall_asleep()
+    hand_over(gate, range(2, 4))
+    assert wakes.count == 1
+
+
+def test_small_events_become_one_body():
+    gate = gateway()
+    hand_over(gate, range(3))
+    intake = gate.take()
+    assert type(intake.items) is Body
+    assert intake.size == size_of(intake.items)
+    assert indices(intake) == [0, 1, 2]
+
+
+def test_a_large_event_among_small_ones_keeps_its_place():
+    gate = gateway()
+    gate.process(Event({"index": 0}), token="a")
+    gate.process(Event({"index": 1}, bytes(DETACH_BYTES)))
+    gate.process(Event({"index": 2}), token="c")
+    intake = gate.take()
+    assert [type(item) for item in intake.items] == [bytes, Detached, bytes]
+    assert intake.size == sum(map(len, intake.items))
+    assert intake.tokens == ["a", None, "c"]
+
+
+def test_a_message_that_cannot_travel_leaves_its_neighbours_as_they_are():
+    gate = gateway()
+    gate.process(Event({"index": 0}))
+    with pytest.raises(EncodeError):
+        gate.process(Event({"first": "x" * 1000, "cannot": object()}))
+    gate.process(Event({"index": 1}))
+    assert indices(gate.take()) == [0, 1]
+
+
+def test_the_window_counts_the_bytes_of_messages_that_travel_in_one_piece():
+    gate = gateway(window_bytes=100_000, when_full="drop-newest")
+    for index in range(200):
+        gate.process(Event({"index": index}, bytes(1000)))
+    assert gate.bytes_in <= 100_000
+    assert gate.received + gate.dropped == 200
+    assert gate.bytes_in + 1100 > 100_000

@@ -18,7 +18,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def returning(store):
-    return Returning(CHAIN, ReplicaName("src", 0), store, CODEC, CODEC.encode)
+    return Returning(CHAIN, ReplicaName("src", 0), store, CODEC)
 
 
 def put(store, number="one", **changes):

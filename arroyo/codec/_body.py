@@ -1,0 +1,134 @@
+"""`Body`: small messages encoded into one piece, as they travel.
+
+Most messages are never looked at one by one after they are encoded, so they are not kept apart:
+one that is asked for is found by splitting the body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias, overload
+
+import msgspec
+
+from arroyo.messages import SlabReference
+
+HEAD_BYTES = 5
+"""Room for the head of a msgpack array of any length, so that messages can follow at once."""
+
+
+class Detached:
+    """One message that is ready to travel in two pieces; `len()` gives the bytes of both."""
+
+    __slots__ = ("body", "payload")
+
+    def __init__(self, body: bytes, payload: bytes | memoryview) -> None:
+        self.body = body
+        self.payload = payload
+        """Nobody may change it any more."""
+
+    def __len__(self) -> int:
+        return len(self.body) + len(self.payload)
+
+
+class Shared:
+    """One message whose payload lies in shared memory; `len()` gives the bytes of both."""
+
+    __slots__ = ("body", "reference")
+
+    def __init__(self, body: bytes, reference: SlabReference) -> None:
+        self.body = body
+        self.reference = reference
+
+    def __len__(self) -> int:
+        return len(self.body) + self.reference.length
+
+
+Encoded: TypeAlias = bytes | Detached | Shared
+"""One message, ready to travel: most are one piece."""
+
+
+class Body(Sequence[bytes]):
+    """Encoded messages behind each other, each of one piece; a sequence of them.
+
+    It grows by `append` and `MessageCodec.write`, until somebody asks for a message or sends it.
+    """
+
+    __slots__ = ("_items", "buffer", "length")
+
+    def __init__(self) -> None:
+        self.buffer = bytearray(HEAD_BYTES)
+        """Room for the head, then the messages."""
+        self.length = 0
+        self._items: list[bytes] | None = None
+
+    def append(self, item: bytes) -> None:
+        """Add an encoded message."""
+        self.buffer += item
+        self.length += 1
+
+    @property
+    def size(self) -> int:
+        """Bytes of all messages."""
+        return len(self.buffer) - HEAD_BYTES
+
+    def frame(self) -> bytearray:
+        """Return the whole as a msgpack array."""
+        self.buffer[:HEAD_BYTES] = b"\xdd" + self.length.to_bytes(4, "big")
+        return self.buffer
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        return self._split()[index]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._split())
+
+    def _split(self) -> list[bytes]:
+        if self._items is None:
+            self._items = list(map(bytes, _split(self.frame())))
+        return self._items
+
+
+_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+
+
+def join(items: Sequence[Encoded]) -> tuple[bytes | bytearray, tuple[int, ...], list[Any]]:
+    """Make one frame of encoded messages: frame, positions of detached payloads, payloads."""
+    if type(items) is Body:
+        return items.frame(), (), []
+    detached = [(index, item.payload) for index, item in enumerate(items) if type(item) is Detached]
+    pieces: Sequence[Any] = items
+    if not set(map(type, items)) <= {bytes}:
+        pieces = [item if isinstance(item, bytes) else item.body for item in items]
+    frame = b"".join((array_header(len(items)), *pieces))
+    return frame, tuple(index for index, _ in detached), [payload for _, payload in detached]
+
+
+def slabs_of(items: Sequence[Encoded]) -> tuple[tuple[int, SlabReference], ...]:
+    """Return positions of messages whose payload lies in shared memory, and where."""
+    if type(items) is Body or Shared not in set(map(type, items)):
+        return ()
+    return tuple(
+        (index, item.reference) for index, item in enumerate(items) if type(item) is Shared
+    )
+
+
+def size_of(items: Sequence[Any]) -> int:
+    """Return the bytes of all messages, wherever they lie."""
+    return items.size if type(items) is Body else sum(map(len, items))
+
+
+def array_header(count: int) -> bytes:
+    """Return the head of a msgpack array of `count` items."""
+    if count < 16:
+        return bytes((0x90 | count,))
+    if count < 1 << 16:
+        return b"\xdc" + count.to_bytes(2, "big")
+    return b"\xdd" + count.to_bytes(4, "big")

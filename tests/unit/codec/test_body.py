@@ -1,0 +1,96 @@
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, MessageCodec, join, size_of, slabs_of
+from arroyo.messages import Event, Message, Start, Stop
+
+
+class Shutter(Message):
+    open: bool
+
+
+class Tagged(Event):
+    pass
+
+
+CODEC = MessageCodec((Shutter, Tagged))
+
+
+def body_of(*messages):
+    body = Body()
+    for message in messages:
+        assert CODEC.write(message, body)
+    return body
+
+
+@given(st.lists(st.tuples(st.integers(), st.binary(max_size=300)), max_size=40))
+def test_what_was_written_is_read_back_and_is_what_encoding_one_by_one_gives(contents):
+    messages = [Event({"n": str(number)}, payload) for number, payload in contents]
+    body = body_of(*messages)
+    frame, detached, payloads = join(body)
+    assert (detached, payloads, slabs_of(body)) == ((), [], ())
+    assert CODEC.decode(bytes(frame), (), ()) == messages
+    encoded = [CODEC.encode(message) for message in messages]
+    assert list(body) == encoded
+    assert body[1:3] == encoded[1:3]
+    assert len(body) == len(encoded)
+    assert size_of(body) == size_of(encoded) == len(frame) - HEAD_BYTES
+
+
+def test_own_types_and_views_go_into_a_body():
+    view = memoryview(b"abc")
+    assert CODEC.decode(bytes(join(body_of(Shutter(True), Event({}, view)))[0]), (), ()) == [
+        Shutter(True),
+        Event({}, view),
+    ]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        [Event()],
+        Start(),
+        Stop(),
+        Tagged(),
+        Event({}, bytes(DETACH_BYTES)),
+        Event({}, memoryview(np.zeros(DETACH_BYTES // 8, "f8"))),
+        Event({}, memoryview(b"abcdef")[::2]),
+        Event({}, bytearray(3)),
+        Event({"cannot": object()}),
+        Event({"cannot": {1: object()}, "deep": ["x" * 5000, object()]}),
+    ],
+)
+def test_what_is_not_small_and_plain_leaves_a_body_as_it_was(message):
+    body = body_of(Event({"n": 1}))
+    before = bytes(body.buffer)
+    assert not CODEC.write(message, body)
+    assert bytes(body.buffer) == before
+    assert len(body) == 1
+
+
+class _Raising:
+    def tolist(self):
+        raise KeyError("no")
+
+
+def test_an_error_of_a_value_of_the_user_leaves_nothing_behind():
+    body = body_of(Event({"n": 1}))
+    with pytest.raises(KeyError):
+        CODEC.write(Event({"first": 1, "value": _Raising()}), body)
+    assert list(body) == [CODEC.encode(Event({"n": 1}))]
+
+
+def test_a_body_of_encoded_messages_is_the_same_as_one_that_was_written():
+    body = Body()
+    body.append(CODEC.encode(Event({"n": 1})))
+    body.append(CODEC.encode(Shutter(False)))
+    assert join(body) == join(body_of(Event({"n": 1}), Shutter(False)))
+
+
+def test_an_empty_body_is_an_empty_list():
+    assert msgspec.msgpack.decode(join(Body())[0]) == []
+    assert not Body()
