@@ -16,6 +16,7 @@ from arroyo.config.quantities import parse_size
 from .benchmark.case import (
     LATENCY_PAYLOAD_BYTES,
     Case,
+    delivery_case,
     half_rate_case,
     latency_case,
     throughput_case,
@@ -36,7 +37,7 @@ from .benchmark.report import (
 )
 from .exits import Command
 
-PARTS = ("throughput", "latency", "frameworks", "recovery")
+PARTS = ("throughput", "latency", "delivery", "frameworks", "recovery")
 REGRESSED = 1
 """Exit code when a ratio is less than the gate accepts."""
 
@@ -115,8 +116,8 @@ def command(
     Each figure stands beside that of the same chain written by hand in pyzmq, without types,
     restarts or any promise. Only ratios can be compared between machines, or between two days.
     PARTS: throughput, latency (per hop, at low load and at half of the rate that the slower of both
-    chains can take), frameworks (the same chain made with others, where installed), recovery
-    (kills, start, idling); default all.
+    chains can take), delivery (reliable beside best-effort), frameworks (the same chain made with
+    others, where installed), recovery (kills, start, idling); default all.
     --size, --length, --replicas may be given more than once: all of their combinations.
     """
     plan = QUICK if quick else FULL
@@ -140,6 +141,8 @@ def command(
                 comparisons.append(_measure(half, pairs or plan.pairs, journal))
         if comparisons:
             click.echo(comparison_table(comparisons))
+        if "delivery" in chosen:
+            _measure_delivery(payloads, pairs or plan.pairs, plan.effort, journal)
         if "frameworks" in chosen:
             _measure_frameworks(payloads, lengths[0], pairs or plan.pairs, plan.effort, journal)
         _plot(comparisons, machine, journal)
@@ -185,6 +188,12 @@ def _common_rate(
     if found is None:
         found = _measure(case, 1, journal)
     return min(found.handwritten.messages_per_s, found.arroyo.messages_per_s)
+
+
+def _measure_delivery(payloads: Sequence[int], count: int, effort: float, journal: Journal) -> None:
+    cases = [delivery_case(size, effort=effort) for size in payloads]
+    found = [_measure(case, count, journal) for case in cases]
+    click.echo(comparison_table(found, "best-effort", "reliable"))
 
 
 def _measure_frameworks(

@@ -13,7 +13,7 @@ import msgspec
 
 from arroyo.identifiers import ReplicaName
 
-from .schema import Link, OnFailed, Order, Restart, WhenFull
+from .schema import Delivery, Link, OnFailed, Order, Restart, WhenFull
 
 Role = Literal["listener", "operator", "publisher"]
 
@@ -53,6 +53,7 @@ class Stage(msgspec.Struct, frozen=True):
     window: int = 65_536
     window_bytes: int = 256 * 1024 * 1024
     when_full: WhenFull = "block"
+    delivery: Delivery = "reliable"
 
     @property
     def names(self) -> tuple[ReplicaName, ...]:

@@ -94,6 +94,9 @@ class StageTable(msgspec.Struct, forbid_unknown_fields=True):
     """Sources only: payload bytes that may be under way at once (256 MiB)."""
     when_full: WhenFull | None = None
     """Sources only: what `process()` does when the window is full (``block``)."""
+    delivery: Delivery | None = None
+    """Sources only: ``best-effort`` counts and names what is lost instead of sending it again
+    (``reliable``)."""
 
 
 class ChainFile(msgspec.Struct, forbid_unknown_fields=True):

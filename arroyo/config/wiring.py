@@ -24,7 +24,7 @@ MAX_PATHS = 1024
 """Ways from one source to its sinks; every one costs a bit of the source's ledger."""
 
 _ROLES: tuple[Role, ...] = get_args(Role)
-_SOURCE_KEYS = ("window", "window_bytes", "when_full")
+_SOURCE_KEYS = ("window", "window_bytes", "when_full", "delivery")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _DISPATCH = re.compile(r"balanced|key:(.+)")
 _ON_ERROR = re.compile(r"quarantine|skip|crash|retry:([1-9]\d{0,3})")
@@ -163,7 +163,7 @@ def _key_problems(table: StageTable) -> Iterator[str]:
     if _is_below(table):
         for key in _SOURCE_KEYS:
             if getattr(table, key) is not None:
-                yield f"{key}: only a listener has a window; set it there"
+                yield f"{key}: only a listener has one; set it there"
 
 
 def _replica_problems(table: StageTable) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Body, Kind, Reason, Suspect, Tombstone
+from arroyo.codec import Ack, Body, Kind, Reason, Shared, Suspect, Tombstone
 
 from .finished import Finished
 from .loads import Load, bury
@@ -186,6 +186,37 @@ class Ledger:
             taken.advance(frontier)
         self._suspects.forget_below(frontier)
         return freed
+
+    def let_go_of_last(self) -> None:
+        """Keep of the load entered last no more than what has to be given back one day."""
+        load = self._shipments[-1].load
+        items = [item for item in load.items if type(item) is Shared]
+        self._shipments[-1].load = Load(load.header, items, load.size)
+
+    def count_open(self, sent_before: float) -> int:
+        """How many places are neither finished nor held, of what left at a time or earlier."""
+        return sum(
+            end - first
+            for shipment in self._shipments
+            if shipment.sent_at <= sent_before
+            for path, taken in zip(self._paths, self._taken, strict=True)
+            for first, end in taken.missing(path, shipment.first, shipment.end)
+        )
+
+    def give_up(
+        self, paths: Iterable[int], sent_before: float, waiting: RangeSet
+    ) -> list[tuple[int, int]]:
+        """Finish events that will not come; parameters as in `unfinished`."""
+        given_up = RangeSet()
+        for number in paths:
+            for shipment in self._shipments:
+                if shipment.sent_at <= sent_before and shipment.load.header.kind == Kind.EVENTS:
+                    path = self._paths[number]
+                    for gap in self._taken[number].missing(path, shipment.first, shipment.end):
+                        for first, end in waiting.missing(*gap):
+                            path.add(first, end)
+                            given_up.add(first, end)
+        return list(given_up)
 
     def accuse(self, suspect: Suspect) -> int:
         """Note that a process has died of a message; returns how many have.

@@ -52,8 +52,6 @@ class ReplayableSource(Source):
         for suspect in memory.suspects:
             self.ledger.accuse(suspect)
         self._attempts = memory.attempts + 1  # resuming is a round of sending again
-        self.lost = 0
-        """Messages that were under way, and that the input has lost."""
         self._memory = memory
         self._places = list(memory.marks)
         self._first_place = memory.first

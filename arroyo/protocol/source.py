@@ -93,6 +93,8 @@ class Source:
         self.epoch = epoch
         self.ledger = Ledger(terminals, first)
         self.redelivered = 0
+        self.lost = 0
+        """Messages that will not arrive."""
         self._incarnation = incarnation
         self._outlets = {outlet.stage: outlet for outlet, _ in outlets}
         self._ways = [(outlet, paths) for outlet, paths in outlets]

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from arroyo.codec import Kind
 from arroyo.config.state_directory import StateDirectory
+from arroyo.errors import ConfigurationError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
 from arroyo.messages import Start, Stop
@@ -53,6 +54,11 @@ class SourceProcess:
         self._listener = build_listener(replica.chain, replica.stage, self._gateway)
         self._journal: SourceJournal | None = None
         if getattr(self._listener, "replayable", False):
+            if replica.stage.delivery != "reliable":
+                raise ConfigurationError(
+                    f"stages.{replica.stage.name}.delivery: the input of {replica.stage.target} "
+                    "can be read again, so that nothing of it needs to be lost; leave delivery out"
+                )
             folder = StateDirectory.locate(replica.chain.name, os.environ).source(replica.name)
             self._journal = SourceJournal(folder)
             self._listener.state_directory = folder
@@ -64,7 +70,7 @@ class SourceProcess:
         self._listening: Listening | None = None
         self._open_run: tuple[str, int] | None = None
         self._closes_former = False
-        self._sent = 0
+        self._sent = self._lost_before = 0
         self._linger_until = 0.0
         self._report_due = 0.0
 
@@ -151,8 +157,7 @@ class SourceProcess:
         former = self._replica.former_run
         if former is None or self._journal is not None:
             return
-        page = self._replica.page
-        page.set("lost", former.lost)
+        self._lost_before = former.lost
         if former.lost:
             _log.warning(
                 "the life before died with %d messages under way: %d to %d of run %s",
@@ -272,5 +277,4 @@ class SourceProcess:
         page.set("in_flight", self._source.ledger.next - self._source.ledger.frontier)
         page.set("inline", self._replica.payloads.inline)
         page.set("redelivered", self._source.redelivered)
-        if isinstance(self._source, ReplayableSource):
-            page.set("lost", self._source.lost)
+        page.set("lost", self._lost_before + self._source.lost)

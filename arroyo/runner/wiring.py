@@ -9,6 +9,7 @@ from typing import Any
 from arroyo.codec import Suspect
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.best_effort_source import BestEffortSource
 from arroyo.protocol.boundary import Boundary
 from arroyo.protocol.fold_memory import FoldMemory, OpenOutputs
 from arroyo.protocol.fold_source import FoldSource
@@ -42,7 +43,9 @@ def make_source(
     make_early_stop: Callable[[str], MakeStop],
 ) -> Source:
     """Make the state machine of a listener's replica."""
-    return Source(
+    best_effort = chain.stages[name.stage].delivery == "best-effort"
+    kind = BestEffortSource if best_effort else Source
+    return kind(
         name,
         epoch=epoch,
         new_run=new_run,

@@ -129,7 +129,9 @@ def lossless_stages(chain: Chain) -> set[str]:
 
 
 def _is_lossless(stage: Stage, above: set[str]) -> bool:
-    return all(source.link == "push-pull" and source.stage in above for source in stage.inputs)
+    return stage.delivery == "reliable" and all(
+        source.link == "push-pull" and source.stage in above for source in stage.inputs
+    )
 
 
 def _how(name: ReplicaName, ending: Ending) -> str:

@@ -231,3 +231,25 @@ def of_process(pid, field):
     """A line of what the kernel says about a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":", 1) for line in lines)[field].strip()
+
+
+def test_with_best_effort_what_a_death_took_is_counted_and_named_and_no_more(make_chain):
+    chain = make_chain(
+        listener("count", events=EVENTS, pause_at=HALF, keys='delivery = "best-effort"'),
+        operator("work", "Pass", ["count"], every_s=0.0005),
+        publisher("write", ["work"]),
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(100)
+    kill(chain.pids()["work.0"])
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    lines = chain.lines()
+    got = set(indices(lines))
+    found = totals(lines)
+    assert found["lost"] > 0
+    assert len(indices(lines)) == len(got)
+    assert len(got) + found["lost"] == found["sent"] == EVENTS
+    missing = {number for first, end in found["missing"] for number in range(first, end)}
+    assert missing == set(range(EVENTS)) - got
+    assert not found["complete"]

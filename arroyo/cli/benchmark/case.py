@@ -28,6 +28,8 @@ class Case(msgspec.Struct, frozen=True):
         Time between two messages; 0: as fast as the chain takes them.
     loaded
         Whether the interval makes for half of the maximum rate, not for an idle chain.
+    best_effort
+        Whether the other chain is Arroyo's as well, with ``delivery = "best-effort"``.
     """
 
     payload_bytes: int
@@ -36,6 +38,7 @@ class Case(msgspec.Struct, frozen=True):
     replicas: int = 1
     interval_s: float = 0.0
     loaded: bool = False
+    best_effort: bool = False
 
     @property
     def hops(self) -> int:
@@ -48,6 +51,8 @@ class Case(msgspec.Struct, frozen=True):
         what = "latency" if self.interval_s else "throughput"
         if self.loaded:
             what = "latency at half rate"
+        if self.best_effort:
+            what = "reliable against best-effort"
         return f"{what} {size_text(self.payload_bytes)} x{self.length} r{self.replicas}"
 
 
@@ -79,6 +84,13 @@ def throughput_case(payload_bytes: int, length: int, replicas: int, *, effort: f
     """Return a case that takes some seconds at `effort` 1, and the less the smaller that is."""
     events = min(MAX_EVENTS, max(MIN_EVENTS, RUN_BYTES // payload_bytes))
     return Case(payload_bytes, max(MIN_EVENTS, int(events * effort)), length, replicas)
+
+
+def delivery_case(payload_bytes: int, *, effort: float) -> Case:
+    """Return a throughput case that compares reliable with best-effort delivery."""
+    return msgspec.structs.replace(
+        throughput_case(payload_bytes, 2, 1, effort=effort), best_effort=True
+    )
 
 
 def latency_case(length: int, *, effort: float) -> Case:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from .pairs import Comparison
 from .recovery import Idle, Restarts, Start
 
-_HEAD = ("chain", "by hand", "arroyo", "ratio", "CPU by hand", "CPU arroyo")
 
-
-def comparison_table(comparisons: Sequence[Comparison]) -> str:
+def comparison_table(
+    comparisons: Sequence[Comparison], one: str = "by hand", other: str = "arroyo"
+) -> str:
     """Return one line per case: rates or latencies of both chains, their ratio, CPU per message."""
-    return table([_HEAD, *(_row(comparison) for comparison in comparisons)])
+    head = ("chain", one, other, "ratio", f"CPU {one}", f"CPU {other}")
+    return table([head, *(_row(comparison) for comparison in comparisons)])
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

@@ -111,28 +111,30 @@ class SupervisedChain:
         return self._output.read_text("utf-8", "replace")[-2000:]
 
 
-def run_supervised(case: Case) -> Outcome:
-    """Run a case once as a supervised chain.
+def run_supervised(case: Case, *, best_effort: bool = False) -> Outcome:
+    """Run a case once as a supervised chain, reliable or not.
 
     Raises
     ------
     MeasurementError
         It did not come to its end.
     """
-    with SupervisedChain(lambda folder: case_chain(case, folder / "notes")) as chain:
+    keys = 'delivery = "best-effort"' if best_effort else ""
+    with SupervisedChain(lambda folder: case_chain(case, folder / "notes", keys)) as chain:
         notes = chain.folder / "notes"
         notes.mkdir()
         chain.wait()
         return outcome_of(case, read_notes(notes))
 
 
-def case_chain(case: Case, notes: Path) -> str:
+def case_chain(case: Case, notes: Path, source_keys: str = "") -> str:
     """Return the chain file of a case, whose stages write into the folder `notes`."""
     lines = [
         '[chain]\nname = "bench"',
         f'[stages.source]\nlistener = "{_STAGES}:EventSource"',
         f'options = {{ notes = "{notes}", events = {case.events}, '
         f"payload_bytes = {case.payload_bytes}, interval_s = {case.interval_s} }}",
+        source_keys,
     ]
     above = "source"
     for number in range(1, case.length + 1):

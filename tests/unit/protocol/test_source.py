@@ -17,11 +17,11 @@ NAME = ReplicaName("s", 0)
 class Sink:
     """Acknowledges and credits whatever a source sends, or as much of it as a test wants."""
 
-    def __init__(self, *, ordered=False, publication=None, push_pull=True):
+    def __init__(self, *, ordered=False, publication=None, push_pull=True, kind=Source):
         link = itertools.count(1).__next__
         outlet = Outlet(NAME, "b", 1, edge=0, dispatch="balanced", new_link=link)
         runs = (f"run{number}" for number in itertools.count(1))
-        self.source = Source(
+        self.source = kind(
             NAME,
             epoch=1,
             incarnation=1,
