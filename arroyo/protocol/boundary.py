@@ -257,6 +257,11 @@ class Boundary(Relay):
             if source.epoch == epoch:
                 source.bury(sequence)
 
+    def bring_back(self, intake: Intake, now: float) -> Iterator[Action]:
+        """Send a message that people have brought back; it is in a run of its own."""
+        self._now = now
+        yield from self._accept("", f"returned-{self._incarnation}", intake)
+
     def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
         batch = delivery.batch
         this_life = (*self.name, self._incarnation)
@@ -363,13 +368,16 @@ class Boundary(Relay):
             yield from self._give_out(batch, gathering.intake(handed_ns))
 
     def _give_out(self, batch: Batch, intake: Intake) -> Iterator[Action]:
-        run = batch.source, batch.run
-        if run not in self._outputs:
-            source = self._make_source(batch.run, self._former.pop(run, None))
+        yield from self._accept(batch.source, batch.run, intake)
+
+    def _accept(self, above: str, run: str, intake: Intake) -> Iterator[Action]:
+        key = (above, run)
+        if key not in self._outputs:
+            source = self._make_source(run, self._former.pop(key, None))
             for name, incarnation in self._lives.items():
                 source.ledger.forget_taken(*name, incarnation)
-            self._outputs[run] = source
-        yield from self._finished(self._outputs[run].accept(intake, self._now))
+            self._outputs[key] = source
+        yield from self._finished(self._outputs[key].accept(intake, self._now))
 
     def _finished(self, actions: Iterator[Action]) -> Iterator[Action]:
         """Pass actions of a source on; what it releases is finished above as well."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Batch, Encoded, Kind
+from arroyo.codec import Batch, Encoded, Kind, Reason
 from arroyo.config.state_directory import StateDirectory
 from arroyo.identifiers import new_epoch
 from arroyo.messages import Message, Stop
@@ -20,6 +20,7 @@ from arroyo.protocol.relay import Outcome, Output, Work
 from .fold_call import FoldCall
 from .fold_record import FoldRecord
 from .relay_process import RelayProcess
+from .returning import Returning
 from .wiring import key_field, make_boundary
 
 
@@ -36,6 +37,9 @@ class FoldProcess(RelayProcess):
         state = StateDirectory.locate(replica.chain.name, os.environ)
         self._record = FoldRecord(state.fold(replica.name))
         self._stops: dict[tuple[str, str], Message] = {}
+        self._returning = Returning(
+            replica.chain, replica.name, self._isolation.store, replica.codec
+        )
         max_inputs = getattr(made, "max_inputs", 0)
         replica.payloads.fold(holds=max_inputs > 0)
         self._relay = make_boundary(
@@ -55,17 +59,26 @@ class FoldProcess(RelayProcess):
                 # Before anything is finished above: the next life has to know it.
                 self._record.note(self._relay.memory)
                 self._replica.payloads.give_back(action.items)
+                self._returning.finish(action.items)
             elif isinstance(action, Isolate):
                 if self._isolation.put_item(action, self._replica.decode):
                     self._relay.bury(action.header.epoch, action.suspect.sequence)
             else:
                 super()._perform((action,))
 
+    def _do_regularly(self, now: float) -> None:
+        super()._do_regularly(now)
+        if not self._relay.blocked:
+            for intake in self._returning.look(now):
+                self._perform(self._relay.bring_back(intake, now))
+
     def _work_on(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
         if batch.kind == Kind.START:
             return super()._work_on(batch, work)
         if batch.kind != Kind.EVENTS:
             return [self._stop(batch, message) for _, _, message in work]
+        if batch.enters and self._passing.concerns(batch):
+            return [Folded(Output(reason=Reason.FINISHED)) for _ in work]
         self._received += len(work)
         start = self._replica.clock.monotonic()
         outcomes = self._call.folded(self._hand_over(batch, work))

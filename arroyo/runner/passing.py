@@ -27,12 +27,12 @@ class Passing:
     def __init__(self, chain: Chain, stage: str, encode: Callable[[Message], Encoded]) -> None:
         self._encode = encode
         self._key_field = key_field(chain, stage)
-        self._own = {"", stage, *(source.name for source in chain.sources_above(stage))}
+        self._own = {"", stage}
         self._below = {each.name for each in chain.below(stage)}
 
     def concerns(self, batch: Batch) -> bool:
         """Whether the messages of a batch are not for the code of this stage."""
-        return batch.enters not in self._own
+        return batch.enters not in self._own and not batch.source.startswith(f"{batch.enters}.")
 
     def outcomes(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
         """Say what becomes of them."""

@@ -119,6 +119,30 @@ def test_a_message_that_ends_its_process_is_kept_at_the_third_time_and_can_be_br
     assert totals(lines)["quarantined"] == 1
 
 
+def test_a_poisonous_output_of_a_fold_is_kept_by_the_fold_and_comes_back(make_chain):
+    chain = make_chain(
+        listener("count", events=100, pause_at=90),
+        operator("fold", "Gather", ["count"]),
+        operator("work", "touchy:Touchy", ["fold"], how="segfault", at=[10], keys=QUICK),
+        publisher("write", ["work"]),
+        keys="[supervisor]\nmax_restarts = 100\nchain_max_restarts = 100",
+    )
+    (chain.folder / "touchy.py").write_text(STAGES)
+    supervisor = chain.supervise()
+    wait_until(lambda: entries(chain), chain.text)
+    (entry,) = entries(chain)
+    assert (entry["source"], entry["sequence"]) == ("fold.0", 2)
+    (chain.folder / "mended").touch()
+    chain.command("quarantine", "requeue", chain.path, entry["id"])
+    wait_until(lambda: 10 in indices(chain.lines()), chain.text)
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    assert sorted(indices(chain.lines())) == list(range(0, 100, 5))
+    assert entries(chain) == []
+    stop = next(line for line in chain.lines() if line["type"] == "Stop")
+    assert stop["data"]["totals"]["quarantined"] == 1
+
+
 def test_plain_kills_put_nothing_into_quarantine(make_chain):
     chain = make(make_chain, "fail", [], events=2000, pause_at=1000)
     supervisor = chain.supervise()

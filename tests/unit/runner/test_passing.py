@@ -18,6 +18,7 @@ CHAIN = chain(
 
 class Header(msgspec.Struct):
     enters: str
+    source: str = "src.0"
 
 
 def passing(stage):
@@ -38,6 +39,10 @@ def passing(stage):
 )
 def test_a_stage_works_on_what_is_for_it_or_for_all(stage, enters, concerns):
     assert passing(stage).concerns(Header(enters)) == concerns
+
+
+def test_what_a_fold_has_sent_enters_it_and_goes_all_ways_below():
+    assert not passing("out").concerns(Header("second", "second.1"))
 
 
 def test_what_is_for_a_stage_below_goes_on_as_it_is():
