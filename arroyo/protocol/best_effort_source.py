@@ -13,9 +13,10 @@ from arroyo.codec import Ack, BackRecord, Kind
 
 from .actions import Action
 from .loads import Load
+from .outflow import GRACE_S
 from .ranges import RangeSet
 from .runs import Run
-from .source import GRACE_S, Source
+from .source import Source
 
 
 class BestEffortSource(Source):

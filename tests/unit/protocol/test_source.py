@@ -5,11 +5,12 @@ import itertools
 from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Broadcast, Connect, Release, Transmit
+from arroyo.protocol.outflow import GRACE_S, STALL_S
 from arroyo.protocol.outlets import Outlet
 from arroyo.protocol.paths import Terminal
 from arroyo.protocol.publication import Publication
 from arroyo.protocol.runs import FormerRun, Intake
-from arroyo.protocol.source import GRACE_S, STALL_S, Source
+from arroyo.protocol.source import Source
 
 NAME = ReplicaName("s", 0)
 
