@@ -7,8 +7,6 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from arroyo.codec import Batch, Encoded, Kind, Reason
 from arroyo.config.state_directory import StateDirectory
 from arroyo.identifiers import new_epoch
@@ -17,7 +15,7 @@ from arroyo.protocol.actions import Action, Isolate, Release
 from arroyo.protocol.boundary import Boundary, Folded
 from arroyo.protocol.relay import Outcome, Output, Work
 
-from .fold_call import FoldCall
+from .fold_call import FoldCall, with_totals
 from .fold_record import FoldRecord
 from .relay_process import RelayProcess
 from .returning import Returning
@@ -99,13 +97,7 @@ class FoldProcess(RelayProcess):
         return Folded(output, None, functools.partial(self._encode_stop, chosen, above))
 
     def _encode_stop(self, stop: Message, above: Any, totals: dict[str, Any]) -> Encoded:
-        """Make the Stop that goes on: the fold counts its own outputs, and tells of its inputs."""
-        totals = {**totals, "dropped": 0}
-        if above is not None:
-            totals["inputs"] = above
-            totals["complete"] = totals["complete"] and above.get("complete", True)
-        data = {**getattr(stop, "data", {}), "totals": totals}
-        return self._replica.codec.encode(msgspec.structs.replace(stop, data=data))
+        return self._replica.codec.encode(with_totals(stop, totals, above))
 
     def _early_stop(self, reason: str) -> Any:
         stop = Stop({"reason": reason} if reason else {})

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-
-import msgspec
 
 from arroyo.codec import Encoded, Kind, MessageCodec, Reason, join
 from arroyo.config.graph import Chain
@@ -22,7 +20,7 @@ from arroyo.protocol.relay import Output
 from arroyo.protocol.runs import Intake, MakeStop
 
 from .calls import OperatorCall, PublisherCall
-from .fold_call import FoldCall
+from .fold_call import FoldCall, with_totals
 from .wiring import path_table
 
 Call = OperatorCall | PublisherCall
@@ -30,9 +28,22 @@ Call = OperatorCall | PublisherCall
 
 @dataclass(slots=True)
 class _Run:
+    """A run of a listener, or of a fold, and what became of its messages."""
+
     name: str
-    implicit: bool
+    implicit: bool = False
     sent: int = 0
+    ends: Counter[Reason] = field(default_factory=Counter)
+
+    def totals(self, *, complete: bool) -> dict[str, Any]:
+        return {
+            "sent": self.sent,
+            "filtered": self.ends[Reason.FILTERED],
+            "skipped": self.ends[Reason.SKIPPED],
+            "quarantined": self.ends[Reason.QUARANTINED],
+            "lost": 0,
+            "complete": complete,
+        }
 
 
 class SourceRoute:
@@ -64,13 +75,12 @@ class SourceRoute:
         self._new_run = new_run
         self._early_stop = early_stop
         self._run: _Run | None = None
-        self._ends: Counter[Reason] = Counter()
 
     def take(self, intake: Intake) -> None:
         """Carry it through the chain."""
         if intake.kind == Kind.START:
             self.close("another Start came before the Stop")
-            self._run = _Run(self._new_run(), implicit=False)
+            self._run = _Run(self._new_run())
             self._control(intake.items[0])
         elif intake.kind == Kind.STOP:
             make_stop = intake.make_stop
@@ -85,8 +95,9 @@ class SourceRoute:
         if self._run is None:
             return
         if self._run.implicit:
-            stop = self._early_stop("")(self._totals(complete=True))
+            stop = self._early_stop("")(self._run.totals(complete=True))
             self._router.control(self._name.stage, stop, self._origin, announced=True)
+            self._run = None
         else:
             self._stop(self._early_stop(reason), complete=False)
 
@@ -95,24 +106,12 @@ class SourceRoute:
             self._run = _Run(self._new_run(), implicit=True)
         origin = Origin(self._run.name, str(self._name), self._epoch, self._run.sent)
         self._run.sent += 1
-        self._ends.update(self._router.event(self._name.stage, item, origin))
+        self._run.ends.update(self._router.event(self._name.stage, item, origin))
 
     def _stop(self, make_stop: Callable[[dict[str, Any]], Encoded], *, complete: bool) -> None:
         self._run = self._run or _Run(self._new_run(), implicit=True)
-        self._control(make_stop(self._totals(complete=complete)))
+        self._control(make_stop(self._run.totals(complete=complete)))
         self._run = None
-        self._ends.clear()
-
-    def _totals(self, *, complete: bool) -> dict[str, Any]:
-        assert self._run is not None
-        return {
-            "sent": self._run.sent,
-            "filtered": self._ends[Reason.FILTERED],
-            "skipped": self._ends[Reason.SKIPPED],
-            "quarantined": self._ends[Reason.QUARANTINED],
-            "lost": 0,
-            "complete": complete,
-        }
 
     @property
     def _origin(self) -> Origin:
@@ -158,8 +157,8 @@ class Router:
         self._calls = calls
         self._codec = codec
         self._below = edges
-        self._outputs: Counter[tuple[str, str]] = Counter()
-        """How many messages each fold has made of each run."""
+        self._folded: dict[tuple[str, str], _Run] = {}
+        """What each fold has made of each run, by run and fold."""
 
     def event(self, stage: str, item: Encoded, origin: Origin) -> set[Reason]:
         """Carry an event from `stage` down; returns why parts of it ended on the way, if any."""
@@ -167,15 +166,15 @@ class Router:
         for below, edge in self._below[stage]:
             place = origin._replace(path=origin.path + edge)
             call = self._calls[below]
-            outcome = call.event(self._decode(item, place))
+            message = self._decode(item, place)
+            if isinstance(call, FoldCall):
+                ends |= self._fold(below, call, message, origin)
+                continue
+            outcome = call.event(message)
             if outcome is None:
                 continue
             results = outcome.items if isinstance(outcome, Output) else (outcome,)
             reason = outcome.reason if isinstance(outcome, Output) else None
-            if isinstance(call, FoldCall):
-                self._give_out(below, results, origin)
-                reason = None if reason == Reason.FILTERED else reason  # it waits to be folded
-                results = ()
             if reason is not None:
                 ends.add(reason)
             count = len(results)
@@ -184,13 +183,21 @@ class Router:
                 ends |= self.event(below, result, place._replace(fragment=part))
         return ends
 
+    def _fold(self, fold: str, call: FoldCall, message: Message, origin: Origin) -> set[Reason]:
+        """Have an event folded; returns why it ended there, if it is not in any output."""
+        (folded,) = call.folded((message,))
+        self._give_out(fold, folded.output.items, origin)
+        reason = folded.output.reason
+        return set() if reason in (None, Reason.FILTERED) else {reason}
+
     def _give_out(self, fold: str, items: Sequence[Encoded], origin: Origin) -> None:
         """Carry down what a fold has made; it is a source of its own."""
-        run = origin.run, str(ReplicaName(fold, 0))
+        place = origin.run, str(ReplicaName(fold, 0))
+        run = self._folded.setdefault(place, _Run(origin.run))
         for item in items:
-            sequence = self._outputs[run]
-            self._outputs[run] += 1
-            self.event(fold, item, Origin(*run, origin.epoch, sequence))
+            sequence = run.sent
+            run.sent += 1
+            run.ends.update(self.event(fold, item, Origin(*place, origin.epoch, sequence)))
 
     def control(
         self, source: str, item: Encoded, origin: Origin, *, announced: bool = False
@@ -226,11 +233,9 @@ class Router:
             return None if isinstance(outcome, Output) else outcome
         output, stop = call.stop(message)
         self._give_out(stage, output.items, origin)
-        run = origin.run, str(ReplicaName(stage, 0))
-        above = message.data.get("totals", {})
-        totals = {**above, "sent": self._outputs.pop(run, 0), "filtered": 0, "inputs": above}
-        data = {**getattr(stop, "data", {}), "totals": totals}
-        return self._codec.encode(msgspec.structs.replace(stop, data=data))
+        run = self._folded.pop((origin.run, str(ReplicaName(stage, 0))))
+        totals = run.totals(complete=True)
+        return self._codec.encode(with_totals(stop, totals, message.data.get("totals")))
 
     def _decode(self, item: Encoded, origin: Origin) -> Message:
         body, detached, payloads = join([item])

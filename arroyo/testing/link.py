@@ -115,7 +115,7 @@ class InMemoryLink:
         return self._codec.encode(msgspec.structs.replace(stop, data=data))
 
     def _early_stop(self, reason: str) -> MakeStop:
-        return functools.partial(self._stop, Stop({"reason": reason}))
+        return functools.partial(self._stop, Stop({"reason": reason} if reason else {}))
 
     def _new_run(self) -> str:
         self._runs += 1

@@ -162,6 +162,65 @@ def test_payloads_are_read_only_and_belong_to_their_message(run):
     assert all(event["crc"] == event["metadata"]["crc"] for event in events)
 
 
+@pytest.mark.parametrize(
+    ("kind", "outputs"),
+    [
+        ("Gather", [list(range(first, first + 5)) for first in range(0, EVENTS, 5)]),
+        ("GatherPairs", [[index, index + 1] for index in range(EVENTS - 1)]),
+        ("GatherAll", [list(range(EVENTS))]),
+    ],
+)
+def test_a_fold_is_a_source_of_its_own(run, kind, outputs):
+    lines = run(LISTENED, operator("fold", kind, ["count"]), publisher("write", ["fold"]))
+    events = [line for line in lines if line["type"] == "Event"]
+    assert [event["metadata"]["indices"] for event in events] == outputs
+    (name,) = {line["run"] for line in lines}
+    assert {line["source"] for line in lines} == {"fold.0"}
+    assert [line["sequence"] for line in lines] == [-1, *range(len(outputs)), -1]
+    assert events[-1]["key"] == f"fold.0/{name}/{len(outputs) - 1}"
+
+
+def test_the_stop_of_a_fold_counts_its_outputs_and_tells_of_its_inputs(run):
+    none = {"filtered": 0, "skipped": 0, "quarantined": 0, "lost": 0, "dropped": 0}
+    lines = run(
+        LISTENED,
+        operator("work", "Fussy", ["count"], keys='on_error = "skip"'),
+        operator("fold", "Gather", ["work"]),
+        operator("keep", "Filter", ["fold"], modulus=2),
+        publisher("write", ["keep"]),
+    )
+    skipped = EVENTS // 10
+    folded = -(-(EVENTS - skipped) // 5)
+    above = none | {"sent": EVENTS, "skipped": skipped, "complete": True}
+    assert lines[-1]["data"] == {
+        "run": 0,
+        "totals": none
+        | {
+            "sent": folded,
+            "filtered": folded - len(indices(lines)),
+            "complete": True,
+            "inputs": above,
+        },
+    }
+    assert 0 < len(indices(lines)) < folded
+
+
+def test_what_a_fold_holds_at_the_end_is_given_out_without_a_start(run):
+    listened = listener("count", events=EVENTS - 1, start=False, stop=False)
+    lines = run(listened, operator("fold", "Gather", ["count"]), publisher("write", ["fold"]))
+    assert kinds(lines) == []
+    assert lines[-1]["metadata"]["indices"] == list(range(EVENTS - 5, EVENTS - 1))
+    assert [line["sequence"] for line in lines] == list(range(EVENTS // 5))
+
+
+def test_a_run_that_its_listener_leaves_open_ends_below_a_fold_with_the_reason(run):
+    listened = listener("count", events=EVENTS, stop=False)
+    lines = run(listened, operator("fold", "Gather", ["count"]), publisher("write", ["fold"]))
+    assert lines[-1]["data"]["reason"] == "the source ended in mid-run"
+    assert not totals(lines)["complete"]
+    assert not totals(lines)["inputs"]["complete"]
+
+
 def test_async_and_flushed_stages_give_the_same(run):
     lines = run(
         LISTENED, operator("work", "AsyncPass", ["count"]), publisher("w", ["work"], "FlushedWrite")

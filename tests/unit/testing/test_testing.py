@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from arroyo import Event, Message, Operator, Publisher, Start, Stop
+from arroyo.errors import StageError
 from arroyo.runner.calls import StageFailedError
 from arroyo.testing import FakeClock, InMemoryLink, RecordingPublisher, ScriptedListener
 
@@ -98,6 +99,86 @@ def test_several_publishers_get_the_same():
     assert publishers[0].messages[1].origin.path == 0
     assert publishers[1].messages[1].origin.path == 1
     assert (publishers[0].opened, publishers[0].closed) == (1, 1)
+
+
+class Pairs(Operator):
+    """Folds two events into one; at a Stop, whatever is left, and notes the Stops."""
+
+    folds = True
+    max_inputs = 1
+
+    def __init__(self):
+        self.inputs: list[Event] = []
+        self.stops: list[Stop] = []
+
+    def process(self, message: Message):
+        if isinstance(message, Event):
+            self.inputs.append(message)
+            return self.give_out() if len(self.inputs) == 2 else None
+        if isinstance(message, Stop):
+            self.stops.append(message)
+            return [*self.give_out(), message] if self.inputs else message
+        return message
+
+    def give_out(self) -> list[Event]:
+        payload = b"".join(bytes(each.payload) for each in self.inputs)
+        self.inputs.clear()
+        return [Event({"count": len(payload)}, payload)]
+
+
+LETTERS = [Event({}, letter) for letter in (b"a", b"b", b"c")]
+
+
+def test_a_fold_gives_out_what_is_left_before_the_stop():
+    with InMemoryLink(Pairs(), source="camera") as link:
+        messages = link.process_all(run_of(*LETTERS))
+    assert [type(message) for message in messages] == [Start, Event, Event, Stop]
+    events = link.published.of_type(Event)
+    assert [bytes(event.payload) for event in events] == [b"ab", b"c"]
+    assert [event.key for event in events] == ["operator.0/run1/0", "operator.0/run1/1"]
+    totals = messages[-1].data["totals"]
+    assert (totals["sent"], totals["inputs"]["sent"], totals["complete"]) == (2, 3, True)
+    assert messages[-1].data["reason"] == "done"
+
+
+def test_outputs_of_a_fold_are_counted_anew_in_each_run():
+    with InMemoryLink(Pairs()) as link:
+        link.process_all([*run_of(*LETTERS), *run_of(*LETTERS)])
+    events = link.published.of_type(Event)
+    assert [event.origin.sequence for event in events] == [0, 1, 0, 1]
+    stops = link.published.of_type(Stop)
+    assert [stop.data["totals"]["sent"] for stop in stops] == [2, 2]
+
+
+def test_a_fold_hears_of_the_end_without_a_start_once_and_its_publishers_do_not():
+    fold = Pairs()
+    with InMemoryLink(fold) as link:
+        link.process_all([*LETTERS, *run_of(Event({}, b"d"))])
+    assert [bytes(event.payload) for event in link.published.of_type(Event)] == [b"ab", b"c", b"d"]
+    assert [type(message) for message in link.published.messages] == [
+        Event,
+        Event,
+        Start,
+        Event,
+        Stop,
+    ]
+    assert ["reason" in stop.data for stop in fold.stops] == [False, True]
+
+
+def test_what_a_run_without_a_start_filtered_is_not_counted_in_the_next_one():
+    with InMemoryLink(Twice()) as link:
+        link.process_all([Event({"drop": True}), *run_of(Event())])
+    totals = link.published.messages[-1].data["totals"]
+    assert (totals["sent"], totals["filtered"]) == (1, 0)
+
+
+def test_a_fold_that_holds_what_never_came_in_is_told_so():
+    class Dreamer(Pairs):
+        def held(self):
+            return [Event()]
+
+    with InMemoryLink(Dreamer()) as link, pytest.raises(StageError, match="did not come in"):
+        link.process(Event())
 
 
 def test_a_scripted_listener_plays_into_a_link():
