@@ -36,7 +36,9 @@ class FoldSource(Source):
         self._first = 0 if former is None else former.finished
         super().__init__(name, first=self._first, new_run=lambda: run, **wiring)
         self._announced: MakeStop | None = None
-        self._stopped = False
+        self._base = 0
+        self._end: int | None = None
+        """Place of the Stop, behind the last output; None where it has not been given out."""
 
     @property
     def through(self) -> bool:
@@ -46,13 +48,19 @@ class FoldSource(Source):
     @property
     def over(self) -> bool:
         """Whether its run has ended, and all of it is finished."""
-        return self._stopped and self.ledger.empty and not self._inbox and self._closing is None
+        return (
+            self._end is not None
+            and self.ledger.empty
+            and not self._inbox
+            and self._closing is None
+        )
 
     @property
     def finished(self) -> int:
         """How many outputs of the run are finished, those of former lives counted."""
-        start = 0 if self._run is None or self._run.implicit else 1
-        return max(self._first, self.ledger.frontier - start)
+        frontier = self.ledger.frontier
+        end = frontier if self._end is None else min(frontier, self._end)
+        return max(self._first, end - self._base)
 
     def credited(self, now: float) -> Iterator[Action]:
         """There may be room again below."""
@@ -70,7 +78,7 @@ class FoldSource(Source):
     def _open_run(self, *, implicit: bool) -> Run:
         self._announced = None
         run = super()._open_run(implicit=implicit)
-        run.base = 0 if implicit else 1
+        self._base = run.base = 0 if implicit else 1
         return run
 
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
@@ -80,7 +88,8 @@ class FoldSource(Source):
             yield from super()._send(intake, now)
 
     def _try_stop(self, now: float) -> Iterator[Action]:
-        self._stopped = self._stopped or self._closing is not None
+        if self._closing is not None:
+            self._end = self.ledger.next  # what comes behind it would be of another run
         yield from super()._try_stop(now)
         if self._closing is None and self._announced is not None:
             yield from self._announce_stop(self._announced)
