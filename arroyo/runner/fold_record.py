@@ -58,10 +58,7 @@ class FoldRecord:
 
     def note(self, memory: FoldMemory) -> None:
         """Keep what the next life has to know, if it has changed."""
-        body = _encode(memory)
-        if len(body) > PLACE_BYTES - _HEAD.size:
-            # Then some inputs may be folded twice after a death; none is lost.
-            body = _encode(FoldMemory(memory.outputs))
+        body = _encode_for_a_place(memory)
         if body == self._last:
             return
         self._last = body
@@ -86,3 +83,16 @@ class FoldRecord:
     def close(self) -> None:
         """Unmap the file; it stays for the next life."""
         self._map.close()
+
+
+def _encode_for_a_place(memory: FoldMemory) -> bytes:
+    body = _encode(memory)
+    if len(body) > PLACE_BYTES - _HEAD.size:
+        # Then some inputs may be folded twice after a death; none is lost.
+        memory = FoldMemory(memory.outputs)
+        body = _encode(memory)
+    while len(body) > PLACE_BYTES - _HEAD.size:
+        # And outputs of the oldest runs would be numbered anew.
+        memory = FoldMemory(memory.outputs[(len(memory.outputs) + 1) // 2 :])
+        body = _encode(memory)
+    return body

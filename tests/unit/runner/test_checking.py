@@ -77,6 +77,48 @@ def test_options_are_held_against_the_signature(write):
     assert "stages.double.options.factor: found 'two', expected a whole number" in found
 
 
+FOLD = (
+    STAGES
+    + """
+    folds = True
+    max_inputs = {max_inputs}
+"""
+)
+
+
+def folding(write, max_inputs, *, window=100, replicas=1, stages=FOLD):
+    chain = CHAIN.replace("[stages.numbers]", f"[stages.numbers]\nwindow = {window}")
+    chain = chain.replace("[stages.double]", f"[stages.double]\nreplicas = {replicas}")
+    return check_in_child(write(chain, stages.replace("{max_inputs}", max_inputs)))
+
+
+@pytest.mark.parametrize(
+    ("max_inputs", "replicas"), [("100", 1), ("50", 2), ("0", 1)], ids=["one", "two", "no bound"]
+)
+def test_a_fold_may_hold_as_much_as_the_window_of_its_source(write, max_inputs, replicas):
+    assert folding(write, max_inputs, replicas=replicas) == []
+
+
+@pytest.mark.parametrize(("max_inputs", "replicas", "least"), [("101", 1, 101), ("51", 2, 102)])
+def test_a_fold_that_may_hold_more_than_the_window_would_wait_for_ever(
+    write, max_inputs, replicas, least
+):
+    (found,) = folding(write, max_inputs, replicas=replicas)
+    assert "stages.double.operator: checked_stages:Double may hold" in found
+    assert "the window of numbers is 100" in found
+    assert f"set stages.numbers.window to {least} or more, or lower max_inputs" in found
+
+
+@pytest.mark.parametrize("max_inputs", ["-1", "'many'", "None"])
+def test_a_bound_that_is_no_number_is_found(write, max_inputs):
+    (found,) = folding(write, max_inputs)
+    assert found.endswith("expected a number from 0 on")
+
+
+def test_the_bound_of_an_operator_that_does_not_fold_is_no_matter(write):
+    assert folding(write, "101", stages=FOLD.replace("folds = True", "folds = False")) == []
+
+
 def test_a_module_that_crashes_the_child_is_one_sentence(write):
     (found,) = check_in_child(write(stages="import os; os.abort()"))
     assert "SIGABRT" in found

@@ -1,0 +1,163 @@
+import pytest
+
+from arroyo.codec import MessageCodec, Reason, join
+from arroyo.config.graph import Stage
+from arroyo.errors import StageError
+from arroyo.messages import Event, Origin, Start, Stop
+from arroyo.runner.calls import OperatorCall, StageFailedError
+from arroyo.runner.fold_call import FoldCall, operator_call, with_totals
+from arroyo.stages import Operator
+
+CODEC = MessageCodec(())
+
+
+class Doing(Operator):
+    """An operator that does what a function says."""
+
+    folds = True
+
+    def __init__(self, does):
+        self.does = does
+
+    def process(self, message):
+        return self.does(self, message)
+
+
+class Holding(Doing):
+    """Holds what a test says."""
+
+    holds = ()
+
+    def held(self):
+        return self.holds
+
+
+def call(operator, key_field=None, **settings):
+    stage = Stage(name="fold", role="operator", target="own:Doing", **settings)
+    return FoldCall(stage, operator, CODEC, key_field)
+
+
+def event(number):
+    message = Event({"n": number})
+    message._origin = Origin("r", "s.0", 1, number)
+    return message
+
+
+def decoded(output):
+    return list(CODEC.decode(bytes(join(output.items)[0]), (), ())) if output.items else []
+
+
+def test_what_calls_an_operator_is_chosen_by_whether_it_folds():
+    class Plain(Doing):
+        folds = False
+
+    stage = Stage(name="fold", role="operator", target="own:Doing")
+    kinds = [type(operator_call(stage, kind(None), CODEC)) for kind in (Plain, Doing)]
+    assert kinds == [OperatorCall, FoldCall]
+
+
+def test_an_input_becomes_nothing_one_output_or_several():
+    made = call(Doing(lambda _, message: [message] * message.metadata["n"]))
+    folded = made.folded(map(event, range(3)))
+    assert [len(each.output.items) for each in folded] == [0, 1, 2]
+    assert [each.output.reason for each in folded] == [Reason.FILTERED, None, None]
+    assert all(each.output.size == sum(map(len, each.output.items)) for each in folded)
+    assert {each.still_held for each in folded} == {None}
+
+
+def test_what_raises_is_in_no_output():
+    def fail(operator, message):
+        raise ValueError("no")
+
+    (folded,) = call(Doing(fail), on_error="skip").folded([event(0)])
+    assert folded.output.reason == Reason.SKIPPED
+
+
+def test_after_each_input_it_says_what_it_still_holds():
+    def hold_two(operator, message):
+        operator.holds = [*operator.holds, message][-2:]
+
+    folded = call(Holding(hold_two)).folded(map(event, range(3)))
+    assert [sorted(each.still_held) for each in folded] == [
+        [event(0).origin],
+        [event(0).origin, event(1).origin],
+        [event(1).origin, event(2).origin],
+    ]
+
+
+def test_a_copy_of_an_input_stands_for_it():
+    def hold_a_copy(operator, message):
+        operator.holds = [message.copy()]
+
+    (folded,) = call(Holding(hold_a_copy)).folded([event(4)])
+    assert folded.still_held == {event(4).origin}
+
+
+def test_it_can_hold_only_what_came_in():
+    def hold_another(operator, message):
+        operator.holds = [Event()]
+
+    with pytest.raises(StageError, match=r"held\(\) of own:Doing named a message that did not"):
+        call(Holding(hold_another)).folded([event(0)])
+
+
+STOP = Stop({"reason": "done"})
+
+
+@pytest.mark.parametrize(
+    ("returned", "events", "data"),
+    [
+        (None, 0, {"reason": "done"}),
+        ([Event(), Event()], 2, {"reason": "done"}),
+        ([Event(), STOP], 1, {"reason": "done"}),
+        ([Stop({"mine": 1}), Event()], 1, {"mine": 1}),
+    ],
+    ids=["nothing", "events", "events and the Stop", "a Stop of its own"],
+)
+def test_for_a_stop_events_are_given_out_and_one_stop_goes_on(returned, events, data):
+    output, stop = call(Doing(lambda _, message: returned)).stop(STOP)
+    assert (len(output.items), stop.data) == (events, data)
+    assert output.size == sum(map(len, output.items))
+
+
+def test_what_is_published_on_a_stop_is_given_out_as_well():
+    def publish(operator, message):
+        operator.publish(Event({"n": 1}))
+        return [Event({"n": 2}), message]
+
+    output, _ = call(Doing(publish)).stop(STOP)
+    assert [each.metadata["n"] for each in decoded(output)] == [1, 2]
+
+
+def test_outputs_at_a_stop_have_the_key_that_a_stage_below_asks_for():
+    outputs = [Event({"group": group}) for group in (1, 2, 1)]
+    output, _ = call(Doing(lambda _, message: outputs), "group").stop(STOP)
+    assert output.keys[0] == output.keys[2] != output.keys[1]
+
+
+def test_a_start_for_a_stop_is_an_error_of_the_stage():
+    with pytest.raises(StageError, match="returned a Start for a Stop"):
+        call(Doing(lambda _, message: Start())).stop(STOP)
+
+
+def test_a_stage_that_raises_on_a_stop_fails_whatever_on_error_says():
+    """What it held of the run would be lost otherwise."""
+
+    def fail(operator, message):
+        raise ValueError("no")
+
+    with pytest.raises(StageFailedError, match="ValueError: no on a Stop") as failure:
+        call(Doing(fail), on_error="skip").stop(STOP)
+    assert isinstance(failure.value.__cause__, ValueError)
+
+
+def test_the_stop_that_goes_on_counts_outputs_and_tells_of_inputs():
+    inputs = {"sent": 9, "dropped": 2, "complete": False}
+    stop = with_totals(Stop({"a": 1}), {"sent": 3, "complete": True}, inputs)
+    totals = {"sent": 3, "dropped": 0, "complete": False, "inputs": inputs}
+    assert stop.data == {"a": 1, "totals": totals}
+
+
+def test_a_stop_that_came_without_totals_goes_on_with_those_of_the_outputs():
+    stop = with_totals(Stop(), {"sent": 3, "complete": True}, None)
+    assert stop.data == {"totals": {"sent": 3, "dropped": 0, "complete": True}}
