@@ -27,7 +27,7 @@ PART = 4
 """Receipts leave when one part in so many of what a sender may be ahead is used up."""
 ACK_MESSAGES = 4096
 
-_AckKey: TypeAlias = tuple[ReplicaName, str, int, int, int, int]
+_AckKey: TypeAlias = tuple[ReplicaName, str, int, int, int, int, int]
 
 
 class Receipts:
@@ -59,7 +59,7 @@ class Receipts:
             self._limit = max(1, messages_ahead(slower_s) // PART)
         else:
             # Taken and finished are different things to say.
-            way = (record.source, record.epoch, record.path)
+            way = (record.source, record.epoch, record.path, record.paths)
             key = (to, *way, record.taken, record.replicas)
             self._acks.setdefault(key, []).append(record)
             wait_s = ACK_WAIT_S

@@ -168,6 +168,72 @@ def test_a_former_life_may_be_told_of_more_than_has_come_again_yet():
     assert ledger.advance(0.0) is None
 
 
+def test_it_is_quiet_when_everything_is_finished_or_held_on_every_path(ledger):
+    assert ledger.quiet
+    ship(ledger, 4)
+    ledger.acknowledge(ack((0, 4), path=0, taken=7))
+    ledger.acknowledge(ack((0, 2), path=1))
+    assert not ledger.quiet
+    ledger.acknowledge(ack((2, 4), path=1, taken=8, replica=1))
+    assert ledger.quiet
+    assert ledger.holders == (("b", 0, 7), ("b", 1, 8))
+    assert ledger.advance(0.0) is None
+    assert not ledger.empty
+
+
+def test_who_holds_something_on_several_paths_is_named_once(ledger):
+    ship(ledger, 4)
+    ledger.acknowledge(msgspec.structs.replace(ack((0, 4), taken=7), paths=2))
+    assert ledger.quiet
+    assert ledger.holders == (("b", 0, 7),)
+
+
+def test_a_fold_speaks_for_all_paths_that_go_on_below_it(ledger):
+    ship(ledger, 4)
+    ledger.acknowledge(msgspec.structs.replace(ack((0, 4)), paths=2))
+    assert ledger.advance(0.0).messages == 4
+
+
+def test_a_fold_says_how_many_of_its_replicas_have_to_see_a_start(ledger):
+    ship(ledger, 1, Kind.START)
+    for replica in range(3):
+        assert ledger.advance(0.0) is None
+        told = ack((0, 1), replica=replica)
+        ledger.acknowledge(msgspec.structs.replace(told, paths=2, replicas=3))
+    assert ledger.advance(0.0).messages == 1
+
+
+def test_nobody_holds_what_is_finished(ledger):
+    ship(ledger, 4)
+    ledger.acknowledge(msgspec.structs.replace(ack((0, 4), taken=7), paths=2))
+    ledger.acknowledge(msgspec.structs.replace(ack((0, 4)), paths=2))
+    ledger.advance(0.0)
+    assert ledger.holders == ()
+
+
+def test_what_a_dead_life_held_is_sent_again_and_what_a_living_one_holds_is_not(ledger):
+    ship(ledger, 4)
+    ledger.acknowledge(msgspec.structs.replace(ack((0, 2), taken=7), paths=2))
+    ledger.acknowledge(msgspec.structs.replace(ack((2, 4), taken=7, replica=1), paths=2))
+    assert again(ledger) == []
+    ledger.forget_taken("b", 0, 9)
+    assert [load.items for load in again(ledger)] == [["m0", "m1"]]
+    assert not ledger.quiet
+
+
+def test_what_is_held_is_sent_again_where_its_place_is_needed(ledger):
+    ship(ledger, 2)
+    ledger.acknowledge(msgspec.structs.replace(ack((0, 2), taken=7), paths=2))
+    (load,) = again(ledger, with_order=True)
+    assert (load.items, load.header.tombstones) == (["m0", "m1"], ())
+
+
+def test_nobody_can_hold_what_was_never_sent(ledger):
+    ship(ledger, 2)
+    ledger.acknowledge(msgspec.structs.replace(ack((0, 9), taken=7), paths=2))
+    assert ledger.holders == ()
+
+
 def test_nonsense_from_a_confused_peer_changes_nothing(ledger):
     ship(ledger, 2)
     ledger.acknowledge(ack((0, 9), path=0))

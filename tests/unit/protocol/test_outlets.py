@@ -264,6 +264,54 @@ def test_a_replica_of_another_version_gets_nothing():
     assert sent(outlet.offer(load(0, 1))) == []
 
 
+def sticky(replica=0, incarnation=1):
+    return Hello(1, "b", replica, incarnation, sticky=True)
+
+
+def test_a_stage_that_folds_gets_one_sequence_always_in_one_replica():
+    outlet = make(replicas=2)
+    outlet.hello(sticky(0))
+    outlet.hello(sticky(1))
+    firsts = [outlets.SEQUENCE_BLOCK + 1, 0, outlets.SEQUENCE_BLOCK + 2, 1]
+    for _ in range(2):
+        got = [to for first in firsts for to, _ in sent(outlet.offer(load(first, 1)))]
+        assert got == [1, 0, 1, 0]
+
+
+def test_a_stage_that_folds_keeps_its_dispatch_by_key():
+    outlet = make(replicas=2, dispatch="key")
+    outlet.hello(sticky(0))
+    outlet.hello(sticky(1))
+    assert sent(outlet.offer(load(0, 2, keys=[1, 0]))) == [(1, ["m0"]), (0, ["m1"])]
+
+
+def test_one_announcement_of_a_stop_goes_to_every_replica_past_the_bound():
+    outlet = make(replicas=2)
+    outlet.hello(hello(0))
+    outlet.hello(hello(1))
+    bound = 2 * outlets.FIRST_BATCH_MESSAGES
+    list(outlet.offer(load(0, 2 * bound)))
+    assert [to for to, _ in sent(outlet.offer(load(0, 1, Kind.CLOSING)))] == [0, 1]
+
+
+@pytest.mark.parametrize("kind", [Kind.CLOSING, Kind.STOP])
+def test_a_replica_that_was_not_there_when_a_stop_went_by_misses_something(kind):
+    outlet = make(replicas=2)
+    outlet.hello(hello(0))
+    assert [to for to, _ in sent(outlet.offer(load(0, 1, kind)))] == [0]
+    actions, lost = outlet.hello(hello(1))
+    assert (sent(actions), lost) == ([], True)
+    assert not outlet.hello(hello(1))[1]
+
+
+def test_an_announcement_leaves_the_run_open():
+    outlet = make(replicas=2)
+    outlet.hello(hello(0))
+    list(outlet.offer(load(0, 1, Kind.START)))
+    list(outlet.offer(load(1, 1, Kind.CLOSING)))
+    assert sent(outlet.hello(hello(1))[0]) == [(1, ["m0"])]
+
+
 def test_tombstones_alone_travel_too():
     outlet = make()
     outlet.hello(hello())

@@ -41,6 +41,15 @@ def test_what_is_held_is_never_told_with_what_is_finished():
     ]
 
 
+@pytest.mark.parametrize("field", ["path", "paths", "epoch", "taken", "replicas"])
+def test_what_is_said_of_different_things_is_never_joined(field):
+    said = [{"ranges": ((number, number + 1),), field: 2 + number} for number in range(2)]
+    assert [(getattr(ack, field), ack.ranges) for ack in joined(*said)] == [
+        (2, ((0, 1),)),
+        (3, ((1, 2),)),
+    ]
+
+
 SENDER = ReplicaName("a", 0)
 QUICK_S = 1e-6
 

@@ -7,8 +7,8 @@ from arroyo.protocol.work import Delivery
 
 
 def batch(kind=Kind.EVENTS, sender="a.0", run="r", **changes):
-    fields = {"frontier": 0, "path": 0, "ranges": ((1, 2),)} | changes
-    return Batch(sender, 1, 0, kind, run, "s.0", 1, 0, **fields)
+    fields = {"epoch": 1, "base": 0, "frontier": 0, "path": 0, "ranges": ((1, 2),)} | changes
+    return Batch(sender, 1, 0, kind, run, "s.0", **fields)
 
 
 def admit(gate, *args, now=0.0, **changes):
@@ -65,6 +65,49 @@ def test_start_goes_on_once_per_path_and_once_per_higher_attempt():
     assert gate.tells(batch(Kind.START, attempt=2))
     assert not gate.tells(batch(Kind.START, attempt=1))
     assert gate.item(start) == "item"
+
+
+def test_the_announcement_of_a_stop_is_worked_on_once_and_the_run_goes_on():
+    gate = RunGate()
+    admit(gate, Kind.START)
+    assert admit(gate, Kind.CLOSING) == [(Entry.WORK, Kind.CLOSING)]
+    assert admit(gate, Kind.CLOSING, sender="a.1") == [(Entry.AGAIN, Kind.CLOSING)]
+    assert admit(gate, Kind.EVENTS) == [(Entry.WORK, Kind.EVENTS)]
+    assert admit(gate, Kind.STOP) == [(Entry.WORK, Kind.STOP)]
+
+
+def test_another_life_of_a_source_announces_what_it_gives_out_again():
+    gate = RunGate()
+    admit(gate, Kind.START)
+    admit(gate, Kind.CLOSING)
+    assert admit(gate, Kind.CLOSING, epoch=2) == [(Entry.WORK, Kind.CLOSING)]
+    assert admit(gate, Kind.CLOSING, epoch=2) == [(Entry.AGAIN, Kind.CLOSING)]
+
+
+def test_an_announcement_waits_for_the_start_of_its_run():
+    gate = RunGate()
+    assert admit(gate, Kind.CLOSING) == []
+    assert admit(gate, Kind.START) == [(Entry.WORK, Kind.START), (Entry.WORK, Kind.CLOSING)]
+
+
+def test_the_end_of_a_run_without_a_start_is_announced_whatever_was_seen_of_it():
+    assert admit(RunGate(), Kind.CLOSING, implicit=True) == [(Entry.WORK, Kind.CLOSING)]
+
+
+def test_an_announcement_after_the_stop_comes_too_late():
+    gate = RunGate()
+    admit(gate, Kind.START)
+    admit(gate, Kind.STOP)
+    assert admit(gate, Kind.CLOSING) == [(Entry.AGAIN, Kind.CLOSING)]
+
+
+def test_another_life_of_a_source_is_told_that_the_run_is_over():
+    gate = RunGate()
+    admit(gate, Kind.START)
+    admit(gate, Kind.STOP)
+    assert admit(gate, Kind.EVENTS, epoch=2) == [(Entry.LATE, Kind.EVENTS)]
+    assert admit(gate, Kind.EVENTS, epoch=1) == [(Entry.NOTHING, Kind.EVENTS)]
+    assert admit(gate, Kind.EVENTS, epoch=2, reliable=False) == [(Entry.NOTHING, Kind.EVENTS)]
 
 
 def test_a_stop_by_pub_sub_waits_for_the_same_from_every_replica_that_started():

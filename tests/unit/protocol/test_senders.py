@@ -67,6 +67,24 @@ def test_a_later_life_counts_even_if_the_clock_went_back():
     assert senders.takes(batch(0, link=5), 1)
 
 
+def test_an_open_of_a_life_before_the_one_that_finished_for_good_changes_nothing():
+    senders = Senders({"a.0": False})
+    senders.open("a.0", opening(9, incarnation=9))
+    senders.end("a.0", 9, final=True)
+    assert senders.open("a.0", opening(5, incarnation=5))
+    assert senders.all_finished
+    assert not senders.takes(batch(0, link=5), 1)
+
+
+def test_a_life_after_one_that_finished_for_good_is_heard():
+    senders = Senders({"a.0": False})
+    senders.open("a.0", opening(5, incarnation=5))
+    senders.end("a.0", 5, final=True)
+    senders.open("a.0", opening(9, incarnation=9))
+    assert not senders.all_finished
+    assert senders.takes(batch(0, link=9), 1)
+
+
 def test_what_pub_sub_loses_is_counted():
     senders = Senders({"p.0": True})
     assert senders.takes(batch(10, sender="p.0"), 3)

@@ -232,6 +232,122 @@ def test_a_stop_that_is_sent_again_brings_its_start_along():
     assert brief(sink.take(sink.source.tick(9.0)))[0] == (Kind.START, "run1", ["start"])
 
 
+def take_up(sink, *ranges, life=1, now=0.0):
+    """The stage below folds, and holds these."""
+    return sink.take(sink.source.record(Ack("b", 0, "s.0", 1, 0, ranges, taken=life), now))
+
+
+def announced(batches):
+    return [record.holders for record, _ in batches if record.kind == Kind.CLOSING]
+
+
+HOLDERS = (("b", 0, 1),)
+
+
+def test_a_stop_is_announced_once_all_is_finished_or_held_and_follows_when_all_is_finished():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a", "b", "c")
+    sink.stop()
+    assert sink.acknowledge((0, 2)) == []
+    assert take_up(sink, (2, 3)) == []
+    ((record, (totals,)),) = take_up(sink, (3, 4))
+    assert (record.kind, record.run, record.holders) == (Kind.CLOSING, "run1", HOLDERS)
+    assert (totals["sent"], totals["complete"]) == (3, True)
+    assert take_up(sink, (2, 4)) == []
+    ((record, _),) = sink.acknowledge((2, 4))
+    assert (record.kind, record.ranges) == (Kind.STOP, ((4, 5),))
+
+
+def test_a_run_of_which_nothing_is_held_is_not_announced():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a")
+    sink.stop()
+    sink.acknowledge((0, 2))
+    sink.acknowledge((2, 3))
+    assert announced(sink.batches) == []
+
+
+def test_a_stop_is_announced_again_after_each_round_of_sending_again():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a")
+    sink.stop()
+    sink.acknowledge((0, 1))
+    assert len(announced(take_up(sink, (1, 2)))) == 1
+    sink.take(sink.source.record(Hello(1, "b", 0, 2, sticky=True), 1.0))
+    again = sink.take(sink.source.tick(9.0))
+    assert brief(again) == [(Kind.EVENTS, "run1", ["a"])]
+    ((record, _),) = take_up(sink, (1, 2), life=2, now=10.0)
+    assert (record.kind, record.attempt, record.holders) == (Kind.CLOSING, 1, (("b", 0, 2),))
+
+
+def test_an_announcement_that_may_be_lost_itself_is_told_again():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a")
+    sink.stop()
+    sink.acknowledge((0, 1))
+    take_up(sink, (1, 2))
+    sink.take(sink.source.record(Lost("far", 0), 1.0))
+    assert announced(sink.take(sink.source.tick(9.0))) == [HOLDERS]
+
+
+def test_the_end_of_a_run_without_a_start_is_announced_before_a_start():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    take_up(sink, (0, 1))
+    assert announced(sink.batches) == []
+    ((record, ((reason, totals),)),) = sink.accept(Kind.START, "start")
+    assert (record.kind, record.implicit, record.holders) == (Kind.CLOSING, True, HOLDERS)
+    assert (reason, totals["sent"]) == ("", 1)
+    assert brief(sink.acknowledge((0, 1))) == [(Kind.START, "run2", ["start"])]
+
+
+def test_the_end_of_a_run_without_a_start_is_announced_at_the_end():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    take_up(sink, (0, 1))
+    assert announced(sink.take(sink.source.finish(0.0))) == [HOLDERS]
+    assert not sink.source.ended
+    sink.acknowledge((0, 1))
+    assert sink.source.ended
+
+
+def test_the_end_of_a_run_without_a_start_of_which_nothing_is_held_is_not_announced():
+    sink = Sink()
+    sink.accept(Kind.EVENTS, "a")
+    sink.acknowledge((0, 1))
+    assert announced(sink.take(sink.source.finish(0.0))) == []
+    assert sink.source.ended
+
+
+def test_each_run_is_announced_for_itself():
+    sink = Sink()
+    for first in (0, 3):
+        sink.accept(Kind.START, "start")
+        sink.accept(Kind.EVENTS, "a")
+        sink.stop()
+        sink.acknowledge((first, first + 1))
+        assert announced(take_up(sink, (first + 1, first + 2))) == [HOLDERS]
+        sink.acknowledge((first + 1, first + 2))
+        sink.acknowledge((first + 2, first + 3))
+    assert sink.source.ledger.empty
+
+
+def test_what_a_fold_has_forgotten_keeps_a_stop_from_being_announced():
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a")
+    sink.acknowledge((0, 1))
+    take_up(sink, (1, 2))
+    sink.take(sink.source.record(Hello(1, "b", 0, 2, sticky=True), 1.0))
+    assert announced(sink.stop()) == []
+    assert announced(take_up(sink, (1, 2), life=1)) == []
+    assert announced(take_up(sink, (1, 2), life=2)) == [(("b", 0, 2),)]
+
+
 def test_acknowledgements_of_a_former_life_count_for_nothing():
     sink = Sink()
     sink.accept(Kind.EVENTS, "a")
