@@ -54,6 +54,22 @@ def test_without_a_bound_what_is_taken_is_finished():
     assert holdings.cover(BATCH).inputs == ()
 
 
+def test_without_a_bound_what_comes_again_is_finished_still():
+    holdings = make(0)
+    take(holdings, events((1, 3)))
+    assert take(holdings, events((2, 4))) == ([3], [ack((2, 4))])
+    following = make(0)
+    following.recall(holdings.done)
+    assert take(following, events((1, 4))) == ([], [ack((1, 4))])
+
+
+def test_what_waits_for_its_turn_is_not_taken_yet():
+    holdings = make()
+    batch = events((1, 3))
+    holdings.hold(batch, 1, ())
+    assert list(holdings.take(batch, [(1, (), "message")], [FOLDED])) == [ack((1, 2), taken=LIFE)]
+
+
 def test_what_comes_again_is_not_folded_again_but_said_again():
     holdings = make()
     take(holdings, events((1, 3)))
