@@ -13,6 +13,7 @@ from arroyo.identifiers import ReplicaName
 
 from .finished import Finished
 from .loads import Position, bury, merge, pack, positions_of
+from .recent import Recent
 from .work import Output, Work
 
 
@@ -33,7 +34,7 @@ class Completion:
         self._name = name
         self._flushes = flushes
         self._unflushed: list[Ack] = []
-        self._finished: dict[tuple[str, int, int], Finished] = {}
+        self._finished: Recent[tuple[str, int, int], Finished] = Recent(Finished)
 
     def select_new(self, batch: Batch, work: Sequence[Work]) -> Sequence[Work]:
         """Leave out what was finished before."""
@@ -80,7 +81,7 @@ class Completion:
         return acks
 
     def _finished_of(self, batch: Batch) -> Finished:
-        finished = self._finished.setdefault((batch.source, batch.epoch, batch.path), Finished())
+        finished = self._finished[batch.source, batch.epoch, batch.path]
         finished.advance(batch.frontier)
         return finished
 

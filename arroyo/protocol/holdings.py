@@ -19,6 +19,7 @@ from arroyo.messages import Fragment, Origin
 from .finished import Finished
 from .fold_memory import DoneInputs
 from .loads import Position, bury, merge, pack, positions_of
+from .recent import Recent
 from .work import Output, Work
 
 KNOWN_CONTROLS = 256
@@ -85,8 +86,8 @@ class Holdings:
         self._paths = paths
         self._replicas = replicas
         self._max_inputs = max_inputs
-        self._known: dict[_Way, Finished] = {}
-        self._done: dict[_Way, Finished] = {}
+        self._known: Recent[_Way, Finished] = Recent(Finished)
+        self._done: Recent[_Way, Finished] = Recent(Finished)
         self._held: dict[_Run, deque[Held]] = {}
         self._controls: dict[Passed, _Control] = {}
 
@@ -105,7 +106,7 @@ class Holdings:
         for each in inputs:
             way = (each.source, each.epoch, each.path)
             for table in (self._known, self._done):
-                finished = table.setdefault(way, Finished())
+                finished = table[way]
                 for first, end in each.ranges:
                     finished.add(first, end)
                 for position in each.fragments:
@@ -213,13 +214,13 @@ class Holdings:
             for held in token.inputs:
                 by_way.setdefault(held.way, []).append((held.sequence, held.fragment))
             for way, positions in by_way.items():
-                done = self._done.setdefault(way, Finished())
+                done = self._done[way]
                 for position in positions:
                     _add(done, *position)
                 yield from self._ack(way, positions)
 
-    def _of(self, table: dict[_Way, Finished], batch: Batch) -> Finished:
-        found = table.setdefault(_way(batch), Finished())
+    def _of(self, table: Recent[_Way, Finished], batch: Batch) -> Finished:
+        found = table[_way(batch)]
         found.advance(batch.frontier)
         return found
 

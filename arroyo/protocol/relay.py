@@ -50,6 +50,7 @@ from .loads import (
 )
 from .outlets import Outlet
 from .publication import Publication
+from .recent import Recent
 from .reorder import Reorder
 from .run_gate import Entry, RunGate
 from .senders import Senders
@@ -106,7 +107,7 @@ class Relay:
         self._suspect = suspect
         self._gate = RunGate()
         self._completion = Completion(name, flushes=flushes)
-        self._reorders: dict[tuple[str, int, int], Reorder[Work]] = {}
+        self._reorders: Recent[tuple[str, int, int], Reorder[Work]] = Recent(Reorder)
         self._message_s = 0.0
         self._leaving = False
 
@@ -314,7 +315,7 @@ class Relay:
         return ()
 
     def _restore_order(self, batch: Batch, work: Sequence[Work]) -> list[Work]:
-        reorder = self._reorders.setdefault((batch.source, batch.epoch, batch.path), Reorder())
+        reorder = self._reorders[batch.source, batch.epoch, batch.path]
         # A run begins when the one before is quiet: what is below its base is finished.
         start = max(batch.frontier, batch.base)
         released = reorder.skip_to(start)
