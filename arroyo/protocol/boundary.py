@@ -46,7 +46,7 @@ WINDOW_MESSAGES = 65_536
 """With so many outputs that are not finished the stage takes no more inputs."""
 
 FORMER_RUNS = 64
-"""So many runs of former lives, of which nothing was heard in this one, are remembered."""
+"""So many runs are remembered that are over, or of which this life has heard nothing."""
 
 
 class Folded(NamedTuple):
@@ -220,8 +220,14 @@ class Boundary(Relay):
         for run, source in list(self._outputs.items()):
             yield from self._finished(source.credited(now))
             if source.over:
-                del self._outputs[run]
+                self._forget(run)
         yield from self._try_end()
+
+    def _forget(self, run: tuple[str, str]) -> None:
+        """A run is over; its Stop comes again if the next life has to acknowledge it."""
+        self._former[run] = OpenOutputs(*run, self._outputs.pop(run).finished)
+        for old in list(self._former)[:-FORMER_RUNS]:
+            del self._former[old]
 
     def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
         """The link to a replica below broke."""

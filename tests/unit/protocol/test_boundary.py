@@ -404,6 +404,39 @@ def test_runs_that_the_next_life_has_not_heard_of_stay_noted():
     assert runs == ["r"]
 
 
+def test_a_stop_that_comes_again_to_the_next_life_counts_the_outputs_of_this_one():
+    """Its acknowledgement may die with this life, though the run is over."""
+    fold = started()
+    fold.come(Kind.EVENTS, (1, 2), outcome=made(b"x"))
+    fold.stop(2)
+    fold.acknowledge((1, 2))
+    fold.acknowledge((2, 3))
+    assert fold.machine.sources == {}
+    following = Fold(memory=fold.machine.memory)
+    (start,) = batches(following.start(attempt=1))
+    following.acknowledge(start.ranges[0])
+    following.stop(2, attempt=1)
+    (stop,) = [
+        each
+        for each in following.actions
+        if isinstance(each, Transmit)
+        and isinstance(each.record, Batch)
+        and each.record.kind == Kind.STOP
+    ]
+    assert stop.items[0]["sent"] == 1
+
+
+def test_only_the_last_runs_that_are_over_are_remembered(monkeypatch):
+    monkeypatch.setattr(module, "FORMER_RUNS", 2)
+    fold = Fold()
+    for number in range(3):
+        fold.start(run=f"r{number}")
+        fold.stop(1, run=f"r{number}")
+        for place in range(2):
+            fold.acknowledge((place, place + 1), epoch=100 + number)
+    assert [each.run for each in fold.machine.memory.outputs] == ["r1", "r2"]
+
+
 # Beginning and end
 
 
