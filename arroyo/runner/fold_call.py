@@ -15,7 +15,8 @@ from arroyo.protocol.boundary import Folded
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator
 
-from .calls import OperatorCall, StageFailedError, in_words, key_of
+from .calls import OperatorCall, key_of
+from .trials import StageFailedError, in_words
 
 
 def operator_call(stage: Stage, operator: Operator, *args: Any) -> OperatorCall:

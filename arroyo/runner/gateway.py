@@ -7,15 +7,13 @@ counts against the window from the moment it is put in until every sink has fini
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, Encoded, Kind, MessageCodec, Shared
+from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, Encoded, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Message, Start, Stop
@@ -23,9 +21,8 @@ from arroyo.protocol.outlets import BATCH_MESSAGES
 from arroyo.protocol.runs import Intake, MakeStop
 
 from .calls import key_of
+from .chunks import BATCH_BYTES, Chunk, GatewayRun
 
-BATCH_BYTES = 1024 * 1024
-"""A batch takes no further message once so much of it goes through the socket."""
 ROOMY = 8
 """A listener that found the window full may go on when one part in so many of it is free."""
 
@@ -61,8 +58,8 @@ class Gateway:
         # `with` would look both up for each message.
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._room = threading.Condition(self._lock)
-        self._chunks: deque[_Chunk] = deque()
-        self._open: _Chunk | None = None
+        self._chunks: deque[Chunk] = deque()
+        self._open: Chunk | None = None
         self._messages = self._size = 0
         self._growing: Body | None = None
         """Body that messages may join as long as it is below these limits; see `_count`."""
@@ -76,8 +73,8 @@ class Gateway:
         """Whether messages of a chunk need not be looked at one by one."""
         self._waiting = 0
         self._shut = False
-        self._run = _Run()
-        self._open_runs: deque[_Run] = deque()
+        self._run = GatewayRun()
+        self._open_runs: deque[GatewayRun] = deque()
         self._wakes_at = 0
         """How many messages in a batch wake the main thread; 0: it is awake."""
         self._taken = self._taken_size = 0
@@ -135,7 +132,7 @@ class Gateway:
             self._limit_growth()
             return wake
 
-    def _has_to_wake(self, chunk: _Chunk) -> bool:
+    def _has_to_wake(self, chunk: Chunk) -> bool:
         full = chunk.is_full
         if full and chunk is self._open:
             self._open = None
@@ -167,13 +164,13 @@ class Gateway:
             self._size += chunk.body.size - chunk.size
             chunk.counted, chunk.size = chunk.body.length, chunk.body.size
 
-    def _begin(self, kind: Kind, message: Message) -> _Chunk:
+    def _begin(self, kind: Kind, message: Message) -> Chunk:
         if kind is Kind.START:
-            self._run = _Run(implicit=False)
+            self._run = GatewayRun(implicit=False)
         packs = self._packs and kind is Kind.EVENTS
-        chunk = _Chunk(kind, self._run, None if kind is Kind.EVENTS else message, packs=packs)
+        chunk = Chunk(kind, self._run, None if kind is Kind.EVENTS else message, packs=packs)
         if kind is Kind.STOP:
-            self._run = _Run()
+            self._run = GatewayRun()
         self._open = chunk if kind is Kind.EVENTS else None
         self._chunks.append(chunk)
         return chunk
@@ -212,7 +209,7 @@ class Gateway:
                 return True
         return False
 
-    def _count_drop(self, run: _Run) -> None:
+    def _count_drop(self, run: GatewayRun) -> None:
         self.dropped += 1
         run.dropped += 1
 
@@ -246,7 +243,7 @@ class Gateway:
             sent, size, count = sent + 1, size + len(item), count + 1
         return count
 
-    def _pop(self, count: int) -> _Chunk:
+    def _pop(self, count: int) -> Chunk:
         chunk = self._chunks.popleft()
         if chunk is self._open:
             self._open = self._growing = None
@@ -255,7 +252,7 @@ class Gateway:
             self._chunks.appendleft(rest)
         return chunk
 
-    def _intake(self, chunk: _Chunk) -> Intake:
+    def _intake(self, chunk: Chunk) -> Intake:
         if chunk.kind is not Kind.EVENTS:
             return self._control(chunk)
         if not self._open_runs:
@@ -330,7 +327,7 @@ class Gateway:
             self._shut = True
             self._room.notify_all()
 
-    def _control(self, chunk: _Chunk) -> Intake:
+    def _control(self, chunk: Chunk) -> Intake:
         if chunk.kind is Kind.START:
             if self._open_runs and self._open_runs[-1].implicit:
                 self._open_runs.pop()  # it ends without a Stop
@@ -358,104 +355,11 @@ class Gateway:
         stop = Stop({"reason": reason} if reason else {})
         return lambda totals: self._encode_stop(stop, run, totals)
 
-    def _encode_stop(self, stop: Message, run: _Run, totals: dict[str, Any]) -> Encoded:
+    def _encode_stop(self, stop: Message, run: GatewayRun, totals: dict[str, Any]) -> Encoded:
         totals["dropped"] = run.dropped
         totals["complete"] = totals["complete"] and not (run.dropped or totals["lost"])
         data = {**getattr(stop, "data", {}), "totals": totals}
         return self._codec.encode(msgspec.structs.replace(stop, data=data))
-
-
-@dataclass(slots=True)
-class _Run:
-    """What was dropped of one run, counted where messages come in and told where they leave."""
-
-    implicit: bool = True
-    dropped: int = 0
-
-
-class _Chunk:
-    """Events that will travel together, or one Start or Stop.
-
-    It is filled where messages come in, so that nothing is left to do for each message where
-    they leave.
-    """
-
-    __slots__ = (
-        "body",
-        "counted",
-        "handed_ns",
-        "inline",
-        "items",
-        "keys",
-        "kind",
-        "message",
-        "run",
-        "size",
-        "tokens",
-    )
-
-    def __init__(self, kind: Kind, run: _Run, message: Any, *, packs: bool = False) -> None:
-        self.kind = kind
-        self.run = run
-        self.message = message
-        self.handed_ns = time.monotonic_ns()
-        self.body = Body() if packs else None
-        """The items, for as long as they are of one piece each and need not be kept apart."""
-        self.items: Body | list[Encoded] = [] if self.body is None else self.body
-        self.tokens: list[Any] = []
-        """One per item where any has one; else empty."""
-        self.keys: list[int] = []
-        self.size = self.counted = 0
-        """Bytes, and messages of the body, as far as they are counted; see `Gateway._count`."""
-        self.inline = 0
-        """Bytes that go through the socket, of items that are kept apart."""
-
-    def add(self, item: Encoded, size: int, token: Any, key: int | None) -> None:
-        if key is not None:
-            self.keys.append(key)
-        self.size += size
-        if self.body is not None and type(item) is bytes:
-            self.body.append(item)
-            self.counted += 1
-        else:
-            self._list().append(item)
-            self.inline += len(item.body) if type(item) is Shared else size
-        if token is not None or self.tokens:
-            self.add_token(token)
-
-    def _list(self) -> list[Encoded]:
-        """Keep items apart from now on, if that is not so yet."""
-        if self.body is not None:
-            self.items, self.inline, self.body = list(self.body), self.body.size, None
-        assert isinstance(self.items, list)
-        return self.items
-
-    def add_token(self, token: Any) -> None:
-        """Note the token of the item that was added last."""
-        self.tokens += [None] * (len(self.items) - 1 - len(self.tokens))
-        self.tokens.append(token)
-
-    @property
-    def is_full(self) -> bool:
-        inline = self.size if self.body is not None else self.inline
-        return len(self.items) >= BATCH_MESSAGES or inline >= BATCH_BYTES
-
-    def drop_first(self) -> int:
-        """Give up the first message, and return its size."""
-        size = len(self._list().pop(0))
-        del self.tokens[:1], self.keys[:1]
-        self.size -= size
-        return size
-
-    def split(self, count: int) -> tuple[_Chunk, _Chunk]:
-        """Return the first `count` messages and the others."""
-        first, rest = (_Chunk(self.kind, self.run, self.message) for _ in range(2))
-        for part, where in ((first, slice(None, count)), (rest, slice(count, None))):
-            part.handed_ns = self.handed_ns
-            part.items, part.tokens = self._list()[where], self.tokens[where]
-            part.keys = self.keys[where]
-            part.size = sum(map(len, part.items))
-        return first, rest
 
 
 _KINDS: dict[type[Message], Kind] = {Start: Kind.START, Event: Kind.EVENTS, Stop: Kind.STOP}

@@ -6,7 +6,8 @@ from arroyo.codec import DETACH_BYTES, Body, MessageCodec, Reason, join
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Start, Stop
-from arroyo.runner.calls import OperatorCall, PublisherCall, StageFailedError, key_of
+from arroyo.runner.calls import OperatorCall, PublisherCall, key_of
+from arroyo.runner.trials import StageFailedError
 from arroyo.stages import Operator, Publisher
 
 

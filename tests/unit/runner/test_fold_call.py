@@ -4,8 +4,9 @@ from arroyo.codec import MessageCodec, Reason, join
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Origin, Start, Stop
-from arroyo.runner.calls import OperatorCall, StageFailedError
+from arroyo.runner.calls import OperatorCall
 from arroyo.runner.fold_call import FoldCall, operator_call, with_totals
+from arroyo.runner.trials import StageFailedError
 from arroyo.stages import Operator
 
 CODEC = MessageCodec(())
