@@ -46,7 +46,7 @@ WINDOW_MESSAGES = 65_536
 """With so many outputs that are not finished the stage takes no more inputs."""
 
 FORMER_RUNS = 64
-"""So many runs of former lives, of which nothing was heard in this one, are remembered."""
+"""So many runs are remembered that are over, or were open in a former life and are not in this."""
 
 
 class Folded(NamedTuple):
@@ -220,8 +220,14 @@ class Boundary(Relay):
         for run, source in list(self._outputs.items()):
             yield from self._finished(source.credited(now))
             if source.over:
-                del self._outputs[run]
+                self._forget(run)
         yield from self._try_end()
+
+    def _forget(self, run: tuple[str, str]) -> None:
+        """A run is over, but its Stop comes again if the source does not hear of that."""
+        self._former[run] = OpenOutputs(*run, self._outputs.pop(run).finished)
+        if len(self._former) > FORMER_RUNS:
+            del self._former[next(iter(self._former))]
 
     def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
         """The link to a replica below broke."""
