@@ -12,10 +12,13 @@ import msgspec
 import pytest
 from chains import ChainFolder
 from fault import oracle_stages
+from fault.bench import SHOWN
 from fault.faults import send, wait
 from fault.oracle import Evidence, judge
 from fault.oracle_stages import ENOUGH, Handed, Published
 
+from arroyo.config.state_directory import StateDirectory
+from arroyo.control.quarantine import Quarantine
 from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
 
 MANY = 1_000_000
@@ -34,9 +37,10 @@ class Campaign:
         A `TrialChain`.
     seed
         Decides which faults strike whom and when.
-    size_bytes, events, runs, rate_hz, timeout_s, window
+    size_bytes, events, runs, rate_hz, timeout_s, window, on_error
         Payload of an event; events of a run; runs (none: until `finish`); pace of each source
-        (0: free); `process_timeout_s`; messages under way at once.
+        (0: free); `process_timeout_s`; messages under way at once; what follows where a stage's
+        code raises, as it may for lack of something (see `faults.RAISING`).
     stages
         Names of the stages that faults may meet; by default all but sources.
     """
@@ -53,6 +57,7 @@ class Campaign:
         rate_hz=2000.0,
         timeout_s=2.0,
         window=20_000,
+        on_error="quarantine",
         stages=None,
     ):
         self.trial, self.random = trial, Random(seed)
@@ -64,6 +69,7 @@ class Campaign:
             rate_hz=rate_hz,
             timeout_s=timeout_s,
             window=window,
+            on_error=on_error,
         )
         self.chain = ChainFolder(folder, RESTARTS + tables, name="trial")
         shutil.copy(oracle_stages.__file__, folder)
@@ -146,6 +152,10 @@ class Campaign:
     def judge(self):
         """Judge a chain that has ended by its accounts, and by what it has left behind."""
         verdict = judge(self.trial, self.evidence())
+        state = StateDirectory.locate("trial", self.chain.environ)
+        aside = [entry.reason for entry in Quarantine(state.quarantine).entries()]
+        verdict.figures["in quarantine"] = len(aside)
+        verdict.require(not aside, f"{len(aside)} are in quarantine: {aside[:SHOWN]}")
         for left in self.left_behind():
             verdict.require(False, f"left behind: {left}")
         return verdict

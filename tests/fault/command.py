@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from fault.campaign import Campaign
-from fault.faults import FAULTS
+from fault.faults import FAULTS, RAISING
 from fault.trial_chains import TRIAL_CHAINS
 
 BYTES_HZ = 100 << 20
@@ -97,6 +97,7 @@ def faults(
             size_bytes=size_bytes,
             events=max(100, round(2 * rate_hz)) if rate_hz else 20_000,
             rate_hz=rate_hz,
+            on_error="crash" if RAISING.intersection(names) else "quarantine",
             stages=chosen,
         )
         began = time.monotonic()

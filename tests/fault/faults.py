@@ -160,6 +160,8 @@ FAULTS = {
     "supervisor": SupervisorDeath(),
 }
 """Faults by the names that `scripts/faults` knows."""
+RAISING = {"memory", "descriptors"}
+"""With these a stage's code may raise, which is no message's fault."""
 
 
 def send(pid, number):

@@ -52,6 +52,9 @@ class Published(msgspec.Struct, array_like=True):
     parts: tuple[int, ...] = ()
     crc: int = 0
     totals: dict | None = None
+    epoch: int = 0
+    inputs: tuple[tuple[int, int], ...] = ()
+    """Index and checksum of each event that was folded into this one."""
 
 
 class Account:
@@ -210,6 +213,36 @@ class Work(Operator):
         ]
 
 
+class Fold(Operator):
+    """Makes one event of so many, which has the first one's payload; of what is left as well."""
+
+    folds = True
+    max_inputs = 16
+
+    def __init__(self, name, inputs):
+        self.name, self.inputs = name, inputs
+        self.waiting = {}
+
+    def process(self, message):
+        if isinstance(message, Start):
+            return message
+        held = self.waiting.setdefault(message.origin.run, [])
+        if isinstance(message, Stop):
+            del self.waiting[message.origin.run]
+            return [self.fold(held), message] if held else message
+        meet_fate(self.name)
+        held.append(message)
+        return self.fold(held) if len(held) == self.inputs else None
+
+    @staticmethod
+    def fold(held):
+        first = held[0]
+        inputs = [(each.metadata["index"], zlib.crc32(each.payload)) for each in held]
+        event = Event(first.metadata | {"inputs": inputs}, first.payload)
+        held.clear()
+        return event
+
+
 class Sink(Publisher):
     """Writes an account of all that it publishes; the same twice is there twice."""
 
@@ -229,6 +262,7 @@ class Sink(Publisher):
             origin.run,
             origin.path,
             message.key,
+            epoch=origin.epoch,
         )
         told = message.metadata if isinstance(message, Event) else message.data
         line.source_life, line.source_run = told.get("life", 0), told.get("run", 0)
@@ -236,6 +270,7 @@ class Sink(Publisher):
             meet_fate(self.name)
             line.index, line.parts = told["index"], tuple(told["parts"])
             line.crc = zlib.crc32(message.payload)
+            line.inputs = tuple(map(tuple, told.get("inputs", ())))
             self.keep(line)
         elif isinstance(message, Stop):
             line.totals = told["totals"]

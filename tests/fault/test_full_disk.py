@@ -45,7 +45,7 @@ def fill(folder):
 
 
 def test_a_sink_whose_disk_was_full_loses_nothing(make_campaign, small_disk, wait_for_account):
-    campaign = make_campaign("line", 1, rate_hz=500.0, events=500, runs=3)
+    campaign = make_campaign("line", 1, rate_hz=500.0, events=500, runs=3, on_error="crash")
     disk = small_disk(campaign.chain.folder / "disk")
     (campaign.chain.folder / "kept.published").symlink_to(disk / "kept.published")
     campaign.supervise()

@@ -160,6 +160,35 @@ def test_what_a_restarted_sink_publishes_again_is_no_broken_promise():
     assert verdict.figures["published again by kept"] == 1
 
 
+REPLICATED = TrialChain((*CHAIN.stages[:2], TrialStage("kept", ("thin",), sink=True, replicas=2)))
+
+
+def spread():
+    """What two replicas leave behind, each with Start and Stop and a part of the events."""
+    found = evidence()
+    found.published["kept"][3:3] = [control("Start", NEXT_LIFE), event(4, NEXT_LIFE)]
+    found.published["kept"][5:] = [control("Stop"), control("Stop", NEXT_LIFE)]
+    return found
+
+
+def test_replicas_of_a_sink_share_the_events():
+    assert judge(REPLICATED, spread()).broken == []
+
+
+def test_a_replica_that_publishes_what_another_has_is_seen():
+    found = spread()
+    found.published["kept"].insert(5, event(2, NEXT_LIFE))
+    (sentence,) = judge(REPLICATED, found).broken
+    assert "1 came to two replicas: ['source.0/run/2']" in sentence
+
+
+def test_a_replica_without_a_stop_is_seen():
+    found = spread()
+    del found.published["kept"][-1]
+    (sentence,) = judge(REPLICATED, found).broken
+    assert "no Stop for 1" in sentence
+
+
 def test_parts_and_ways_multiply_what_is_expected():
     chain = TrialChain(
         (

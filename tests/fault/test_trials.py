@@ -11,6 +11,7 @@ from chains import kill
 from fault.faults import FAULTS, Pause
 from fault.oracle_stages import ENOUGH
 
+KIB = 1 << 10
 MIB = 1 << 20
 BREAKS = {name: FAULTS[name] for name in ("kill", "term", "frames")}
 
@@ -41,6 +42,28 @@ def test_kills_at_full_speed_lose_nothing(make_campaign):
     assert_kept(campaign.finish())
 
 
+@pytest.mark.parametrize(
+    ("topology", "size_bytes", "rate_hz"),
+    [("fold", 100, 2000.0), ("fold", 80 * KIB, 400.0), ("replicated-fold", 80 * KIB, 400.0)],
+)
+def test_what_folds_hold_is_in_their_outputs_whoever_dies(
+    make_campaign, topology, size_bytes, rate_hz
+):
+    campaign = make_campaign(topology, 14, size_bytes=size_bytes, rate_hz=rate_hz)
+    campaign.supervise()
+    campaign.run({"kill": FAULTS["kill"], "stop": Pause(0.1, 0.3)}, strikes=15, pause_s=0.1)
+    verdict = campaign.finish()
+    assert_kept(verdict)
+    assert verdict.figures["outputs of folds"] > 50
+
+
+def test_replicas_of_sinks_publish_each_event_once(make_campaign):
+    campaign = make_campaign("replicated-sinks", 15)
+    campaign.supervise()
+    campaign.run({"kill": FAULTS["kill"]}, strikes=15, pause_s=0.1)
+    assert_kept(campaign.finish())
+
+
 @pytest.mark.parametrize("topology", ["fan-out", "diamond", "split", "two-sources"])
 def test_each_kind_of_chain_stands_breaks_and_orderly_ends(make_campaign, topology):
     campaign = make_campaign(topology, 5, rate_hz=1000.0)
@@ -51,7 +74,7 @@ def test_each_kind_of_chain_stands_breaks_and_orderly_ends(make_campaign, topolo
 
 @pytest.mark.parametrize(("name", "strikes"), [("hang", 1), ("hang-in-c", 1), ("memory", 3)])
 def test_an_operator_that_meets_its_fate_loses_nothing(make_campaign, name, strikes):
-    campaign = make_campaign("branching", 6, timeout_s=1.0)
+    campaign = make_campaign("branching", 6, timeout_s=1.0, on_error="crash")
     campaign.supervise()
     campaign.run({name: FAULTS[name]}, strikes=strikes)
     assert_kept(campaign.finish())
@@ -61,7 +84,7 @@ def test_an_operator_that_meets_its_fate_loses_nothing(make_campaign, name, stri
 
 
 def test_a_lack_of_descriptors_loses_nothing(make_campaign):
-    campaign = make_campaign("branching", 7)
+    campaign = make_campaign("branching", 7, on_error="crash")
     campaign.supervise()
     campaign.run({"descriptors": FAULTS["descriptors"]}, strikes=2)
     assert_kept(campaign.finish())

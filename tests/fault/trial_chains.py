@@ -25,6 +25,8 @@ class TrialStage:
     """An operator keeps each so-many-th event."""
     parts: int = 1
     """An operator makes so many of each event."""
+    folds: int = 0
+    """An operator makes one output of so many events, which nothing below filters or cuts."""
     sink: bool = False
     idempotent: bool = True
     replayable: bool = False
@@ -49,12 +51,19 @@ class TrialChain:
         return [stage for stage in self.stages if stage.sink]
 
     @property
+    def folds(self):
+        return [stage for stage in self.stages if stage.folds]
+
+    @property
     def below_sources(self):
         """Names of all operators and sinks."""
         return [stage.name for stage in self.stages if stage.inputs]
 
     def ways(self, source, sink):
-        """All ways from a source to a sink, each as the operators on it."""
+        """All ways from a source to a sink, each as the operators on it.
+
+        A fold ends the ways from above, and is a source to what is below.
+        """
         by_name = {stage.name: stage for stage in self.stages}
 
         def above(name):
@@ -64,7 +73,8 @@ class TrialChain:
                 for way in above(each):
                     yield (*way, by_name[name])
 
-        return [way[:-1] for way in above(sink)]
+        ways = [way[:-1] for way in above(sink)]
+        return [way for way in ways if not any(stage.folds for stage in way)]
 
     def expected(self, source, sink, index):
         """Parts of an event that a sink must get: by how many ways."""
@@ -77,20 +87,21 @@ class TrialChain:
 
     def filtered(self, source, index):
         """Whether an event ends on some way; None where it is cut in parts, which nobody counts."""
-        ways = [way for sink in self.sinks for way in self.ways(source, sink.name)]
+        ends = [*self.sinks, *self.folds]
+        ways = [way for end in ends for way in self.ways(source, end.name)]
         if any(stage.parts > 1 for way in ways for stage in way):
             return None
         return any(index % stage.keeps for way in ways for stage in way)
 
-    def tables(self, *, size_bytes, events, runs, rate_hz, timeout_s, window):
+    def tables(self, *, size_bytes, events, runs, rate_hz, timeout_s, window, on_error):
         """Write the tables of the chain file."""
         return "".join(
-            self._table(stage, size_bytes, events, runs, rate_hz, timeout_s, window)
+            self._table(stage, size_bytes, events, runs, rate_hz, timeout_s, window, on_error)
             for stage in self.stages
         )
 
     @staticmethod
-    def _table(stage, size_bytes, events, runs, rate_hz, timeout_s, window):
+    def _table(stage, size_bytes, events, runs, rate_hz, timeout_s, window, on_error):
         keys = f"backoff_s = {NO_BACKOFF_S}\n"
         if not stage.inputs:
             if stage.replayable:
@@ -106,7 +117,8 @@ class TrialChain:
                 rate_hz=rate_hz,
                 **runs,
             )
-        keys += f'replicas = {stage.replicas}\nprocess_timeout_s = {timeout_s}\non_error = "crash"'
+        keys += f"replicas = {stage.replicas}\nprocess_timeout_s = {timeout_s}\n"
+        keys += f'on_error = "{on_error}"'
         if stage.ordered:
             keys += '\norder = "source"'
         inputs = list(stage.inputs)
@@ -119,6 +131,15 @@ class TrialChain:
                 keys=keys,
                 name=stage.name,
                 path=f"{stage.name}.published",
+            )
+        if stage.folds:
+            return chains.operator(
+                stage.name,
+                "oracle_stages:Fold",
+                inputs,
+                keys=keys,
+                name=stage.name,
+                inputs=stage.folds,
             )
         return chains.operator(
             stage.name,
@@ -180,6 +201,28 @@ TRIAL_CHAINS = {
         TrialStage("again", ("thin",), parts=2),
         _sink("kept", "again", ordered=True),
         _sink("told", "cut", idempotent=False),
+    ),
+    "fold": _chain(
+        TrialStage("source"),
+        TrialStage("work", ("source",), replicas=2, keeps=2),
+        TrialStage("fold", ("work",), folds=5, ordered=True),
+        TrialStage("more", ("fold",), replicas=2),
+        _sink("kept", "more"),
+        _sink("told", "work", idempotent=False, ordered=True),
+    ),
+    "replicated-fold": _chain(
+        TrialStage("source"),
+        TrialStage("work", ("source",), replicas=2),
+        TrialStage("fold", ("work",), folds=5, replicas=2),
+        TrialStage("more", ("fold",)),
+        _sink("told", "more", idempotent=False),
+        _sink("kept", "source", ordered=True),
+    ),
+    "replicated-sinks": _chain(
+        TrialStage("source"),
+        TrialStage("work", ("source",), replicas=2, keeps=2),
+        _sink("kept", "work", replicas=3),
+        _sink("told", "source", replicas=2, idempotent=False),
     ),
     "two-sources": _chain(
         TrialStage("left"),

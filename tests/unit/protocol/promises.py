@@ -114,6 +114,17 @@ def _check_fold(world: World, fold: Node) -> None:
             stops = {entry[2] for entry in sink.journal if _is(entry, Kind.STOP, fold)}
             _require(len(starts) == runs, f"{sink.name} has got {starts}, not {runs} Starts")
             _require(starts <= stops, f"{sink.name} has got no Stop of {starts - stops}")
+        _check_fold_totals(fold, [entry for sink in sinks for entry in sink.journal])
+
+
+def _check_fold_totals(fold: Node, entries: list[Any]) -> None:
+    """Each Stop counts the outputs of its run, whichever life of the fold has given them out."""
+    for stop in entries:
+        if _is(stop, Kind.STOP, fold):
+            same_run = [each for each in entries if each[:3] == (Kind.EVENTS, *stop[1:3])]
+            outputs = {each[7] for each in same_run}
+            totals = stop[6][2]
+            _require(totals["sent"] == len(outputs), f"{totals} of {fold.name} for {outputs}")
 
 
 def _inputs_of(world: World, fold: Node) -> tuple[Counter[Any], int]:
