@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import threading
+import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ import hostile_frames
 import zmq
 from chains import is_gone, wait_until
 
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.status_page import Phase
+from arroyo.telemetry.status_page import read_status_page
+
 FATE_DEADLINE_S = 60.0
+PHASES = (Phase.STARTING, Phase.OPEN, Phase.IDLE, Phase.PROCESS, Phase.BLOCKED, Phase.DRAIN)
 LOWERED_S = 0.5
 FRAMES_AT_ONCE = 10
 
@@ -42,6 +48,31 @@ class Signal(Fault):
         if pid is None or not send(pid, self.number):
             return None
         return f"{self.number.name} to {name} ({pid})"
+
+
+@dataclass
+class KillInPhase(Fault):
+    """Kill one replica just when its status page says that it is at something."""
+
+    patience_s: float = 0.5
+
+    def strike(self, campaign, random):
+        phase = random.choice(PHASES)
+        name, pid = campaign.choose(random)
+        if pid is None:
+            return None
+        if phase in (Phase.STARTING, Phase.OPEN):
+            send(pid, signal.SIGKILL)  # its next life is what it is about
+        elif phase is Phase.DRAIN:
+            send(pid, signal.SIGTERM)
+        page = campaign.chain.run_directory.status_page(ReplicaName.parse(name))
+        deadline = time.monotonic() + self.patience_s
+        while time.monotonic() < deadline:
+            words = read_status_page(page)
+            if words is not None and words["phase"] == phase and not is_gone(words["pid"]):
+                send(words["pid"], signal.SIGKILL)
+                return f"SIGKILL to {name} ({words['pid']}) in {phase.name}"
+        return None
 
 
 @dataclass
@@ -150,6 +181,7 @@ class SupervisorDeath(Fault):
 
 FAULTS = {
     "kill": Signal(signal.SIGKILL),
+    "kill-in-phase": KillInPhase(),
     "term": Signal(signal.SIGTERM),
     "stop": Pause(),
     "hang": Fate("python"),

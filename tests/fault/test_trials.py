@@ -35,6 +35,16 @@ def test_random_kills_lose_nothing(make_campaign, size_bytes, rate_hz):
     assert "quarantined" not in campaign.supervisor.text
 
 
+@pytest.mark.parametrize("topology", ["branching", "fold"])
+def test_a_kill_in_any_phase_loses_nothing(make_campaign, topology):
+    campaign = make_campaign(topology, 21)
+    campaign.supervise()
+    struck = []
+    campaign.run({"kill": FAULTS["kill-in-phase"]}, strikes=8, pause_s=0.05, tell=struck.append)
+    assert len({line.rpartition(" ")[2] for line in struck}) >= 3, struck
+    assert_kept(campaign.finish())
+
+
 def test_kills_at_full_speed_lose_nothing(make_campaign):
     campaign = make_campaign("branching", 4, events=20_000, rate_hz=0.0)
     campaign.supervise()
