@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from arroyo.codec import Kind
+import msgspec
+
+from arroyo.codec import Kind, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action
 from .fold_memory import OpenOutputs
+from .loads import Load
 from .runs import Intake, MakeStop, Run
 from .source import Source
 
@@ -84,8 +87,19 @@ class FoldSource(Source):
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
         if intake.kind == Kind.CLOSING:
             self._announced = intake.make_stop
-        else:
-            yield from super()._send(intake, now)
+            return
+        yield from super()._send(intake, now)
+        if intake.kind == Kind.START and self._first and self._ordered:
+            yield from self._offer(self._frontier_mark(self._first))
+
+    def _frontier_mark(self, frontier: int) -> Load:
+        """Tell the place of the Start as well: it is in the midst of the run's sequences."""
+        load = super()._frontier_mark(frontier)
+        if not self._first or self._run is None or self._run.implicit:
+            return load
+        start = Tombstone(self._first, self._first + 1, Reason.FINISHED)
+        stones = (*load.header.tombstones, start)
+        return Load(msgspec.structs.replace(load.header, tombstones=stones))
 
     def _try_stop(self, now: float) -> Iterator[Action]:
         if self._closing is not None:

@@ -19,7 +19,7 @@ NAME, EPOCH, LIFE_BELOW = ReplicaName("fold", 0), 5, 3
 class Below:
     """The stage below a fold: acknowledges what a test wants."""
 
-    def __init__(self, former=0):
+    def __init__(self, former=0, *, ordered=False):
         link = itertools.count(1).__next__
         outlet = Outlet(NAME, "b", 1, edge=0, dispatch="balanced", new_link=link)
         self.source = FoldSource(
@@ -32,7 +32,7 @@ class Below:
             outlets=[(outlet, range(1))],
             below=(),
             publication=None,
-            ordered=False,
+            ordered=ordered,
             make_early_stop=lambda reason: lambda totals: (reason, totals),
         )
         self.actions = [*outlet.connect(1), *outlet.hello(Hello(1, "b", 0, LIFE_BELOW))[0]]
@@ -185,3 +185,17 @@ def test_what_is_lost_below_comes_again():
     assert below.take(below.source.tick(9.0)) == [(Kind.EVENTS, ((2, 3),), ["y"])]
     list(below.source.record(Lost("b", 0), 10.0))
     assert below.source.deadline < 12.0
+
+
+def test_the_place_of_a_start_in_mid_run_is_told_where_order_matters():
+    below = Below(former=4, ordered=True)
+    below.accept(Kind.START, "start")
+    stones = [
+        stone
+        for each in below.actions
+        if isinstance(each, Transmit) and isinstance(each.record, Batch)
+        for stone in each.record.tombstones
+    ]
+    # Else a stage below would wait for an event of this number.
+    assert any(stone.first <= 4 < stone.end for stone in stones)
+    assert below.accept(Kind.EVENTS, "x") == [(Kind.EVENTS, ((5, 6),), ["x"])]
