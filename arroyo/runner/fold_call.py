@@ -30,7 +30,9 @@ class FoldCall(OperatorCall):
 
     def __init__(self, stage: Stage, operator: Operator, *args: Any) -> None:
         super().__init__(stage, operator, *args)
-        self._held: Callable[[], Iterable[Message]] | None = getattr(self._operator, "held", None)
+        held = getattr(self._operator, "held", None)
+        # A list of that name is what the operator keeps for itself.
+        self._held: Callable[[], Iterable[Message]] | None = held if callable(held) else None
 
     def folded(self, messages: Iterable[Message]) -> list[Folded]:
         """Process messages between Start and Stop; says after each which are still held."""

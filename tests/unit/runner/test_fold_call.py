@@ -48,6 +48,13 @@ def decoded(output):
     return list(CODEC.decode(bytes(join(output.items)[0]), (), ())) if output.items else []
 
 
+def test_held_may_also_be_the_name_of_what_an_operator_keeps():
+    operator = Doing(lambda _, message: message)
+    operator.held = []
+    (folded,) = call(operator).folded([event(0)])
+    assert folded.still_held is None
+
+
 def test_what_calls_an_operator_is_chosen_by_whether_it_folds():
     class Plain(Doing):
         folds = False
