@@ -242,7 +242,7 @@ def test_a_crash_loop_is_given_up_with_its_reason(supervise):
 
 
 def test_a_configuration_error_of_a_stage_ends_the_chain(supervise):
-    chain = supervise(integrate='options = { exit = 78, message = "there is no file dark.tif" }')
+    chain = supervise(patterns='options = { exit = 78, message = "there is no file dark.tif" }')
     assert chain.wait() == 78
     assert chain.text.count("there is no file dark.tif") == 1
 
