@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from .meter import MeasurementError, outcome_of, read_notes
 
 RUN_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 5.0
+STOP_AGAIN_S = 0.5
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -98,13 +100,24 @@ def _process(module: str, job: Job) -> Iterator[subprocess.Popen[bytes]]:
             )
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
         process.stdout.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process by SIGTERM, as often as it takes.
+
+    What a handler raises is lost where the signal meets libzmq calling back for a frame that was
+    sent without a copy: Python can only ignore it there.
+    """
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while time.monotonic() < deadline:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_AGAIN_S)
+            return
+    process.kill()
+    process.wait()
 
 
 def read_job() -> Job:
