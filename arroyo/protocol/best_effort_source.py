@@ -59,10 +59,11 @@ class BestEffortSource(Source):
             self._send_again_at = now + GRACE_S[1]
             return
         self._open_places = -1
+        known = len(self._missing)
         for outlet, paths in self._ways:
             for first, end in self.ledger.give_up(paths, before, outlet.waiting(self.epoch)):
                 self._missing.add(first, end)
-        self.lost += len(self._missing)
+        self.lost += len(self._missing) - known
         yield from super()._send_again(before, now)
         yield from self._advance(now)
 

@@ -18,9 +18,9 @@ def chain():
     return sink
 
 
-def let_die(chain, now=1.0):
+def let_die(chain, now=1.0, life=2):
     """The stage below dies and comes back; returns what is sent until nothing more is due."""
-    chain.take(chain.source.record(Hello(1, "b", 0, 2), now))
+    chain.take(chain.source.record(Hello(1, "b", 0, life), now))
     sent = []
     while chain.source.deadline is not None and chain.source.deadline < now + 20:
         sent += chain.take(chain.source.tick(chain.source.deadline))
@@ -76,3 +76,11 @@ def test_a_run_begins_with_nothing_missing(chain):
     chain.acknowledge((5, 6))
     ((_, items),) = chain.stop()
     assert items[0]["lost"] == 0
+
+
+def test_a_second_death_in_a_run_adds_only_what_it_took(chain):
+    let_die(chain)
+    assert chain.source.lost == 3
+    chain.accept(Kind.EVENTS, "d", now=50.0)
+    let_die(chain, 50.0, life=3)
+    assert chain.source.lost == 4
