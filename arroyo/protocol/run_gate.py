@@ -133,10 +133,7 @@ class RunGate:
     def _last_call(self, delivery: Delivery) -> Iterator[Admission]:
         """A Stop is near: whoever holds anything of the run has to give it out."""
         batch = delivery.batch
-        key = _key(batch)
-        run = self._runs.get(key)
-        if run is None and batch.implicit:
-            run = self._open(key)
+        run = self._find(batch)
         if run is None:
             yield from self._park(delivery)
         elif run.closed or batch.epoch in run.last_calls:
@@ -149,9 +146,7 @@ class RunGate:
     def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         batch = delivery.batch
         key = _key(batch)
-        run = self._runs.get(key)
-        if run is None and batch.implicit:
-            run = self._open(key)
+        run = self._find(batch)
         if run is None:
             yield from self._give_up(delivery)
         elif run.closed:
@@ -167,6 +162,11 @@ class RunGate:
                 due, _ = self._held.get(key, (now + STOP_WAIT_S, None))
                 self._held[key] = due, delivery
                 yield Entry.NOTHING, delivery
+
+    def _find(self, batch: Batch) -> _Run | None:
+        """Return the run that ends; one without a Start may be heard of only now."""
+        run = self._runs.get(_key(batch))
+        return self._open(_key(batch)) if run is None and batch.implicit else run
 
     def _open(self, key: _Key) -> _Run:
         run = self._runs[key] = _Run()
