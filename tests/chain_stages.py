@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -118,6 +119,30 @@ class Count(Listener):
     def stop(self):
         if not self.deaf:
             self.stopping.set()
+
+
+class Bursts(Listener):
+    """Many events at once and then a single one, `rounds` times; each says when it was made."""
+
+    def __init__(self, operator, rounds):
+        super().__init__(operator)
+        self.rounds = rounds
+        self.stopping = threading.Event()
+
+    def start(self):
+        for _ in range(self.rounds):
+            for _ in range(100):
+                self.hand_over(single=False)
+            # So soon after a burst, the source waits for more to come.
+            self.stopping.wait(0.0003)
+            self.hand_over(single=True)
+            self.stopping.wait(0.3)
+
+    def hand_over(self, single):
+        self.operator.process(Event({"single": single, "made_ns": time.monotonic_ns()}))
+
+    def stop(self):
+        self.stopping.set()
 
 
 class NeverStarts(Count):
@@ -354,6 +379,15 @@ class Write(Publisher):
 
     def close(self):
         os.close(self.file)
+
+
+class WriteDelays(Write):
+    """Writes for each single event of `Bursts` how old it is, in s."""
+
+    def publish(self, message):
+        if message.metadata["single"]:
+            delay_s = (time.monotonic_ns() - message.metadata["made_ns"]) / 1e9
+            os.write(self.file, json.dumps({"delay_s": delay_s}).encode() + b"\n")
 
 
 class AsyncWrite(Write):

@@ -234,8 +234,9 @@ class SourceProcess:
         deadline = self._source.deadline
         timeout_s = REPORT_S if deadline is None else min(REPORT_S, max(0.0, deadline - now))
         lingers = now < self._linger_until
-        if lingers and not self._gateway.empty:
-            timeout_s = min(timeout_s, LINGER_S)
+        if lingers:
+            # Whatever comes meanwhile wakes nobody.
+            timeout_s = min(timeout_s, self._linger_until - now)
         if not self._source.blocked and not self._gateway.fall_asleep(whole=lingers):
             timeout_s = 0.0
         self._replica.enter(Phase.BLOCKED if self._source.blocked else Phase.IDLE)
