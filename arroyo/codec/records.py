@@ -8,7 +8,7 @@ neighbours of two releases understand each other; another meaning is another ver
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
@@ -294,25 +294,31 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], header: bytes | memoryview, k
 
 
 def _require_batch(batch: Batch) -> None:
+    # Most batches have one range and nothing else.
     _require_ranges(batch.ranges)
-    _require_tombstones(batch.tombstones)
-    _require_fragments(fragment for _, fragment in batch.fragments)
-    count = sum(end - first for first, end in batch.ranges)
+    if batch.tombstones:
+        _require_tombstones(batch.tombstones)
+    count = 0
+    for first, end in batch.ranges:
+        count += end - first
+        if batch.kind == Kind.EVENTS and first < batch.base:
+            raise DecodeError("a batch holds a message from before its run")
     if count > BATCH_MESSAGES_MAX:
         raise DecodeError(f"a batch speaks of {count} messages; {BATCH_MESSAGES_MAX} at most")
     if batch.kind != Kind.EVENTS and (count != 1 or batch.fragments or batch.tombstones):
         raise DecodeError("a Start or Stop does not travel alone")
-    if batch.kind == Kind.EVENTS and any(first < batch.base for first, _ in batch.ranges):
-        raise DecodeError("a batch holds a message from before its run")
-    positions = [position for position, _ in batch.fragments]
-    slabs = tuple(position for position, _ in batch.slabs)
-    for kind, numbers in (
-        ("fragments", positions),
-        ("detached payloads", batch.detached),
-        ("slabs", slabs),
-    ):
-        if any(later <= former for former, later in itertools.pairwise((-1, *numbers, count))):
-            raise DecodeError(f"a batch of {count} has its {kind} at {numbers}")
+    if batch.fragments:
+        _require_fragments(fragment for _, fragment in batch.fragments)
+        _require_places("fragments", [place for place, _ in batch.fragments], count)
+    if batch.detached:
+        _require_places("detached payloads", batch.detached, count)
+    if batch.slabs:
+        _require_places("slabs", [place for place, _ in batch.slabs], count)
+
+
+def _require_places(what: str, places: Sequence[int], count: int) -> None:
+    if any(later <= former for former, later in itertools.pairwise((-1, *places, count))):
+        raise DecodeError(f"a batch of {count} has its {what} at {places}")
 
 
 def _require_ranges(ranges: Iterable[Range]) -> None:

@@ -159,6 +159,8 @@ class Links:
         self._all, self._deaf = zmq.Poller(), zmq.Poller()
         self._watch(self._wake)
         self._inputs: list[zmq.Socket[bytes]] = []
+        self._carrying: set[Any] = set()
+        """Sockets that records come in by, which are nearly all that is ever ready."""
         self._back: zmq.Socket[bytes] | None = None
         self._publication: zmq.Socket[bytes] | None = None
         try:
@@ -179,6 +181,7 @@ class Links:
             self._inputs.append(self._subscribe(subscriptions))
         for socket in self._inputs:
             self._all.register(socket, zmq.POLLIN)
+        self._carrying.update(self._inputs, (self._back,))
 
     # From any thread
 
@@ -263,14 +266,13 @@ class Links:
             self._greet_subscribers(self._publication)
         if self._back is not None and self._back in ready:
             yield from self._take_records(self._back)
-        yield from self._take_news(ready)
+        if not self._carrying.issuperset(ready):
+            yield from self._take_news(ready)
         for socket in self._inputs:
             if socket in ready:
                 yield from self._take_data(socket)
 
     def _take_news(self, ready: Mapping[Any, int]) -> Iterator[LinkEvent]:
-        if all(source is self._back or source in self._inputs for source in ready):
-            return  # as nearly always
         for name, push in list(self._pushes.items()):
             if push.monitor in ready and zmq.EVENT_DISCONNECTED in push.take_news():
                 yield LinkBroke(name, push.link)

@@ -45,21 +45,18 @@ class Latencies:
         self._comparable = comparable
         self._unflushed: list[tuple[int, int]] = []
 
-    def take_up(self, batch: Batch, messages: int, now_ns: int) -> None:
-        """The stage's code begins with a batch."""
-        if self._comparable and batch.kind == Kind.EVENTS and 0 < batch.sent_ns <= now_ns:
-            note(self._hop, now_ns - batch.sent_ns, messages)
-
-    def finish(self, batch: Batch, messages: int, now_ns: int) -> None:
-        """The stage's code is done with so many messages of a batch."""
-        if not self._comparable or batch.kind != Kind.EVENTS or batch.attempt:
+    def note(self, batch: Batch, messages: int, begun_ns: int, done_ns: int) -> None:
+        """The stage's code began with so many messages of a batch, and was done with them."""
+        if not self._comparable or batch.kind != Kind.EVENTS:
             return
-        if not 0 < batch.handed_ns <= now_ns:
+        if 0 < batch.sent_ns <= begun_ns:
+            note(self._hop, begun_ns - batch.sent_ns, messages)
+        if batch.attempt or not 0 < batch.handed_ns <= done_ns:
             return
         if self._flushes:
             self._unflushed.append((batch.handed_ns, messages))
         else:
-            note(self._way, now_ns - batch.handed_ns, messages)
+            note(self._way, done_ns - batch.handed_ns, messages)
 
     def flushed(self, now_ns: int) -> None:
         """What was finished so far is safe now."""

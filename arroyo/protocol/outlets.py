@@ -50,7 +50,9 @@ class _Replica:
     ended: bool = False
     number: int = 0
     """Batches sent on this link."""
-    message_s: float | None = None
+    batch: int = 0
+    ahead: int = 0
+    """How many messages it gets at once, and how many without credit; follow its speed."""
     messages: int = 0
     size: int = 0
     sent: deque[tuple[int, int, int]] = field(default_factory=deque)
@@ -60,22 +62,24 @@ class _Replica:
     used: int = 0
     """When it was given something last, counted in batches of the outlet."""
 
-    def batch_limit(self) -> int:
-        if self.message_s is None:
-            return FIRST_BATCH_MESSAGES
-        return max(1, min(BATCH_MESSAGES, int(BATCH_S / max(self.message_s, 1e-9))))
+    def __post_init__(self) -> None:
+        self.batch, self.ahead = FIRST_BATCH_MESSAGES, 2 * FIRST_BATCH_MESSAGES
+
+    def note_speed(self, message_s: float) -> None:
+        """It takes so long over one message."""
+        self.batch = max(1, min(BATCH_MESSAGES, int(BATCH_S / max(message_s, 1e-9))))
+        self.ahead = messages_ahead(message_s)
 
     def room(self, item_size: int) -> int:
         """How many messages of a size it may be given now; one always, when it has none."""
-        if self.message_s is None:
-            ahead = 2 * FIRST_BATCH_MESSAGES
-        else:
-            ahead = messages_ahead(self.message_s)
-        by_size = (AHEAD_BYTES - self.size) // item_size if item_size else ahead
-        limit = self.batch_limit()
-        # Up to one batch more than `ahead`, since many small messages are dear to split.
         least = 0 if self.sent else 1
-        return max(least, min(limit, by_size)) if self.messages < ahead else least
+        if not self.up:
+            return 0
+        if self.messages >= self.ahead:
+            return least
+        # Up to one batch more than `ahead`, since many small messages are dear to split.
+        by_size = (AHEAD_BYTES - self.size) // item_size if item_size else self.ahead
+        return max(least, min(self.batch, by_size))
 
 
 def messages_ahead(message_s: float) -> int:
@@ -213,7 +217,7 @@ class Outlet:
             _, messages, size = replica.sent.popleft()
             replica.messages -= messages
             replica.size -= size
-        replica.message_s = credit.message_s
+        replica.note_speed(credit.message_s)
         yield from self._pump()
 
     # A replica's links
@@ -278,16 +282,19 @@ class Outlet:
 
     def _choose(self, load: Load) -> tuple[_Replica | None, int]:
         """Say who gets the head of the load, and how many messages of it."""
-        item_size = load.size // len(load.items) if load.items else 0
-        if self.dispatch == "balanced" or len(self._replicas) == 1:
-            open_ones = [each for each in self._replicas if each.up and each.room(item_size)]
+        messages = len(load.items)
+        item_size = load.size // messages if messages else 0
+        if len(self._replicas) == 1:
+            [replica], count = self._replicas, messages
+        elif self.dispatch == "balanced":
+            open_ones = [each for each in self._replicas if each.room(item_size)]
             if not open_ones:
                 return None, 0
-            replica = min(open_ones, key=lambda each: (each.messages, each.used))
-            return replica, replica.room(item_size)
-        index, count = self._assigned(load)
-        replica = self._replicas[index]
-        room = replica.room(item_size) if replica.up else 0
+            replica, count = min(open_ones, key=lambda each: (each.messages, each.used)), messages
+        else:
+            index, count = self._assigned(load)
+            replica = self._replicas[index]
+        room = replica.room(item_size)
         return (replica, min(room, count)) if room else (None, 0)
 
     def _assigned(self, load: Load) -> tuple[int, int]:

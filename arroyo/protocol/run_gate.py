@@ -71,7 +71,7 @@ class RunGate:
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return min((due for due, _ in self._held.values()), default=None)
+        return min(due for due, _ in self._held.values()) if self._held else None
 
     def admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         """Say what to do with a batch, and with those that waited for it."""
@@ -87,6 +87,8 @@ class RunGate:
 
     def tick(self, now: float) -> list[Delivery]:
         """Time has passed: return Stops that waited long enough for their twins."""
+        if not self._held:
+            return []
         keys = [key for key, (due, _) in self._held.items() if now >= due]
         for key in keys:
             self._runs[key].closed = True

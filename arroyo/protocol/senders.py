@@ -34,6 +34,8 @@ class Senders:
         self._senders: dict[str, _Sender] = {}
         self.dropped = 0
         """Messages that pub-sub links lost."""
+        self.all_finished = not names
+        """Whether every replica above has finished for good."""
 
     def open(self, name: str, record: Open) -> bool:
         """Note a link; False if nobody of this name should send here."""
@@ -45,8 +47,12 @@ class Senders:
         same_life = known is not None and known.incarnation == record.incarnation
         # A lower link of the same life is from a connection that was given up.
         if known is None or not same_life or known.link < record.link:
-            self._senders[name] = _Sender(record.link, incarnation=record.incarnation)
+            self._begin(name, _Sender(record.link, incarnation=record.incarnation))
         return True
+
+    def _begin(self, name: str, sender: _Sender) -> None:
+        self._senders[name] = sender
+        self.all_finished = False
 
     def takes(self, batch: Batch, messages: int) -> bool:
         """Note a batch of so many messages; False where it must not be taken.
@@ -61,7 +67,7 @@ class Senders:
         if by_pub_sub:
             if sender is not None and sender.link == batch.link:
                 self.dropped += max(0, batch.number - sender.next)
-            self._senders[batch.sender] = _Sender(batch.link, batch.number + max(1, messages))
+            self._begin(batch.sender, _Sender(batch.link, batch.number + max(1, messages)))
             return True
         if sender is None or sender.link != batch.link or batch.number != sender.next:
             return False
@@ -76,16 +82,14 @@ class Senders:
         if sender is None or sender.link != link:
             return False
         sender.ended, sender.finished = True, final
+        self.all_finished = all(
+            name in self._senders and self._senders[name].finished for name in self._names
+        )
         return True
 
     def has_ended(self, name: str) -> bool:
         """Whether this replica above has said End, for good or not."""
         return name in self._senders and self._senders[name].ended
-
-    @property
-    def all_finished(self) -> bool:
-        """Whether every replica above has finished for good."""
-        return all(name in self._senders and self._senders[name].finished for name in self._names)
 
     @property
     def known_ended(self) -> bool:

@@ -78,9 +78,8 @@ class FoldProcess(RelayProcess):
         if batch.enters and self._passing.concerns(batch):
             return [Folded(Output(reason=Reason.FINISHED)) for _ in work]
         self._received += len(work)
-        start = self._replica.clock.monotonic()
         outcomes = self._call.folded(self._hand_over(batch, work))
-        self._account([each.output for each in outcomes], self._replica.clock.monotonic() - start)
+        self._count([each.output for each in outcomes])
         return list(outcomes)
 
     def _stop(self, batch: Batch, message: Message) -> Folded:

@@ -194,11 +194,9 @@ class RelayProcess:
 
     def _take_what_came(self, now: float) -> None:
         relay = self._relay
-        times = (relay.deadline, self._flush_due, self._receipts.deadline)
-        due = [time for time in times if time is not None]
-        timeout_s = min([REPORT_S, *(max(0.0, time - now) for time in due)])
-        self._replica.enter(Phase.BLOCKED if relay.blocked else Phase.IDLE)
-        for event in self._links.poll(timeout_s, deaf=relay.blocked):
+        blocked = relay.blocked
+        self._replica.enter(Phase.BLOCKED if blocked else Phase.IDLE)
+        for event in self._links.poll(self._time_left(now), deaf=blocked):
             now = self._replica.clock.monotonic()
             if isinstance(event, DataCame):
                 self._last_came = now
@@ -220,6 +218,14 @@ class RelayProcess:
                 self._perform(self._relay.greet(event.replica))
             elif isinstance(event, SubscriptionStands):
                 self._hear(event.replica)
+
+    def _time_left(self, now: float) -> float:
+        """Return how long nothing is due, in s."""
+        until = now + REPORT_S
+        for due in (self._relay.deadline, self._flush_due, self._receipts.deadline):
+            if due is not None and due < until:
+                until = due
+        return max(0.0, until - now)
 
     def _perform(self, actions: Iterable[Action]) -> None:
         """Carry actions out; nobody hears Hello from a stage that could still miss something."""
@@ -277,28 +283,35 @@ class RelayProcess:
             # What came early, and waited for these, has its turn now.
             self._work_off(batch, self._relay.plan(batch, ()))
         else:
-            self._bytes_in += sum(map(len, delivery.content))
-            self._bytes_in += sum(reference.length for _, reference in batch.slabs)
-            self._stale = 0
-            self._isolation.note_readable()
+            received = len(messages), sum(map(len, payloads))
+            del messages
             self._replica.payloads.take_up(batch)
             self._replica.take_in_hand(batch)
-            self._receipts.note(len(messages), sum(map(len, payloads)))
-            del messages
             self._work_off(batch, work)
+            self._receipts.note(*received)
+            self._bytes_in += sum(map(len, delivery.content))
+            if batch.slabs:
+                self._bytes_in += sum(reference.length for _, reference in batch.slabs)
+            self._stale = 0
+            self._isolation.note_readable()
         self._plan_flush()
 
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
-        self._latencies.take_up(batch, len(work), self._replica.now_ns())
+        """Have the stage's code work, and send on what comes of it; what can wait comes after."""
+        begun_ns = self._replica.now_ns()
         outcomes = self._work_on(batch, work)
-        self._latencies.finish(batch, len(work), self._replica.now_ns())
+        done_ns = self._replica.now_ns()
+        if batch.kind == Kind.EVENTS and outcomes:
+            took_s = (done_ns - begun_ns) / 1e9 / len(outcomes)
+            self._message_s += (took_s - self._message_s) / 4
         if batch.enters == self._replica.name.stage:
             batch = msgspec.structs.replace(batch, enters="")  # from here on it goes all ways
         # Not after an error: who asks why the stage ended finds the message still in hand.
         self._replica.page.put_down()
-        del self._came
-        self._let_go()
         self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
+        del self._came
+        self._latencies.note(batch, len(work), begun_ns, done_ns)
+        self._let_go()
 
     def _as_it_came(self, message: Message) -> Message:
         """Return a message of the batch in hand anew; the stage's code may have changed this."""
@@ -330,9 +343,8 @@ class RelayProcess:
         if batch.enters and self._passing.concerns(batch):
             return self._passing.outcomes(batch, work)
         self._received += len(work)
-        start = self._replica.clock.monotonic()
         outcomes: Sequence[Outcome] = call.events(self._hand_over(batch, work))
-        self._account(outcomes, self._replica.clock.monotonic() - start)
+        self._count(outcomes)
         return outcomes
 
     def _pass_on(self, message: Message) -> Outcome:
@@ -366,10 +378,8 @@ class RelayProcess:
             run, source, epoch, sequence - base, path, fragment
         )
 
-    def _account(self, outcomes: Sequence[Outcome], took_s: float) -> None:
-        if not outcomes:
-            return
-        self._message_s += (took_s / len(outcomes) - self._message_s) / 4
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        """Count what came of messages."""
         if type(outcomes) is Body:
             self._sent += len(outcomes)
             self._bytes_out += outcomes.size

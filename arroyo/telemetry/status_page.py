@@ -18,6 +18,7 @@ from arroyo.protocol.status_page import (
     Phase,
 )
 
+_INDEX = {name: offset >> 3 for name, offset in OFFSET.items()}
 _LAYOUT = struct.Struct(f"={len(FIELDS)}Q")
 _HISTOGRAM = struct.Struct(f"={BUCKETS}Q")
 
@@ -41,16 +42,16 @@ class StatusPage:
 
     def set(self, field: str, value: int) -> None:
         """Store one word."""
-        self._words[OFFSET[field] >> 3] = value
+        self._words[_INDEX[field]] = value
 
     def add(self, field: str, amount: int) -> None:
         """Add to one word (only this replica's one writer does)."""
-        self._words[OFFSET[field] >> 3] += amount
+        self._words[_INDEX[field]] += amount
 
     def enter(self, phase: Phase, now_ns: int) -> None:
         """Mark what the working thread is at since `now_ns` (monotonic)."""
-        self._words[OFFSET["phase_since_ns"] >> 3] = now_ns
-        self._words[OFFSET["phase"] >> 3] = phase
+        self._words[_INDEX["phase_since_ns"]] = now_ns
+        self._words[_INDEX["phase"]] = phase
 
     def word(self, field: str) -> memoryview:
         """Return one word, for those who store it often: ``page.word(field)[0] = value``."""
@@ -71,11 +72,12 @@ class StatusPage:
         `source` is its place in `Chain.replicas`; `base` as in `Batch`.
         """
         # In this order: whoever looks in between sees no message of the one source as the other's.
-        self.set("hand_sequence", 0)
-        self.set("hand_part", 0)
-        self.set("hand_epoch", epoch)
-        self.set("hand_base", base)
-        self.set("hand_source", source + 1)
+        words, index = self._words, _INDEX
+        words[index["hand_sequence"]] = 0
+        words[index["hand_part"]] = 0
+        words[index["hand_epoch"]] = epoch
+        words[index["hand_base"]] = base
+        words[index["hand_source"]] = source + 1
 
     def put_down(self) -> None:
         """Mark that no message is in hand any more."""

@@ -39,15 +39,14 @@ def counted(histogram):
 
 def test_the_way_ends_when_the_stage_is_done_and_the_hop_when_it_begins(way, hop):
     latencies = Latencies(way, hop)
-    latencies.take_up(BATCH, 5, 133 * MS)
-    latencies.finish(BATCH, 5, 140 * MS)
+    latencies.note(BATCH, 5, 133 * MS, 140 * MS)
     assert counted(hop) == {bucket_of(3 * MS): 5}
     assert counted(way) == {bucket_of(40 * MS): 5}
 
 
 def test_a_publisher_that_flushes_is_done_after_its_flush(way, hop):
     latencies = Latencies(way, hop, flushes=True)
-    latencies.finish(BATCH, 5, 140 * MS)
+    latencies.note(BATCH, 5, 133 * MS, 140 * MS)
     assert counted(way) == {}
     latencies.flushed(190 * MS)
     latencies.flushed(300 * MS)
@@ -57,8 +56,7 @@ def test_a_publisher_that_flushes_is_done_after_its_flush(way, hop):
 def test_of_what_was_sent_again_only_the_hop_counts(way, hop):
     again = msgspec.structs.replace(BATCH, attempt=1)
     latencies = Latencies(way, hop)
-    latencies.take_up(again, 5, 133 * MS)
-    latencies.finish(again, 5, 140 * MS)
+    latencies.note(again, 5, 133 * MS, 140 * MS)
     assert counted(way) == {}
     assert sum(hop) == 5
 
@@ -67,8 +65,7 @@ def test_of_what_was_sent_again_only_the_hop_counts(way, hop):
 def test_start_and_stop_do_not_count(way, hop, kind):
     latencies = Latencies(way, hop)
     control = msgspec.structs.replace(BATCH, kind=kind)
-    latencies.take_up(control, 1, 133 * MS)
-    latencies.finish(control, 1, 140 * MS)
+    latencies.note(control, 1, 133 * MS, 140 * MS)
     assert counted(way) == counted(hop) == {}
 
 
@@ -76,13 +73,11 @@ def test_start_and_stop_do_not_count(way, hop, kind):
 def test_a_stamp_that_means_nothing_is_not_counted(way, hop, stamp_ns):
     latencies = Latencies(way, hop)
     odd = msgspec.structs.replace(BATCH, handed_ns=stamp_ns, sent_ns=stamp_ns)
-    latencies.take_up(odd, 5, 133 * MS)
-    latencies.finish(odd, 5, 140 * MS)
+    latencies.note(odd, 5, 133 * MS, 140 * MS)
     assert counted(way) == counted(hop) == {}
 
 
 def test_stamps_of_another_clock_are_not_counted(way, hop):
     latencies = Latencies(way, hop, comparable=False)
-    latencies.take_up(BATCH, 5, 133 * MS)
-    latencies.finish(BATCH, 5, 140 * MS)
+    latencies.note(BATCH, 5, 133 * MS, 140 * MS)
     assert counted(way) == counted(hop) == {}
