@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -23,8 +22,7 @@ from .suspects import Suspects
 from .taken import Taken
 
 
-@dataclass(slots=True)
-class Shipment:
+class Shipment(msgspec.Struct):
     """Messages that were sent together: the load, its sequences, and when it left last."""
 
     load: Load
@@ -36,8 +34,7 @@ class Shipment:
     """Whether the listener handed them over in this life, so that they count in the window."""
 
 
-@dataclass(slots=True)
-class Advance:
+class Advance(msgspec.Struct):
     """What became free when the frontier moved."""
 
     tokens: list[Any]
@@ -46,7 +43,7 @@ class Advance:
     size: int
     delay_s: float | None
     """How long the last of them took from its sending, in s."""
-    items: list[Any] = field(default_factory=list)
+    items: list[Any] = []
     """Those that will never be sent again, left out those in a `Body`: they hold nothing."""
 
 

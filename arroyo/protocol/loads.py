@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -15,8 +14,7 @@ Position = tuple[int, Fragment]
 """Sequence of a message and which part of it this is."""
 
 
-@dataclass(slots=True)
-class Load:
+class Load(msgspec.Struct):
     """Messages that go on together.
 
     Attributes

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -40,8 +39,7 @@ SEQUENCE_BLOCK = 64
 """Dispatch by sequence gives this many neighbouring messages to one replica."""
 
 
-@dataclass(slots=True)
-class _Replica:
+class _Replica(msgspec.Struct):
     name: ReplicaName
     link: int
     incarnation: int = 0
@@ -55,7 +53,7 @@ class _Replica:
     """How many messages it gets at once, and how many without credit; follow its speed."""
     messages: int = 0
     size: int = 0
-    sent: deque[tuple[int, int, int]] = field(default_factory=deque)
+    sent: deque[tuple[int, int, int]] = msgspec.field(default_factory=deque)
     """Number, messages and bytes of each batch without credit."""
     missed: bool = False
     """Whether a Stop, or its announcement, went by while it was not there."""

@@ -8,11 +8,11 @@ more of the graph than its own edges. PURE.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True)
-class Terminal:
+class Terminal(msgspec.Struct, frozen=True):
     """Where a path ends: a stage without push-pull links below it."""
 
     stage: str

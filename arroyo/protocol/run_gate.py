@@ -6,9 +6,10 @@ Whatever comes, and how often: by several paths, from several replicas above, ag
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, TypeAlias
+
+import msgspec
 
 from arroyo.codec import Batch, Kind
 
@@ -42,19 +43,18 @@ Admission: TypeAlias = tuple[Entry, Delivery]
 _Key: TypeAlias = tuple[str, str]
 
 
-@dataclass(slots=True)
-class _Run:
-    items: dict[Kind, Any] = field(default_factory=dict)
+class _Run(msgspec.Struct):
+    items: dict[Kind, Any] = {}
     """Start and Stop as this stage sends them on; None where nothing is sent."""
-    told: dict[tuple[Kind, int, int], int] = field(default_factory=dict)
+    told: dict[tuple[Kind, int, int], int] = {}
     """Highest attempt of Start and Stop that went on, by path and life of the source."""
     closed: bool = False
     epoch: int = 0
     """The life of the source that closed it."""
-    last_calls: set[int] = field(default_factory=set)
+    last_calls: set[int] = set()
     """Lives of the source that have announced its Stop."""
-    started_by: set[str] = field(default_factory=set)
-    stopped_by: set[str] = field(default_factory=set)
+    started_by: set[str] = set()
+    stopped_by: set[str] = set()
 
 
 class RunGate:

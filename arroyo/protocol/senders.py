@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from arroyo.codec import Batch, Open
 
 
-@dataclass(slots=True)
-class _Sender:
+class _Sender(msgspec.Struct):
     link: int
     next: int = 0
     incarnation: int = 0

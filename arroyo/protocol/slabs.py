@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
+
+import msgspec
 
 HEAD_BYTES = 64
 """In front of the pool and of each slab's data; data begins at a multiple of it."""
@@ -54,8 +55,7 @@ class _Extent(NamedTuple):
         return self.end - self.offset
 
 
-@dataclass(slots=True)
-class _Held:
+class _Held(msgspec.Struct):
     extent: _Extent
     generation: int
     owner: SlabOwner | None = None

@@ -6,7 +6,8 @@ A message is told of once for each life that ended with it in hand, however ofte
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from arroyo.codec import Suspect
 
@@ -18,9 +19,8 @@ DEATHS = 3
 Gap = tuple[int, int]
 
 
-@dataclass(slots=True)
-class _Record:
-    lives: dict[tuple[str, int, int], Suspect] = field(default_factory=dict)
+class _Record(msgspec.Struct):
+    lives: dict[tuple[str, int, int], Suspect] = {}
     buried: bool = False
 
 

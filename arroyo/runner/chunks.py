@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from arroyo.codec import Body, Encoded, Kind, Shared
 from arroyo.protocol.outlets import BATCH_MESSAGES
@@ -13,8 +14,7 @@ BATCH_BYTES = 1024 * 1024
 """A batch takes no further message once so much of it goes through the socket."""
 
 
-@dataclass(slots=True)
-class GatewayRun:
+class GatewayRun(msgspec.Struct):
     """What was dropped of one run, counted where messages come in and told where they leave."""
 
     implicit: bool = True
