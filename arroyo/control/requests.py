@@ -173,6 +173,8 @@ class RequestServer:
         self._reserve = os.open(os.devnull, os.O_RDONLY)
 
     def _serve(self, client: _Client) -> None:
+        if client not in self._clients:
+            return  # it was ready, and then had to make room for another
         if not client.proceed(self._answers):
             self._drop(client)
             return

@@ -158,6 +158,19 @@ def test_too_many_clients_push_out_the_oldest(loop):
             clients[1].recv(1)
 
 
+def test_one_that_is_pushed_out_in_the_round_in_which_it_speaks_is_served_no_more(loop):
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(CLIENTS):
+            clients.append(stack.enter_context(contextlib.closing(loop.connect())))
+            loop.turn()
+        stack.enter_context(contextlib.closing(loop.connect()))  # and is let in first
+        clients[0].sendall(b'{"verb":"status"}\n')
+        loop.turn()
+        with pytest.raises(ConnectionResetError):
+            clients[0].recv(1)
+
+
 def turn_until(loop, client):
     deadline = time.monotonic() + 5
     with selectors.DefaultSelector() as selector:
