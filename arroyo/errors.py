@@ -6,6 +6,7 @@ and what to do next. Exit codes follow sysexits(3).
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -50,6 +51,19 @@ class UnavailableError(ArroyoError):
     """Something outside (a broker, a server, a running chain) can't be reached just now."""
 
     exit_code = 75
+
+
+_PASSING = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+)
+
+
+def fault_of(error: OSError) -> type[ConfigurationError | UnavailableError]:
+    """Say whose fault it is that a file can't be used.
+
+    Nobody's where it may pass, as a full disk does, so that it is worth trying again.
+    """
+    return UnavailableError if error.errno in _PASSING else ConfigurationError
 
 
 class StageError(ArroyoError):

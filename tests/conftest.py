@@ -8,6 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
+
+__all__ = ["small_disk"]
 
 # What a test has stopped may take this long to be gone.
 LEAVING_S = 5.0

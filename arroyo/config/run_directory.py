@@ -6,12 +6,13 @@ name and a replica's name alone, so stages started in any way meet there.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ArroyoError, ConfigurationError, fault_of
 from arroyo.identifiers import ReplicaName, digest, is_name
 
 from .graph import Chain
@@ -47,6 +48,8 @@ class RunDirectory:
         ------
         ConfigurationError
             It can't be made, or belongs to somebody else.
+        UnavailableError
+            Its disk is full, or gone.
         """
         try:
             for folder in (self.path, *(self.path / part for part in _PARTS)):
@@ -55,10 +58,7 @@ class RunDirectory:
             if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o700:
                 self.path.chmod(0o700)
         except OSError as error:
-            raise ConfigurationError(
-                f"the run directory {self.path} can't be made: {error.strerror}; "
-                "set ARROYO_RUN_DIR to a folder that you may write"
-            ) from error
+            raise self._unusable(error) from error
         if found.st_uid != os.geteuid():
             raise ConfigurationError(
                 f"the run directory {self.path} belongs to user {found.st_uid}, not to you; "
@@ -66,12 +66,26 @@ class RunDirectory:
             )
 
     def create_for(self, chain: Chain) -> None:
-        """Do as `create`, and note down whose folder it is, so that the chain's name finds it."""
+        """Do as `create`, and note down whose folder it is, so that the chain's name finds it.
+
+        Errors as in `create`.
+        """
         self.create()
         # Stages that start together all do this; each replaces the note whole, with the same.
         draft = self.path / f"chain.{os.getpid()}"
-        draft.write_text(f"{chain.name}\n{chain.path}\n", "utf-8")
-        draft.replace(self.path / _NOTE)
+        try:
+            draft.write_text(f"{chain.name}\n{chain.path}\n", "utf-8")
+            draft.replace(self.path / _NOTE)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: OSError) -> ArroyoError:
+        return fault_of(error)(
+            f"the run directory {self.path} can't be made: {error.strerror}; "
+            "set ARROYO_RUN_DIR to a folder that you may write"
+        )
 
     def chain_file(self, chain: str) -> Path | None:
         """Chain file that `chain` was last started from; None where it never ran here."""

@@ -13,7 +13,7 @@ import os
 import struct
 from pathlib import Path
 
-from arroyo.errors import AlreadyRunningError, ConfigurationError
+from arroyo.errors import AlreadyRunningError, ArroyoError, fault_of
 
 # struct flock of Linux: l_type, l_whence, l_start, l_len, l_pid, closed to 8 bytes.
 _FLOCK = struct.Struct("hhqqi4x")
@@ -41,6 +41,8 @@ class Lock:
             Another holder lives, in this process or in another one.
         ConfigurationError
             The file can't be made or locked.
+        UnavailableError
+            The same, but it may pass, as a full disk does.
         """
         while True:
             if (pid := owner(path)) is not None:
@@ -106,8 +108,8 @@ def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _unusable(path: Path, error: OSError) -> ConfigurationError:
-    return ConfigurationError(
+def _unusable(path: Path, error: OSError) -> ArroyoError:
+    return fault_of(error)(
         f"the lock file {path} can't be used: {error.strerror}; "
         "the run directory must be a local folder of your own (set ARROYO_RUN_DIR)"
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.errors import UnavailableError, fault_of
 from arroyo.protocol.fold_memory import FoldMemory
 
 PLACE_BYTES = 256 * 1024
@@ -40,7 +40,7 @@ class FoldRecord:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise ConfigurationError(
+            raise fault_of(error)(
                 f"{path} can't be made: {error.strerror}; set ARROYO_STATE_DIR to a folder that "
                 "you may write"
             ) from error

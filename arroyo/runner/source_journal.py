@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.errors import ConfigurationError, UnavailableError, fault_of
 from arroyo.identifiers import new_epoch
 from arroyo.protocol.memory import Memo, SourceMemory
 
@@ -46,7 +46,7 @@ class SourceJournal:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(
+            raise fault_of(error)(
                 f"the state directory {folder} can't be made: {error.strerror}; set "
                 "ARROYO_STATE_DIR to a folder that you may write"
             ) from error

@@ -7,6 +7,7 @@ import os
 import struct
 from pathlib import Path
 
+from arroyo.errors import fault_of
 from arroyo.protocol.histogram import BUCKETS
 from arroyo.protocol.status_page import (
     FIELDS,
@@ -24,15 +25,24 @@ _HISTOGRAM = struct.Struct(f"={BUCKETS}Q")
 
 
 class StatusPage:
-    """The page of this replica, for writing. Counters start at zero in each incarnation."""
+    """The page of this replica, for writing. Counters start at zero in each incarnation.
+
+    Raises
+    ------
+    ConfigurationError
+        The file can't be made.
+    UnavailableError
+        There is no room for it.
+    """
 
     def __init__(self, path: Path, pid: int, incarnation: int) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.ftruncate(descriptor, PAGE_BYTES)
-            self._map = mmap.mmap(descriptor, PAGE_BYTES)
-        finally:
-            os.close(descriptor)
+            self._map = _map(path)
+        except OSError as error:
+            raise fault_of(error)(
+                f"the status page {path} can't be made: {error.strerror}; make room on its disk, "
+                "or set ARROYO_RUN_DIR to another folder"
+            ) from error
         self._words = memoryview(self._map).cast("Q")
         self._lent: list[memoryview] = []
         self._map[:] = bytes(PAGE_BYTES)
@@ -88,6 +98,17 @@ class StatusPage:
         for word in (*self._lent, self._words):
             word.release()
         self._map.close()
+
+
+def _map(path: Path) -> mmap.mmap:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(descriptor, PAGE_BYTES)
+        # Now: to write to a page that has no room on the disk would end the process.
+        os.posix_fallocate(descriptor, 0, PAGE_BYTES)
+        return mmap.mmap(descriptor, PAGE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def read_status_page(path: Path) -> dict[str, int] | None:

@@ -3,10 +3,11 @@ import stat
 from pathlib import Path
 
 import pytest
+from small_disk import fill
 
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory, list_known_chains
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
 
 NAME = ReplicaName("images", 0)
@@ -47,6 +48,16 @@ def test_a_file_in_its_place_is_a_configuration_error(tmp_path):
     assert "is not a folder" in directory.obstacle()
     with pytest.raises(ConfigurationError, match="ARROYO_RUN_DIR"):
         directory.create()
+
+
+def test_a_full_disk_is_worth_trying_again(tmp_path, small_disk):
+    disk = small_disk(64)
+    fill(disk)
+    directory = RunDirectory(disk)
+    with pytest.raises(UnavailableError, match="No space left on device"):
+        directory.create_for(Chain("powder", tmp_path, tmp_path / "chain.toml", {}))
+    assert directory.chain_file("powder") is None
+    assert not list(disk.glob("chain*"))
 
 
 def test_looking_for_obstacles_makes_nothing(tmp_path):

@@ -1,7 +1,6 @@
 import contextlib
 import itertools
 import os
-import subprocess
 import sys
 import threading
 
@@ -43,17 +42,9 @@ def reader(tmp_path):
 
 
 @pytest.fixture
-def small_memory(tmp_path):
+def small_memory(small_disk):
     """A directory in memory that has room for 256 KiB."""
-    directory = tmp_path / "memory"
-    directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(directory)]
-    mount = subprocess.run(command, check=False, capture_output=True, text=True)
-    if mount.returncode:
-        pytest.skip(f"a small directory in memory can't be mounted: {mount.stderr.strip()}")
-    yield directory
-    # Lazily, so that a test that fails with a pool in its hands leaves no mount.
-    subprocess.run(["umount", "--lazy", str(directory)], check=True)
+    return small_disk(256)
 
 
 def test_what_is_written_can_be_read(pool, reader):

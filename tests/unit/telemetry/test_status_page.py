@@ -1,3 +1,7 @@
+import pytest
+from small_disk import fill
+
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.protocol.histogram import BUCKETS
 from arroyo.protocol.status_page import (
     FIELDS,
@@ -36,6 +40,18 @@ def test_a_new_incarnation_counts_from_zero(tmp_path):
     StatusPage(path, pid=18, incarnation=4).close()
     words = read_status_page(path)
     assert (words["pid"], words["incarnation"], words["sent"]) == (18, 4, 0)
+
+
+def test_where_a_page_has_no_room_that_is_said_at_once(small_disk):
+    disk = small_disk(16)
+    fill(disk)
+    with pytest.raises(UnavailableError, match="No space left on device; make room"):
+        StatusPage(disk / "work.0", pid=17, incarnation=3)
+
+
+def test_where_a_page_can_not_be_made_that_is_said(tmp_path):
+    with pytest.raises(ConfigurationError, match="No such file"):
+        StatusPage(tmp_path / "missing" / "work.0", pid=17, incarnation=3)
 
 
 def test_what_is_no_page_is_none(tmp_path):
