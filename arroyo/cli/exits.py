@@ -1,7 +1,8 @@
 """How every command ends: one clear sentence per mistake on stderr, and an exit code.
 
-Rules: 0 when all went well, sysexits(3) codes else (64 usage, 75 try later, 78 configuration),
-130 after Ctrl-C. A traceback is for developers: with `--debug` or ``ARROYO_DEBUG=1`` only.
+Rules: 0 when all went well, sysexits(3) codes else (64 usage, 74 a file or terminal that can't be
+used, 75 try later, 78 configuration), 130 after Ctrl-C. A traceback is for developers: with
+`--debug` or ``ARROYO_DEBUG=1`` only.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from arroyo.errors import ArroyoError, ConfigurationError, UsageError
 
 INTERRUPTED = 130
 """128 + SIGINT, as shells count it."""
+FILE_ERROR = 74
 
 
 @contextmanager
@@ -41,9 +43,36 @@ def exiting() -> Iterator[None]:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        # Nobody reads on (`arroyo graph … | head`). The interpreter's own flush must not fail too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_stdout()  # nobody reads on (`arroyo graph … | head`)
         sys.exit(1)
+    except OSError as error:
+        if os.environ.get("ARROYO_DEBUG"):
+            raise
+        _give_up_stdout()
+        place = f"{error.filename} can't be used" if error.filename else "input or output failed"
+        _end([f"{place}: {error.strerror or error}"], FILE_ERROR)
+
+
+def _give_up_stdout() -> None:
+    """Write what can be written; the interpreter's own flush at the end must not fail as well."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _open_standard_files() -> None:
+    """Open on nothing what was closed of stdin, stdout and stderr (``>&-``).
+
+    Else the next file that is opened, be it a lock, would get what is written there.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the first that is free
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def _sentence(error: click.UsageError) -> str:
@@ -91,6 +120,7 @@ class _Exiting(click.Command):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        _open_standard_files()
         with exiting():
             result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         sys.exit(result if isinstance(result, int) else 0)

@@ -122,9 +122,10 @@ def command(folder: Path, name: str | None) -> None:
 
 def _chain_name(folder: Path, name: str | None) -> str:
     if name is None:
-        name = re.sub(r"[^a-z0-9_-]+", "-", folder.absolute().name.lower()).strip("-_0123456789")
+        own = folder.absolute().name
+        name = re.sub(r"[^a-z0-9_-]+", "-", own.lower()).strip("-_0123456789")
         if not is_name(name):
-            raise UsageError(f"{folder.name!r} can't name a chain; give it one with --name")
+            raise UsageError(f"{own!r} can't name a chain; give it one with --name")
     elif not is_name(name):
         raise UsageError(f"{name!r} can't name a chain: {NAME_RULE}")
     return name

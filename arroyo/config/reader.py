@@ -75,9 +75,13 @@ def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
         It is neither; the names that are known are listed.
     """
     path = Path(text)
-    if path.is_file():
+    try:
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise UsageError(f"there is no chain file {text}: {error.strerror}") from error
+    if is_file:
         return path
-    if path.is_dir():
+    if is_folder:
         raise UsageError(
             f"{text} is a folder, expected a chain file; did you mean {path / 'chain.toml'}?"
         )

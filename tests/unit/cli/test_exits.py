@@ -4,6 +4,7 @@ import sys
 
 import click
 import pytest
+from chains import PROGRAMS
 from click.testing import CliRunner
 
 from arroyo.cli.exits import Command, exiting
@@ -83,6 +84,13 @@ def test_a_command_ends_with_the_number_that_it_returns():
     assert invoke(lambda: None).exit_code == 0
 
 
+def test_a_file_that_can_not_be_used_is_named(tmp_path):
+    result = invoke(lambda: (tmp_path / "missing").read_text())
+    assert result.exit_code == 74
+    words = f"error: {tmp_path / 'missing'} can't be used: No such file or directory\n"
+    assert result.stderr == words
+
+
 def test_mistakes_of_our_own_are_not_hidden():
     assert isinstance(invoke(raising(ZeroDivisionError())).exception, ZeroDivisionError)
 
@@ -107,3 +115,30 @@ def test_a_reader_that_went_away_is_no_error():
             [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, check=False
         )
     assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_a_full_disk_behind_stdout_is_one_sentence():
+    command = [PROGRAMS / "arroyo", "schema"]
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    words = "error: input or output failed: No space left on device\n"
+    assert (ended.returncode, ended.stderr) == (74, words)
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
+def test_what_is_written_to_a_closed_stdout_gets_into_no_file(tmp_path, closed):
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import click\n"
+        "from arroyo.cli.exits import Command\n"
+        "@click.command(cls=Command)\n"
+        "def command():\n"
+        "    with open('file', 'w') as file:\n"
+        "        click.echo('to nobody')\n"
+        "        print('to nobody')\n"
+        "command()\n"
+    )
+    command = f"exec {sys.executable} {program} {closed}"
+    ended = subprocess.run(command, shell=True, cwd=tmp_path, check=False)
+    assert ended.returncode == 0
+    assert (tmp_path / "file").read_text() == ""

@@ -44,6 +44,12 @@ def test_a_name_that_can_not_be_one_is_a_usage_error(tmp_path, arguments):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_folder_that_one_is_in_has_a_name_as_well(tmp_path, monkeypatch):
+    (tmp_path / "99").mkdir()
+    monkeypatch.chdir(tmp_path / "99")
+    assert new(".").stderr == "error: '99' can't name a chain; give it one with --name\n"
+
+
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
     (tmp_path / "stages.py").write_text("mine")
     result = new(tmp_path)

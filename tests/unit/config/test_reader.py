@@ -76,6 +76,11 @@ def test_a_good_file_becomes_the_chain_that_it_describes(write, tmp_path):
     assert live.window_bytes == 256 * 1024 * 1024
 
 
+def test_a_name_that_no_file_can_have_is_a_usage_error():
+    with pytest.raises(UsageError, match="File name too long"):
+        find_chain("x" * 300, {})
+
+
 def test_a_relative_path_gives_an_absolute_folder(write, tmp_path, monkeypatch):
     write(GOOD)
     monkeypatch.chdir(tmp_path)
