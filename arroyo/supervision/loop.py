@@ -28,7 +28,7 @@ from arroyo.control.requests import RequestServer
 from arroyo.errors import AlreadyRunningError, ConfigurationError
 from arroyo.identifiers import ReplicaName
 from arroyo.runner.checking import check_in_child
-from arroyo.telemetry.logs import configure_logging
+from arroyo.telemetry.logs import configure_logging, is_journal
 
 from . import child
 from . import events as ev
@@ -83,7 +83,8 @@ def supervise(
         if problems := check(chain.path):
             raise ConfigurationError(*problems)
         configure_logging(run_directory.log("supervisor"), "supervisor", chain.name, False)
-        console = None if "JOURNAL_STREAM" in environ else Console(1)
+        # The lines of the log are in the journal already.
+        console = None if is_journal(2) else Console(1)
         colour = console is not None and console.is_terminal and not environ.get("NO_COLOR")
         with contextlib.closing(console) if console else contextlib.nullcontext():
             supervisor = Supervisor(

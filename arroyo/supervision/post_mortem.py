@@ -70,35 +70,48 @@ class PostMortem:
         evidence = Evidence(
             message=self._message(page),
             said=said or last_error(log, pid),
-            phase=Phase(page["phase"]).name if page else "",
+            phase=_phase(page),
             hung=hung,
             dumped_core=end.dumped_core,
             out_of_memory=out_of_memory,
         )
         reason = blame(end.status, evidence)
         stacks = set_aside(stacks_file(log)) if reason else None
-        if reason and page and page["hand_source"] and page["hand_sequence"]:
-            self._note_suspect(name, page, reason, stacks)
+        source = self._source(page)
+        if reason and source is not None and page["hand_sequence"]:
+            self._note_suspect(name, source, page, reason, stacks)
         self._report(name, pid, evidence)
         return msgspec.structs.replace(evidence, stacks=str(stacks)) if stacks else evidence
 
     def _message(self, page: Mapping[str, int]) -> str:
         """Name the message in hand; empty where there is none."""
-        if not page or not page["hand_source"]:
-            return ""
         source = self._source(page)
+        if source is None:
+            return ""
         if not page["hand_sequence"]:
             return f"a Start or Stop of {source}"
         return f"{source} message {page['hand_sequence'] - 1 - page['hand_base']}"
 
-    def _source(self, page: Mapping[str, int]) -> ReplicaName:
-        return self._chain.replicas[page["hand_source"] - 1]
+    def _source(self, page: Mapping[str, int]) -> ReplicaName | None:
+        """Whose the message in hand is; None where there is none.
+
+        The page is of a process that crashed, or was started from a chain file that has changed:
+        what it says may make no sense.
+        """
+        place = page["hand_source"] - 1 if page else -1
+        replicas = self._chain.replicas
+        return replicas[place] if 0 <= place < len(replicas) else None
 
     def _note_suspect(
-        self, name: ReplicaName, page: Mapping[str, int], reason: str, stacks: Path | None
+        self,
+        name: ReplicaName,
+        source: ReplicaName,
+        page: Mapping[str, int],
+        reason: str,
+        stacks: Path | None,
     ) -> None:
         suspect = Suspect(
-            source=str(self._source(page)),
+            source=str(source),
             epoch=page["hand_epoch"],
             sequence=page["hand_sequence"] - 1,
             reason=reason,
@@ -116,3 +129,9 @@ class PostMortem:
         in_hand = f" with {evidence.message} in hand" if evidence.message else ""
         lines = last_lines(self._run_directory.log(name), pid)
         _log.info("%s ended %s%s; its last words:\n%s", name, place, in_hand, "\n".join(lines))
+
+
+def _phase(page: Mapping[str, int]) -> str:
+    """Name what a process was at; empty where nobody knows."""
+    found = page.get("phase")
+    return Phase(found).name if found in set(Phase) else ""

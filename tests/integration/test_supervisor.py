@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import supervised_fakes
+from chains import is_gone, wait_until
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import owner
@@ -123,21 +124,6 @@ class Supervised:
         )
         self.reader.join(DEADLINE_S)
         self.process.stdout.close()
-
-
-def wait_until(condition, explain):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"did not happen within {DEADLINE_S:g} s: {explain()}")
-        time.sleep(0.01)
-
-
-def is_gone(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
 
 
 @pytest.fixture
@@ -306,7 +292,7 @@ def test_an_idle_supervisor_is_small_and_at_rest(supervise):
     assert "zmq" not in maps
     assert "numpy" not in maps
     before = switches(chain.process.pid)
-    time.sleep(1.0)
+    time.sleep(1.0)  # what it does in this time is the question
     # It looks four times a second whether all are well.
     assert switches(chain.process.pid) - before <= 6
 
@@ -331,6 +317,14 @@ def test_the_log_tells_the_same_as_the_terminal(supervise):
     chain.wait()
     logged = chain.run_directory.log("supervisor").read_text().splitlines()
     assert [json.loads(line)["message"] for line in logged] == chain.lines
+
+
+def test_a_terminal_that_has_inherited_the_journal_s_name_is_written_to(supervise):
+    chain = supervise(
+        images="options = { finish_after_s = 0.1 }", environ={"JOURNAL_STREAM": "1:1"}
+    )
+    chain.wait()
+    assert "ended well" in chain.text
 
 
 def test_systemd_hears_of_the_chain_and_not_of_its_stages(supervise, tmp_path):

@@ -83,6 +83,13 @@ def test_a_crash_without_a_message_in_hand_leaves_none(examine, page, run_direct
     assert take_suspect(run_directory, NAME) is None
 
 
+def test_a_page_that_makes_no_sense_tells_nothing(examine, page, run_directory):
+    nonsense = {"hand_source": 99, "phase": 77}
+    evidence = examine(SEGFAULT, {**page, **nonsense})
+    assert (evidence.message, evidence.phase) == ("", "")
+    assert take_suspect(run_directory, NAME) is None
+
+
 def test_what_was_said_before_there_was_a_log_is_the_reason(examine):
     assert examine(Exit(75), {}, said="integrate.0 runs already").said == "integrate.0 runs already"
 
