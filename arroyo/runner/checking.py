@@ -2,12 +2,14 @@
 
 No socket is opened and nothing is constructed. Users' modules are imported, since only they know
 their classes; the supervisor, which must not, has that done by a short-lived child.
-Run as a module it is that child: ``python -m arroyo.runner.checking CHAIN`` prints a JSON list.
+Run as a module it is that child: ``python -m arroyo.runner.checking CHAIN PARENT`` prints a JSON
+list, and ends when its parent does.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -28,6 +30,8 @@ from .loading import check_options, load_factory, load_message_types
 
 _CHILD_TIMEOUT_S = 120.0
 """Imports over a slow network file system take their time."""
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the signal that this process gets when its parent dies."""
 
 
 def check_chain(path: str | Path, environ: Mapping[str, str] = os.environ) -> list[str]:
@@ -47,7 +51,7 @@ def check_chain(path: str | Path, environ: Mapping[str, str] = os.environ) -> li
 
 def check_in_child(path: str | Path) -> list[str]:
     """Do as `check_chain` in a child process, which may print, crash or hang as it likes."""
-    command = [sys.executable, "-m", "arroyo.runner.checking", str(path)]
+    command = [sys.executable, "-m", "arroyo.runner.checking", str(path), str(os.getpid())]
     try:
         child = subprocess.run(  # noqa: S603  (our own module; the path is one argument)
             command,
@@ -161,8 +165,12 @@ def _read_ports_in_use() -> set[int]:
     return ports
 
 
-def _answer(path: str) -> None:
+def _answer(path: str, parent: int) -> None:
     """Print what `check_chain` finds, and let nothing that a module prints get in between."""
+    # A module may hang, and nobody else would end this process then.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
     answer = os.dup(1)
     os.dup2(2, 1)
     problems = check_chain(path)
@@ -172,4 +180,4 @@ def _answer(path: str) -> None:
 
 
 if __name__ == "__main__":
-    _answer(sys.argv[1])
+    _answer(sys.argv[1], int(sys.argv[2]))

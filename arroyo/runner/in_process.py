@@ -19,6 +19,7 @@ from arroyo.clock import SystemClock
 from arroyo.codec import MessageCodec
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
+from arroyo.errors import ArroyoError, StageError
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
 
 from .calls import PublisherCall
@@ -28,6 +29,7 @@ from .isolation import Isolation
 from .listening import Listening, call_if_there
 from .loading import build_listener, build_operator, build_publisher, load_message_types
 from .routing import Call, Router, SourceRoute, edges_of
+from .trials import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +94,7 @@ class _InProcessChain:
         else:
             call = PublisherCall(stage, made, isolation)
         self._calls[stage.name] = call
-        call_if_there(made, "open")
+        _open(made)
         cleanup.callback(call.close)
 
     def _work(self) -> None:
@@ -127,7 +129,7 @@ class _Source:
         self._gateway = Gateway(stage, codec, None, something.set)
         self._listener = build_listener(chain, stage, self._gateway)
         self.listening: Listening | None = None
-        call_if_there(self._listener, "open")
+        _open(self._listener)
 
     def start(self, router: Router) -> None:
         self._route = SourceRoute(
@@ -158,6 +160,15 @@ class _Source:
             self.listening.stop()
             self.listening.join()
         call_if_there(self._listener, "close")
+
+
+def _open(stage: object) -> None:
+    try:
+        call_if_there(stage, "open")
+    except ArroyoError:
+        raise
+    except Exception as error:
+        raise StageError(f"{type(stage).__name__}.open() raised {in_words(error)}") from error
 
 
 @contextlib.contextmanager

@@ -95,6 +95,20 @@ def test_a_directory_that_is_not_there_ends_the_chain(make_chain):
     assert_ends_the_chain(chain, f"the directory {chain.folder / 'nowhere'} can't be listed")
 
 
+@pytest.mark.parametrize("name", ["count", "work", "write"])
+def test_in_one_process_a_stage_that_does_not_open_is_one_sentence(make_chain, name):
+    chain = make_chain(COUNT, WORK, WRITE)
+    kinds = {"count": "Count", "work": "Pass", "write": "Write"}
+    text = "def open(self):\n        raise RuntimeError('no camera')"
+    stages = chain.folder / "own_stages.py"
+    broken = f"\n\nclass Broken({kinds[name]}):\n    {text}\n"
+    stages.write_text(stages.read_text() + broken)
+    chain.path.write_text(chain.path.read_text().replace(f":{kinds[name]}", ":Broken"))
+    program = chain.supervise("--in-process")
+    assert program.wait() == 70
+    assert program.lines == ["error: Broken.open() raised RuntimeError: no camera"]
+
+
 def assert_ends_the_chain(chain, sentence):
     supervisor = chain.supervise()
     assert supervisor.wait() == 78

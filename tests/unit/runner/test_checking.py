@@ -1,7 +1,10 @@
 import os
 import socket
+import subprocess
+import sys
 
 import pytest
+from chains import is_gone, wait_until
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
@@ -127,6 +130,21 @@ def test_a_module_that_crashes_the_child_is_one_sentence(write):
 def test_a_module_that_exits_the_child_is_one_sentence(write):
     (found,) = check_in_child(write(stages="import os; os._exit(3)"))
     assert "exit code 3" in found
+
+
+def test_a_module_that_hangs_does_not_outlive_whoever_had_it_checked(write, tmp_path):
+    path = write(
+        stages="import os, time\n"
+        f"with open({str(tmp_path / 'pid')!r}, 'w') as file:\n"
+        "    print(os.getpid(), file=file)\n"
+        "time.sleep(600)\n"
+    )
+    check = f"from arroyo.runner.checking import check_in_child; check_in_child({str(path)!r})"
+    with subprocess.Popen([sys.executable, "-c", check]) as parent:
+        pid = tmp_path / "pid"
+        wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), lambda: "no import")
+        parent.kill()
+    wait_until(lambda: is_gone(int(pid.read_text())), lambda: f"{pid.read_text()} goes on")
 
 
 def test_a_module_beside_the_chain_stands_in_for_no_other(write, tmp_path, monkeypatch):
