@@ -1,8 +1,9 @@
-"""A disk that is soon full, for tests: a small file system in memory."""
+"""Disks that are soon full, for tests: a small file system in memory, and small files."""
 
 from __future__ import annotations
 
 import contextlib
+import resource
 import subprocess
 
 import pytest
@@ -40,3 +41,14 @@ def fill(folder):
         while True:
             file.write(bytes(4096))
     return ballast
+
+
+@contextlib.contextmanager
+def small_files(size):
+    """Have the kernel take no more than so many bytes of a file from this process meanwhile."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

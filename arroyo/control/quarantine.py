@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -94,8 +95,10 @@ class Quarantine:
             ) from error
 
     def _require_room(self, entry: Entry, message_bytes: int) -> None:
-        with os.scandir(self._folder) as found:
-            sizes = {each.name: each.stat().st_size for each in found if each.name.endswith(".msg")}
+        sizes = {}
+        for path in self._folder.glob("*.msg"):
+            with contextlib.suppress(FileNotFoundError):  # somebody drops messages meanwhile
+                sizes[path.name] = path.stat().st_size
         sizes.pop(self._message(entry.id).name, None)
         total_bytes = sum(sizes.values()) + message_bytes
         if len(sizes) >= ENTRIES_MAX or total_bytes > BYTES_MAX:

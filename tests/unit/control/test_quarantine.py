@@ -3,10 +3,17 @@ import stat
 
 import msgspec
 import pytest
+from small_disk import small_files
 
 from arroyo.codec import MessageCodec
-from arroyo.control import quarantine
-from arroyo.control.quarantine import Entry, Quarantine, entry_id, outline
+from arroyo.control.quarantine import (
+    BYTES_MAX,
+    ENTRIES_MAX,
+    Entry,
+    Quarantine,
+    entry_id,
+    outline,
+)
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.messages import Event, Message, Origin
 
@@ -35,24 +42,28 @@ def entry(number, **changes):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Quarantine(tmp_path / "state" / "quarantine")
+def folder(tmp_path):
+    return tmp_path / "state" / "quarantine"
+
+
+@pytest.fixture
+def store(folder):
+    return Quarantine(folder)
 
 
 def test_nothing_is_in_a_quarantine_that_nobody_has_made(store):
     assert store.entries() == store.requeued() == []
 
 
-def test_what_is_put_aside_can_be_read_by_anybody_later(store, tmp_path):
+def test_what_is_put_aside_can_be_read_by_anybody_later(store, folder):
     store.put(entry(1), b"message")
-    again = Quarantine(tmp_path / "state" / "quarantine")
+    again = Quarantine(folder)
     assert again.entries() == [entry(1)]
     assert again.message(entry(1).id) == b"message"
 
 
-def test_it_is_private(store, tmp_path):
+def test_it_is_private(store, folder):
     store.put(entry(1), b"message")
-    folder = tmp_path / "state" / "quarantine"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     files = [path for path in folder.iterdir() if path.is_file()]
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
@@ -113,21 +124,29 @@ def test_an_unknown_id_is_a_mistake_of_the_user(store, act):
         act(store, "cafe")
 
 
-def test_a_full_one_takes_no_more_and_loses_nothing(store, monkeypatch):
-    monkeypatch.setattr(quarantine, "ENTRIES_MAX", 2)
+def test_a_full_one_takes_no_more_and_loses_nothing(store, folder):
     for number in (1, 2):
         store.put(entry(number), b"message")
-    with pytest.raises(UnavailableError, match="is full: 2 messages"):
+    for number in range(ENTRIES_MAX - 2):
+        (folder / f"{number}.msg").touch()
+    with pytest.raises(UnavailableError, match=f"is full: {ENTRIES_MAX} messages"):
         store.put(entry(3), b"message")
     store.put(entry(2), b"message")  # it is there already
     assert len(store.entries()) == 2
 
 
-def test_it_has_a_bound_in_bytes(store, monkeypatch):
-    monkeypatch.setattr(quarantine, "BYTES_MAX", 10)
+def test_it_has_a_bound_in_bytes(store, folder):
     store.put(entry(1), b"12345678")
+    os.truncate(folder / f"{entry(1).id}.msg", BYTES_MAX)  # which takes no room on the disk
     with pytest.raises(UnavailableError, match="is full"):
         store.put(entry(2), b"12345678")
+
+
+def test_what_is_dropped_while_room_is_looked_for_takes_none(store, folder):
+    store.put(entry(1), b"message")
+    (folder / "gone.msg").symlink_to("nowhere")
+    store.put(entry(2), b"message")
+    assert len(store.entries()) == 2
 
 
 def test_a_folder_that_can_not_be_written_is_said_and_leaves_no_half_entry(tmp_path):
@@ -136,15 +155,11 @@ def test_a_folder_that_can_not_be_written_is_said_and_leaves_no_half_entry(tmp_p
         Quarantine(tmp_path / "file").put(entry(1), b"message")
 
 
-def test_half_a_write_is_no_entry(store, tmp_path, monkeypatch):
-    def fail(_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(UnavailableError, match="No space left"):
-        store.put(entry(1), b"message")
+def test_half_a_write_is_no_entry(store, folder):
+    with small_files(1000), pytest.raises(UnavailableError, match="File too large"):
+        store.put(entry(1), bytes(2000))
     assert store.entries() == []
-    assert [path for path in (tmp_path / "state").rglob("*") if path.is_file()] == []
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
 
 
 def test_an_event_is_outlined_without_its_payload():

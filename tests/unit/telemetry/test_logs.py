@@ -7,6 +7,7 @@ import warnings
 
 import msgspec
 import pytest
+from small_disk import small_files
 
 from arroyo.telemetry import logs
 from arroyo.telemetry.logs import LogLine, configure_logging
@@ -39,19 +40,6 @@ def lines(path):
 
 def messages(path):
     return [line.message for line in lines(path)]
-
-
-def limit_file_size(monkeypatch, limit):
-    """Make the kernel take `limit` bytes of a file and then say that the disk is full."""
-    real_write = os.write
-
-    def write(descriptor, data):
-        room = limit - os.fstat(descriptor).st_size
-        if room <= 0:
-            raise OSError(28, "No space left on device")
-        return real_write(descriptor, data[:room])
-
-    monkeypatch.setattr(logs.os, "write", write)
 
 
 def test_a_record_becomes_one_json_line_that_says_where_it_is_from(path):
@@ -115,13 +103,10 @@ def test_a_removed_file_is_made_anew(path):
     assert messages(path) == ["second"]
 
 
-def test_a_full_disk_raises_nothing_prints_nothing_and_is_told_afterwards(
-    path, monkeypatch, capsys
-):
+def test_a_full_disk_raises_nothing_prints_nothing_and_is_told_afterwards(path, capsys):
     configure(path)
     log.warning("first")
-    with monkeypatch.context() as full:
-        limit_file_size(full, path.stat().st_size + 30)
+    with small_files(path.stat().st_size + 30):
         log.warning("torn")
         log.warning("lost")
     log.warning("after")
