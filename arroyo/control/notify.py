@@ -81,10 +81,6 @@ class Notifier:
         elif self._unsaid:
             self._say()
 
-    def extend(self, seconds: float) -> None:
-        """Ask for `seconds` more, from now on, before a start or stop counts as failed."""
-        self._say(EXTEND_TIMEOUT_USEC=str(round(seconds * 1e6)))
-
     def _say(self, **fields: str) -> None:
         if self._address is None:
             return

@@ -83,27 +83,18 @@ class SlabReader:
             raise DecodeError(f"a reference is not as long as its slab: {reference}")
         return mapping.data[offset:end]
 
-    def still_valid(self, reference: SlabReference) -> bool:
-        """Whether what was read from a view is what the sender wrote; ask when done with it."""
-        try:
-            self.view(reference).release()
-        except DecodeError:
-            return False
-        return True
-
-    def forget(self, pool: str) -> None:
-        """Unmap a pool whose sender is gone; views that are still held stay good."""
-        mapping = self._mappings.pop(pool, None)
-        if mapping is not None:
-            unmap(mapping.map, mapping.words, mapping.data)
-
     def close(self) -> None:
-        """Unmap all pools."""
+        """Unmap all pools; views that are still held stay good."""
         for pool in list(self._mappings):
-            self.forget(pool)
+            self._forget(pool)
+
+    def _forget(self, pool: str) -> None:
+        mapping = self._mappings.pop(pool)
+        unmap(mapping.map, mapping.words, mapping.data)
 
     def _map(self, pool: str) -> _Mapping:
-        if owner_of(pool, self._prefix) is None:
+        owner = owner_of(pool, self._prefix)
+        if owner is None:
             raise DecodeError(
                 f"a reference names {pool!r:.80}, which is no slab pool of this chain"
             )
@@ -113,6 +104,9 @@ class SlabReader:
             raise StaleSlabError(f"the slab pool {pool} is gone: its sender has ended") from error
         except OSError as error:
             raise DecodeError(f"the slab pool {pool} can't be read: {error.strerror}") from error
+        # Its sender's former lives have no pools; mapped here, those would keep their memory.
+        for former in [each for each in self._mappings if owner_of(each, self._prefix) == owner]:
+            self._forget(former)
         data = memoryview(mapped)
         mapping = self._mappings[pool] = _Mapping(mapped, data, data.cast("Q"))
         return mapping

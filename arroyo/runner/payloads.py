@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arroyo.codec import DETACH_BYTES, Batch, Buffer, Encoded, Shared
+from arroyo.codec import DETACH_BYTES, Batch, Buffer, Encoded, Kind, Shared
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import owner
@@ -36,6 +36,8 @@ PREFAULT_PAYLOADS = 4
 """A new pool has memory for so many payloads of the size of the first."""
 SPARE_WINDOWS = 2
 """A pool is as large as so many windows: the frontier that frees a slab comes a little late."""
+_ALL = 1 << 62
+"""A frontier that is beyond every sequence."""
 
 
 class PayloadStore:
@@ -68,6 +70,13 @@ class PayloadStore:
         self._capacity = SPARE_WINDOWS * max(
             stage.window_bytes for stage in chain.stages.values() if stage.role == "listener"
         )
+        # A fold has an epoch for each run, and many at a time.
+        self._listeners = {
+            str(each)
+            for stage in chain.stages.values()
+            if stage.role == "listener"
+            for each in stage.names
+        }
         self._usable = chain.on_one_host
         self._pool: SlabPool | None = None
         self._reader = SlabReader(self._prefix)
@@ -78,6 +87,8 @@ class PayloadStore:
         self._own_ledger = False
         self._taken: dict[int, Slab] = {}
         self._batch: Batch | None = None
+        self._epochs: dict[str, int] = {}
+        """The life of each listener's replica that was heard of last."""
         self.inline = 0
         """Payloads that found no room."""
         self.sweep()
@@ -106,9 +117,22 @@ class PayloadStore:
                 pool.assign(own, owner)
             return own
         view = memoryview(payload)
-        reference = pool.write(view, owner) if view.c_contiguous else None
+        reference = None
+        if view.c_contiguous:
+            reference = pool.write(view, owner)
+            if reference is None and self._make_room(pool):
+                reference = pool.write(view, owner)
         self.inline += reference is None
         return reference
+
+    def _make_room(self, pool: SlabPool) -> bool:
+        """Free what belongs to former lives of sources: nobody will ever finish that."""
+        freed = [
+            pool.reclaim(source, epoch, _ALL)
+            for source, epoch in pool.lives()
+            if self._epochs.get(source, epoch) != epoch
+        ]
+        return any(freed)
 
     def _owner_in_hand(self) -> SlabOwner | None:
         """The message whose end frees what is kept now; at a source or fold the ledger does it."""
@@ -127,7 +151,11 @@ class PayloadStore:
         pool = self._pool
         if pool is None and length >= DETACH_BYTES:
             pool = self._make_pool(length)
-        slab = None if pool is None or length < DETACH_BYTES else pool.take(length)
+        slab = None
+        if pool is not None and length >= DETACH_BYTES:
+            slab = pool.take(length)
+            if slab is None and self._make_room(pool):
+                slab = pool.take(length)
         if slab is None:
             return np.empty(dimensions, kind)
         flat = np.frombuffer(slab.data, np.uint8)
@@ -212,6 +240,8 @@ class PayloadStore:
     def take_up(self, batch: Batch) -> None:
         """The messages of a batch are going to be worked on."""
         self._batch = batch
+        if batch.kind == Kind.EVENTS and batch.source in self._listeners:
+            self._epochs[batch.source] = batch.epoch
         if self._pool is not None:
             self._pool.reclaim(batch.source, batch.epoch, batch.frontier)
 

@@ -85,7 +85,7 @@ def test_a_command_ends_with_the_number_that_it_returns():
 
 
 def test_a_file_that_can_not_be_used_is_named(tmp_path):
-    result = invoke(lambda: (tmp_path / "missing").read_text())
+    result = invoke((tmp_path / "missing").read_text)
     assert result.exit_code == 74
     words = f"error: {tmp_path / 'missing'} can't be used: No such file or directory\n"
     assert result.stderr == words

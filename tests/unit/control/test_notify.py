@@ -36,13 +36,11 @@ def open_descriptors():
 def test_what_a_stage_says_arrives_with_its_pid(listener, speaker):
     speaker.ready("2 inputs")
     speaker.status("run 7\nrunning")
-    speaker.extend(1.5)
     speaker.stopping()
     pid = os.getpid()
     assert listener.receive() == [
         (pid, {"READY": "1", "STATUS": "2 inputs"}),
         (pid, {"STATUS": "run 7 running"}),
-        (pid, {"EXTEND_TIMEOUT_USEC": "1500000"}),
         (pid, {"STOPPING": "1"}),
     ]
 

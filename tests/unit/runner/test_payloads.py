@@ -1,5 +1,6 @@
 """Payloads of a replica: what is copied, what is not, and what becomes free."""
 
+import contextlib
 import gc
 import os
 from pathlib import Path
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 
 from arroyo import Event, Operator
-from arroyo.codec import Shared
-from arroyo.config.graph import Chain, Stage
+from arroyo.codec import Batch, Kind, Shared
+from arroyo.config.graph import Chain, Input, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName, new_incarnation
 from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
@@ -17,6 +18,11 @@ from arroyo.links.slab_reader import SlabReader
 from arroyo.runner.payloads import PayloadStore
 
 LARGE = 8192  # float64, 64 KiB
+WINDOW_BYTES = 1 << 20
+
+
+def batch(source, epoch, **fields):
+    return Batch(source, 1, 0, Kind.EVENTS, "run", source, epoch, 0, 0, 0, **fields)
 
 
 @pytest.fixture
@@ -27,12 +33,31 @@ def directory(tmp_path):
 
 
 @pytest.fixture
-def store(directory):
-    stages = {"camera": Stage(name="camera", role="listener", target="own:Camera")}
+def make_store(directory):
+    stages = {
+        "camera": Stage(
+            name="camera", role="listener", target="own:Camera", window_bytes=WINDOW_BYTES
+        ),
+        "mean": Stage(
+            name="mean", role="operator", target="own:Mean", inputs=(Input("camera"),), replicas=2
+        ),
+        "write": Stage(name="write", role="publisher", target="own:W", inputs=(Input("mean"),)),
+    }
     chain = Chain(name="c", folder=Path("/"), path=Path("/c"), stages=stages)
-    made = PayloadStore(chain, ReplicaName("camera", 0), new_incarnation(), directory, lambda: 0)
-    yield made
-    made.close()
+    with contextlib.ExitStack() as closing:
+
+        def make(stage):
+            name = ReplicaName(stage, 0)
+            made = PayloadStore(chain, name, new_incarnation(), directory, lambda: 0)
+            closing.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def store(make_store):
+    return make_store("camera")
 
 
 @pytest.fixture
@@ -81,6 +106,41 @@ def test_an_array_that_was_sent_stays_until_its_message_is_finished(store, read)
     assert read(reference) == expected
     store.give_back([Shared(b"", reference)])
     assert slabs(store) == 0
+
+
+def fill(store, source, epoch):
+    """Keep what is made of a source's messages until there is no room."""
+    store.take_up(batch(source, epoch))
+    while store.keep(os.urandom(LARGE * 8)) is not None:
+        pass
+
+
+@pytest.mark.parametrize(
+    "needs_room",
+    [
+        lambda store: store.keep(os.urandom(LARGE * 8)) is not None,
+        lambda store: store._own_slab(memoryview(store.allocate(LARGE, "f8")), LARGE * 8),
+    ],
+    ids=["keep", "allocate"],
+)
+def test_what_was_made_of_messages_that_died_with_their_source_makes_room(make_store, needs_room):
+    store = make_store("mean")
+    fill(store, "camera.0", epoch=1)
+    store.take_up(batch("camera.0", epoch=2))
+    assert slabs(store) >= WINDOW_BYTES // (LARGE * 8)
+    assert needs_room(store)
+    assert slabs(store) == 1
+
+
+def test_what_was_made_of_messages_of_a_living_source_makes_none(make_store):
+    store = make_store("write")
+    for epoch in (1, 2):  # a fold has an epoch for each run
+        fill(store, "mean.0", epoch)
+    fill(store, "camera.0", epoch=3)
+    store.take_up(batch("camera.1", epoch=4))
+    before = slabs(store)
+    assert store.keep(os.urandom(LARGE * 8)) is None
+    assert slabs(store) == before
 
 
 def test_small_arrays_are_plain_memory(store):
