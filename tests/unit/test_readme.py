@@ -1,6 +1,7 @@
 """README.md: its operator, chain file and test do what the text around them says."""
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 import arroyo
 from arroyo.cli.main import COMMANDS
 from arroyo.cli.main import arroyo as command
+from arroyo.supervision.status import status_table
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -52,6 +54,14 @@ def test_a_misspelt_key_is_answered_as_shown(folder, monkeypatch):
 
 def test_the_drawing_is_what_the_command_draws(folder):
     assert output("graph", folder / "chain.toml") == (0, block("", "└─▶"))
+
+
+def test_the_status_has_the_columns_that_are_shown():
+    row = defaultdict(lambda: None, stage="file", replica=0)
+    nothing = dict.fromkeys(("supervisor", "latency_p50_s", "latency_p99_s"))
+    table = status_table({"chain": "profiles", "state": "READY", "stages": [row], **nothing})
+    shown = block("", "READY (supervisor")
+    assert shown.splitlines()[1].split() == table.splitlines()[1].split()
 
 
 def test_the_chain_writes_each_profile(folder):
