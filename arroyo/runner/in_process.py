@@ -8,11 +8,12 @@ each stage is there once, whatever its `replicas`.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from arroyo.clock import SystemClock
@@ -31,13 +32,14 @@ from .loading import build_listener, build_operator, build_publisher, load_messa
 from .routing import Call, Router, SourceRoute, edges_of
 from .trials import in_words
 
-_log = logging.getLogger(__name__)
-
 FLUSH_S = 0.1
 
 
 def run(chain: Chain | str | Path) -> None:
-    """Run a chain in this process until its listeners have ended, or Ctrl-C.
+    """Run a chain in this process until its listeners have ended, or Ctrl-C (SIGINT or SIGTERM).
+
+    The first one stops the listeners, and what they handed over goes through; the second one
+    stops the chain now.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ def run(chain: Chain | str | Path) -> None:
         The chain file or a stage's options are wrong.
     ArroyoError
         A stage failed; what was handed over before has gone through.
+    KeyboardInterrupt
+        There was a second signal.
     """
     if not isinstance(chain, Chain):
         chain = load_chain(chain)
@@ -71,9 +75,10 @@ class _InProcessChain:
                 for stage in level:
                     self._open(stage, cleanup)
             router = Router(self._calls, self._codec, edges_of(self._chain))
-            for source in self._sources:
-                source.start(router)
-            self._work()
+            with _stop_signals() as asked:
+                for source in self._sources:
+                    source.start(router, asked)
+                self._work()
         errors = [source.listening.error for source in self._sources if source.listening]
         for error in filter(None, errors):
             raise error
@@ -98,18 +103,10 @@ class _InProcessChain:
         cleanup.callback(call.close)
 
     def _work(self) -> None:
-        try:
-            while any([source.carry() for source in self._sources]):
-                self._something.wait(FLUSH_S)
-                self._something.clear()
-                self._flush()
-        except KeyboardInterrupt:
-            _log.info("stopping: the listeners first, then what they handed over")
-            for source in self._sources:
-                source.stop()
-            while any([source.carry() for source in self._sources]):
-                self._something.wait(FLUSH_S)
-                self._something.clear()
+        while any([source.carry() for source in self._sources]):
+            self._something.wait(FLUSH_S)
+            self._something.clear()
+            self._flush()
         self._flush()
 
     def _flush(self) -> None:
@@ -131,7 +128,8 @@ class _Source:
         self.listening: Listening | None = None
         _open(self._listener)
 
-    def start(self, router: Router) -> None:
+    def start(self, router: Router, stop_asked: Callable[[], bool]) -> None:
+        self._stop_asked = stop_asked
         self._route = SourceRoute(
             self._name, new_epoch(), router, new_run, self._gateway.early_stop
         )
@@ -141,7 +139,9 @@ class _Source:
         """Carry all that waits through the chain; False once nothing more will come."""
         assert self.listening is not None
         ended = self.listening.ended
+        self._stop_if_asked()
         while (intake := self._gateway.take()) is not None:
+            self._stop_if_asked()
             self._route.take(intake)
             self._gateway.release(max(1, len(intake.items)), intake.size)
             self.listening.acknowledge(intake.tokens)
@@ -150,8 +150,8 @@ class _Source:
         self._route.close("the source ended in mid-run")
         return False
 
-    def stop(self) -> None:
-        if self.listening is not None:
+    def _stop_if_asked(self) -> None:
+        if self.listening is not None and self._stop_asked():
             self.listening.stop()
 
     def close(self) -> None:
@@ -160,6 +160,31 @@ class _Source:
             self.listening.stop()
             self.listening.join()
         call_if_there(self._listener, "close")
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether a signal has asked to stop; the second is a KeyboardInterrupt.
+
+    The first is none: in the midst of a message it would take that along, and all that came with
+    it. Signals are the main thread's; in another one nothing asks.
+    """
+    count = 0
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handle) for number in numbers if is_main}
+    try:
+        yield lambda: count > 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _open(stage: object) -> None:
