@@ -131,4 +131,7 @@ class Command(_Exiting):
 
 
 class Group(_Exiting, click.Group):
-    """A click group that ends as `exiting` says."""
+    """A click group that ends as `exiting` says; without a command it is told what is missing."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **{"no_args_is_help": False, **settings})

@@ -51,7 +51,7 @@ class _LazyGroup(Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=_LazyGroup, invoke_without_command=True, no_args_is_help=False)
+@click.group(cls=_LazyGroup, invoke_without_command=True)
 @click.version_option(package_name="arroyo", message="%(package)s %(version)s")
 @click.pass_context
 def arroyo(ctx: click.Context) -> None:

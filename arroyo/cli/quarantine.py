@@ -69,7 +69,10 @@ def list_entries(chain: str, as_json: bool) -> None:
 @_ALL
 @_JSON
 def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> None:
-    """Show all that is known of messages: metadata, reason, stack, payload."""
+    """Show all that is known of messages.
+
+    Metadata, reason and stack; of the payload its size, type and shape.
+    """
     store = _store(chain)
     found = _select(store, ids, every)
     shown = [_row(entry) | _plain(outline(store.message(entry.id))) for entry in found]

@@ -139,6 +139,7 @@ def test_an_unreadable_image_is_told_and_the_next_one_is_taken(make_chain):
         (["arroyo-stage", "chain.toml", "work", "--replica", "3"], "there is no replica 3"),
         (["arroyo", "chek", "chain.toml"], "there is no command 'chek'; did you mean 'check'?"),
         (["arroyo", "status", "nope"], "no running chain 'nope'"),
+        (["arroyo", "quarantine"], "Missing command; see 'arroyo quarantine --help'"),
     ],
 )
 def test_a_wrong_command_line_is_told_in_one_sentence(make_chain, arguments, sentence):
