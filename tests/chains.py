@@ -202,7 +202,7 @@ class Program:
         self._process.stdout.close()
 
 
-def wait_until(condition, explain, deadline_s=DEADLINE_S):
+def wait_until(condition, explain=lambda: "no more is known", deadline_s=DEADLINE_S):
     """Return once `condition()` is true; fail the test with `explain()` where it never is."""
     pause = threading.Event()
     deadline = time.monotonic() + deadline_s

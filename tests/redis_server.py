@@ -6,13 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-START_TIMEOUT_S = 10.0
+from chains import wait_until
 
 
 class RedisServer:
@@ -30,11 +28,12 @@ class RedisServer:
     def start(self) -> None:
         """Start it and wait until it answers."""
         self._process = subprocess.Popen(self._command)
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not _answers(self.port):
-            assert self._process.poll() is None, f"redis-server ended: {self._command}"
-            assert time.monotonic() < deadline, "redis-server does not answer"
-            time.sleep(0.01)
+        wait_until(self._answers_or_has_ended, lambda: "redis-server does not answer")
+        assert self._process.poll() is None, f"redis-server ended: {self._command}"
+
+    def _answers_or_has_ended(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None or _answers(self.port)
 
     def stop(self) -> None:
         """Stop it and wait for its end; nothing happens if it doesn't run."""

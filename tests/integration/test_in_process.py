@@ -24,7 +24,7 @@ def test_a_second_one_stops_it_now(make_chain):
     hang = operator("work", "Hang", ["count"], at=2)
     chain = make_chain(listener("count"), hang, WRITE)
     program = chain.supervise("--in-process")
-    wait_until(lambda: (chain.folder / "hanging").exists(), chain.text)
+    wait_until((chain.folder / "hanging").exists, chain.text)
     program.send(signal.SIGINT)
     program.send(signal.SIGTERM)
     assert program.wait() == 130

@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 import pytest
 import redis
+from chains import wait_until
+from outside import DEADLINE_S, Recorder, opened, running
 
 from arroyo.connectors.redis_pubsub import RedisListener, RedisPublisher
 from arroyo.errors import ConfigurationError, UnavailableError
@@ -22,50 +24,7 @@ from arroyo.messages import Event, Origin, Start, Stop
 
 pytest_plugins = ["redis_server"]
 
-DEADLINE_S = 10.0
 HEADER = b'{"type": "Event", "metadata": {"n": 1}}'
-
-
-class Recorder:
-    """Stands for the chain behind a listener."""
-
-    def __init__(self):
-        self.messages = []
-        self._changed = threading.Condition()
-
-    def process(self, message, token=None):
-        with self._changed:
-            self.messages.append(message)
-            self._changed.notify_all()
-
-    def wait_for(self, count):
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.messages) >= count, DEADLINE_S)
-            return list(self.messages)
-
-
-@contextmanager
-def running(listener):
-    """Open a listener and run it in a thread of its own, as the framework does."""
-    thread = threading.Thread(target=listener.start)
-    listener.open()
-    try:
-        thread.start()
-        yield listener
-    finally:
-        listener.stop()
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
-        listener.close()
-
-
-@contextmanager
-def opened(publisher):
-    publisher.open()
-    try:
-        yield publisher
-    finally:
-        publisher.close()
 
 
 @pytest.fixture
@@ -84,7 +43,7 @@ def stuttering_proxy(port):
                 half = len(chunk) // 2 if len(chunk) > 1000 else 0
                 sink.sendall(chunk[:half])
                 if half:
-                    time.sleep(0.3)
+                    time.sleep(0.3)  # longer than one `poll()` of the listener waits
                 sink.sendall(chunk[half:])
             sink.shutdown(socket.SHUT_WR)
 
@@ -101,13 +60,6 @@ def stuttering_proxy(port):
         yield door.getsockname()[1]
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_plain_program_feeds_a_chain(redis_server, foreign):

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from chains import wait_until
 
 from arroyo.config.reader import load_chain
 from arroyo.control.notify import NotifySocket
@@ -194,13 +195,6 @@ def manager(tmp_path):
 def written(folder):
     path = folder / "numbers.txt"
     return path.read_text().split() if path.exists() else []
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        select.select([], [], [], 0.02)
 
 
 ALL_NUMBERS = sorted(2 * number for number in range(EVENTS))

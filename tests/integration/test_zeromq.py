@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import numpy as np
 import pytest
 import zmq
+from chains import wait_until
+from outside import DEADLINE_S, Recorder, opened, running
 
 from arroyo.connectors import (
     ZMQListener,
@@ -23,50 +25,7 @@ from arroyo.connectors import (
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Event, Origin, Start, Stop
 
-DEADLINE_S = 10.0
 HEADER = b'{"type": "Event", "metadata": {"n": 1}}'
-
-
-class Recorder:
-    """Stands for the chain behind a listener."""
-
-    def __init__(self):
-        self.messages = []
-        self._changed = threading.Condition()
-
-    def process(self, message, token=None):
-        with self._changed:
-            self.messages.append(message)
-            self._changed.notify_all()
-
-    def wait_for(self, count):
-        with self._changed:
-            assert self._changed.wait_for(lambda: len(self.messages) >= count, DEADLINE_S)
-            return list(self.messages)
-
-
-@contextmanager
-def running(listener):
-    """Open a listener and run it in a thread of its own, as the framework does."""
-    thread = threading.Thread(target=listener.start)
-    listener.open()
-    try:
-        thread.start()
-        yield listener
-    finally:
-        listener.stop()
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
-        listener.close()
-
-
-@contextmanager
-def opened(publisher):
-    publisher.open()
-    try:
-        yield publisher
-    finally:
-        publisher.close()
 
 
 @pytest.fixture
@@ -96,13 +55,6 @@ def foreign():
 
 def endpoint(made):
     return made.getsockopt_string(zmq.LAST_ENDPOINT)
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # In

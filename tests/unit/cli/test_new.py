@@ -2,6 +2,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from outside import Recorder
 
 from arroyo.cli.new import command
 from arroyo.config.reader import load_chain
@@ -63,16 +64,6 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
 def test_a_folder_that_can_not_be_made_is_a_usage_error(tmp_path):
     (tmp_path / "file").write_text("")
     assert new(tmp_path / "file" / "chain").exit_code == 64
-
-
-class Recorder:
-    """Takes what a listener hands on."""
-
-    def __init__(self):
-        self.messages = []
-
-    def process(self, message, token=None):
-        self.messages.append(message)
 
 
 def test_the_new_chain_s_stages_do_what_its_readme_says(tmp_path, monkeypatch):

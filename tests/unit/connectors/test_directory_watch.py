@@ -5,52 +5,31 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import time
 
 import numpy as np
 import pytest
 import tifffile
+from chains import wait_until
 from hypothesis import given
 from hypothesis import strategies as st
+from outside import Recorder, running
 
 from arroyo.connectors._settling import Settling, Stamp
 from arroyo.connectors.directory_watch import DirectoryListener, read_array
 from arroyo.errors import ConfigurationError, UnavailableError
-from arroyo.messages import Event, Start, Stop
-
-DEADLINE_S = 20.0
+from arroyo.messages import Start, Stop
 
 
-class Recorder:
-    """Takes messages as the framework does; `at_event` is called for each Event."""
-
-    def __init__(self, at_event=lambda event: None):
-        self.messages = []
-        self.tokens = []
-        self._at_event = at_event
-        self._changed = threading.Condition()
-
-    def process(self, message, token=None):
-        with self._changed:
-            self.messages.append(message)
-            if isinstance(message, Event):
-                self.tokens.append(token)
-                self._at_event(message)
-            self._changed.notify_all()
-
+class Files(Recorder):
     @property
     def names(self):
-        return [m.metadata["filename"] for m in self.messages if isinstance(m, Event)]
-
-    def wait_for(self, condition):
-        with self._changed:
-            assert self._changed.wait_for(condition, DEADLINE_S), self.messages
+        return [event.metadata["filename"] for event in self.events]
 
 
 def read_all(directory, pattern="*", **options):
     """Run the listener over what is there, to its end."""
-    recorder = Recorder()
+    recorder = Files()
     options = {"settle_s": 0, "poll_s": 0.001, "stop_after_idle_s": 0} | options
     listener = DirectoryListener(recorder, str(directory), pattern, **options)
     listener.open()
@@ -62,19 +41,12 @@ def read_all(directory, pattern="*", **options):
 @contextlib.contextmanager
 def watching(directory, **options):
     """Run the listener in a thread, until the block ends."""
-    recorder = Recorder()
+    recorder = Files()
     listener = DirectoryListener(
         recorder, str(directory), **({"settle_s": 0, "poll_s": 0.001} | options)
     )
-    listener.open()
-    thread = threading.Thread(target=listener.start)
-    thread.start()
-    try:
+    with running(listener):
         yield recorder
-    finally:
-        listener.stop()
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
 
 
 def write(path, content=b"content", mtime_s=None):
@@ -181,7 +153,7 @@ def test_a_name_that_is_no_text_is_rejected(tmp_path):
 def test_a_file_deleted_before_it_is_read_is_counted(tmp_path):
     for name, mtime_s in [("a", 1), ("b", 2), ("c", 3)]:
         write(tmp_path / name, mtime_s=mtime_s)
-    recorder = Recorder(lambda event: (tmp_path / "b").unlink(missing_ok=True))
+    recorder = Files(lambda event: (tmp_path / "b").unlink(missing_ok=True))
     listener = DirectoryListener(
         recorder, str(tmp_path), settle_s=0, poll_s=0.001, stop_after_idle_s=0
     )
@@ -196,7 +168,7 @@ def test_files_that_come_later_are_reported_once(tmp_path):
     with watching(tmp_path) as recorder:
         for name in ("b", "c"):
             write(tmp_path / name)
-            recorder.wait_for(lambda name=name: name in recorder.names)
+            recorder.wait_until(lambda name=name: name in recorder.names)
     assert recorder.names == ["a", "b", "c"]
     assert recorder.messages[-1].data["files"] == 3
 
@@ -209,7 +181,7 @@ def test_a_file_that_grows_waits_until_it_is_complete(tmp_path):
                 file.write(b"x" * 100)
                 file.flush()
                 last_s = time.monotonic()
-        recorder.wait_for(lambda: recorder.names)
+        recorder.wait_until(lambda: recorder.names)
         assert time.monotonic() - last_s >= 0.5
     size = (tmp_path / "slow").stat().st_size
     assert recorder.messages[1].metadata["size"] == len(recorder.messages[1].payload) == size
@@ -219,7 +191,7 @@ def test_what_is_there_can_be_left_out(tmp_path):
     write(tmp_path / "old")
     with watching(tmp_path, existing=False) as recorder:
         write(tmp_path / "new")
-        recorder.wait_for(lambda: recorder.names)
+        recorder.wait_until(lambda: recorder.names)
     assert recorder.names == ["new"]
 
 
@@ -238,12 +210,10 @@ def test_the_directory_may_go_away_and_come_back(tmp_path, caplog):
     folder.mkdir()
     with watching(folder) as recorder, caplog.at_level(logging.WARNING):
         folder.rename(tmp_path / "away")
-        deadline = time.monotonic() + DEADLINE_S
-        while not caplog.records and time.monotonic() < deadline:
-            time.sleep(0.001)
+        wait_until(lambda: caplog.records)
         write(tmp_path / "away" / "a")
         (tmp_path / "away").rename(folder)
-        recorder.wait_for(lambda: recorder.names)
+        recorder.wait_until(lambda: recorder.names)
     assert [record.message for record in caplog.records] == [
         f"{folder} can't be listed now: No such file or directory"
     ]
@@ -265,7 +235,7 @@ def test_a_data_set_is_read_to_its_end_although_it_has_to_settle(tmp_path):
 def test_stop_ends_it_between_two_files_with_a_stop_message(tmp_path):
     for name in "abc":
         write(tmp_path / name, mtime_s=1)
-    recorder = Recorder(lambda event: listener.stop())
+    recorder = Files(lambda event: listener.stop())
     listener = DirectoryListener(recorder, str(tmp_path), settle_s=0, poll_s=60)
     listener.open()
     listener.start()
@@ -320,7 +290,7 @@ def test_without_tifffile_it_says_what_to_install(tmp_path):
 
 def live(directory, state, *, finish=None, at_event=lambda listener, event: None, **options):
     """One life with a journal; the first `finish` files are acknowledged, all by default."""
-    recorder = Recorder(lambda event: at_event(listener, event))
+    recorder = Files(lambda event: at_event(listener, event))
     options = {"settle_s": 0, "poll_s": 0.001, "stop_after_idle_s": 0} | options
     listener = DirectoryListener(recorder, str(directory), **options)
     listener.state_directory = state

@@ -8,27 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from outside import Recorder
 
 from arroyo.connectors.synthetic import SyntheticListener
 from arroyo.errors import ConfigurationError
 from arroyo.messages import Event, Start, Stop
-
-
-class Recorder:
-    """Takes messages as the framework does; `at_event` is called for each Event."""
-
-    def __init__(self, at_event=lambda event: None):
-        self.messages = []
-        self._at_event = at_event
-
-    def process(self, message, token=None):
-        self.messages.append(message)
-        if isinstance(message, Event):
-            self._at_event(message)
-
-    @property
-    def events(self):
-        return [message for message in self.messages if isinstance(message, Event)]
 
 
 def make(**options):
