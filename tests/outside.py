@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import contextmanager
 
-from arroyo import Event
+import numpy as np
+
+from arroyo import Event, Origin
 
 DEADLINE_S = 10.0
 
@@ -65,3 +68,24 @@ def opened(publisher):
         yield publisher
     finally:
         publisher.close()
+
+
+def array_event():
+    """Make an event of a chain that carries an array."""
+    event = Event.from_array(np.arange(3, dtype="<i4"), exposure=0.5)
+    event._origin = Origin("run-1", "images.0", 7, 3)
+    return event
+
+
+def assert_is_array_event(header, payload):
+    """Hold what another program has got to the outward format of `array_event`."""
+    assert json.loads(header) == {
+        "type": "Event",
+        "run": "run-1",
+        "source": "images.0",
+        "sequence": 3,
+        "metadata": {"exposure": 0.5},
+        "dtype": "<i4",
+        "shape": [3],
+    }
+    assert np.frombuffer(payload, "<i4").tolist() == [0, 1, 2]

@@ -5,6 +5,7 @@ Each case is run both ways; what sinks were given must be what the rules say, in
 
 import pytest
 from chains import indices, listener, operator, publisher, totals
+from run_totals import totals_of
 
 EVENTS = 60
 WAYS = ["processes", "in-process", "arroyo.run"]
@@ -37,18 +38,7 @@ def test_everything_arrives_between_start_and_stop(run):
     lines = run(LISTENED, operator("work", "Pass", ["count"]), publisher("write", ["work"]))
     assert [line["type"] for line in lines] == ["Start", *["Event"] * EVENTS, "Stop"]
     assert indices(lines) == list(range(EVENTS))
-    assert lines[-1]["data"] == {
-        "run": 0,
-        "totals": {
-            "sent": EVENTS,
-            "filtered": 0,
-            "skipped": 0,
-            "quarantined": 0,
-            "lost": 0,
-            "dropped": 0,
-            "complete": True,
-        },
-    }
+    assert lines[-1]["data"] == {"run": 0, "totals": totals_of(EVENTS, dropped=0)}
 
 
 def test_origin_and_key_say_where_a_message_comes_from(run):
@@ -181,7 +171,6 @@ def test_a_fold_is_a_source_of_its_own(run, kind, outputs):
 
 
 def test_the_stop_of_a_fold_counts_its_outputs_and_tells_of_its_inputs(run):
-    none = {"filtered": 0, "skipped": 0, "quarantined": 0, "lost": 0, "dropped": 0}
     lines = run(
         LISTENED,
         operator("work", "Fussy", ["count"], keys='on_error = "skip"'),
@@ -191,17 +180,10 @@ def test_the_stop_of_a_fold_counts_its_outputs_and_tells_of_its_inputs(run):
     )
     skipped = EVENTS // 10
     folded = -(-(EVENTS - skipped) // 5)
-    above = none | {"sent": EVENTS, "skipped": skipped, "complete": True}
-    assert lines[-1]["data"] == {
-        "run": 0,
-        "totals": none
-        | {
-            "sent": folded,
-            "filtered": folded - len(indices(lines)),
-            "complete": True,
-            "inputs": above,
-        },
-    }
+    above = totals_of(EVENTS, skipped=skipped, dropped=0)
+    filtered = folded - len(indices(lines))
+    below = totals_of(folded, filtered=filtered, dropped=0, inputs=above)
+    assert lines[-1]["data"] == {"run": 0, "totals": below}
     assert 0 < len(indices(lines)) < folded
 
 

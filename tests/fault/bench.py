@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
+from run_totals import totals_of
+
 SHOWN = 5
 """Examples that a broken promise names."""
 
@@ -208,14 +210,11 @@ class Bench:
     def judge_counts(self, name, run, totals):
         """A run whose source did not die: nothing is missing, and all is counted."""
         filtered = [self.chain.filtered(self.source.name, index) for index in run.crcs]
-        told = {
-            "sent": len(run.crcs),
-            "filtered": totals["filtered"] if None in filtered else sum(filtered),
-            "skipped": 0,
-            "quarantined": 0,
-            "lost": 0,
-            "complete": run.closed,
-        }
+        told = totals_of(
+            len(run.crcs),
+            filtered=totals["filtered"] if None in filtered else sum(filtered),
+            complete=run.closed,
+        )
         wrong = {word: totals.get(word) for word in told if totals.get(word) != told[word]}
         self.require(
             not wrong,

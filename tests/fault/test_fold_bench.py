@@ -1,24 +1,15 @@
 """The oracle sees what is wrong with a fold: each broken promise, made by hand, is found."""
 
 import pytest
+from fault.accounts import handed_over
 from fault.oracle import Evidence, judge
-from fault.oracle_stages import Handed, Published
+from fault.oracle_stages import Published
 from fault.trial_chains import TrialChain, TrialStage
+from run_totals import totals_of
 
 SOURCE_LIFE, LIFE, EPOCH, NEXT_EPOCH = 10, 20, 30, 31
 EVENTS = 6
-TOTALS = {
-    "sent": 3,
-    "complete": True,
-    "inputs": {
-        "sent": EVENTS,
-        "filtered": 0,
-        "skipped": 0,
-        "quarantined": 0,
-        "lost": 0,
-        "complete": True,
-    },
-}
+TOTALS = totals_of(3, inputs=totals_of(EVENTS))
 
 
 def chain_of(**settings):
@@ -46,9 +37,7 @@ def control(kind):
 
 
 def evidence():
-    handed = [Handed(SOURCE_LIFE, "Start")]
-    handed += [Handed(SOURCE_LIFE, "Event", 0, index, 100 + index) for index in range(EVENTS)]
-    handed += [Handed(SOURCE_LIFE, "Stop"), Handed(SOURCE_LIFE, "End")]
+    handed = handed_over(SOURCE_LIFE, EVENTS)
     outputs = [output(0, 0, 1), output(1, 2, 3), output(2, 4, 5)]
     return Evidence({"source": handed}, {"kept": [control("Start"), *outputs, control("Stop")]}, {})
 

@@ -2,9 +2,11 @@
 
 import msgspec
 import pytest
+from fault.accounts import handed_over
 from fault.oracle import Evidence, judge
-from fault.oracle_stages import EFFECT, Handed, Published, place_of
+from fault.oracle_stages import EFFECT, Published, place_of
 from fault.trial_chains import TrialChain, TrialStage
+from run_totals import totals_of
 
 SOURCE_LIFE, LIFE, NEXT_LIFE = 10, 20, 21
 EVENTS = 6
@@ -15,14 +17,7 @@ CHAIN = TrialChain(
         TrialStage("kept", ("thin",), sink=True, ordered=True),
     )
 )
-TOTALS = {
-    "sent": EVENTS,
-    "filtered": EVENTS // 2,
-    "skipped": 0,
-    "quarantined": 0,
-    "lost": 0,
-    "complete": True,
-}
+TOTALS = totals_of(EVENTS, filtered=EVENTS // 2)
 
 
 def event(index, life=LIFE):
@@ -40,9 +35,7 @@ def control(kind, life=LIFE):
 
 def evidence():
     """What a chain that has kept all promises leaves behind."""
-    handed = [Handed(SOURCE_LIFE, "Start")]
-    handed += [Handed(SOURCE_LIFE, "Event", 0, index, 100 + index) for index in range(EVENTS)]
-    handed += [Handed(SOURCE_LIFE, "Stop"), Handed(SOURCE_LIFE, "End")]
+    handed = handed_over(SOURCE_LIFE, EVENTS)
     lines = [control("Start"), event(0), event(2), event(4), control("Stop")]
     rows = [EFFECT.pack(index + 1, 100 + index, SOURCE_LIFE) for index in (0, 2, 4)]
     name, _ = place_of(lines[1].key)

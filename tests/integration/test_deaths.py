@@ -14,6 +14,11 @@ THREE = (
     operator("work", "Pass", ["count"], keys="replicas = 2"),
     publisher("write", ["work"]),
 )
+HANGING = (
+    listener("count"),
+    operator("work", "Hang", ["count"], at=50),
+    publisher("write", ["work"]),
+)
 ENDLESS = (
     listener("count", handed="handed.txt", keys="window = 2000"),
     operator("work", "Pass", ["count"], keys="replicas = 2"),
@@ -112,9 +117,7 @@ def test_no_process_outlives_a_killed_supervisor_and_all_that_was_sent_arrives(m
 
 
 def test_not_even_a_hung_stage_outlives_a_killed_supervisor(make_chain):
-    chain = make_chain(
-        listener("count"), operator("work", "Hang", ["count"], at=50), publisher("write", ["work"])
-    )
+    chain = make_chain(*HANGING)
     supervisor = chain.supervise()
     wait_until((chain.folder / "hanging").exists, chain.text)
     pids = chain.pids().values()
@@ -140,9 +143,7 @@ def test_a_stop_under_full_load_delivers_all_that_was_taken(make_chain, number):
 
 
 def test_a_second_signal_stops_now(make_chain):
-    chain = make_chain(
-        listener("count"), operator("work", "Hang", ["count"], at=50), publisher("write", ["work"])
-    )
+    chain = make_chain(*HANGING)
     supervisor = chain.supervise()
     wait_until((chain.folder / "hanging").exists, chain.text)
     pids = chain.pids().values()
@@ -154,9 +155,7 @@ def test_a_second_signal_stops_now(make_chain):
 
 
 def test_a_stage_by_hand_stops_now_at_the_second_signal(make_chain):
-    chain = make_chain(
-        listener("count"), operator("work", "Hang", ["count"], at=50), publisher("write", ["work"])
-    )
+    chain = make_chain(*HANGING)
     programs = {name: chain.stage(name) for name in ("count", "work", "write")}
     wait_until((chain.folder / "hanging").exists, chain.text)
     programs["work"].send(signal.SIGTERM)

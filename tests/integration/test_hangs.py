@@ -232,14 +232,20 @@ def test_a_publisher_without_a_receiver_is_left_alone(make_chain):
     end_at_once(chain, supervisor)
 
 
-def test_a_stopped_stage_is_named_and_goes_on(make_chain):
+def pause(make_chain, timeout):
+    """Start a chain that waits for its gate in the midst of a run; wait until all are READY."""
     chain = make_chain(
         listener("count", events=50, pause_at=25),
-        operator("work", "Pass", ["count"], keys='process_timeout_s = "500 ms"'),
+        operator("work", "Pass", ["count"], keys=f'process_timeout_s = "{timeout}"'),
         publisher("write", ["work"]),
     )
     supervisor = chain.supervise()
     supervisor.wait_for("all ready")
+    return chain, supervisor
+
+
+def test_a_stopped_stage_is_named_and_goes_on(make_chain):
+    chain, supervisor = pause(make_chain, "500 ms")
     chain.wait_for_lines(20)
     pid = chain.pids()["work.0"]
     os.kill(pid, signal.SIGSTOP)
@@ -255,13 +261,7 @@ def test_a_stopped_stage_is_named_and_goes_on(make_chain):
 
 
 def test_a_stopped_supervisor_kills_nobody_when_it_goes_on(make_chain):
-    chain = make_chain(
-        listener("count", events=50, pause_at=25),
-        operator("work", "Pass", ["count"], keys='process_timeout_s = "1 s"'),
-        publisher("write", ["work"]),
-    )
-    supervisor = chain.supervise()
-    supervisor.wait_for("all ready")
+    chain, supervisor = pause(make_chain, "1 s")
     supervisor.send(signal.SIGSTOP)
     wait_for_seconds(3.0)
     supervisor.send(signal.SIGCONT)

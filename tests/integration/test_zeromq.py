@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 import zmq
 from chains import wait_until
-from outside import DEADLINE_S, Recorder, opened, running
+from outside import (
+    DEADLINE_S,
+    Recorder,
+    array_event,
+    assert_is_array_event,
+    opened,
+    running,
+)
 
 from arroyo.connectors import (
     ZMQListener,
@@ -23,7 +30,7 @@ from arroyo.connectors import (
     ZMQPubSubPublisher,
 )
 from arroyo.errors import ConfigurationError, UnavailableError
-from arroyo.messages import Event, Origin, Start, Stop
+from arroyo.messages import Event, Start, Stop
 
 HEADER = b'{"type": "Event", "metadata": {"n": 1}}'
 
@@ -195,23 +202,12 @@ def bind_when_free(made, address):
 def test_a_plain_program_reads_what_a_chain_pushes(foreign):
     with opened(ZMQPublisher(port=0)) as publisher:
         pull = foreign(zmq.PULL, connect=publisher.address)
-        event = Event.from_array(np.arange(3, dtype="<i4"), exposure=0.5)
-        event._origin = Origin("run-1", "images.0", 7, 3)
         publisher.publish(Start({"sample": "AgBeh"}))
-        publisher.publish(event)
+        publisher.publish(array_event())
         assert pull.recv_multipart() == [b"", b'{"type":"Start","data":{"sample":"AgBeh"}}', b""]
         topic, header, payload = pull.recv_multipart()
     assert topic == b""
-    assert json.loads(header) == {
-        "type": "Event",
-        "run": "run-1",
-        "source": "images.0",
-        "sequence": 3,
-        "metadata": {"exposure": 0.5},
-        "dtype": "<i4",
-        "shape": [3],
-    }
-    assert np.frombuffer(payload, "<i4").tolist() == [0, 1, 2]
+    assert_is_array_event(header, payload)
 
 
 def test_a_publisher_is_done_with_the_payload_when_publish_returns(foreign):

@@ -1,11 +1,13 @@
 import json
 
+import msgspec
 import pytest
 from click.testing import CliRunner
+from quarantine_entries import make_entry
 
 from arroyo.cli.quarantine import command
 from arroyo.codec import MessageCodec
-from arroyo.control.quarantine import Entry, Quarantine
+from arroyo.control.quarantine import Quarantine
 from arroyo.messages import Event
 
 
@@ -19,25 +21,9 @@ def store(tmp_path, monkeypatch):
 
 
 def put(store, number, **changes):
-    fields = {
-        "id": number,
-        "time": 1.0,
-        "chain": "saxs",
-        "stage": "work",
-        "replica": 0,
-        "source": "src.0",
-        "run": "run",
-        "epoch": 1,
-        "sequence": 1,
-        "key": f"src.0/run/{number}",
-        "type": "Event",
-        "reason": "raised ValueError: no beam",
-        "stack": "Traceback\n  it was here\n",
-        "attempts": 1,
-        "enters": "work",
-    }
     packed = MessageCodec(()).pack(Event({"name": number}, b"1234", "<u2", (2,)))
-    store.put(Entry(**fields | changes), packed)
+    entry = make_entry(number, stack="Traceback\n  it was here\n")
+    store.put(msgspec.structs.replace(entry, **changes), packed)
 
 
 def run(*arguments, code=0):

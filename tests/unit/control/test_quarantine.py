@@ -3,13 +3,13 @@ import stat
 
 import msgspec
 import pytest
+from quarantine_entries import make_entry
 from small_disk import small_files
 
 from arroyo.codec import MessageCodec
 from arroyo.control.quarantine import (
     BYTES_MAX,
     ENTRIES_MAX,
-    Entry,
     Quarantine,
     entry_id,
     outline,
@@ -19,26 +19,9 @@ from arroyo.messages import Event, Message, Origin
 
 
 def entry(number, **changes):
+    place = {"time": 100.0 + number, "sequence": number, "key": f"src.0/run/{number}"}
     origin = Origin("run", "src.0", 1, number)
-    return Entry(
-        **{
-            "id": entry_id("work", origin),
-            "time": 100.0 + number,
-            "chain": "saxs",
-            "stage": "work",
-            "replica": 0,
-            "source": "src.0",
-            "run": "run",
-            "epoch": 1,
-            "sequence": number,
-            "key": f"src.0/run/{number}",
-            "type": "Event",
-            "reason": "raised ValueError: no",
-            "attempts": 1,
-            "enters": "work",
-            **changes,
-        }
-    )
+    return make_entry(entry_id("work", origin), **place | changes)
 
 
 @pytest.fixture

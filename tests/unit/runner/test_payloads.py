@@ -11,7 +11,6 @@ import pytest
 from arroyo import Event, Operator
 from arroyo.codec import Batch, Kind, Shared
 from arroyo.config.graph import Chain, Input, Stage
-from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName, new_incarnation
 from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
 from arroyo.links.slab_reader import SlabReader
@@ -26,14 +25,7 @@ def batch(source, epoch, **fields):
 
 
 @pytest.fixture
-def directory(tmp_path):
-    made = RunDirectory(tmp_path / "run")
-    made.create()
-    return made
-
-
-@pytest.fixture
-def make_store(directory):
+def make_store(run_directory):
     stages = {
         "camera": Stage(
             name="camera", role="listener", target="own:Camera", window_bytes=WINDOW_BYTES
@@ -48,7 +40,7 @@ def make_store(directory):
 
         def make(stage):
             name = ReplicaName(stage, 0)
-            made = PayloadStore(chain, name, new_incarnation(), directory, lambda: 0)
+            made = PayloadStore(chain, name, new_incarnation(), run_directory, lambda: 0)
             closing.callback(made.close)
             return made
 
@@ -61,8 +53,8 @@ def store(make_store):
 
 
 @pytest.fixture
-def read(directory):
-    reader = SlabReader(pool_prefix(directory.path))
+def read(run_directory):
+    reader = SlabReader(pool_prefix(run_directory.path))
     yield lambda reference: bytes(reader.view(reference))
     reader.close()
 
@@ -148,10 +140,10 @@ def test_small_arrays_are_plain_memory(store):
     assert store._pool is None
 
 
-def test_nothing_is_left_in_shared_memory(store, directory):
+def test_nothing_is_left_in_shared_memory(store, run_directory):
     assert store.keep(os.urandom(LARGE * 8)) is not None
     store.close()
-    assert not list(SHARED_MEMORY.glob(f"{pool_prefix(directory.path)}*"))
+    assert not list(SHARED_MEMORY.glob(f"{pool_prefix(run_directory.path)}*"))
 
 
 def test_outside_a_chain_a_stage_gets_plain_memory():

@@ -1,8 +1,9 @@
 import pytest
+from quarantine_entries import make_entry
 from unit.protocol.model import chain, listener, operator, publisher
 
 from arroyo.codec import Kind, MessageCodec
-from arroyo.control.quarantine import Entry, Quarantine
+from arroyo.control.quarantine import Quarantine
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event
 from arroyo.runner.returning import LOOK_S, Returning
@@ -22,23 +23,7 @@ def returning(store):
 
 
 def put(store, number="one", **changes):
-    fields = {
-        "id": number,
-        "time": 1.0,
-        "chain": "saxs",
-        "stage": "work",
-        "replica": 0,
-        "source": "src.0",
-        "run": "run",
-        "epoch": 1,
-        "sequence": 1,
-        "key": "src.0/run/1",
-        "type": "Event",
-        "reason": "raised",
-        "attempts": 1,
-        "enters": "work",
-    }
-    store.put(Entry(**fields | changes), CODEC.pack(Event({"name": number})))
+    store.put(make_entry(number, **changes), CODEC.pack(Event({"name": number})))
     store.requeue(number)
 
 

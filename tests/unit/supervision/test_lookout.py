@@ -4,7 +4,6 @@ import subprocess
 
 import pytest
 
-from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.status_page import Phase
 from arroyo.supervision.judge import Condition
@@ -12,13 +11,6 @@ from arroyo.supervision.lookout import LOOK_EVERY_S, Lookout
 from arroyo.telemetry.status_page import StatusPage
 
 NAME = ReplicaName("integrate", 0)
-
-
-@pytest.fixture
-def run_directory(tmp_path):
-    directory = RunDirectory(tmp_path / "run")
-    directory.create()
-    return directory
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import stat
 import pytest
 from supervised_histories import make_chain
 
-from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.status_page import Phase
 from arroyo.runner.fault_trace import stacks_file
@@ -17,13 +16,6 @@ from arroyo.telemetry.status_page import StatusPage, read_status_page
 
 NAME = ReplicaName("integrate", 0)
 SEGFAULT = Exit(-signal.SIGSEGV)
-
-
-@pytest.fixture
-def run_directory(tmp_path):
-    directory = RunDirectory(tmp_path / "run")
-    directory.create()
-    return directory
 
 
 @pytest.fixture
