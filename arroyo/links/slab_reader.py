@@ -83,14 +83,16 @@ class SlabReader:
             raise DecodeError(f"a reference is not as long as its slab: {reference}")
         return mapping.data[offset:end]
 
-    def close(self) -> None:
-        """Unmap all pools; views that are still held stay good."""
-        for pool in list(self._mappings):
-            self._forget(pool)
+    def forget(self, pool: str) -> None:
+        """Unmap a pool whose sender is gone; views that are still held stay good."""
+        mapping = self._mappings.pop(pool, None)
+        if mapping is not None:
+            unmap(mapping.map, mapping.words, mapping.data)
 
-    def _forget(self, pool: str) -> None:
-        mapping = self._mappings.pop(pool)
-        unmap(mapping.map, mapping.words, mapping.data)
+    def close(self) -> None:
+        """Unmap all pools."""
+        for pool in list(self._mappings):
+            self.forget(pool)
 
     def _map(self, pool: str) -> _Mapping:
         owner = owner_of(pool, self._prefix)
@@ -104,9 +106,11 @@ class SlabReader:
             raise StaleSlabError(f"the slab pool {pool} is gone: its sender has ended") from error
         except OSError as error:
             raise DecodeError(f"the slab pool {pool} can't be read: {error.strerror}") from error
-        # Its sender's former lives have no pools; mapped here, those would keep their memory.
-        for former in [each for each in self._mappings if owner_of(each, self._prefix) == owner]:
-            self._forget(former)
+        former = [each for each in self._mappings if owner_of(each, self._prefix) == owner]
+        for pool_of_former_life in former[:-1]:
+            # Its file is removed, but takes memory until nobody maps it. What the life just before
+            # has sent may still be on its way.
+            self.forget(pool_of_former_life)
         data = memoryview(mapped)
         mapping = self._mappings[pool] = _Mapping(mapped, data, data.cast("Q"))
         return mapping

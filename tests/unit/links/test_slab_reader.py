@@ -1,7 +1,7 @@
-import contextlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -12,7 +12,7 @@ from arroyo.links.slab_pool import SlabPool
 from arroyo.links.slab_reader import SlabReader, StaleSlabError
 from arroyo.messages import SlabReference
 
-NAME, NEXT = "p-images.0-3", "p-images.0-4"
+NAME = "p-images.0-3"
 CAPACITY = 1 << 20
 
 # Answers each reference on its standard input with what the reader makes of it.
@@ -192,26 +192,39 @@ def test_a_pool_that_was_mapped_is_readable_after_its_sender_has_ended(pool, rea
     assert bytes(reader.view(second)) == b"second"
 
 
-def test_the_pool_of_a_former_life_is_unmapped_once_its_last_view_is_gone(tmp_path, pool, reader):
+def test_a_forgotten_pool_is_unmapped_once_its_last_view_is_gone(pool, reader):
     reference = pool.write(b"abc")
     view = reader.view(reference)
-    other = SlabPool("p-images.1-3", CAPACITY, 0, tmp_path)
-    kept = other.write(b"kept")
-    reader.view(kept)
     pool.close()
-    with (
-        contextlib.closing(other),
-        contextlib.closing(SlabPool(NEXT, CAPACITY, 0, tmp_path)) as new,
-    ):
-        assert bytes(reader.view(new.write(b"xyz"))) == b"xyz"
-        assert bytes(view) == b"abc"
-        assert NAME in maps()
-        view.release()
-        assert NAME not in maps()
-        with pytest.raises(StaleSlabError):
-            reader.view(reference)
-        other.close()
-        assert bytes(reader.view(kept)) == b"kept"
+    reader.forget(NAME)
+    assert bytes(view) == b"abc"
+    assert NAME in maps()
+    view.release()
+    assert NAME not in maps()
+    with pytest.raises(StaleSlabError):
+        reader.view(reference)
+    reader.forget(NAME)
+
+
+def test_pools_of_former_lives_are_forgotten_but_for_the_last(tmp_path, reader):
+    """Else the memory of each life would be kept for as long as the reader lives."""
+    other = SlabPool("p-images.1-2", CAPACITY, 0, tmp_path)
+    kept = other.write(b"other")
+    assert bytes(reader.view(kept)) == b"other"
+    references = []
+    for life in range(3, 7):
+        pool = SlabPool(f"p-images.0-{life}", CAPACITY, 0, tmp_path)
+        references.append(pool.write(b"life"))
+        assert bytes(reader.view(references[-1])) == b"life"
+        pool.close()
+    for gone in references[:2]:
+        with pytest.raises(StaleSlabError, match="is gone: its sender has ended"):
+            reader.view(gone)
+    assert bytes(reader.view(references[2])) == b"life"
+    assert bytes(reader.view(kept)) == b"other"
+    other.close()
+    maps = Path("/proc/self/maps").read_text()
+    assert [maps.count(f"p-images.0-{life}") for life in range(3, 7)] == [0, 0, 1, 1]
 
 
 def test_a_file_that_is_no_pool_is_not_mapped(tmp_path, reader):
