@@ -99,8 +99,8 @@ class MessageCodec:
                 "name it under `messages` in [chain]"
             )
         try:
-            if kind is Event or isinstance(message, Event):
-                payload = message.payload  # type: ignore[attr-defined]
+            if isinstance(message, Event):
+                payload = message.payload
                 if type(payload) is bytes:
                     length = len(payload)
                 else:
@@ -115,8 +115,8 @@ class MessageCodec:
         except _UNENCODABLE as error:
             raise EncodeError(f"a {kind.__name__} can't be sent: {error}") from error
 
-    def _encode_in_two(self, message: Message) -> Encoded:
-        payload = message.payload  # type: ignore[attr-defined]
+    def _encode_in_two(self, message: Event) -> Encoded:
+        payload = message.payload
         body = self._encode(msgspec.structs.replace(message, payload=b""))
         reference = None if self.keep is None else self.keep(payload)
         return Detached(body, freeze(payload)) if reference is None else Shared(body, reference)

@@ -29,9 +29,11 @@ class RunDirectory:
 
     @classmethod
     def locate(cls, chain: str, environ: Mapping[str, str]) -> RunDirectory:
-        """Find the folder of `chain`: ``$ARROYO_RUN_DIR`` itself, else a folder below
-        ``$RUNTIME_DIRECTORY``, ``$XDG_RUNTIME_DIR/arroyo`` or ``/run/arroyo``.
-        """  # noqa: D205
+        """Find the folder of `chain`.
+
+        It is ``$ARROYO_RUN_DIR`` itself, else a folder below ``$RUNTIME_DIRECTORY``,
+        ``$XDG_RUNTIME_DIR/arroyo`` or ``/run/arroyo``.
+        """
         if own := environ.get("ARROYO_RUN_DIR"):
             return cls(Path(own).absolute())
         if runtime := environ.get("RUNTIME_DIRECTORY"):

@@ -21,10 +21,12 @@ class StateDirectory:
 
     @classmethod
     def locate(cls, chain: str, environ: Mapping[str, str]) -> StateDirectory:
-        """Find the folder of `chain`: ``$ARROYO_STATE_DIR`` itself, else ``$ARROYO_RUN_DIR``,
-        else a folder below ``$STATE_DIRECTORY``, ``$XDG_STATE_HOME/arroyo`` or
-        ``~/.local/state/arroyo``; for root ``/var/lib/arroyo``.
-        """  # noqa: D205
+        """Find the folder of `chain`.
+
+        It is ``$ARROYO_STATE_DIR`` itself, else ``$ARROYO_RUN_DIR``, else a folder below
+        ``$STATE_DIRECTORY``, ``$XDG_STATE_HOME/arroyo`` or ``~/.local/state/arroyo``; for root
+        ``/var/lib/arroyo``.
+        """
         if own := environ.get("ARROYO_STATE_DIR") or environ.get("ARROYO_RUN_DIR"):
             return cls(Path(own).absolute())
         if state := environ.get("STATE_DIRECTORY"):

@@ -14,6 +14,7 @@ import threading
 import time
 import tokenize
 import zlib
+from importlib import import_module
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
@@ -322,11 +323,9 @@ def load_readers(pattern: str) -> None:
         It is not installed.
     """
     try:
-        import numpy  # noqa: F401
-
+        import_module("numpy")
         if not pattern.endswith(".npy"):
-            import tifffile  # noqa: F401
-
+            import_module("tifffile")
             logging.getLogger("tifffile").addFilter(_lower)
     except ImportError as error:
         raise ConfigurationError(

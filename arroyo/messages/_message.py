@@ -111,7 +111,7 @@ class Event(Message):
     """
 
     metadata: dict[str, Any] = {}
-    payload: Payload = b""  # type: ignore[assignment,unused-ignore]
+    payload: Payload = b""
     dtype: str = ""
     shape: tuple[int, ...] = ()
 

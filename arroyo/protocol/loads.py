@@ -83,16 +83,16 @@ def describe(positions: Sequence[Position]) -> dict[str, Any]:
     }
 
 
-def bury(positions: Iterable[Position], reason: int) -> tuple[Tombstone, ...]:
+def bury(positions: Iterable[Position], reason: Reason) -> tuple[Tombstone, ...]:
     """Return tombstones for messages, as few as possible."""
     whole = []
     parts = []
     for number, fragment in positions:
         if fragment:
-            parts.append(Tombstone(number, number + 1, reason, fragment))  # type: ignore[arg-type]
+            parts.append(Tombstone(number, number + 1, reason, fragment))
         else:
             whole.append(number)
-    stones = [Tombstone(first, end, reason) for first, end in pack(whole)]  # type: ignore[arg-type]
+    stones = [Tombstone(first, end, reason) for first, end in pack(whole)]
     return (*stones, *parts)
 
 

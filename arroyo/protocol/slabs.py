@@ -194,9 +194,8 @@ class SlabAllocator:
         self._free.clear()
         self._blank = []
         for start, stop in stretches:
-            if self._blank and self._blank[-1][1] == start:
-                start = self._blank.pop()[0]  # noqa: PLW2901  (it begins further down)
-            self._blank.append((start, stop))
+            touches = self._blank and self._blank[-1][1] == start
+            self._blank.append((self._blank.pop()[0] if touches else start, stop))
         return True
 
 

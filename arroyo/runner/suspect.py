@@ -44,7 +44,7 @@ def leave_suspect(run_directory: RunDirectory, name: ReplicaName, suspect: Suspe
     draft = path.with_suffix(".draft")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:  # noqa: PTH123  (a descriptor, for its mode)
+    with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(suspect))
     draft.replace(path)
 

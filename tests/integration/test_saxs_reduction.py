@@ -10,20 +10,18 @@ import sys
 import zipfile
 from pathlib import Path
 
+import fetch_data
 import h5py
 import numpy as np
 import pytest
+import report
+from saxs_detector import GROUP, ReplayedDetector
 
 from arroyo import ConfigurationError, Start, Stop
 from arroyo.errors import UnavailableError
 from arroyo.operators.azimuthal_average import AzimuthalAverage
 
 SERVICE = Path(__file__).parents[2] / "services" / "saxs_reduction"
-sys.path.append(str(SERVICE))  # as a chain's folder is
-
-import fetch_data  # noqa: E402
-import report  # noqa: E402
-from saxs_detector import GROUP, ReplayedDetector  # noqa: E402
 
 SENTINEL = 1e9
 """Idev of masked pixels in the measured image."""

@@ -4,6 +4,7 @@ import itertools
 import json
 import signal
 import socket
+from contextlib import contextmanager
 
 import pytest
 import zmq
@@ -158,21 +159,13 @@ def test_a_program_of_another_project_publishes_to_a_chain_and_subscribes(make_c
     assert supervisor.wait() == 0, chain.text()
 
 
-class plain_socket:  # noqa: N801  (reads like a function)
-    """A socket as a program that knows nothing of Arroyo would use it."""
-
-    def __init__(self, kind, port):
-        self.context = zmq.Context()
-        self.socket = self.context.socket(kind)
-        self.socket.setsockopt(zmq.LINGER, 2000)
-        self.socket.connect(f"tcp://127.0.0.1:{port}")
-
-    def __enter__(self):
-        return self.socket
-
-    def __exit__(self, *_):
-        self.socket.close()
-        self.context.term()
+@contextmanager
+def plain_socket(kind, port):
+    """Use a socket as a program that knows nothing of Arroyo would."""
+    with zmq.Context() as context, context.socket(kind) as made:
+        made.setsockopt(zmq.LINGER, 2000)
+        made.connect(f"tcp://127.0.0.1:{port}")
+        yield made
 
 
 def receive(reader, chain):
