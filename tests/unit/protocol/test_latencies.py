@@ -1,26 +1,13 @@
 import msgspec
 import pytest
+from batches import make_batch
 
-from arroyo.codec import Batch, Kind
+from arroyo.codec import Kind
 from arroyo.protocol.histogram import BUCKETS, bucket_of
 from arroyo.protocol.latencies import Latencies
 
 MS = 1_000_000
-BATCH = Batch(
-    sender="images.0",
-    link=1,
-    number=0,
-    kind=Kind.EVENTS,
-    run="r",
-    source="images.0",
-    epoch=1,
-    base=0,
-    frontier=0,
-    path=0,
-    ranges=((0, 5),),
-    handed_ns=100 * MS,
-    sent_ns=130 * MS,
-)
+BATCH = make_batch(ranges=((0, 5),), handed_ns=100 * MS, sent_ns=130 * MS)
 
 
 @pytest.fixture

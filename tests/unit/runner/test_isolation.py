@@ -2,8 +2,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from batches import make_batch
 
-from arroyo.codec import Batch, Kind, MessageCodec, Suspect
+from arroyo.codec import MessageCodec, Suspect
 from arroyo.config.graph import Chain
 from arroyo.control.quarantine import entry_id
 from arroyo.errors import DecodeError
@@ -14,19 +15,7 @@ from arroyo.runner.streak import STREAK_MESSAGES
 from arroyo.testing import FakeClock
 
 CODEC = MessageCodec(())
-BATCH = Batch(
-    sender="src.0",
-    link=1,
-    number=0,
-    kind=Kind.EVENTS,
-    run="run",
-    source="src.0",
-    epoch=1,
-    base=1,
-    frontier=0,
-    path=0,
-    ranges=((3, 5),),
-)
+BATCH = make_batch(base=1, ranges=((3, 5),))
 
 
 @pytest.fixture

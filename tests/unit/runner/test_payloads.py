@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from batches import make_batch
 
 from arroyo import Event, Operator
-from arroyo.codec import Batch, Kind, Shared
+from arroyo.codec import Shared
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName, new_incarnation
 from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
@@ -18,10 +19,6 @@ from arroyo.runner.payloads import PayloadStore
 
 LARGE = 8192  # float64, 64 KiB
 WINDOW_BYTES = 1 << 20
-
-
-def batch(source, epoch, **fields):
-    return Batch(source, 1, 0, Kind.EVENTS, "run", source, epoch, 0, 0, 0, **fields)
 
 
 @pytest.fixture
@@ -102,7 +99,7 @@ def test_an_array_that_was_sent_stays_until_its_message_is_finished(store, read)
 
 def fill(store, source, epoch):
     """Keep what is made of a source's messages until there is no room."""
-    store.take_up(batch(source, epoch))
+    store.take_up(make_batch(source=source, epoch=epoch))
     while store.keep(os.urandom(LARGE * 8)) is not None:
         pass
 
@@ -118,7 +115,7 @@ def fill(store, source, epoch):
 def test_what_was_made_of_messages_that_died_with_their_source_makes_room(make_store, needs_room):
     store = make_store("mean")
     fill(store, "camera.0", epoch=1)
-    store.take_up(batch("camera.0", epoch=2))
+    store.take_up(make_batch(source="camera.0", epoch=2))
     assert slabs(store) >= WINDOW_BYTES // (LARGE * 8)
     assert needs_room(store)
     assert slabs(store) == 1
@@ -129,7 +126,7 @@ def test_what_was_made_of_messages_of_a_living_source_makes_none(make_store):
     for epoch in (1, 2):  # a fold has an epoch for each run
         fill(store, "mean.0", epoch)
     fill(store, "camera.0", epoch=3)
-    store.take_up(batch("camera.1", epoch=4))
+    store.take_up(make_batch(source="camera.1", epoch=4))
     before = slabs(store)
     assert store.keep(os.urandom(LARGE * 8)) is None
     assert slabs(store) == before
