@@ -37,7 +37,7 @@ class Listening:
                 asyncio.run(returned)
         except ArroyoError as error:
             self.error = error
-        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (users' code may raise anything)
             name = type(self._listener).__name__
             self.error = StageError(f"{name}.start() raised {type(error).__name__}: {error}")
             self.error.__cause__ = error

@@ -96,6 +96,9 @@ def _run_locked(
     except ArroyoError as error:
         _log.error("%s", error, exc_info=error if os.environ.get("ARROYO_DEBUG") else None)
         return error.exit_code
+    except SystemExit as error:
+        _log.error("the stage's code has ended its process by sys.exit(%s)", error.code)
+        raise
     except Exception as error:  # noqa: BLE001  (users' open() and close() may raise anything)
         _log.error("%s: %s", type(error).__name__, error, exc_info=error)
         return CRASHED

@@ -109,6 +109,15 @@ def test_in_one_process_a_stage_that_does_not_open_is_one_sentence(make_chain, n
     assert program.lines == ["error: Broken.open() raised RuntimeError: no camera"]
 
 
+def test_a_stage_that_exits_is_told_with_its_reason(make_chain):
+    chain = make_chain(COUNT, WORK, WRITE)
+    text = "\n\nclass Exits(Pass):\n    def open(self):\n        raise SystemExit(78)\n"
+    stages = chain.folder / "own_stages.py"
+    stages.write_text(stages.read_text() + text)
+    chain.path.write_text(chain.path.read_text().replace(":Pass", ":Exits"))
+    assert_ends_the_chain(chain, "the stage's code has ended its process by sys.exit(78)")
+
+
 def assert_ends_the_chain(chain, sentence):
     supervisor = chain.supervise()
     assert supervisor.wait() == 78
