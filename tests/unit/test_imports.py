@@ -1,5 +1,4 @@
 import json
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -8,15 +7,15 @@ from importlinter.cli import lint_imports
 
 ROOT = Path(__file__).parents[2]
 
-# Pairs of fresh interpreters, taken in turn so that both see the same machine.
+# Pairs of fresh interpreters, taken in turn so that both see the same machine; processor time.
 PAIRS = 15
 ALLOWED_S = 0.010
 
 MEASURE = """
 import json, sys, time
-start = time.perf_counter()
+start = time.process_time()
 import {module}
-print(json.dumps([time.perf_counter() - start, sorted(sys.modules)]))
+print(json.dumps([time.process_time() - start, sorted(sys.modules)]))
 """
 
 
@@ -34,12 +33,12 @@ def test_importing_arroyo_loads_nothing_heavy():
 
 
 def test_importing_arroyo_takes_hardly_longer_than_importing_msgspec():
-    differences_s = []
+    took_s = {"arroyo": [], "msgspec": []}
     for _ in range(PAIRS):
-        arroyo_s, _ = import_in_fresh_interpreter("arroyo")
-        msgspec_s, _ = import_in_fresh_interpreter("msgspec")
-        differences_s.append(arroyo_s - msgspec_s)
-    assert statistics.median(differences_s) <= ALLOWED_S
+        for module, times_s in took_s.items():
+            times_s.append(import_in_fresh_interpreter(module)[0])
+    # The least of each: what others do on this machine meanwhile only adds to it.
+    assert min(took_s["arroyo"]) - min(took_s["msgspec"]) <= ALLOWED_S
 
 
 def test_imports_go_down_only_and_pure_packages_stay_pure(monkeypatch, capsys):
