@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Sequence
 from types import TracebackType
@@ -80,10 +81,11 @@ class InMemoryLink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self._route.close("the test ended in mid-run")
-        for call in self._calls:
-            call.close()
+        with contextlib.ExitStack() as closing:  # all of them, whatever happens to one
+            for call in self._calls:
+                closing.callback(call.close)
+            if error is None:
+                self._route.close("the test ended in mid-run")
 
     def process(self, message: Message, token: Any = None) -> None:
         """Carry one message all the way.

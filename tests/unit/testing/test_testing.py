@@ -81,6 +81,22 @@ def test_what_an_operator_raises_fails_the_test_with_its_cause():
     assert isinstance(failure.value.__cause__, ValueError)
 
 
+def test_what_an_operator_raises_at_the_end_keeps_no_stage_open():
+    class Sulking(Operator):
+        def process(self, message):
+            if isinstance(message, Stop):
+                raise ValueError("no end")
+            return message
+
+    publisher = RecordingPublisher()
+    with (
+        pytest.raises(StageFailedError, match="no end"),
+        InMemoryLink(Sulking(), [publisher]) as link,
+    ):
+        link.process(Start())
+    assert publisher.closed == 1
+
+
 def test_users_own_messages_pass():
     class Shift(Operator):
         def process(self, message: Message):
