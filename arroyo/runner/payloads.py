@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arroyo.codec import DETACH_BYTES, Batch, Buffer, Encoded, Kind, Shared
+from arroyo.codec import DETACH_BYTES, Batch, Buffer, Encoded, Shared
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import owner
@@ -25,6 +25,7 @@ from arroyo.links.slab_files import pool_name, pool_prefix, sweep
 from arroyo.links.slab_pool import Slab, SlabPool
 from arroyo.links.slab_reader import SlabReader
 from arroyo.messages import SlabReference
+from arroyo.protocol.lives import Lives
 from arroyo.protocol.slabs import SlabOwner
 
 _log = logging.getLogger(__name__)
@@ -71,12 +72,12 @@ class PayloadStore:
             stage.window_bytes for stage in chain.stages.values() if stage.role == "listener"
         )
         # A fold has an epoch for each run, and many at a time.
-        self._listeners = {
+        self._lives = Lives(
             str(each)
             for stage in chain.stages.values()
             if stage.role == "listener"
             for each in stage.names
-        }
+        )
         self._usable = chain.on_one_host
         self._pool: SlabPool | None = None
         self._reader = SlabReader(self._prefix)
@@ -87,8 +88,6 @@ class PayloadStore:
         self._own_ledger = False
         self._taken: dict[int, Slab] = {}
         self._batch: Batch | None = None
-        self._epochs: dict[str, int] = {}
-        """The life of each listener's replica that was heard of last."""
         self.inline = 0
         """Payloads that found no room."""
         self.sweep()
@@ -126,11 +125,14 @@ class PayloadStore:
         return reference
 
     def _make_room(self, pool: SlabPool) -> bool:
-        """Free what belongs to former lives of sources: nobody will ever finish that."""
+        """Free what belongs to former lives of sources: nobody will ever finish that.
+
+        It may still be read by somebody whose results nobody takes any more.
+        """
         freed = [
             pool.reclaim(source, epoch, _ALL)
             for source, epoch in pool.lives()
-            if self._epochs.get(source, epoch) != epoch
+            if self._lives.is_over(source, epoch)
         ]
         return any(freed)
 
@@ -240,8 +242,7 @@ class PayloadStore:
     def take_up(self, batch: Batch) -> None:
         """The messages of a batch are going to be worked on."""
         self._batch = batch
-        if batch.kind == Kind.EVENTS and batch.source in self._listeners:
-            self._epochs[batch.source] = batch.epoch
+        self._lives.note(batch)
         if self._pool is not None:
             self._pool.reclaim(batch.source, batch.epoch, batch.frontier)
 
