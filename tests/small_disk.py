@@ -11,13 +11,21 @@ import pytest
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mount a disk of so many KiB on a folder, until the test is over."""
+    """Mount a disk of so many KiB, and files, on a folder, until the test is over."""
     mounted = []
 
-    def mount(size_kib, folder=tmp_path / "disk"):
+    def mount(size_kib, folder=tmp_path / "disk", files=1000):
         folder.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={size_kib}k,mode=0700", "tmpfs", folder],
+            [
+                "mount",
+                "-t",
+                "tmpfs",
+                "-o",
+                f"size={size_kib}k,nr_inodes={files},mode=0700",
+                "tmpfs",
+                folder,
+            ],
             capture_output=True,
             text=True,
             check=False,

@@ -31,7 +31,7 @@ from arroyo.codec import (
     join,
     slabs_of,
 )
-from arroyo.errors import ConfigurationError, DecodeError
+from arroyo.errors import ArroyoError, DecodeError, UnavailableError, fault_of
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.actions import Action, Broadcast, Connect, Reply, Transmit
 
@@ -187,7 +187,7 @@ class Links:
 
     def wake(self) -> None:
         """Make `poll` return. May be called from any thread, and from a signal handler."""
-        with contextlib.suppress(BlockingIOError, OSError):
+        with contextlib.suppress(OSError, ValueError):  # it is awake, or has ended
             os.eventfd_write(self._wake, 1)
 
     # Sending
@@ -347,10 +347,7 @@ class Links:
             socket.bind(address)
         except zmq.ZMQError as error:
             socket.close()
-            raise ConfigurationError(
-                f"{address} can't be bound: {error.strerror}; "
-                "is another program using it? Change `listen` or end that program"
-            ) from error
+            raise _unbound(address, error) from error
         self._bound.append(address)
         return socket
 
@@ -382,4 +379,14 @@ class Links:
         for address in self._bound:
             if address.startswith("ipc://"):
                 Path(address.removeprefix("ipc://")).unlink(missing_ok=True)
-        os.close(self._wake)
+        # A listener's thread that has not ended yet may still call `wake`.
+        descriptor, self._wake = self._wake, -1
+        os.close(descriptor)
+
+
+def _unbound(address: str, error: zmq.ZMQError) -> ArroyoError:
+    cause = OSError(error.errno, error.strerror)
+    advice = "is another program using it? Change `listen` or end that program"
+    if fault_of(cause) is UnavailableError:
+        advice = "it is tried again"
+    return fault_of(cause)(f"{address} can't be bound: {error.strerror}; {advice}")

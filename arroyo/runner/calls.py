@@ -20,6 +20,7 @@ from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator, Publisher
 
+from .listening import call_if_there
 from .trials import Failure, PutAside, Trial, label
 
 if TYPE_CHECKING:
@@ -220,8 +221,7 @@ class OperatorCall:
 
     def close(self) -> None:
         """Call the operator's `close()`."""
-        if isinstance(self._operator, Operator):
-            self._operator.close()
+        call_if_there(self._operator, "close")
         self._awaiter.close()
 
 
@@ -273,8 +273,7 @@ class PublisherCall:
 
     def close(self) -> None:
         """Call the publisher's `close()`."""
-        if isinstance(self._publisher, Publisher):
-            self._publisher.close()
+        call_if_there(self._publisher, "close")
         self._awaiter.close()
 
 
@@ -306,7 +305,9 @@ def key_of(message: Message, field: str) -> int:
         raise StageError(
             f'a stage below asks for dispatch = "key:{field}", but {label(message)} has no {field}'
         )
-    return zlib.crc32(repr(source[field]).encode())
+    value = source[field]
+    # A number of numpy is the same value as the one of Python that arrives in its place.
+    return zlib.crc32(repr(value.tolist() if hasattr(value, "tolist") else value).encode())
 
 
 def vars_of(message: Message) -> dict[str, Any]:

@@ -1,3 +1,4 @@
+import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ import zmq
 from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, MessageCodec, Open
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.config.run_directory import RunDirectory
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, Links, RecordCame
 from arroyo.links.addresses import Addresses
@@ -118,6 +119,27 @@ def test_a_port_that_is_taken_is_told_in_words(addresses, tmp_path):
         links(BELOW, elsewhere, receives=True),
     ):
         pass
+
+
+def test_a_disk_without_room_for_a_socket_is_worth_trying_again(addresses, small_disk, tmp_path):
+    folder = small_disk(64, tmp_path / "in", files=1)  # which is the folder itself
+    with (
+        pytest.raises(UnavailableError, match=f"{folder}/write.0 can't be bound: No space left"),
+        links(BELOW, addresses, receives=True),
+    ):
+        pass
+
+
+def test_waking_after_the_end_writes_into_nobody_elses_file(addresses):
+    with links(ABOVE, addresses, sends=True) as above:
+        pass
+    other = os.eventfd(0, os.EFD_NONBLOCK)  # gets the number that has become free
+    try:
+        above.wake()
+        with pytest.raises(BlockingIOError):
+            os.eventfd_read(other)
+    finally:
+        os.close(other)
 
 
 def test_no_socket_file_is_left(addresses, tmp_path):

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +119,30 @@ def test_a_key_is_the_same_for_the_same_value_only():
     assert key_of(one, "group") == key_of(same, "group") != key_of(other, "group")
     with pytest.raises(StageError, match="has no sample"):
         key_of(one, "sample")
+
+
+def test_a_number_of_numpy_is_the_same_key_as_it_is_after_its_way():
+    assert key_of(Event({"group": np.int64(3)}), "group") == key_of(Event({"group": 3}), "group")
+
+
+@pytest.mark.parametrize("kind", [OperatorCall, PublisherCall])
+def test_a_class_that_only_looks_like_a_stage_is_closed(kind):
+    class Lookalike:
+        closed = 0
+
+        def process(self, message):
+            return message
+
+        publish = process
+
+        def close(self):
+            self.closed += 1
+
+    made = Lookalike()
+    stage = Stage(name="work", role="operator", target="own:Lookalike")
+    rest = (MessageCodec(()),) if kind is OperatorCall else ()
+    kind(stage, made, *rest).close()
+    assert made.closed == 1
 
 
 class Failing(Publisher):
