@@ -1,7 +1,8 @@
 """`Boundary`: the protocol of a replica that folds many inputs into one output. PURE.
 
-Towards the stages above it is where their paths end, towards those below it is a source: its
-outputs have sequences of their own, stand in a ledger of their own, and come again after a death.
+Towards the stages above it is where their paths end (`Holdings`), towards those below it is a
+source (`FoldOutputs`): its outputs have sequences of their own, stand in a ledger of their own, and
+come again after a death.
 An input is finished when the output that covers it is. Rules:
 - An output covers all inputs of its run that came before it, unless the stage says which it holds.
 - When a Stop is announced (Closing), the stage gives out what it holds; the Stop itself goes on
@@ -11,7 +12,7 @@ An input is finished when the output that covers it is. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,33 +21,25 @@ from arroyo.codec import (
     Ack,
     BackRecord,
     Batch,
-    Bye,
-    Credit,
     Hello,
     Kind,
-    Lost,
     Reason,
-    Suspect,
 )
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 
 from .actions import Action, Release
-from .fold_memory import FoldMemory, OpenOutputs
+from .fold_memory import FoldMemory
+from .fold_outputs import FoldOutputs
 from .fold_source import FoldSource
 from .holdings import Covered, Holdings, passed
 from .loads import Position, positions_of
-from .outlets import Outlet
-from .publication import Publication
 from .relay import Relay
 from .runs import Intake, MakeStop
 from .work import Delivery, Outcome, Output, Work, as_output
 
 WINDOW_MESSAGES = 65_536
 """With so many outputs that are not finished the stage takes no more inputs."""
-
-FORMER_RUNS = 64
-"""So many runs are remembered that are over, or of which this life has heard nothing."""
 
 
 class Folded(NamedTuple):
@@ -74,53 +67,31 @@ class Boundary(Relay):
     ----------
     holdings
         For what it takes.
-    outlets, publication
-        To the stages below.
-    make_source
-        Makes what the fold is to the stages below, for a run: of its name, and of
-        what the life before left of it.
-    memory
-        What the life before left.
+    outputs
+        For what it gives out.
     """  # noqa: D400
 
     def __init__(
-        self,
-        name: ReplicaName,
-        *,
-        incarnation: int,
-        holdings: Holdings,
-        outlets: Sequence[Outlet],
-        publication: Publication | None,
-        make_source: Callable[[str, OpenOutputs | None], FoldSource],
-        memory: FoldMemory,
-        **wiring: Any,
+        self, name: ReplicaName, *, holdings: Holdings, outputs: FoldOutputs, **wiring: Any
     ) -> None:
-        super().__init__(name, incarnation=incarnation, outlets=(), publication=None, **wiring)
+        super().__init__(name, outlets=(), publication=None, **wiring)
         self._holdings = holdings
-        self._below = {outlet.stage: outlet for outlet in outlets}
-        self._own_publication = publication
-        self._make_source = make_source
-        self._former = {(each.source, each.run): each for each in memory.outputs}
-        self._lives: dict[ReplicaName, int] = {}
+        self._outputs = outputs
         self._handed_ns: dict[tuple[str, str], int] = {}
         """When the oldest input was handed over that is in no output yet, by run."""
-        self._outputs: dict[tuple[str, str], FoldSource] = {}
         self._now = 0.0
-        self._final: bool | None = None
 
     # What the shell looks at
 
     @property
     def blocked(self) -> bool:
         """Whether something waits to be sent, so that no input may be taken."""
-        return any(outlet.blocked for outlet in self._below.values()) or (
-            self.in_flight >= WINDOW_MESSAGES
-        )
+        return self._outputs.blocked or self.in_flight >= WINDOW_MESSAGES
 
     @property
     def in_flight(self) -> int:
         """Outputs that are not finished."""
-        return sum(each.ledger.next - each.ledger.frontier for each in self._outputs.values())
+        return self._outputs.in_flight
 
     @property
     def redelivered(self) -> int:
@@ -130,59 +101,34 @@ class Boundary(Relay):
     @property
     def sources(self) -> dict[tuple[str, str], FoldSource]:
         """What it is to the stages below, by source and run above."""
-        return self._outputs
+        return self._outputs.sources
 
     @property
     def memory(self) -> FoldMemory:
         """What the next life has to know, as of now."""
-        opened = [OpenOutputs(*run, source.finished) for run, source in self._outputs.items()]
-        former = list(self._former.values())[-FORMER_RUNS:]
-        return FoldMemory((*former, *opened), tuple(self._holdings.done))
+        return FoldMemory(self._outputs.counts, tuple(self._holdings.done))
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do."""
-        dues = [super().deadline, *(each.deadline for each in self._outputs.values())]
+        dues = (super().deadline, self._outputs.deadline)
         return min((due for due in dues if due is not None), default=None)
 
     # Beginning and end
 
     def connect(self) -> Iterator[Action]:
         """Make the links below, and say Hello to everyone above."""
-        for outlet in self._below.values():
-            yield from outlet.connect(self._incarnation)
+        yield from self._outputs.connect()
         yield from super().connect()
 
     def end(self, *, final: bool) -> Iterator[Action]:
         """No more input will come: End follows when all that was given out is finished."""
-        if self._final is None:
-            self._final = final
-            for source in self._outputs.values() if final else ():
-                yield from self._finished(source.finish(self._now))
-        yield from self._try_end()
-
-    def _try_end(self) -> Iterator[Action]:
-        if self._final is None or not self._has_finished():
-            return
-        for outlet in self._below.values():
-            yield from outlet.end(final=self._final)
-        if self._own_publication is not None:
-            publication, self._own_publication = self._own_publication, None
-            yield from publication.end(final=self._final)
-
-    def _has_finished(self) -> bool:
-        if self._final:
-            return all(each.through for each in self._outputs.values())
-        return all(each.ledger.quiet and not each.blocked for each in self._outputs.values())
+        yield from self._finished(self._outputs.end(self._now, final=final))
 
     @property
     def ended(self) -> bool:
         """Whether all is finished, and End has left."""
-        return (
-            self._final is not None
-            and self._has_finished()
-            and all(outlet.ended for outlet in self._below.values())
-        )
+        return self._outputs.ended
 
     # Time, and what comes
 
@@ -195,73 +141,20 @@ class Boundary(Relay):
         """Time has passed: send again what is due; see `Relay.tick`."""
         self._now = now
         actions, deliveries = super().tick(now)
-        for source in self._outputs.values():
-            actions += self._finished(source.tick(now))
-        return actions, deliveries
+        return [*actions, *self._finished(self._outputs.tick(now))], deliveries
 
     def back(self, record: BackRecord, now: float) -> Iterator[Action]:
         """Take a record from below."""
         self._now = now
-        if isinstance(record, Ack | Suspect):
-            for source in self._outputs.values():
-                if source.epoch == record.epoch:
-                    yield from self._finished(source.record(record, now))
-        elif isinstance(record, Hello):
-            yield from self._meet(record)
-        elif isinstance(record, Lost):
-            if record.link is None:
-                self._note_loss()
-            else:
-                name = ReplicaName(record.stage, record.replica)
-                yield from self.disconnected(name, record.link)
-        elif isinstance(record, Credit | Bye) and record.stage in self._below:
-            outlet = self._below[record.stage]
-            yield from (outlet.credit(record) if isinstance(record, Credit) else outlet.bye(record))
-        for run, source in list(self._outputs.items()):
-            yield from self._finished(source.credited(now))
-            if source.over:
-                self._forget(run)
-        yield from self._try_end()
-
-    def _forget(self, run: tuple[str, str]) -> None:
-        """A run is over; its Stop comes again if the next life has to acknowledge it."""
-        self._former[run] = OpenOutputs(*run, self._outputs.pop(run).finished)
-        for old in list(self._former)[:-FORMER_RUNS]:
-            del self._former[old]
+        yield from self._finished(self._outputs.back(record, now))
 
     def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
         """The link to a replica below broke."""
-        if replica.stage in self._below:
-            outlet = self._below[replica.stage]
-            actions, lost = outlet.disconnected(replica.replica, link)
-            yield from actions
-            if lost:
-                self._note_loss()
-
-    def _meet(self, hello: Hello) -> Iterator[Action]:
-        if hello.stage in self._below:
-            actions, broken = self._below[hello.stage].hello(hello)
-            yield from actions
-            if broken:
-                self._note_loss()
-        elif self._own_publication is not None:
-            yield from self._own_publication.repeat_starts()
-        name = ReplicaName(hello.stage, hello.replica)
-        for source in self._outputs.values() if hello.sticky else ():
-            source.ledger.forget_taken(*name, hello.incarnation)
-        if self._lives.get(name) not in (None, hello.incarnation):
-            self._note_loss()
-        self._lives[name] = hello.incarnation
-
-    def _note_loss(self) -> None:
-        for source in self._outputs.values():
-            source.note_loss(self._now)
+        yield from self._outputs.disconnected(replica, link, self._now)
 
     def bury(self, epoch: int, sequence: int) -> None:
         """An output is in quarantine; a tombstone goes in its place from now on."""
-        for source in self._outputs.values():
-            if source.epoch == epoch:
-                source.bury(sequence)
+        self._outputs.bury(epoch, sequence)
 
     def bring_back(self, intake: Intake, now: float) -> Iterator[Action]:
         """Send a message that people have brought back; it is in a run of its own."""
@@ -377,13 +270,7 @@ class Boundary(Relay):
         yield from self._accept(batch.source, batch.run, intake)
 
     def _accept(self, above: str, run: str, intake: Intake) -> Iterator[Action]:
-        key = (above, run)
-        if key not in self._outputs:
-            source = self._make_source(run, self._former.pop(key, None))
-            for name, incarnation in self._lives.items():
-                source.ledger.forget_taken(*name, incarnation)
-            self._outputs[key] = source
-        yield from self._finished(self._outputs[key].accept(intake, self._now))
+        yield from self._finished(self._outputs.accept(above, run, intake, self._now))
 
     def _finished(self, actions: Iterator[Action]) -> Iterator[Action]:
         """Pass actions of a source on; what it releases is finished above as well."""

@@ -144,6 +144,7 @@ def make_boundary(
         What the life before left.
     """
     from arroyo.protocol.boundary import Boundary
+    from arroyo.protocol.fold_outputs import FoldOutputs
     from arroyo.protocol.fold_source import FoldSource
     from arroyo.protocol.holdings import Holdings
 
@@ -168,14 +169,18 @@ def make_boundary(
         name, incarnation, paths=paths, replicas=stage.replicas, max_inputs=max_inputs
     )
     holdings.recall(memory.inputs)
+    outputs = FoldOutputs(
+        incarnation=incarnation,
+        outlets=[outlet for outlet, _ in outlets],
+        publication=publication,
+        make_source=make_source,
+        former=memory.outputs,
+    )
     return Boundary(
         name,
         incarnation=incarnation,
         holdings=holdings,
-        outlets=[outlet for outlet, _ in outlets],
-        publication=publication,
-        make_source=make_source,
-        memory=memory,
+        outputs=outputs,
         suspect=suspect,
         **_inputs(chain, name),
     )

@@ -22,6 +22,7 @@ from arroyo.codec import (
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol import boundary as module
+from arroyo.protocol import fold_outputs
 from arroyo.protocol.actions import Release, Reply, Transmit
 from arroyo.protocol.boundary import Folded
 from arroyo.protocol.fold_memory import FoldMemory
@@ -427,7 +428,7 @@ def test_a_stop_that_comes_again_to_the_next_life_counts_the_outputs_of_this_one
 
 
 def test_only_the_last_runs_that_are_over_are_remembered(monkeypatch):
-    monkeypatch.setattr(module, "FORMER_RUNS", 2)
+    monkeypatch.setattr(fold_outputs, "FORMER_RUNS", 2)
     fold = Fold()
     for number in range(3):
         fold.start(run=f"r{number}")

@@ -1,0 +1,203 @@
+"""`FoldOutputs`: a fold as the stages below see it: a source for each run, by the same links. PURE.
+
+It owns the outlets, hears what comes back from below, and lets go of a run when that is over. What
+is finished by it comes out as `Release`, whose tokens are the business of the `Boundary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from arroyo.codec import Ack, BackRecord, Bye, Credit, Hello, Lost, Suspect
+from arroyo.identifiers import ReplicaName
+
+from .actions import Action
+from .fold_memory import OpenOutputs
+from .fold_source import FoldSource
+from .outlets import Outlet
+from .publication import Publication
+from .runs import Intake
+
+FORMER_RUNS = 64
+"""So many runs are remembered that are over, or of which this life has heard nothing."""
+
+
+class FoldOutputs:
+    """What one replica of a fold gives out.
+
+    Parameters
+    ----------
+    incarnation
+        Which life this is.
+    outlets, publication
+        To the stages below.
+    make_source
+        Makes what the fold is to the stages below, for a run: of its name, and of
+        what the life before left of it.
+    former
+        What the life before left.
+    """
+
+    def __init__(
+        self,
+        *,
+        incarnation: int,
+        outlets: Sequence[Outlet],
+        publication: Publication | None,
+        make_source: Callable[[str, OpenOutputs | None], FoldSource],
+        former: Sequence[OpenOutputs],
+    ) -> None:
+        self._incarnation = incarnation
+        self._outlets = {outlet.stage: outlet for outlet in outlets}
+        self._publication = publication
+        self._make_source = make_source
+        self._former = {(each.source, each.run): each for each in former}
+        self._lives: dict[ReplicaName, int] = {}
+        self._final: bool | None = None
+        self.sources: dict[tuple[str, str], FoldSource] = {}
+        """What it is to the stages below, by source and run above."""
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits to be sent."""
+        return any(outlet.blocked for outlet in self._outlets.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Outputs that are not finished."""
+        return sum(each.ledger.next - each.ledger.frontier for each in self.sources.values())
+
+    @property
+    def counts(self) -> tuple[OpenOutputs, ...]:
+        """How many are finished, of each run that the next life has to know."""
+        opened = [OpenOutputs(*run, source.finished) for run, source in self.sources.items()]
+        return (*list(self._former.values())[-FORMER_RUNS:], *opened)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        dues = (each.deadline for each in self.sources.values())
+        return min((due for due in dues if due is not None), default=None)
+
+    # Beginning and end
+
+    def connect(self) -> Iterator[Action]:
+        """Make the links."""
+        for outlet in self._outlets.values():
+            yield from outlet.connect(self._incarnation)
+
+    def end(self, now: float, *, final: bool) -> Iterator[Action]:
+        """Nothing more will be given out: End follows when all that was is finished."""
+        if self._final is None:
+            self._final = final
+            for source in self.sources.values() if final else ():
+                yield from source.finish(now)
+        yield from self._try_end()
+
+    def _try_end(self) -> Iterator[Action]:
+        if self._final is None or not self._has_finished():
+            return
+        for outlet in self._outlets.values():
+            yield from outlet.end(final=self._final)
+        if self._publication is not None:
+            publication, self._publication = self._publication, None
+            yield from publication.end(final=self._final)
+
+    def _has_finished(self) -> bool:
+        if self._final:
+            return all(each.through for each in self.sources.values())
+        return all(each.ledger.quiet and not each.blocked for each in self.sources.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether all is finished, and End has left."""
+        return (
+            self._final is not None
+            and self._has_finished()
+            and all(outlet.ended for outlet in self._outlets.values())
+        )
+
+    # What is given out
+
+    def accept(self, above: str, run: str, intake: Intake, now: float) -> Iterator[Action]:
+        """Take what is given out of a run of a source above."""
+        yield from self._source(above, run).accept(intake, now)
+
+    def _source(self, above: str, run: str) -> FoldSource:
+        key = (above, run)
+        if key not in self.sources:
+            source = self._make_source(run, self._former.pop(key, None))
+            for name, incarnation in self._lives.items():
+                source.ledger.forget_taken(*name, incarnation)
+            self.sources[key] = source
+        return self.sources[key]
+
+    def bury(self, epoch: int, sequence: int) -> None:
+        """An output is in quarantine; a tombstone goes in its place from now on."""
+        for source in self.sources.values():
+            if source.epoch == epoch:
+                source.bury(sequence)
+
+    # Time, and what comes from below
+
+    def tick(self, now: float) -> Iterator[Action]:
+        """Time has passed: send again what is due."""
+        for source in self.sources.values():
+            yield from source.tick(now)
+
+    def back(self, record: BackRecord, now: float) -> Iterator[Action]:
+        """Take a record from below."""
+        if isinstance(record, Ack | Suspect):
+            for source in self.sources.values():
+                if source.epoch == record.epoch:
+                    yield from source.record(record, now)
+        elif isinstance(record, Hello):
+            yield from self._meet(record, now)
+        elif isinstance(record, Lost):
+            if record.link is None:
+                self._note_loss(now)
+            else:
+                name = ReplicaName(record.stage, record.replica)
+                yield from self.disconnected(name, record.link, now)
+        elif isinstance(record, Credit | Bye) and record.stage in self._outlets:
+            outlet = self._outlets[record.stage]
+            yield from (outlet.credit(record) if isinstance(record, Credit) else outlet.bye(record))
+        for run, source in list(self.sources.items()):
+            yield from source.credited(now)
+            if source.over:
+                self._forget(run)
+        yield from self._try_end()
+
+    def _forget(self, run: tuple[str, str]) -> None:
+        """A run is over; its Stop comes again if the next life has to acknowledge it."""
+        self._former[run] = OpenOutputs(*run, self.sources.pop(run).finished)
+        for old in list(self._former)[:-FORMER_RUNS]:
+            del self._former[old]
+
+    def disconnected(self, replica: ReplicaName, link: int, now: float) -> Iterator[Action]:
+        """The link to a replica below broke."""
+        if replica.stage in self._outlets:
+            outlet = self._outlets[replica.stage]
+            actions, lost = outlet.disconnected(replica.replica, link)
+            yield from actions
+            if lost:
+                self._note_loss(now)
+
+    def _meet(self, hello: Hello, now: float) -> Iterator[Action]:
+        if hello.stage in self._outlets:
+            actions, broken = self._outlets[hello.stage].hello(hello)
+            yield from actions
+            if broken:
+                self._note_loss(now)
+        elif self._publication is not None:
+            yield from self._publication.repeat_starts()
+        name = ReplicaName(hello.stage, hello.replica)
+        for source in self.sources.values() if hello.sticky else ():
+            source.ledger.forget_taken(*name, hello.incarnation)
+        if self._lives.get(name) not in (None, hello.incarnation):
+            self._note_loss(now)
+        self._lives[name] = hello.incarnation
+
+    def _note_loss(self, now: float) -> None:
+        for source in self.sources.values():
+            source.note_loss(now)
