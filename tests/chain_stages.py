@@ -358,6 +358,18 @@ class Hoarder(Gather):
         return message if isinstance(message, Start | Stop) else None
 
 
+class HoarderThatTells(Hoarder):
+    """The same, and says which they are."""
+
+    def held(self):
+        return [message for inputs in self.inputs.values() for message in inputs]
+
+    def process(self, message):
+        if isinstance(message, Event):
+            self.inputs.setdefault(message.origin.run, []).append(message)
+        return super().process(message)
+
+
 class Write(Publisher):
     """Writes a JSON line for each message, in one write, before it has published it."""
 

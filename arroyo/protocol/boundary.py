@@ -32,7 +32,7 @@ from .actions import Action, Release
 from .fold_memory import FoldMemory
 from .fold_outputs import FoldOutputs
 from .fold_source import FoldSource
-from .holdings import Covered, Holdings, passed
+from .holdings import Covered, Holdings, Passed, passed
 from .loads import Position, positions_of
 from .relay import Relay
 from .runs import Intake, MakeStop
@@ -77,8 +77,6 @@ class Boundary(Relay):
         super().__init__(name, outlets=(), publication=None, **wiring)
         self._holdings = holdings
         self._outputs = outputs
-        self._handed_ns: dict[tuple[str, str], int] = {}
-        """When the oldest input was handed over that is in no output yet, by run."""
         self._now = 0.0
 
     # What the shell looks at
@@ -164,8 +162,9 @@ class Boundary(Relay):
     def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
         batch = delivery.batch
         this_life = (*self.name, self._incarnation)
-        if batch.kind == Kind.CLOSING and this_life not in batch.holders:
-            # It was meant for a life before this one: what that held is still to come.
+        if batch.kind == Kind.CLOSING and batch.holders and this_life not in batch.holders:
+            # It was meant for a life before this one: what that held is still to come. It has no
+            # holders where no Stop follows, and all but folds without a bound are finished.
             taken = self._senders.takes(batch, 1)
             return [*(self._credit(batch) if taken else self._reject(batch))], []
         return super()._batch(delivery, now)
@@ -200,7 +199,7 @@ class Boundary(Relay):
             (outcome,) = outcomes
             self._gate.note(batch, outcome)
             items = as_output(outcome).items
-            intake = Intake(Kind.START, items, (passed(batch),), len(items[0]))
+            intake = Intake(Kind.START, items, (_token(batch),), len(items[0]))
             yield from self._give_out(batch, intake)
             yield from self._tell(batch, again=False)
         else:
@@ -212,8 +211,9 @@ class Boundary(Relay):
     ) -> Iterator[Action]:
         outputs = [outcome.output for outcome in outcomes]
         gathering = _Gathering()
-        if batch.handed_ns:
-            self._handed_ns.setdefault((batch.source, batch.run), batch.handed_ns)
+        if work:
+            source = self._outputs.source(batch.source, batch.run)
+            source.handed_ns = source.handed_ns or batch.handed_ns
         for (sequence, fragment, _), (output, still_held, _) in zip(work, outcomes, strict=True):
             if output.reason in (None, Reason.FILTERED):
                 if batch.reliable:
@@ -232,7 +232,6 @@ class Boundary(Relay):
     ) -> Iterator[Action]:
         """Find out which inputs are finished when this output is; at once, if there is none."""
         if not output.items and still_held is None:
-            self._holdings.require_bound(batch)
             return
         covered = self._holdings.cover(batch, still_held)
         if output.items:
@@ -250,8 +249,8 @@ class Boundary(Relay):
             yield from self._reply(self._holdings.finish(covered))
         yield from self._give_out_all(batch, gathering)
         self._gate.note(batch, outcome)
-        kind, tokens = Kind(batch.kind), (passed(batch),)
-        intake = Intake(kind, tokens=tokens, make_stop=outcome.make_stop)
+        kind, make_stop = Kind(batch.kind), outcome.make_stop
+        intake = Intake(kind, tokens=(_token(batch),), make_stop=make_stop)
         yield from self._give_out(batch, intake)
         yield from self._tell(batch, again=False)
 
@@ -263,7 +262,8 @@ class Boundary(Relay):
 
     def _give_out_all(self, batch: Batch, gathering: _Gathering) -> Iterator[Action]:
         if gathering.items:
-            handed_ns = self._handed_ns.pop((batch.source, batch.run), 0)
+            source = self._outputs.source(batch.source, batch.run)
+            handed_ns, source.handed_ns = source.handed_ns, 0
             yield from self._give_out(batch, gathering.intake(handed_ns))
 
     def _give_out(self, batch: Batch, intake: Intake) -> Iterator[Action]:
@@ -282,6 +282,11 @@ class Boundary(Relay):
                     acks += self._holdings.finish(token)
             yield action
             yield from self._reply(acks)
+
+
+def _token(batch: Batch) -> Passed | None:
+    """What is finished above with a Start or Stop; None where nobody waits for it."""
+    return passed(batch) if batch.reliable else None
 
 
 class _Gathering:

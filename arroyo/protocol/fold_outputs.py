@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from arroyo.codec import Ack, BackRecord, Bye, Credit, Hello, Lost, Suspect
 from arroyo.identifiers import ReplicaName
 
+from . import recent
 from .actions import Action
 from .fold_memory import OpenOutputs
 from .fold_source import FoldSource
@@ -121,11 +122,18 @@ class FoldOutputs:
 
     def accept(self, above: str, run: str, intake: Intake, now: float) -> Iterator[Action]:
         """Take what is given out of a run of a source above."""
-        yield from self._source(above, run).accept(intake, now)
+        yield from self.source(above, run).accept(intake, now)
+        self._forget_those_over()
 
-    def _source(self, above: str, run: str) -> FoldSource:
+    def source(self, above: str, run: str) -> FoldSource:
+        """Return what the fold is to the stages below for a run of a source above."""
         key = (above, run)
         if key not in self.sources:
+            same = [each for (other, _), each in self.sources.items() if other == above]
+            for each in same:
+                each.follow()
+            for each in same[: -recent.OPEN_RUNS]:
+                each.give_up()
             source = self._make_source(run, self._former.pop(key, None))
             for name, incarnation in self._lives.items():
                 source.ledger.forget_taken(*name, incarnation)
@@ -162,15 +170,15 @@ class FoldOutputs:
         elif isinstance(record, Credit | Bye) and record.stage in self._outlets:
             outlet = self._outlets[record.stage]
             yield from (outlet.credit(record) if isinstance(record, Credit) else outlet.bye(record))
-        for run, source in list(self.sources.items()):
+        for source in self.sources.values():
             yield from source.credited(now)
-            if source.over:
-                self._forget(run)
+        self._forget_those_over()
         yield from self._try_end()
 
-    def _forget(self, run: tuple[str, str]) -> None:
-        """A run is over; its Stop comes again if the next life has to acknowledge it."""
-        self._former[run] = OpenOutputs(*run, self.sources.pop(run).finished)
+    def _forget_those_over(self) -> None:
+        """Keep the count of their outputs: a Stop comes again to a life that has not said so."""
+        for run in [run for run, source in self.sources.items() if source.over]:
+            self._former[run] = OpenOutputs(*run, self.sources.pop(run).finished)
         for old in list(self._former)[:-FORMER_RUNS]:
             del self._former[old]
 

@@ -42,6 +42,9 @@ class FoldSource(Source):
         self._base = 0
         self._end: int | None = None
         """Place of the Stop, behind the last output; None where it has not been given out."""
+        self._followed = False
+        self.handed_ns = 0
+        """When the oldest input was handed over that is in no output yet; 0: nobody knows."""
 
     @property
     def through(self) -> bool:
@@ -50,13 +53,26 @@ class FoldSource(Source):
 
     @property
     def over(self) -> bool:
-        """Whether its run has ended, and all of it is finished."""
+        """Whether its run has ended, and all of it is finished.
+
+        One without a Start has no Stop either: it is over when another has begun. If more comes of
+        it all the same, that is given out as by the next life, under the numbers that follow.
+        """
         return (
-            self._end is not None
+            (self._end is not None or (self._followed and self.open_run is None))
             and self.ledger.empty
             and not self._inbox
             and self._closing is None
         )
+
+    def follow(self) -> None:
+        """Another run of the same source above has begun."""
+        self._followed = True
+
+    def give_up(self) -> None:
+        """Wait for no Stop any more: that of the source above is lost."""
+        if self._end is None:
+            self._end = self.ledger.next
 
     @property
     def finished(self) -> int:

@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
-from arroyo.errors import StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Fragment, Origin
 
+from . import recent
 from .finished import Finished
 from .fold_memory import DoneInputs
 from .loads import Position, bury, merge, pack, positions_of
-from .recent import Recent
+from .recent import Recent, drop_oldest
 from .work import Output, Work
 
-KNOWN_CONTROLS = 256
-"""How many Starts and Stops are remembered, to recognise what comes late."""
+KNOWN_RUNS = 64
+"""Start and Stop are known of so many runs of a source that are over, to answer what comes late."""
 
 _Run: TypeAlias = tuple[str, str]
 _Way: TypeAlias = tuple[str, int, int]
@@ -57,7 +57,7 @@ class _Control:
     """A Start or Stop: whether it is finished below, and by which ways it came."""
 
     finished: bool = False
-    came_by: list[tuple[_Way, int]] = field(default_factory=list)
+    came_by: dict[tuple[_Way, int], None] = field(default_factory=dict)
 
 
 class Holdings:
@@ -71,13 +71,13 @@ class Holdings:
         How many paths go on below, on all of which an input is finished at once.
     replicas
         How many replicas of the fold have to see each Start and Stop.
-    max_inputs
-        How many inputs of a run may be held; 0: they are not held but finished when they are
+    holds
+        Whether inputs are held until an output covers them. Else they are finished when they are
         taken, and what was made of them is lost if the process dies.
     """
 
     def __init__(
-        self, name: ReplicaName, incarnation: int, *, paths: int, replicas: int, max_inputs: int
+        self, name: ReplicaName, incarnation: int, *, paths: int, replicas: int, holds: bool
     ) -> None:
         self.redelivered = 0
         """Messages that had been taken here before they came again."""
@@ -85,7 +85,7 @@ class Holdings:
         self._incarnation = incarnation
         self._paths = paths
         self._replicas = replicas
-        self._max_inputs = max_inputs
+        self._holds = holds
         self._known: Recent[_Way, Finished] = Recent(Finished)
         self._done: Recent[_Way, Finished] = Recent(Finished)
         self._held: dict[_Run, deque[Held]] = {}
@@ -136,11 +136,11 @@ class Holdings:
                 stones += bury([(sequence, fragment)], output.reason)
                 continue
             _add(known, sequence, fragment)
-            (taken if self._max_inputs else finished).append((sequence, fragment))
+            (taken if self._holds else finished).append((sequence, fragment))
         for stone in stones:
             known.add(stone.first, stone.end, stone.fragment)
             done.add(stone.first, stone.end, stone.fragment)
-        if not self._max_inputs:
+        if not self._holds:
             for position in finished:
                 _add(done, *position)
         way = _way(batch)
@@ -148,29 +148,15 @@ class Holdings:
         yield from self._ack(way, finished, merge(stones))
 
     def hold(self, batch: Batch, sequence: int, fragment: Fragment) -> None:
-        """Keep an input until an output covers it.
-
-        Raises
-        ------
-        StageError
-            There are more than the stage's `max_inputs`.
-        """
-        if not self._max_inputs:
+        """Keep an input until an output covers it."""
+        if not self._holds:
             return
         held = self._held.setdefault((batch.source, batch.run), deque())
+        if len(self._held) > recent.OPEN_RUNS:
+            del self._held[next(iter(self._held))]  # of a source that died, so that nobody ends it
         place = sequence - batch.base
         origin = Origin(batch.run, batch.source, batch.epoch, place, batch.path, fragment)
         held.append(Held(_way(batch), sequence, fragment, origin))
-
-    def require_bound(self, batch: Batch) -> None:
-        """Raise StageError where more inputs of the batch's run are held than may be."""
-        count = len(self._held.get((batch.source, batch.run), ()))
-        if count > self._max_inputs > 0:
-            raise StageError(
-                f"{self._name.stage} has taken {count} inputs of one run without an output that "
-                f"covers them, but its max_inputs is {self._max_inputs}: publish earlier, say in "
-                "held() which inputs are still needed, or raise max_inputs"
-            )
 
     def cover(self, batch: Batch, still_held: Collection[Origin] | None = None) -> Covered:
         """Return the inputs that an output covers: all that are held of its run.
@@ -194,10 +180,21 @@ class Holdings:
         if control.finished:
             yield from self._ack(place[0], [(place[1], ())], control=True)
         else:
-            control.came_by.append(place)
-        if len(self._controls) > KNOWN_CONTROLS:
-            old = next((key for key, each in self._controls.items() if each.finished), None)
-            self._controls.pop(old, None) if old is not None else None
+            control.came_by[place] = None
+        self._forget_controls(batch.source)
+
+    def _forget_controls(self, source: str) -> None:
+        """Keep Start and Stop of the last runs that are over; and of all others."""
+        finished = [
+            key
+            for key, control in self._controls.items()
+            if key.source == source and control.finished
+        ]
+        for stop in [key for key in finished if key.kind == Kind.STOP][:-KNOWN_RUNS]:
+            del self._controls[stop]
+            self._controls.pop(stop._replace(kind=Kind.START), None)
+        starts = (key for key in finished if key.kind == Kind.START and key in self._controls)
+        drop_oldest(self._controls, starts, recent.OPEN_RUNS)
 
     # What is finished below
 
@@ -206,7 +203,7 @@ class Holdings:
         if isinstance(token, Passed):
             control = self._controls.setdefault(token, _Control())
             control.finished = True
-            came_by, control.came_by = control.came_by, []
+            came_by, control.came_by = control.came_by, {}
             for way, sequence in came_by:
                 yield from self._ack(way, [(sequence, ())], control=True)
         elif token is not None:

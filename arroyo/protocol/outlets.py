@@ -22,6 +22,7 @@ from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Connect, Transmit
 from .loads import Load, sequences_of, take
+from .open_starts import OpenStarts
 from .ranges import RangeSet
 
 Dispatch = Literal["balanced", "key", "sequence"]
@@ -119,7 +120,7 @@ class Outlet:
         self._sender_text = str(sender)
         self._new_link = new_link
         self._queue: deque[Load] = deque()
-        self._starts: dict[tuple[str, str, int], Load] = {}
+        self._starts = OpenStarts()
         self._replicas = [
             _Replica(ReplicaName(stage, number), new_link()) for number in range(replicas)
         ]
@@ -185,7 +186,7 @@ class Outlet:
             actions += self._relink(replica)
         replica.incarnation = hello.incarnation
         replica.up, replica.leaving = True, False
-        for start in self._starts.values():
+        for start in self._starts:
             actions.append(self._transmit(replica, start))
         actions += self._pump()
         return actions, lost
@@ -267,16 +268,12 @@ class Outlet:
                     yield from self._send_end(replica, final=self._ending)
 
     def _tell_all(self, load: Load) -> Iterator[Action]:
-        key = (load.header.source, load.header.run, load.header.path)
-        if load.header.kind == Kind.START:
-            self._starts[key] = load
+        self._starts.note(load)
         for replica in self._replicas:
             if replica.up:
                 yield self._transmit(replica, load)
             elif load.header.kind != Kind.START:
                 replica.missed = True
-        if load.header.kind == Kind.STOP:
-            self._starts.pop(key, None)
 
     def _choose(self, load: Load) -> tuple[_Replica | None, int]:
         """Say who gets the head of the load, and how many messages of it."""

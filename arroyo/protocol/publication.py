@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from arroyo.codec import End, Kind
+from arroyo.codec import End
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Broadcast
 from .loads import Load
+from .open_starts import OpenStarts
 
 
 class Publication:
@@ -23,20 +24,16 @@ class Publication:
         self._sender = str(sender)
         self._link = new_link()
         self._messages = 0
-        self._starts: dict[tuple[str, str], Load] = {}
+        self._starts = OpenStarts()
 
     def offer(self, load: Load) -> Iterator[Action]:
         """Send a load to whoever is subscribed now."""
-        run = (load.header.source, load.header.run)
-        if load.header.kind == Kind.START:
-            self._starts[run] = load
-        elif load.header.kind == Kind.STOP:
-            self._starts.pop(run, None)
+        self._starts.note(load)
         yield self._broadcast(load)
 
     def repeat_starts(self) -> Iterator[Action]:
         """Somebody new subscribed: tell the open runs again (others know them and don't mind)."""
-        for load in self._starts.values():
+        for load in self._starts:
             yield self._broadcast(load)
 
     def end(self, *, final: bool) -> Iterator[Action]:

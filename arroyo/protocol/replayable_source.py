@@ -282,6 +282,10 @@ class ReplayableSource(Source):
             return None
         return super()._reason_to_close()
 
+    def _end_implicit_run(self) -> Iterator[Action]:
+        if not self._resumes:
+            yield from super()._end_implicit_run()
+
     def _totals(self, run: Run) -> dict[str, Any]:
         totals = super()._totals(run)
         if self._missing:

@@ -13,11 +13,16 @@ import msgspec
 
 from arroyo.codec import Batch, Kind
 
+from . import recent
 from .loads import count_of
+from .recent import drop_oldest
 from .work import Delivery
 
 CLOSED_RUNS = 64
-"""How many finished runs are remembered, to recognise what comes late."""
+"""How many finished runs of a source are remembered, to recognise what comes late; and how many
+that have no Start, so that no Stop finishes them."""
+LIVES = 16
+"""Of how many lives of a source it is known what they have said of a run."""
 PARKED_BATCHES = 64
 """How many batches by pub-sub wait for their Start; more are given up."""
 STOP_WAIT_S = 1.0
@@ -43,18 +48,30 @@ Admission: TypeAlias = tuple[Entry, Delivery]
 _Key: TypeAlias = tuple[str, str]
 
 
+class _Life(msgspec.Struct):
+    """What one life of the source has said of a run."""
+
+    told: dict[tuple[Kind, int], int] = {}
+    """Highest attempt of Start and Stop that went on, by path."""
+    announced: bool = False
+    """Whether it has said that its Stop is near."""
+
+
 class _Run(msgspec.Struct):
+    implicit: bool
     items: dict[Kind, Any] = {}
     """Start and Stop as this stage sends them on; None where nothing is sent."""
-    told: dict[tuple[Kind, int, int], int] = {}
-    """Highest attempt of Start and Stop that went on, by path and life of the source."""
+    lives: dict[int, _Life] = {}
     closed: bool = False
     epoch: int = 0
     """The life of the source that closed it."""
-    last_calls: set[int] = set()
-    """Lives of the source that have announced its Stop."""
     started_by: set[str] = set()
     stopped_by: set[str] = set()
+
+    def life(self, epoch: int) -> _Life:
+        found = self.lives.setdefault(epoch, _Life())
+        drop_oldest(self.lives, self.lives, LIVES)
+        return found
 
 
 class RunGate:
@@ -105,10 +122,10 @@ class RunGate:
     def tells(self, batch: Batch) -> bool:
         """Whether a Start or Stop goes on now: once per path, and once per higher attempt."""
         run, kind = self._runs[_key(batch)], Kind(batch.kind)
-        way = kind, batch.path, batch.epoch
-        if kind not in run.items or run.told.get(way, -1) >= batch.attempt:
+        told, way = run.life(batch.epoch).told, (kind, batch.path)
+        if kind not in run.items or told.get(way, -1) >= batch.attempt:
             return False
-        run.told[way] = batch.attempt
+        told[way] = batch.attempt
         return True
 
     def _events(self, delivery: Delivery) -> Iterator[Admission]:
@@ -126,7 +143,7 @@ class RunGate:
     def _start(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         key = _key(delivery.batch)
         known = key in self._runs
-        run = self._runs[key] if known else self._open(key)
+        run = self._runs[key] if known else self._open(delivery.batch)
         run.started_by.add(delivery.batch.sender)
         yield (Entry.AGAIN if known else Entry.WORK), delivery
         for parked in self._parked.pop(key, ()):
@@ -138,11 +155,11 @@ class RunGate:
         run = self._find(batch)
         if run is None:
             yield from self._park(delivery)
-        elif run.closed or batch.epoch in run.last_calls:
+        elif run.closed or run.life(batch.epoch).announced:
             yield Entry.AGAIN, delivery
         else:
             # Another life of a fold above gives out again what was under way when it died.
-            run.last_calls.add(batch.epoch)
+            run.life(batch.epoch).announced = True
             yield Entry.WORK, delivery
 
     def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:
@@ -168,17 +185,27 @@ class RunGate:
     def _find(self, batch: Batch) -> _Run | None:
         """Return the run that ends; one without a Start may be heard of only now."""
         run = self._runs.get(_key(batch))
-        return self._open(_key(batch)) if run is None and batch.implicit else run
+        return self._open(batch) if run is None and batch.implicit else run
 
-    def _open(self, key: _Key) -> _Run:
-        run = self._runs[key] = _Run()
-        closed = [key for key, run in self._runs.items() if run.closed]
-        for old in closed[: max(0, len(closed) - CLOSED_RUNS)]:
-            del self._runs[old]
+    def _open(self, batch: Batch) -> _Run:
+        run = self._runs[_key(batch)] = _Run(batch.implicit)
+        over: list[_Key] = []
+        opened: list[_Key] = []
+        for key, each in self._runs.items():
+            if key[0] == batch.source and key not in self._held:
+                (over if each.closed or each.implicit else opened).append(key)
+        drop_oldest(self._runs, over, CLOSED_RUNS)
+        drop_oldest(self._runs, opened, recent.OPEN_RUNS)
         return run
 
     def _park(self, delivery: Delivery) -> Iterator[Admission]:
         parked = self._parked.setdefault(_key(delivery.batch), [])
+        waiting = [key for key in self._parked if key[0] == delivery.batch.source]
+        for given_up in drop_oldest(self._parked, waiting, recent.OPEN_RUNS):
+            for each in given_up:
+                # Credited, but not acknowledged: what anybody waits for comes again.
+                self.dropped += 0 if each.batch.reliable else count_of(each.batch)
+                yield Entry.NOTHING, each
         if delivery.batch.reliable:
             parked.append(delivery)
             return
@@ -193,7 +220,7 @@ class RunGate:
         """A Stop without its Start: by pub-sub the run has passed unseen; else the Start comes."""
         key = _key(stop.batch)
         if stop.batch.reliable:
-            self._parked.setdefault(key, []).append(stop)
+            yield from self._park(stop)
             return
         self.dropped += sum(count_of(each.batch) for each in self._parked.pop(key, ()))
         yield Entry.NOTHING, stop

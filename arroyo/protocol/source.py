@@ -147,6 +147,7 @@ class Source(Outflow):
                 self._closing = self._inbox.popleft()
                 self._complete = True
             else:
+                yield from self._end_implicit_run()
                 yield from self._send(self._inbox.popleft(), now)
         yield from self._try_stop(now)
         if self._is_through():
@@ -191,16 +192,20 @@ class Source(Outflow):
     def _announce_stop(self, make_stop: MakeStop) -> Iterator[Action]:
         """Once all that is not finished is held by folds: tell them to give it out.
 
-        Told again after each round of sending again, in which it may have been lost.
+        Told again after each round of sending again, in which it may have been lost. Where no Stop
+        follows it is told once more when all is finished, to those of which nobody knows what
+        they hold.
         """
-        if self._run is None or self.ledger.empty or not self.ledger.quiet:
+        run, empty = self._run, self.ledger.empty
+        if run is None or not self.ledger.quiet or (empty and not run.implicit):
             return
-        if self._closing_told < self._attempts:
-            self._closing_told = self._attempts
-            item = make_stop(self._totals(self._run))
-            load = self._load(self._run, Intake(Kind.CLOSING, [item]), self.ledger.next)
+        attempt = self._attempts + empty
+        if self._closing_told < attempt:
+            self._closing_told = attempt
+            item = make_stop(self._totals(run))
+            load = self._load(run, Intake(Kind.CLOSING, [item]), self.ledger.next)
             header = msgspec.structs.replace(
-                load.header, attempt=self._attempts, holders=self.ledger.holders
+                load.header, attempt=attempt, holders=self.ledger.holders
             )
             yield from self._offer(Load(header, load.items))
 

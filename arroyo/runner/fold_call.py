@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from arroyo.codec import Encoded
+from arroyo.codec import Encoded, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Message, Origin, Start, Stop
 from arroyo.protocol.boundary import Folded
+from arroyo.protocol.recent import Recent
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator
 
@@ -25,25 +27,67 @@ def operator_call(stage: Stage, operator: Operator, *args: Any) -> OperatorCall:
     return kind(stage, operator, *args)
 
 
+@dataclass(slots=True)
+class _Run:
+    held: int = 0
+    """How many of its inputs are in no output."""
+    stop: Message | None = None
+    """What goes on as its Stop; None where the operator has not been told since the last input."""
+
+
 class FoldCall(OperatorCall):
-    """`process()` of one operator that folds; parameters as those of `OperatorCall`."""
+    """`process()` of one operator that folds; parameters as those of `OperatorCall`.
+
+    A run is told by the name of its source and its own.
+    """
 
     def __init__(self, stage: Stage, operator: Operator, *args: Any) -> None:
         super().__init__(stage, operator, *args)
         held = getattr(self._operator, "held", None)
         # A list of that name is what the operator keeps for itself.
         self._held: Callable[[], Iterable[Message]] | None = held if callable(held) else None
+        self._max_inputs = getattr(operator, "max_inputs", 0)
+        self._runs: Recent[tuple[str, str], _Run] = Recent(_Run)
 
-    def folded(self, messages: Iterable[Message]) -> list[Folded]:
-        """Process messages between Start and Stop; says after each which are still held."""
-        return list(self._folded_one_by_one(messages))
+    def folded(self, run: tuple[str, str], messages: Iterable[Message]) -> list[Folded]:
+        """Process messages between Start and Stop; says after each which are still held.
 
-    def _folded_one_by_one(self, messages: Iterable[Message]) -> Iterator[Folded]:
+        Raises
+        ------
+        StageError
+            There are more than the operator's `max_inputs`; and what any operator's calls raise.
+        """
+        return list(self._folded_one_by_one(run, messages))
+
+    def _folded_one_by_one(
+        self, run: tuple[str, str], messages: Iterable[Message]
+    ) -> Iterator[Folded]:
         for message in messages:
+            self._runs[run].stop = None
             outcome = self.event(message)
             if not isinstance(outcome, Output):
                 outcome = Output((outcome,), len(outcome))
-            yield Folded(outcome, self._still_held())
+            still_held = self._still_held()
+            if self._max_inputs:
+                self._require_bound(run, outcome, still_held)
+            yield Folded(outcome, still_held)
+
+    def _require_bound(
+        self, run: tuple[str, str], output: Output, still_held: frozenset[Origin] | None
+    ) -> None:
+        known = self._runs[run]
+        if still_held is not None:
+            known.held = sum((origin.source, origin.run) == run for origin in still_held)
+        elif output.items:
+            known.held = 0
+        elif output.reason == Reason.FILTERED:
+            known.held += 1
+        if known.held > self._max_inputs:
+            raise StageError(
+                f"{self._stage.target} holds {known.held} inputs of one run that no output covers, "
+                f"but its max_inputs is {self._max_inputs}: publish earlier, say in held() which "
+                "inputs are still needed, or raise max_inputs"
+            )
 
     def _still_held(self) -> frozenset[Origin] | None:
         if self._held is None:
@@ -56,14 +100,25 @@ class FoldCall(OperatorCall):
             )
         return frozenset(origin for origin in origins if origin is not None)
 
-    def stop(self, message: Message) -> tuple[Output, Message]:
+    def stop(self, run: tuple[str, str], message: Message) -> tuple[Output, Message]:
         """Process a Stop; returns what is given out before it, and the Stop that goes on.
+
+        It may be announced before it comes: the operator hears of it once, and again only where
+        there was an input since.
 
         Raises
         ------
         StageFailedError
             It raised: what it held would be lost, so it has to be started again and get it again.
         """
+        known = self._runs[run]
+        output = Output()
+        if known.stop is None:
+            output, known.stop = self._work_on_stop(message)
+            known.held = 0
+        return output, known.stop
+
+    def _work_on_stop(self, message: Message) -> tuple[Output, Message]:
         self._outbox.messages = []
         try:
             results = self._results(self._process(message))

@@ -34,17 +34,16 @@ class FoldProcess(RelayProcess):
         self._call = FoldCall(replica.stage, made, replica.codec, key, self._isolation)
         state = StateDirectory.locate(replica.chain.name, os.environ)
         self._record = FoldRecord(state.fold(replica.name))
-        self._stops: dict[tuple[str, str], Message] = {}
         self._returning = Returning(
             replica.chain, replica.name, self._isolation.store, replica.codec
         )
-        max_inputs = getattr(made, "max_inputs", 0)
-        replica.payloads.fold(holds=max_inputs > 0)
+        holds = getattr(made, "max_inputs", 0) > 0
+        replica.payloads.fold(holds=holds)
         self._relay = make_boundary(
             replica.chain,
             replica.name,
             incarnation=replica.incarnation,
-            max_inputs=max_inputs,
+            holds=holds,
             new_epoch=new_epoch,
             memory=self._record.memory,
             make_early_stop=self._early_stop,
@@ -78,20 +77,15 @@ class FoldProcess(RelayProcess):
         if batch.enters and self._passing.concerns(batch):
             return [Folded(Output(reason=Reason.FINISHED)) for _ in work]
         self._received += len(work)
-        outcomes = self._call.folded(self._hand_over(batch, work))
+        run = batch.source, batch.run
+        outcomes = self._call.folded(run, self._hand_over(batch, work))
         self._count([each.output for each in outcomes])
         return list(outcomes)
 
     def _stop(self, batch: Batch, message: Message) -> Folded:
         """Work on a Stop when it is announced, or when it comes, if that is the first one hears."""
-        run = batch.source, batch.run
-        output = Output()
-        if run not in self._stops:
-            message._origin = self._origins(batch)(batch.base - 1, ())
-            output, self._stops[run] = self._call.stop(message)
-        chosen = self._stops[run]
-        if batch.kind == Kind.STOP:
-            del self._stops[run]
+        message._origin = self._origins(batch)(batch.base - 1, ())
+        output, chosen = self._call.stop((batch.source, batch.run), message)
         above = getattr(message, "data", {}).get("totals")
         return Folded(output, None, functools.partial(self._encode_stop, chosen, above))
 

@@ -185,7 +185,7 @@ class Router:
 
     def _fold(self, fold: str, call: FoldCall, message: Message, origin: Origin) -> set[Reason]:
         """Have an event folded; returns why it ended there, if it is not in any output."""
-        (folded,) = call.folded((message,))
+        (folded,) = call.folded((origin.source, origin.run), (message,))
         self._give_out(fold, folded.output.items, origin)
         reason = folded.output.reason
         return set() if reason in (None, Reason.FILTERED) else {reason}
@@ -231,7 +231,7 @@ class Router:
         if not isinstance(call, FoldCall) or not isinstance(message, Stop):
             outcome = call.control(message)
             return None if isinstance(outcome, Output) else outcome
-        output, stop = call.stop(message)
+        output, stop = call.stop((origin.source, origin.run), message)
         self._give_out(stage, output.items, origin)
         run = self._folded.pop((origin.run, str(ReplicaName(stage, 0))))
         totals = run.totals(complete=True)

@@ -128,7 +128,7 @@ def make_boundary(
     name: ReplicaName,
     *,
     incarnation: int,
-    max_inputs: int,
+    holds: bool,
     new_epoch: Callable[[], int],
     memory: FoldMemory,
     make_early_stop: Callable[[str], MakeStop],
@@ -138,8 +138,8 @@ def make_boundary(
 
     Parameters
     ----------
-    max_inputs
-        See `Operator.max_inputs`.
+    holds
+        Whether inputs are held until an output covers them: see `Operator.max_inputs`.
     memory
         What the life before left.
     """
@@ -165,9 +165,7 @@ def make_boundary(
         )
 
     paths = path_table(chain).count(name.stage)
-    holdings = Holdings(
-        name, incarnation, paths=paths, replicas=stage.replicas, max_inputs=max_inputs
-    )
+    holdings = Holdings(name, incarnation, paths=paths, replicas=stage.replicas, holds=holds)
     holdings.recall(memory.inputs)
     outputs = FoldOutputs(
         incarnation=incarnation,

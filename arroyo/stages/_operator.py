@@ -41,6 +41,7 @@ class Operator(AllocatingStage, WaitingStage, ABC):
     max_inputs: ClassVar[int] = 0
     """At most this many inputs of a run are held for one output; it has to fit into the window.
 
+    One that holds more ends with an error that says so.
     0: any number, as for a sum over a whole run. Then inputs are done with when they were
     processed, and what was made of them so far is lost if the process dies.
     """

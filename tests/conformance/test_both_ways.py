@@ -4,7 +4,7 @@ Each case is run both ways; what sinks were given must be what the rules say, in
 """
 
 import pytest
-from chains import indices, listener, operator, publisher, totals
+from chains import indices, listener, operator, publisher, totals, wait_until
 from run_totals import totals_of
 
 EVENTS = 60
@@ -14,17 +14,25 @@ RUN = "import arroyo; arroyo.run('chain.toml')"
 
 
 @pytest.fixture(params=WAYS)
-def run(request, make_chain):
-    """Runs a chain of the given tables to its end; returns what its sink wrote, and the chain."""
+def start(request, make_chain):
+    """Starts a chain of the given tables; returns it and the program that runs it."""
 
-    def run_chain(*tables, code=0):
+    def start_chain(*tables):
         chain = make_chain(*tables)
         if request.param == "arroyo.run":
-            program = chain.start("python", "-c", RUN)
-        else:
-            options = ["--in-process"] if request.param == "in-process" else []
-            program = chain.supervise(*options)
-        assert program.wait() == code or (code and program.wait()), chain.text()
+            return chain, chain.start("python", "-c", RUN)
+        return chain, chain.supervise(*["--in-process"] * (request.param == "in-process"))
+
+    return start_chain
+
+
+@pytest.fixture
+def run(start):
+    """Runs a chain of the given tables to its end; returns what its sink wrote."""
+
+    def run_chain(*tables):
+        chain, program = start(*tables)
+        assert program.wait() == 0, chain.text()
         return chain.lines()
 
     return run_chain
@@ -193,6 +201,20 @@ def test_what_a_fold_holds_at_the_end_is_given_out_without_a_start(run):
     assert kinds(lines) == []
     assert lines[-1]["metadata"]["indices"] == list(range(EVENTS - 5, EVENTS - 1))
     assert [line["sequence"] for line in lines] == list(range(EVENTS // 5))
+
+
+def test_a_sum_over_a_run_without_a_start_is_given_out_at_its_end(run):
+    listened = listener("count", events=EVENTS, start=False, stop=False)
+    lines = run(listened, operator("fold", "GatherAll", ["count"]), publisher("write", ["fold"]))
+    assert [line["metadata"]["indices"] for line in lines] == [list(range(EVENTS))]
+
+
+@pytest.mark.parametrize("kind", ["Hoarder", "HoarderThatTells"])
+def test_more_inputs_than_a_fold_says_that_it_holds_are_an_error_of_its_class(start, kind):
+    chain, _ = start(LISTENED, operator("fold", kind, ["count"]), publisher("write", ["fold"]))
+    words = f"own_stages:{kind} holds 3 inputs of one run that no output covers, but its max_inputs"
+    wait_until(lambda: words in chain.text(), chain.text)
+    assert indices(chain.lines()) == []
 
 
 def test_a_run_that_its_listener_leaves_open_ends_below_a_fold_with_the_reason(run):

@@ -102,12 +102,6 @@ def test_a_run_without_a_start_is_given_out_at_the_end(make_chain):
     assert gathered(chain.lines()) == list(range(EVENTS))
 
 
-def test_more_inputs_than_it_said_are_an_error_that_says_so(make_chain):
-    chain = make_chain(*chain_of("Hoarder"))
-    chain.supervise()
-    wait_until(lambda: "max_inputs is 2" in chain.text(), chain.text)
-
-
 def test_more_inputs_than_fit_into_the_window_are_found_before_the_start(make_chain):
     chain = make_chain(*chain_of(replicas=2, order="any", keys="window = 7"))
     problems = chain.start("arroyo", "check", chain.path)

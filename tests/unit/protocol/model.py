@@ -457,7 +457,7 @@ class World:
             self.chain,
             node.name,
             incarnation=node.incarnation,
-            max_inputs=FOLD - 1,
+            holds=True,
             new_epoch=epochs.__next__,
             memory=node.memory,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),

@@ -38,14 +38,14 @@ NOTHING = Folded(Output(reason=Reason.FILTERED))
 class Fold:
     """A fold between a stage above and a sink, whose code does what a test says."""
 
-    def __init__(self, *, memory=None, max_inputs=9, pub_sub=False, order="any"):
+    def __init__(self, *, memory=None, pub_sub=False, order="any"):
         link = "~a" if pub_sub else "a"
         stages = listener("s"), operator("a", "s"), operator("fold", link, order=order)
         self.machine = make_boundary(
             chain(*stages, publisher("c", "fold")),
             FOLD,
             incarnation=LIFE,
-            max_inputs=max_inputs,
+            holds=True,
             new_epoch=itertools.count(100).__next__,
             memory=memory or FoldMemory(),
             make_early_stop=lambda reason: lambda totals: (reason, totals),
@@ -201,7 +201,7 @@ def test_an_announcement_of_a_stop_has_it_give_out_what_it_holds_and_is_not_ackn
     assert told(fold.acknowledge((1, 2))) == [(0, ((1, 3),))]
 
 
-@pytest.mark.parametrize("holders", [(), ((*FOLD, LIFE - 1),), (("fold", 1, LIFE),)])
+@pytest.mark.parametrize("holders", [((*FOLD, LIFE - 1),), (("fold", 1, LIFE),)])
 def test_an_announcement_that_is_meant_for_another_life_is_credited_and_no_more(holders):
     fold = started()
     fold.come(Kind.EVENTS, (1, 3))

@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import msgspec
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
-from arroyo.errors import StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol import holdings as module
@@ -20,9 +18,9 @@ FOLDED = Output(reason=Reason.FILTERED)
 PARTS = ((0, ((0, 2),)), (1, ((1, 2),)))
 
 
-def make(max_inputs=9, *, paths=2, replicas=1):
+def make(*, holds=True, paths=2, replicas=1):
     name = ReplicaName("fold", 0)
-    return Holdings(name, LIFE, paths=paths, replicas=replicas, max_inputs=max_inputs)
+    return Holdings(name, LIFE, paths=paths, replicas=replicas, holds=holds)
 
 
 def events(*ranges, **changes):
@@ -49,16 +47,16 @@ def test_what_is_taken_is_said_to_be_held_by_this_life_for_all_paths_below():
 
 
 def test_without_a_bound_what_is_taken_is_finished():
-    holdings = make(0)
+    holdings = make(holds=False)
     assert take(holdings, events((1, 4))) == ([1, 2, 3], [ack((1, 4))])
     assert holdings.cover(BATCH).inputs == ()
 
 
 def test_without_a_bound_what_comes_again_is_finished_still():
-    holdings = make(0)
+    holdings = make(holds=False)
     take(holdings, events((1, 3)))
     assert take(holdings, events((2, 4))) == ([3], [ack((2, 4))])
-    following = make(0)
+    following = make(holds=False)
     following.recall(holdings.done)
     assert take(following, events((1, 4))) == ([], [ack((1, 4))])
 
@@ -152,23 +150,6 @@ def test_one_that_says_what_it_holds_covers_all_else_of_all_runs():
     assert [(held.way[0], held.sequence) for held in rest] == [("s.0", 3), ("t.0", 1)]
 
 
-def test_more_inputs_than_the_stage_said_are_refused_in_words():
-    holdings = make(2)
-    take(holdings, events((1, 3)))
-    holdings.require_bound(BATCH)
-    take(holdings, events((1, 3), source="t.0"))
-    holdings.require_bound(BATCH)
-    take(holdings, events((3, 4)))
-    with pytest.raises(StageError, match=r"fold has taken 3 inputs .* but its max_inputs is 2"):
-        holdings.require_bound(BATCH)
-
-
-def test_without_a_bound_any_number_is_taken():
-    holdings = make(0)
-    take(holdings, events((1, 1000)))
-    holdings.require_bound(BATCH)
-
-
 # Start and Stop
 
 
@@ -199,17 +180,29 @@ def test_a_stop_is_not_finished_with_its_start():
     assert list(holdings.finish(passed(stop))) == [ack((5, 6), replicas=1)]
 
 
-def test_only_so_many_starts_are_remembered_but_none_that_is_not_finished(monkeypatch):
-    monkeypatch.setattr(module, "KNOWN_CONTROLS", 3)
+def test_only_the_last_runs_that_are_over_are_remembered_and_all_that_are_open(monkeypatch):
+    monkeypatch.setattr(module, "KNOWN_RUNS", 2)
     holdings = make()
-    list(holdings.tell(start(run="open")))
-    for number in range(5):
-        each = start(run=f"r{number}")
+
+    def play(run, kind):
+        each = events((0, 1), kind=kind, run=run)
         list(holdings.tell(each))
         list(holdings.finish(passed(each)))
-    assert list(holdings.tell(start(run="r4")))
+
+    play("open", Kind.START)
+    for number in range(4):
+        for kind in (Kind.START, Kind.STOP):
+            play(f"r{number}", kind)
+    assert list(holdings.tell(start(run="open")))
+    assert list(holdings.tell(start(run="r3")))
     assert not list(holdings.tell(start(run="r0")))
-    assert list(holdings.finish(passed(start(run="open"))))
+
+
+def test_a_start_that_comes_again_and_again_is_finished_once():
+    holdings = make()
+    for _ in range(3):
+        list(holdings.tell(start()))
+    assert list(holdings.finish(passed(start()))) == [ack((0, 1), replicas=1)]
 
 
 # Over lives

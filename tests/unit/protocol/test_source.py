@@ -117,7 +117,7 @@ def test_a_start_waits_until_the_implicit_run_before_it_is_finished():
     sink = Sink()
     sink.accept(Kind.EVENTS, "a")
     assert sink.accept(Kind.START, "start") == []
-    ((record, _),) = sink.acknowledge((0, 1))
+    *_, (record, _) = sink.acknowledge((0, 1))
     assert (record.kind, record.base, record.frontier) == (Kind.START, 2, 1)
 
 
@@ -302,7 +302,9 @@ def test_the_end_of_a_run_without_a_start_is_announced_before_a_start():
     ((record, ((reason, totals),)),) = sink.accept(Kind.START, "start")
     assert (record.kind, record.implicit, record.holders) == (Kind.CLOSING, True, HOLDERS)
     assert (reason, totals["sent"]) == ("", 1)
-    assert brief(sink.acknowledge((0, 1))) == [(Kind.START, "run2", ["start"])]
+    (last, _), *start = sink.acknowledge((0, 1))
+    assert (last.kind, last.attempt, last.holders) == (Kind.CLOSING, 1, ())
+    assert brief(start) == [(Kind.START, "run2", ["start"])]
 
 
 def test_the_end_of_a_run_without_a_start_is_announced_at_the_end():
@@ -315,12 +317,14 @@ def test_the_end_of_a_run_without_a_start_is_announced_at_the_end():
     assert sink.source.ended
 
 
-def test_the_end_of_a_run_without_a_start_of_which_nothing_is_held_is_not_announced():
+def test_the_end_of_a_run_without_a_start_is_announced_once_when_all_of_it_is_finished():
+    """A fold without a bound finishes what it takes, and still has something to give out."""
     sink = Sink()
     sink.accept(Kind.EVENTS, "a")
     sink.acknowledge((0, 1))
-    assert announced(sink.take(sink.source.finish(0.0))) == []
+    assert announced(sink.take(sink.source.finish(0.0))) == [()]
     assert sink.source.ended
+    assert announced(sink.take(sink.source.finish(0.0))) == []
 
 
 def test_each_run_is_announced_for_itself():

@@ -10,6 +10,7 @@ from arroyo.runner.trials import StageFailedError
 from arroyo.stages import Operator
 
 CODEC = MessageCodec(())
+RUN = "s.0", "r"
 
 
 class Doing(Operator):
@@ -51,7 +52,7 @@ def decoded(output):
 def test_held_may_also_be_the_name_of_what_an_operator_keeps():
     operator = Doing(lambda _, message: message)
     operator.held = []
-    (folded,) = call(operator).folded([event(0)])
+    (folded,) = call(operator).folded(RUN, [event(0)])
     assert folded.still_held is None
 
 
@@ -66,7 +67,7 @@ def test_what_calls_an_operator_is_chosen_by_whether_it_folds():
 
 def test_an_input_becomes_nothing_one_output_or_several():
     made = call(Doing(lambda _, message: [message] * message.metadata["n"]))
-    folded = made.folded(map(event, range(3)))
+    folded = made.folded(RUN, map(event, range(3)))
     assert [len(each.output.items) for each in folded] == [0, 1, 2]
     assert [each.output.reason for each in folded] == [Reason.FILTERED, None, None]
     assert all(each.output.size == sum(map(len, each.output.items)) for each in folded)
@@ -77,7 +78,7 @@ def test_what_raises_is_in_no_output():
     def fail(operator, message):
         raise ValueError("no")
 
-    (folded,) = call(Doing(fail), on_error="skip").folded([event(0)])
+    (folded,) = call(Doing(fail), on_error="skip").folded(RUN, [event(0)])
     assert folded.output.reason == Reason.SKIPPED
 
 
@@ -85,7 +86,7 @@ def test_after_each_input_it_says_what_it_still_holds():
     def hold_two(operator, message):
         operator.holds = [*operator.holds, message][-2:]
 
-    folded = call(Holding(hold_two)).folded(map(event, range(3)))
+    folded = call(Holding(hold_two)).folded(RUN, map(event, range(3)))
     assert [sorted(each.still_held) for each in folded] == [
         [event(0).origin],
         [event(0).origin, event(1).origin],
@@ -97,7 +98,7 @@ def test_a_copy_of_an_input_stands_for_it():
     def hold_a_copy(operator, message):
         operator.holds = [message.copy()]
 
-    (folded,) = call(Holding(hold_a_copy)).folded([event(4)])
+    (folded,) = call(Holding(hold_a_copy)).folded(RUN, [event(4)])
     assert folded.still_held == {event(4).origin}
 
 
@@ -106,7 +107,68 @@ def test_it_can_hold_only_what_came_in():
         operator.holds = [Event()]
 
     with pytest.raises(StageError, match=r"held\(\) of own:Doing named a message that did not"):
-        call(Holding(hold_another)).folded([event(0)])
+        call(Holding(hold_another)).folded(RUN, [event(0)])
+
+
+def take(made, *numbers, run=RUN):
+    return made.folded(run, map(event, numbers))
+
+
+def holding_at_most(max_inputs, does, kind=Doing):
+    operator = kind(does)
+    operator.max_inputs = max_inputs
+    return call(operator)
+
+
+def give_out_thirds(_, message):
+    return message if isinstance(message, Event) and message.metadata["n"] % 3 == 2 else None
+
+
+def test_more_inputs_than_it_said_are_an_error_of_its_class():
+    made = holding_at_most(2, give_out_thirds)
+    take(made, 0, 1, 2, 3, 4, 5, 6, 7)
+    take(made, 0, 1, run=("t.0", "r"))
+    with pytest.raises(StageError, match=r"own:Doing holds 3 inputs .*, but its max_inputs is 2"):
+        take(made, 7)
+
+
+def test_inputs_that_are_given_up_or_given_out_at_the_stop_are_not_held():
+    def fail_once(operator, message):
+        if isinstance(message, Event) and message.metadata["n"] == 0:
+            raise ValueError("no")
+
+    operator = Doing(fail_once)
+    operator.max_inputs = 2
+    made = call(operator, on_error="skip")
+    take(made, 0, 1, 2)
+    made.stop(RUN, STOP)
+    take(made, 1, 2)
+
+
+def test_one_that_says_what_it_holds_may_hold_no_more_than_it_said_either():
+    def hold_all(operator, message):
+        operator.holds = [*operator.holds, message]
+        return message
+
+    made = holding_at_most(2, hold_all, Holding)
+    take(made, 0, 1)
+    with pytest.raises(StageError, match="holds 3 inputs"):
+        take(made, 2)
+
+
+def test_without_a_bound_any_number_is_taken():
+    take(call(Doing(lambda *_: None)), *range(1000))
+
+
+def test_a_stop_that_was_announced_is_told_again_only_after_another_input():
+    heard = []
+    made = call(Doing(lambda _, message: heard.append(type(message))))
+    take(made, 0)
+    for _ in range(2):
+        assert made.stop(RUN, STOP)[1] is STOP
+    take(made, 1)
+    made.stop(RUN, STOP)
+    assert heard == [Event, Stop, Event, Stop]
 
 
 STOP = Stop({"reason": "done"})
@@ -123,7 +185,7 @@ STOP = Stop({"reason": "done"})
     ids=["nothing", "events", "events and the Stop", "a Stop of its own"],
 )
 def test_for_a_stop_events_are_given_out_and_one_stop_goes_on(returned, events, data):
-    output, stop = call(Doing(lambda _, message: returned)).stop(STOP)
+    output, stop = call(Doing(lambda _, message: returned)).stop(RUN, STOP)
     assert (len(output.items), stop.data) == (events, data)
     assert output.size == sum(map(len, output.items))
 
@@ -133,19 +195,19 @@ def test_what_is_published_on_a_stop_is_given_out_as_well():
         operator.publish(Event({"n": 1}))
         return [Event({"n": 2}), message]
 
-    output, _ = call(Doing(publish)).stop(STOP)
+    output, _ = call(Doing(publish)).stop(RUN, STOP)
     assert [each.metadata["n"] for each in decoded(output)] == [1, 2]
 
 
 def test_outputs_at_a_stop_have_the_key_that_a_stage_below_asks_for():
     outputs = [Event({"group": group}) for group in (1, 2, 1)]
-    output, _ = call(Doing(lambda _, message: outputs), "group").stop(STOP)
+    output, _ = call(Doing(lambda _, message: outputs), "group").stop(RUN, STOP)
     assert output.keys[0] == output.keys[2] != output.keys[1]
 
 
 def test_a_start_for_a_stop_is_an_error_of_the_stage():
     with pytest.raises(StageError, match="returned a Start for a Stop"):
-        call(Doing(lambda _, message: Start())).stop(STOP)
+        call(Doing(lambda _, message: Start())).stop(RUN, STOP)
 
 
 def test_a_stage_that_raises_on_a_stop_fails_whatever_on_error_says():
@@ -155,7 +217,7 @@ def test_a_stage_that_raises_on_a_stop_fails_whatever_on_error_says():
         raise ValueError("no")
 
     with pytest.raises(StageFailedError, match="ValueError: no on a Stop") as failure:
-        call(Doing(fail), on_error="skip").stop(STOP)
+        call(Doing(fail), on_error="skip").stop(RUN, STOP)
     assert isinstance(failure.value.__cause__, ValueError)
 
 
