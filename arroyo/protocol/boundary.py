@@ -69,14 +69,23 @@ class Boundary(Relay):
         For what it takes.
     outputs
         For what it gives out.
+    next_epoch
+        Where the epochs of its next life begin.
     """  # noqa: D400
 
     def __init__(
-        self, name: ReplicaName, *, holdings: Holdings, outputs: FoldOutputs, **wiring: Any
+        self,
+        name: ReplicaName,
+        *,
+        holdings: Holdings,
+        outputs: FoldOutputs,
+        next_epoch: int,
+        **wiring: Any,
     ) -> None:
         super().__init__(name, outlets=(), publication=None, **wiring)
         self._holdings = holdings
         self._outputs = outputs
+        self._next_epoch = next_epoch
         self._now = 0.0
 
     # What the shell looks at
@@ -104,7 +113,7 @@ class Boundary(Relay):
     @property
     def memory(self) -> FoldMemory:
         """What the next life has to know, as of now."""
-        return FoldMemory(self._outputs.counts, tuple(self._holdings.done))
+        return FoldMemory(self._outputs.counts, tuple(self._holdings.done), self._next_epoch)
 
     @property
     def deadline(self) -> float | None:

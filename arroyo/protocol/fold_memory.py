@@ -36,3 +36,5 @@ class FoldMemory(msgspec.Struct, frozen=True, array_like=True):
 
     outputs: tuple[OpenOutputs, ...] = ()
     inputs: tuple[DoneInputs, ...] = ()
+    next_epoch: int = 0
+    """Greater than all epochs of the lives so far."""

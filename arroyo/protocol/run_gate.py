@@ -62,6 +62,8 @@ class _Run(msgspec.Struct):
     items: dict[Kind, Any] = {}
     """Start and Stop as this stage sends them on; None where nothing is sent."""
     lives: dict[int, _Life] = {}
+    newest: int = 0
+    """Epoch of the last life that was heard; a fold has greater ones in each life."""
     closed: bool = False
     epoch: int = 0
     """The life of the source that closed it."""
@@ -93,7 +95,9 @@ class RunGate:
     def admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         """Say what to do with a batch, and with those that waited for it."""
         kind = delivery.batch.kind
-        if kind == Kind.EVENTS:
+        if self._is_outlived(delivery.batch):
+            yield Entry.NOTHING, delivery
+        elif kind == Kind.EVENTS:
             yield from self._events(delivery)
         elif kind == Kind.START:
             yield from self._start(delivery, now)
@@ -101,6 +105,17 @@ class RunGate:
             yield from self._last_call(delivery)
         else:
             yield from self._stop(delivery, now)
+
+    def _is_outlived(self, batch: Batch) -> bool:
+        """Whether another life of a fold has given out anew what this is of, under the same keys.
+
+        Nobody waits for it any more, and an idempotent sink would put it in the place of the new.
+        """
+        run = self._runs.get(_key(batch))
+        if run is None:
+            return False
+        run.newest = max(run.newest, batch.epoch)
+        return batch.epoch < run.newest
 
     def tick(self, now: float) -> list[Delivery]:
         """Time has passed: return Stops that waited long enough for their twins."""
@@ -138,6 +153,8 @@ class RunGate:
         elif run is None and not batch.implicit and batch.ranges:
             yield from self._park(delivery)
         else:
+            if run is None and batch.implicit:
+                self._open(batch)
             yield Entry.WORK, delivery
 
     def _start(self, delivery: Delivery, now: float) -> Iterator[Admission]:
@@ -188,7 +205,7 @@ class RunGate:
         return self._open(batch) if run is None and batch.implicit else run
 
     def _open(self, batch: Batch) -> _Run:
-        run = self._runs[_key(batch)] = _Run(batch.implicit)
+        run = self._runs[_key(batch)] = _Run(batch.implicit, newest=batch.epoch)
         over: list[_Key] = []
         opened: list[_Key] = []
         for key, each in self._runs.items():

@@ -9,7 +9,6 @@ from typing import Any
 
 from arroyo.codec import Batch, Encoded, Kind, Reason
 from arroyo.config.state_directory import StateDirectory
-from arroyo.identifiers import new_epoch
 from arroyo.messages import Message, Stop
 from arroyo.protocol.actions import Action, Isolate, Release
 from arroyo.protocol.boundary import Boundary, Folded
@@ -44,11 +43,11 @@ class FoldProcess(RelayProcess):
             replica.name,
             incarnation=replica.incarnation,
             holds=holds,
-            new_epoch=new_epoch,
             memory=self._record.memory,
             make_early_stop=self._early_stop,
             suspect=replica.take_suspect(),
         )
+        self._record.note(self._relay.memory)  # where the epochs of the next life begin
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:

@@ -89,10 +89,11 @@ def _encode_for_a_place(memory: FoldMemory) -> bytes:
     body = _encode(memory)
     if len(body) > PLACE_BYTES - _HEAD.size:
         # Then some inputs may be folded twice after a death; none is lost.
-        memory = FoldMemory(memory.outputs)
+        memory = msgspec.structs.replace(memory, inputs=())
         body = _encode(memory)
     while len(body) > PLACE_BYTES - _HEAD.size:
         # And outputs of the oldest runs would be numbered anew.
-        memory = FoldMemory(memory.outputs[(len(memory.outputs) + 1) // 2 :])
+        later = memory.outputs[(len(memory.outputs) + 1) // 2 :]
+        memory = msgspec.structs.replace(memory, outputs=later)
         body = _encode(memory)
     return body

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from arroyo.protocol.runs import MakeStop
     from arroyo.protocol.source import Source
 
+EPOCHS_OF_A_LIFE = 2**32
+"""One life of a fold has fewer runs than this."""
+
 
 def path_table(chain: Chain) -> PathTable:
     """Number the paths of a chain."""
@@ -129,7 +132,6 @@ def make_boundary(
     *,
     incarnation: int,
     holds: bool,
-    new_epoch: Callable[[], int],
     memory: FoldMemory,
     make_early_stop: Callable[[str], MakeStop],
     suspect: Suspect | None = None,
@@ -152,6 +154,9 @@ def make_boundary(
     surroundings = _surroundings(chain, name, incarnation)
     outlets, publication = surroundings["outlets"], surroundings["publication"]
     del surroundings["below"]  # nobody is waited for: what goes to them waits in the outlets
+    # Receivers know by its epochs which life of a fold is the later one, though a clock steps back.
+    first_epoch = max(memory.next_epoch, incarnation)
+    new_epoch = itertools.count(first_epoch).__next__
 
     def make_source(run: str, former: OpenOutputs | None) -> FoldSource:
         return FoldSource(
@@ -179,6 +184,7 @@ def make_boundary(
         incarnation=incarnation,
         holdings=holdings,
         outputs=outputs,
+        next_epoch=first_epoch + EPOCHS_OF_A_LIFE,
         suspect=suspect,
         **_inputs(chain, name),
     )

@@ -36,6 +36,11 @@ class Operator(AllocatingStage, WaitingStage, ABC):
     that it still needs; all others are done with when what was given out has arrived. Each
     replica is a source to the stages below: ``origin.source`` is its name, and
     ``origin.sequence`` counts its outputs in the run.
+
+    After a crash an output that had not arrived everywhere is made again. With
+    ``order = "source"`` it is the same one, under the same `message.key`, so that an idempotent
+    publisher has each input once. Without it inputs come in another order, and some may be in an
+    output that was published before the crash as well as in a newer one.
     """
 
     max_inputs: ClassVar[int] = 0

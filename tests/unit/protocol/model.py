@@ -7,7 +7,6 @@ held, from any point on. Whether the promises held is said by `promises.check`.
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -452,13 +451,11 @@ class World:
         )
 
     def _make_boundary(self, node: Node) -> Boundary:
-        epochs = itertools.count(node.incarnation + sum(map(ord, str(node.name))))
         return make_boundary(
             self.chain,
             node.name,
             incarnation=node.incarnation,
             holds=True,
-            new_epoch=epochs.__next__,
             memory=node.memory,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
         )

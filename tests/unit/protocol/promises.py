@@ -100,11 +100,14 @@ def _check_fold(world: World, fold: Node) -> None:
         _require(set(got) <= set(inputs), f"{name} has got more than there was")
         if not any(node.deaths for node in world.nodes.values()):
             _require(got.total() == inputs.total() * times, f"{name} has got {got}")
+        # What an idempotent sink holds: the last output of each key. An older one never takes the
+        # place of a newer one, in which there are other inputs.
+        by_key = {entry[1:4] + entry[7:]: entry[6] for entry in events}
+        kept = Counter(leaf for item in by_key.values() for leaf in leaves(item))
+        _require(set(kept) == set(inputs), f"{name} has {kept} by key, of {inputs}")
         if fold.stage.order == "source":
             # Where the inputs come in one order, the outputs are the same in each life.
-            by_key = {(entry[2], entry[7]): entry[6] for entry in events}
-            once = Counter(leaf for item in by_key.values() for leaf in leaves(item))
-            _require(once == inputs, f"{name} has {once} by key, of {inputs}")
+            _require(kept == inputs, f"{name} has {kept} by key, of {inputs}")
         for sink in sinks:
             starts = {entry[2] for entry in sink.journal if _is(entry, Kind.START, fold)}
             stops = {entry[2] for entry in sink.journal if _is(entry, Kind.STOP, fold)}

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import itertools
-
 import msgspec
 import pytest
 from unit.protocol.model import chain, listener, operator, publisher
@@ -40,14 +38,14 @@ class Fold:
 
     def __init__(self, *, memory=None, pub_sub=False, order="any"):
         link = "~a" if pub_sub else "a"
+        self.epoch = memory.next_epoch if memory else 100
         stages = listener("s"), operator("a", "s"), operator("fold", link, order=order)
         self.machine = make_boundary(
             chain(*stages, publisher("c", "fold")),
             FOLD,
             incarnation=LIFE,
             holds=True,
-            new_epoch=itertools.count(100).__next__,
-            memory=memory or FoldMemory(),
+            memory=memory or FoldMemory(next_epoch=self.epoch),
             make_early_stop=lambda reason: lambda totals: (reason, totals),
         )
         self.actions = list(self.machine.connect())
@@ -85,8 +83,9 @@ class Fold:
         folded = Folded(Output(items, len(items)), None, lambda totals: totals)
         return self.come(kind, (place, place + 1), outcome=folded, **changes)
 
-    def acknowledge(self, *ranges, epoch=100):
-        return self._do(self.machine.back(Ack("c", 0, "fold.0", epoch, 0, ranges), 0.0))
+    def acknowledge(self, *ranges, epoch=None):
+        ack = Ack("c", 0, "fold.0", epoch or self.epoch, 0, ranges)
+        return self._do(self.machine.back(ack, 0.0))
 
     def back(self, record, now=0.0):
         return self._do(self.machine.back(record, now))
@@ -391,6 +390,15 @@ def test_the_next_life_folds_nothing_twice_and_goes_on_counting():
     assert batch.ranges[0][0] - batch.base == 1
 
 
+def test_each_life_has_greater_epochs_though_the_clock_steps_back():
+    """Receivers take nothing of a life once they have heard the next one."""
+    (first,) = batches(Fold(memory=FoldMemory()).start())
+    assert first.epoch == LIFE
+    fold = started()
+    (second,) = batches(Fold(memory=fold.machine.memory).start())
+    assert second.epoch > fold.epoch + 1_000_000
+
+
 def test_the_next_life_waits_for_no_place_of_what_is_finished():
     """Where it restores the order of the source, which may send what it has not heard of."""
     fold = next_life(order="source")
@@ -425,6 +433,26 @@ def test_a_stop_that_comes_again_to_the_next_life_counts_the_outputs_of_this_one
         and each.record.kind == Kind.STOP
     ]
     assert stop.items[0]["sent"] == 1
+
+
+def test_a_run_without_a_start_is_over_when_the_next_has_begun_and_all_of_it_is_finished():
+    fold = Fold()
+    fold.come(Kind.EVENTS, (0, 1), run="i", implicit=True, base=0, outcome=made(b"x"))
+    fold.acknowledge((0, 1), epoch=100)
+    fold.come(Kind.EVENTS, (1, 2), run="i", implicit=True, base=0, outcome=made(b"y"))
+    fold.start()
+    assert [run for _, run in fold.machine.sources] == ["i", "r"]
+    fold.acknowledge((1, 2), epoch=100)
+    assert [run for _, run in fold.machine.sources] == ["r"]
+    (late,) = batches(fold.come(Kind.EVENTS, (2, 3), run="i", implicit=True, outcome=made(b"z")))
+    assert (late.epoch, late.ranges[0][0] - late.base) == (102, 2)
+
+
+def test_a_fold_hears_of_the_end_of_a_run_without_a_start_though_its_source_knows_of_nothing():
+    fold = Fold()
+    fold.come(Kind.EVENTS, (0, 1), run="i", implicit=True, base=0)
+    records = fold.stop(1, b"sum", kind=Kind.CLOSING, run="i", implicit=True, base=0, holders=())
+    assert [each.kind for each in batches(records)] == [Kind.EVENTS]
 
 
 def test_only_the_last_runs_that_are_over_are_remembered(monkeypatch):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from arroyo.codec import Batch, Kind
-from arroyo.protocol import run_gate
+from arroyo.protocol import recent, run_gate
 from arroyo.protocol.run_gate import Entry, RunGate
 from arroyo.protocol.work import Delivery
 
@@ -108,6 +110,50 @@ def test_another_life_of_a_source_is_told_that_the_run_is_over():
     assert admit(gate, Kind.EVENTS, epoch=2) == [(Entry.LATE, Kind.EVENTS)]
     assert admit(gate, Kind.EVENTS, epoch=1) == [(Entry.NOTHING, Kind.EVENTS)]
     assert admit(gate, Kind.EVENTS, epoch=2, reliable=False) == [(Entry.NOTHING, Kind.EVENTS)]
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+def test_nothing_of_a_former_life_of_a_fold_is_taken_once_the_next_was_heard(implicit):
+    """It was given out anew, and perhaps otherwise, under the same keys."""
+    gate = RunGate()
+    first = Kind.EVENTS if implicit else Kind.START
+    assert admit(gate, first, epoch=1, implicit=implicit) == [(Entry.WORK, first)]
+    assert admit(gate, epoch=1, implicit=implicit) == [(Entry.WORK, Kind.EVENTS)]
+    assert admit(gate, epoch=2, implicit=implicit) == [(Entry.WORK, Kind.EVENTS)]
+    for kind in Kind:
+        assert admit(gate, kind, epoch=1, implicit=implicit) == [(Entry.NOTHING, kind)]
+    assert admit(gate, epoch=2, implicit=implicit) == [(Entry.WORK, Kind.EVENTS)]
+
+
+def test_lives_of_other_runs_do_not_matter():
+    gate = RunGate()
+    admit(gate, Kind.START, run="later", epoch=9)
+    admit(gate, Kind.START, run="earlier", epoch=1)
+    assert admit(gate, run="earlier", epoch=1) == [(Entry.WORK, Kind.EVENTS)]
+
+
+@pytest.mark.parametrize(
+    ("implicit", "limit"), [(False, "OPEN_RUNS"), (True, None)], ids=["open", "without a Start"]
+)
+def test_runs_that_no_stop_ends_are_forgotten_by_number_for_each_source(
+    monkeypatch, implicit, limit
+):
+    monkeypatch.setattr(recent if limit else run_gate, limit or "CLOSED_RUNS", 2)
+    gate = RunGate()
+    kind = Kind.CLOSING if implicit else Kind.START
+    for number in range(3):
+        admit(gate, kind, run=f"r{number}", implicit=implicit)
+    entries = [admit(gate, kind, run=f"r{number}", implicit=implicit) for number in (1, 2, 0)]
+    assert [entry for ((entry, _),) in entries] == [Entry.AGAIN, Entry.AGAIN, Entry.WORK]
+
+
+def test_what_waits_for_starts_that_never_come_is_credited_in_the_end(monkeypatch):
+    monkeypatch.setattr(recent, "OPEN_RUNS", 2)
+    gate = RunGate()
+    assert [admit(gate, run=f"r{number}") for number in range(2)] == [[], []]
+    assert admit(gate, run="r2") == [(Entry.NOTHING, Kind.EVENTS)]
+    assert admit(gate, Kind.START, run="r0") == [(Entry.WORK, Kind.START)]
+    assert len(admit(gate, Kind.START, run="r2")) == 2
 
 
 def test_a_stop_by_pub_sub_waits_for_the_same_from_every_replica_that_started():

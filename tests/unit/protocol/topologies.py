@@ -99,6 +99,13 @@ TOPOLOGIES = {
         publisher("out", "pass"),
         publisher("other", "split"),
     ),
+    "fold above replicas": chain(
+        listener("src"),
+        operator("pass", "src", replicas=2),
+        operator("fold", "pass"),
+        operator("later", "fold", replicas=3),
+        publisher("out", "later"),
+    ),
     "folds in a row": chain(
         listener("src"),
         operator("fold1", "src"),
