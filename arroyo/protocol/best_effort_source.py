@@ -41,7 +41,9 @@ class BestEffortSource(Source):
         yield from super().record(record, now)
 
     def _find_again(self, ack: Ack) -> None:
-        """What was given up has arrived all the same."""
+        """What was given up has arrived all the same, if it is among what is acknowledged."""
+        if not any(self._missing.common(*span) for span in ack.ranges):
+            return  # as nearly always, however much is missing
         before = len(self._missing)
         for first, end in ack.ranges:
             rest = RangeSet(self._missing)

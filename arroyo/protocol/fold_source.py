@@ -39,6 +39,7 @@ class FoldSource(Source):
         self._first = 0 if former is None else former.finished
         super().__init__(name, first=self._first, new_run=lambda: run, **wiring)
         self._announced: MakeStop | None = None
+        self._announced_at = 0
         self._base = 0
         self._end: int | None = None
         """Place of the Stop, behind the last output; None where it has not been given out."""
@@ -102,7 +103,10 @@ class FoldSource(Source):
 
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
         if intake.kind == Kind.CLOSING:
-            self._announced = intake.make_stop
+            if self._announced is not None and self.ledger.next > self._announced_at:
+                # It has given out more since then, after the death of a fold further above.
+                self._attempts = max(self._attempts, self._closing_told + 1)
+            self._announced, self._announced_at = intake.make_stop, self.ledger.next
             return
         yield from super()._send(intake, now)
         if intake.kind == Kind.START and self._first and self._ordered:

@@ -53,8 +53,8 @@ class _Life(msgspec.Struct):
 
     told: dict[tuple[Kind, int], int] = {}
     """Highest attempt of Start and Stop that went on, by path."""
-    announced: bool = False
-    """Whether it has said that its Stop is near."""
+    announced: int = -1
+    """Highest attempt in which it has said that its Stop is near."""
 
 
 class _Run(msgspec.Struct):
@@ -172,11 +172,11 @@ class RunGate:
         run = self._find(batch)
         if run is None:
             yield from self._park(delivery)
-        elif run.closed or run.life(batch.epoch).announced:
+        elif run.closed or run.life(batch.epoch).announced >= batch.attempt:
             yield Entry.AGAIN, delivery
         else:
-            # Another life of a fold above gives out again what was under way when it died.
-            run.life(batch.epoch).announced = True
+            # After the death of a fold further above there is more to be given out.
+            run.life(batch.epoch).announced = batch.attempt
             yield Entry.WORK, delivery
 
     def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:

@@ -221,8 +221,29 @@ def test_an_announcement_that_comes_again_is_not_worked_on_again():
     fold = started()
     fold.come(Kind.EVENTS, (1, 3))
     closing(fold, b"rest")
-    assert [type(record) for record in closing(fold, attempt=1)] == [Credit]
+    assert [type(record) for record in closing(fold)] == [Credit]
     assert fold.deliveries == []
+
+
+def test_what_came_after_an_announcement_is_given_out_at_the_next_and_announced_below():
+    """A fold further above has died, and gives out again what it had not finished."""
+    fold = started()
+    fold.come(Kind.EVENTS, (1, 3))
+    closing(fold, b"x")
+    assert announced(fold.back(held_below((1, 2)))) == [0]
+    fold.come(Kind.EVENTS, (3, 4))
+    assert [batch.ranges for batch in batches(closing(fold, b"y", attempt=1))] == [((2, 3),)]
+    assert fold.deliveries == [Kind.CLOSING]
+    assert announced(fold.back(held_below((2, 3)))) == [1]
+
+
+def held_below(*ranges):
+    return Ack("c", 0, "fold.0", 100, 0, ranges, taken=1)
+
+
+def announced(records):
+    """In which attempts a Stop is announced to the stages below."""
+    return [batch.attempt for batch in batches(records) if batch.kind == Kind.CLOSING]
 
 
 def test_events_of_a_run_that_is_over_are_finished_for_another_life_of_their_source():
@@ -313,7 +334,7 @@ def is_announced_below(*said):
     return [batch.kind for batch in batches(closing(fold))] == [Kind.CLOSING]
 
 
-HELD_BELOW = Ack("c", 0, "fold.0", 100, 0, ((1, 2),), taken=1)
+HELD_BELOW = held_below((1, 2))
 
 
 def test_a_stop_is_announced_below_only_to_the_life_that_holds_what_is_left():

@@ -69,11 +69,12 @@ def test_start_goes_on_once_per_path_and_once_per_higher_attempt():
     assert gate.item(start) == "item"
 
 
-def test_the_announcement_of_a_stop_is_worked_on_once_and_the_run_goes_on():
+def test_the_announcement_of_a_stop_is_worked_on_once_per_attempt_and_the_run_goes_on():
     gate = RunGate()
     admit(gate, Kind.START)
     assert admit(gate, Kind.CLOSING) == [(Entry.WORK, Kind.CLOSING)]
     assert admit(gate, Kind.CLOSING, sender="a.1") == [(Entry.AGAIN, Kind.CLOSING)]
+    assert admit(gate, Kind.CLOSING, attempt=1) == [(Entry.WORK, Kind.CLOSING)]
     assert admit(gate, Kind.EVENTS) == [(Entry.WORK, Kind.EVENTS)]
     assert admit(gate, Kind.STOP) == [(Entry.WORK, Kind.STOP)]
 

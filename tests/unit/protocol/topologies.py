@@ -114,6 +114,13 @@ TOPOLOGIES = {
         publisher("out", "fold2"),
         publisher("live", "~fold1"),
     ),
+    "three folds": chain(
+        listener("src"),
+        operator("fold1", "src"),
+        operator("fold2", "fold1"),
+        operator("fold3", "fold2"),
+        publisher("out", "fold3"),
+    ),
     "fold diamond": chain(
         listener("src"),
         operator("pass", "src"),
