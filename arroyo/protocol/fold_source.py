@@ -59,8 +59,9 @@ class FoldSource(Source):
         One without a Start has no Stop either: it is over when another has begun. If more comes of
         it all the same, that is given out as by the next life, under the numbers that follow.
         """
+        started = self._run is not None and not self._run.implicit
         return (
-            (self._end is not None or (self._followed and self.open_run is None))
+            (self._end is not None or (self._followed and not started))
             and self.ledger.empty
             and not self._inbox
             and self._closing is None
