@@ -313,6 +313,21 @@ class Gather(Operator):
         return [Event({"index": indices[0], "indices": indices, "crcs": crcs})]
 
 
+class GatherAndTell(Gather):
+    """Tells in a file when it is opened and closed."""
+
+    def open(self):
+        super().open()
+        self.tell("opened")
+
+    def close(self):
+        self.tell("closed")
+
+    def tell(self, what):
+        with Path("told").open("a") as file:
+            file.write(f"{what}\n")
+
+
 class GatherPairs(Gather):
     """Folds each event with the next one, so that it still needs the last after an output."""
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
+
+import msgspec
 
 from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
@@ -52,12 +53,11 @@ class Passed(NamedTuple):
     kind: Kind
 
 
-@dataclass(slots=True)
-class _Control:
+class _Control(msgspec.Struct):
     """A Start or Stop: whether it is finished below, and by which ways it came."""
 
     finished: bool = False
-    came_by: dict[tuple[_Way, int], None] = field(default_factory=dict)
+    came_by: dict[tuple[_Way, int], None] = {}
 
 
 class Holdings:

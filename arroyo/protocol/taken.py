@@ -7,7 +7,8 @@ fold goes on, and it keeps no run from being closed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from arroyo.codec import Ack
 from arroyo.messages import Fragment
@@ -17,13 +18,12 @@ from .ranges import RangeSet
 from .reorder import Parts
 
 
-@dataclass(slots=True)
-class _Holder:
+class _Holder(msgspec.Struct):
     """One life of a fold's replica, and what it holds."""
 
     incarnation: int
-    whole: RangeSet = field(default_factory=RangeSet)
-    parts: dict[int, set[Fragment]] = field(default_factory=dict)
+    whole: RangeSet = msgspec.field(default_factory=RangeSet)
+    parts: dict[int, set[Fragment]] = {}
 
 
 class Taken:

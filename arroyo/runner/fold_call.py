@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,8 +26,7 @@ def operator_call(stage: Stage, operator: Operator, *args: Any) -> OperatorCall:
     return kind(stage, operator, *args)
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     held: int = 0
     """How many of its inputs are in no output."""
     stop: Message | None = None

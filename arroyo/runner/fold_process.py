@@ -75,10 +75,10 @@ class FoldProcess(RelayProcess):
             return [self._stop(batch, message) for _, _, message in work]
         if batch.enters and self._passing.concerns(batch):
             return [Folded(Output(reason=Reason.FINISHED)) for _ in work]
-        self._received += len(work)
         run = batch.source, batch.run
         outcomes = self._call.folded(run, self._hand_over(batch, work))
-        self._count([each.output for each in outcomes])
+        self._counters.received += len(work)
+        self._counters.give_out([each.output for each in outcomes], publishes=False)
         return list(outcomes)
 
     def _stop(self, batch: Batch, message: Message) -> Folded:

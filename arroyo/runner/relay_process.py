@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Batch, Body, Credit, End, Hello, Kind, Reason
+from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Reason
 from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, SubscriptionStands
@@ -18,11 +19,12 @@ from arroyo.protocol.actions import Action, Reply
 from arroyo.protocol.latencies import Latencies
 from arroyo.protocol.loads import bury_all
 from arroyo.protocol.receipts import Receipts
-from arroyo.protocol.relay import Delivery, Outcome, Output, Relay, Work
+from arroyo.protocol.relay import Delivery, Outcome, Relay, Work
 from arroyo.protocol.status_page import Phase
 from arroyo.stages import AllocatingStage, WaitingStage
 
 from .calls import OperatorCall, PublisherCall
+from .counters import Counters
 from .isolation import Isolation
 from .listening import call_if_there
 from .passing import Passing
@@ -55,8 +57,8 @@ class RelayProcess:
         self._replica = replica
         self._made = made
         self._links = replica.links
-        self._received = self._sent = self._bytes_in = self._bytes_out = self._filtered = 0
-        self._flushed_bytes = self._unreadable = self._held = self._stale = 0
+        self._counters = Counters()
+        self._flushed_bytes = self._stale = 0
         self._flush_due: float | None = None
         self._message_s = self._report_due = 0.0
         self._receipts = Receipts()
@@ -84,25 +86,26 @@ class RelayProcess:
         if isinstance(made, AllocatingStage):
             made._on_allocate = replica.payloads.allocate
         replica.enter(Phase.OPEN)
-        call_if_there(made, "open")
-        self._isolation = Isolation(
-            replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
-        )
-        self._passing = Passing(replica.chain, stage.name, replica.codec.encode)
-        self._prepare(made)
-        self._latencies = Latencies(
-            replica.page.histogram("latency"),
-            replica.page.histogram("hop"),
-            flushes=self._flushes,
-            comparable=replica.chain.on_one_host,
-        )
-        try:
+        with contextlib.ExitStack() as closing:
+            call_if_there(made, "open")
+            closing.callback(call_if_there, made, "close")
+            self._isolation = Isolation(
+                replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
+            )
+            self._passing = Passing(replica.chain, stage.name, replica.codec.encode)
+            self._prepare(made)
+            closing.pop_all()
+            closing.callback(self._close)  # which closes that too
+            self._latencies = Latencies(
+                replica.page.histogram("latency"),
+                replica.page.histogram("hop"),
+                flushes=self._flushes,
+                comparable=replica.chain.on_one_host,
+            )
             self._perform(self._relay.connect())
             replica.report_ready("working")
             self._loop()
             self._flush()
-        finally:
-            self._close()
 
     def _prepare(self, made: Any) -> None:
         """Make what calls the stage's code, and the state machine."""
@@ -275,7 +278,7 @@ class RelayProcess:
                 ) from error
             self._perform(self._relay.lose(batch))
         except (DecodeError, ValueError) as error:
-            self._unreadable += 1
+            self._counters.unreadable += 1
             self._isolation.put_frames(batch, delivery.content, error)
             batch = bury_all(batch, Reason.QUARANTINED)
             self._came = [], b"", (), []
@@ -289,9 +292,7 @@ class RelayProcess:
             self._replica.take_in_hand(batch)
             self._work_off(batch, work)
             self._receipts.note(*received)
-            self._bytes_in += sum(map(len, delivery.content))
-            if batch.slabs:
-                self._bytes_in += sum(reference.length for _, reference in batch.slabs)
+            self._counters.take_in(batch, delivery.content)
             self._stale = 0
             self._isolation.note_readable()
         self._plan_flush()
@@ -324,13 +325,13 @@ class RelayProcess:
     def _let_go(self) -> None:
         """Make sure that the stage's code keeps no view of what others will write over."""
         held = self._replica.payloads.put_down()
-        if held and not self._held:
+        if held and not self._counters.held:
             _log.warning(
                 "%s keeps a payload after process() or publish() has returned; its content will "
                 "change: keep event.copy() instead",
                 self._replica.stage.target,
             )
-        self._held += held
+        self._counters.held += held
 
     def _work_on(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
         call = self._call
@@ -342,9 +343,9 @@ class RelayProcess:
             return [call.control(message) for _, _, message in work]
         if batch.enters and self._passing.concerns(batch):
             return self._passing.outcomes(batch, work)
-        self._received += len(work)
         outcomes: Sequence[Outcome] = call.events(self._hand_over(batch, work))
-        self._count(outcomes)
+        self._counters.received += len(work)
+        self._counters.give_out(outcomes, publishes=isinstance(call, PublisherCall))
         return outcomes
 
     def _pass_on(self, message: Message) -> Outcome:
@@ -378,26 +379,11 @@ class RelayProcess:
             run, source, epoch, sequence - base, path, fragment
         )
 
-    def _count(self, outcomes: Sequence[Outcome]) -> None:
-        """Count what came of messages."""
-        if type(outcomes) is Body:
-            self._sent += len(outcomes)
-            self._bytes_out += outcomes.size
-            return
-        others = [outcome for outcome in outcomes if type(outcome) is Output]
-        self._filtered += sum(outcome.reason == Reason.FILTERED for outcome in others)
-        if isinstance(self._call, PublisherCall):
-            self._sent += len(outcomes) - len(others)
-            return
-        singles = [outcome for outcome in outcomes if type(outcome) is not Output]
-        self._sent += len(singles) + sum(len(outcome.items) for outcome in others)
-        self._bytes_out += sum(map(len, singles)) + sum(outcome.size for outcome in others)
-
     def _plan_flush(self) -> None:
         if self._flushes:
             now = self._replica.clock.monotonic()
             self._flush_due = self._flush_due or now + FLUSH_S
-            if self._bytes_in - self._flushed_bytes >= FLUSH_BYTES:
+            if self._counters.bytes_in - self._flushed_bytes >= FLUSH_BYTES:
                 self._flush_due = now
 
     def _flush(self) -> None:
@@ -406,20 +392,16 @@ class RelayProcess:
         if self._call.flush is not None:
             self._replica.enter(Phase.FLUSH)
             self._call.flush()
-        self._flush_due, self._flushed_bytes = None, self._bytes_in
+        self._flush_due, self._flushed_bytes = None, self._counters.bytes_in
         self._latencies.flushed(self._replica.now_ns())
         self._perform(self._relay.flushed())
 
     def _report(self) -> None:
-        page = self._replica.page
-        page.set("received", self._received)
-        page.set(
-            "errors", self._held + self._unreadable + self._call.errors + self._replica.rejected
-        )
-        page.set("sent", self._sent)
-        page.set("bytes_in", self._bytes_in)
-        page.set("bytes_out", self._bytes_out)
-        page.set("filtered", self._filtered)
+        page, counters = self._replica.page, self._counters
+        errors = counters.held + counters.unreadable + self._call.errors + self._replica.rejected
+        page.set("errors", errors)
+        for word in ("received", "sent", "bytes_in", "bytes_out", "filtered"):
+            page.set(word, getattr(counters, word))
         page.set("dropped", self._relay.dropped)
         page.set("inline", self._replica.payloads.inline)
         page.set("in_flight", self._relay.in_flight)

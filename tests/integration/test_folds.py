@@ -50,6 +50,16 @@ def test_the_last_output_comes_before_the_stop_which_counts_outputs_and_inputs(m
     assert found["complete"]
 
 
+def test_an_opened_operator_is_closed_though_its_record_has_no_room(make_chain, small_disk):
+    chain = make_chain(*chain_of("GatherAndTell"))
+    state = small_disk(64, chain.folder / "state", files=1)  # which is the folder itself
+    chain.environ["ARROYO_STATE_DIR"] = str(state)
+    stage = chain.stage("fold")
+    assert stage.wait() == 75, chain.text()
+    assert "No space left" in chain.text()
+    assert (chain.folder / "told").read_text() == "opened\nclosed\n"
+
+
 def test_each_replica_of_a_fold_is_a_source_of_its_own(make_chain):
     chain = make_chain(*chain_of(replicas=2, order="any"))
     assert chain.supervise().wait() == 0, chain.text()
