@@ -36,9 +36,12 @@ class BestEffortSource(Source):
 
     def record(self, record: BackRecord, now: float) -> Iterator[Action]:
         """A record came back from below; see `Source.record`."""
-        if isinstance(record, Ack) and self._missing and not record.taken:
+        if isinstance(record, Ack) and self._missing and self._is_ours(record):
             self._find_again(record)
         yield from super().record(record, now)
+
+    def _is_ours(self, ack: Ack) -> bool:
+        return not ack.taken and (ack.source, ack.epoch) == (str(self.name), self.epoch)
 
     def _find_again(self, ack: Ack) -> None:
         """What was given up has arrived all the same, if it is among what is acknowledged."""

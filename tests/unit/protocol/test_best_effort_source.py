@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from unit.protocol.test_source import Sink, brief
 
-from arroyo.codec import Hello, Kind
+from arroyo.codec import Ack, Hello, Kind
 from arroyo.protocol.best_effort_source import BestEffortSource
 
 
@@ -84,3 +84,10 @@ def test_a_second_death_in_a_run_adds_only_what_it_took(chain):
     chain.accept(Kind.EVENTS, "d", now=50.0)
     let_die(chain, 50.0, life=3)
     assert chain.source.lost == 4
+
+
+def test_what_a_former_life_is_told_has_not_arrived_in_this_one(chain):
+    let_die(chain)
+    assert chain.source.lost == 3
+    chain.take(chain.source.record(Ack("b", 0, "s.0", 9, 0, ((1, 4),)), 30.0))
+    assert chain.source.lost == 3
