@@ -60,6 +60,8 @@ FIELDS: tuple[str, ...] = (
     "epoch",
     "next",
     "frontier",
+    "unseen",
+    "run_end",
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
@@ -68,7 +70,9 @@ FIELDS: tuple[str, ...] = (
 given up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no
 credit for), ``inline`` payloads that found no room in shared memory. At a
 source, ``epoch`` is the one that its sequences count in, ``next`` the first that was not sent yet,
-and ``frontier`` the first that not every sink has finished.
+and ``frontier`` the first that not every sink has finished. ``unseen`` is how many events beyond
+``received`` may have been handed over, at most; ``run_end`` how many had been (+ 1) when the
+listener ended the run that the source has open (0: it has not).
 
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,

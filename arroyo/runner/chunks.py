@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,14 @@ class GatewayRun(msgspec.Struct):
 
     implicit: bool = True
     dropped: int = 0
+
+
+class Counts(NamedTuple):
+    """Words for the next life of what was handed over; see `status_page`."""
+
+    received: memoryview | list[int]
+    unseen: memoryview | list[int]
+    run_end: memoryview | list[int]
 
 
 class Chunk:

@@ -21,7 +21,7 @@ from arroyo.protocol.outlets import BATCH_MESSAGES
 from arroyo.protocol.runs import Intake, MakeStop
 
 from .calls import key_of
-from .chunks import BATCH_BYTES, Chunk, GatewayRun
+from .chunks import BATCH_BYTES, Chunk, Counts, GatewayRun
 
 ROOMY = 8
 """A listener that found the window full may go on when one part in so many of it is free."""
@@ -40,6 +40,8 @@ class Gateway:
         Metadata field that a stage below is dispatched by.
     wake
         Called when the main thread may be asleep and there is something for it.
+    counts
+        Written when messages are looked at, which is not at each of them.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Gateway:
         codec: MessageCodec,
         key_field: str | None,
         wake: Callable[[], None],
+        counts: Counts,
     ) -> None:
         self._stage = stage
         self._codec = codec
@@ -78,6 +81,9 @@ class Gateway:
         self._wakes_at = 0
         """How many messages in a batch wake the main thread; 0: it is awake."""
         self._taken = self._taken_size = 0
+        self._received = self._unseen = 0
+        self.counts = counts
+        self._received_word = counts.received
         self.dropped = 0
 
     # The listener's threads
@@ -124,6 +130,8 @@ class Gateway:
                 return False
             self._messages += 1
             self._size += size
+            if kind is Kind.EVENTS:
+                self._received = self._received_word[0] = self._received + 1
             chunk = self._open
             if chunk is None or kind is not Kind.EVENTS:
                 chunk = self._begin(kind, message)
@@ -148,6 +156,7 @@ class Gateway:
         chunk = self._open
         if chunk is None or chunk.body is None or chunk.tokens:
             self._growing = None
+            self._expect(0)
             return
         self._growing = chunk.body
         room = self._stage.window - self._messages
@@ -155,14 +164,26 @@ class Gateway:
         # The message that makes it full, or wakes the main thread, is not one of them.
         self._length_limit = min((self._wakes_at or BATCH_MESSAGES) - 1, chunk.body.length + room)
         self._bytes_limit = HEAD_BYTES + min(BATCH_BYTES - DETACH_BYTES, chunk.size + size)
+        # A message has one byte at least.
+        most = self._bytes_limit - HEAD_BYTES - chunk.size
+        self._expect(max(0, min(self._length_limit - chunk.counted, most)))
+
+    def _expect(self, unseen: int) -> None:
+        """Say how many messages may join before anybody looks, at most."""
+        if unseen != self._unseen:
+            self._unseen = self.counts.unseen[0] = unseen
 
     def _count(self) -> None:
         """Count what has joined the open body since the last time."""
         chunk = self._open
         if chunk is not None and chunk.body is not None:
-            self._messages += chunk.body.length - chunk.counted
-            self._size += chunk.body.size - chunk.size
-            chunk.counted, chunk.size = chunk.body.length, chunk.body.size
+            joined = chunk.body.length - chunk.counted
+            if joined:
+                self._messages += joined
+                self._size += chunk.body.size - chunk.size
+                chunk.counted, chunk.size = chunk.body.length, chunk.body.size
+                self._received = self._received_word[0] = self._received + joined
+                self._expect(max(0, self._unseen - joined))
 
     def _begin(self, kind: Kind, message: Message) -> Chunk:
         if kind is Kind.START:
@@ -172,6 +193,8 @@ class Gateway:
         if kind is Kind.STOP:
             self._run = GatewayRun()
         self._open = chunk if kind is Kind.EVENTS else None
+        if kind is not Kind.EVENTS and not self.counts.run_end[0]:
+            self.counts.run_end[0] = self._received + 1
         self._chunks.append(chunk)
         return chunk
 
@@ -198,8 +221,14 @@ class Gateway:
 
     def _drop_oldest(self) -> bool:
         """Give up the oldest event that has not been sent; False where there is none."""
+        of_open_run = True
         for chunk in self._chunks:
-            if chunk.kind is Kind.EVENTS:
+            if chunk.kind is not Kind.EVENTS:
+                of_open_run = False
+            else:
+                self._received = self._received_word[0] = self._received - 1
+                if of_open_run and self.counts.run_end[0]:
+                    self.counts.run_end[0] -= 1
                 self._messages -= 1
                 self._size -= chunk.drop_first()
                 self._count_drop(chunk.run)
@@ -227,6 +256,17 @@ class Gateway:
             count = self._sendable()
             return self._intake(self._pop(count)) if count else None
 
+    def look_for_end(self) -> None:
+        """The source has opened a run: find out whether the listener has ended that already."""
+        with self._lock:
+            count = self._taken
+            for chunk in self._chunks:
+                if chunk.kind is not Kind.EVENTS:
+                    self.counts.run_end[0] = count + 1
+                    return
+                count += len(chunk.items)
+            self.counts.run_end[0] = 0
+
     def _sendable(self) -> int:
         """How many messages of the first chunk may be sent."""
         if not self._chunks:
@@ -247,6 +287,7 @@ class Gateway:
         chunk = self._chunks.popleft()
         if chunk is self._open:
             self._open = self._growing = None
+            self._expect(0)
         if len(chunk.items) > count:
             chunk, rest = chunk.split(count)
             self._chunks.appendleft(rest)
@@ -267,13 +308,6 @@ class Gateway:
             chunk.keys or None,
             handed_ns=chunk.handed_ns,
         )
-
-    @property
-    def received(self) -> int:
-        """Events handed over so far, those left out that were dropped."""
-        with self._lock:
-            events = [chunk for chunk in self._chunks if chunk.kind is Kind.EVENTS]
-            return self._taken + sum(len(chunk.items) for chunk in events)
 
     @property
     def bytes_in(self) -> int:

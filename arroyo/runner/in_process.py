@@ -24,6 +24,7 @@ from arroyo.errors import ArroyoError, StageError
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
 
 from .calls import PublisherCall
+from .chunks import Counts
 from .fold_call import operator_call
 from .gateway import Gateway
 from .isolation import Isolation
@@ -123,7 +124,7 @@ class _Source:
     ) -> None:
         self._name = ReplicaName(stage.name, 0)
         self._something = something
-        self._gateway = Gateway(stage, codec, None, something.set)
+        self._gateway = Gateway(stage, codec, None, something.set, Counts([0], [0], [0]))
         self._listener = build_listener(chain, stage, self._gateway)
         self.listening: Listening | None = None
         _open(self._listener)

@@ -20,6 +20,7 @@ from arroyo.protocol.source import Source
 from arroyo.protocol.status_page import Phase
 from arroyo.stages import AllocatingStage, Listener
 
+from .chunks import Counts
 from .former_life import OpenRun, note_open_run
 from .gateway import Gateway
 from .isolation import Isolation
@@ -50,6 +51,7 @@ class SourceProcess:
             replica.codec,
             key_field(replica.chain, replica.name.stage),
             replica.links.wake,
+            Counts(*map(replica.page.word, ("received", "unseen", "run_end"))),
         )
         self._listener = build_listener(replica.chain, replica.stage, self._gateway)
         self._journal: SourceJournal | None = None
@@ -270,7 +272,6 @@ class SourceProcess:
     def _report(self) -> None:
         self._note_progress()
         page, gateway = self._replica.page, self._gateway
-        page.set("received", gateway.received)
         page.set("errors", self._replica.rejected)
         page.set("bytes_in", gateway.bytes_in)
         page.set("dropped", gateway.dropped)

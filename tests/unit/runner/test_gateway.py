@@ -8,6 +8,7 @@ from arroyo.config.graph import Stage
 from arroyo.errors import EncodeError, StageError
 from arroyo.messages import Event, Start, Stop
 from arroyo.protocol.outlets import BATCH_MESSAGES
+from arroyo.runner.chunks import Counts
 from arroyo.runner.gateway import Gateway
 
 DEADLINE_S = 5.0
@@ -23,7 +24,13 @@ class Wakes:
 
 def gateway(wake=lambda: None, key_field=None, **settings):
     stage = Stage(name="count", role="listener", target="own:Count", **settings)
-    return Gateway(stage, MessageCodec(()), key_field, wake)
+    return Gateway(stage, MessageCodec(()), key_field, wake, Counts([0], [0], [0]))
+
+
+def received(gate):
+    """The least and the most that the gateway may have taken, as its words say."""
+    least = gate.counts.received[0]
+    return least, least + gate.counts.unseen[0]
 
 
 def indices(intake):
@@ -69,12 +76,12 @@ def test_a_full_window_holds_the_listener_until_something_is_finished():
     hand_over(gate, range(2))
     thread = threading.Thread(target=hand_over, args=(gate, [2]))
     thread.start()
-    assert gate.received == 2
+    assert received(gate)[1] == 2
     gate.take()
     gate.release(1, 0)
     thread.join(DEADLINE_S)
     assert not thread.is_alive()
-    assert gate.received == 3
+    assert received(gate) == (3, 3)
 
 
 def test_a_message_larger_than_the_window_passes_alone():
@@ -227,7 +234,7 @@ def test_many_threads_hand_over_each_message_once_and_never_more_than_the_window
     timer = threading.Timer(DEADLINE_S, done.set)
     timer.start()
     while len(taken) < 1500 and not done.is_set():
-        assert gate.received - len(taken) <= 100
+        assert received(gate)[1] - len(taken) <= 100
         intake = gate.take()
         if intake is not None:
             assert len(intake.items) <= 100
@@ -298,5 +305,73 @@ def test_the_window_counts_the_bytes_of_messages_that_travel_in_one_piece():
     for index in range(200):
         gate.process(Event({"index": index}, bytes(1000)))
     assert gate.bytes_in <= 100_000
-    assert gate.received + gate.dropped == 200
+    assert received(gate) == (200 - gate.dropped, 200 - gate.dropped)
     assert gate.bytes_in + 1100 > 100_000
+
+
+def ended_at(gate):
+    """How many messages the open run has, as far as the listener has ended it."""
+    return gate.counts.run_end[0] - 1 if gate.counts.run_end[0] else None
+
+
+def test_nothing_is_unseen_while_the_main_thread_sleeps():
+    gate = gateway()
+    for count in range(3):
+        assert gate.fall_asleep()
+        assert received(gate) == (count, count)
+        hand_over(gate, [count])
+        gate.take()
+
+
+def test_what_joins_a_batch_unseen_is_within_the_bound_and_counted_when_it_is_taken():
+    gate = gateway()
+    hand_over(gate, range(10))
+    least, most = received(gate)
+    assert least <= 10 <= most < least + BATCH_MESSAGES
+    gate.take()
+    assert received(gate) == (10, 10)
+
+
+def test_a_listener_that_waits_has_been_counted():
+    gate = gateway(window=10)
+    thread = threading.Thread(target=hand_over, args=(gate, range(11)))
+    thread.start()
+    gate.take()
+    assert received(gate)[1] <= 10
+    gate.release(10, 0)
+    thread.join(DEADLINE_S)
+    gate.take()
+    assert received(gate) == (11, 11)
+
+
+def test_what_was_dropped_for_later_messages_does_not_count():
+    gate = gateway(window=4, when_full="drop-oldest")
+    gate.process(Start())
+    hand_over(gate, range(2))
+    gate.process(Stop())
+    assert (received(gate), ended_at(gate)) == ((2, 2), 0)
+    gate.take()
+    gate.release(1, 0)
+    gate.look_for_end()
+    assert ended_at(gate) == 2
+    hand_over(gate, range(3))  # one more than there is room for
+    assert gate.dropped == 2
+    assert (received(gate), ended_at(gate)) == ((3, 3), 0)
+
+
+def test_the_end_of_the_open_run_is_told_once_the_listener_has_said_it():
+    gate = gateway()
+    gate.process(Start())
+    gate.take()
+    gate.look_for_end()
+    hand_over(gate, range(3))
+    assert ended_at(gate) is None
+    gate.process(Stop())
+    gate.process(Start())
+    hand_over(gate, range(4))
+    gate.process(Stop())
+    assert ended_at(gate) == 3
+    for _ in range(3):  # the events, the Stop and the next Start
+        gate.take()
+    gate.look_for_end()
+    assert ended_at(gate) == 7
