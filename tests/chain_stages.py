@@ -417,6 +417,17 @@ class WriteDelays(Write):
             os.write(self.file, json.dumps({"delay_s": delay_s}).encode() + b"\n")
 
 
+class WaitAtStop(Write):
+    """Waits for the gate with each Stop in hand, and leaves the file `waiting` meanwhile."""
+
+    def publish(self, message):
+        if isinstance(message, Stop):
+            Path("waiting").touch()
+            while not Path("gate").exists():
+                threading.Event().wait(GATE_POLL_S)
+        super().publish(message)
+
+
 class AsyncWrite(Write):
     async def publish(self, message):
         super().publish(message)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 from arroyo.codec import BackRecord, Batch, DataRecord, Suspect
 from arroyo.identifiers import ReplicaName
 
+from .former_run import NoteRuns
 from .memory import Note
 
 
@@ -68,4 +69,4 @@ class Isolate(NamedTuple):
     deaths: int
 
 
-Action: TypeAlias = Connect | Transmit | Broadcast | Reply | Release | Isolate | Note
+Action: TypeAlias = Connect | Transmit | Broadcast | Reply | Release | Isolate | Note | NoteRuns

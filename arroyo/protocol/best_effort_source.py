@@ -16,10 +16,10 @@ from .loads import Load
 from .outflow import GRACE_S
 from .ranges import RangeSet
 from .runs import Run
-from .source import Source
+from .volatile_source import VolatileSource
 
 
-class BestEffortSource(Source):
+class BestEffortSource(VolatileSource):
     """One listener replica whose chain says ``delivery = "best-effort"``; see `Source`."""
 
     def __init__(self, *args: Any, **wiring: Any) -> None:

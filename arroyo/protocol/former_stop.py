@@ -1,7 +1,7 @@
-"""`FormerStop`: the Stop of a run that died with the former life of its source. PURE.
+"""`FormerStop`: the Stop of a run of a former life of its source. PURE.
 
 It has a place in the ledger of this life, so that it comes again to whoever was not there. Below,
-it has the epoch and the sequence that it would have had, since that is how its run is known.
+it has the epoch and the sequence of the former life, since that is how its run is known.
 """
 
 from __future__ import annotations
@@ -10,51 +10,59 @@ import msgspec
 
 from arroyo.codec import Ack, Kind
 
+from .former_run import FormerRun
 from .loads import Load
-from .runs import FormerRun
 
 
 class FormerStop:
-    """Start and Stop of the former run between this life's ledger and the stages below.
+    """Start and Stop of a former run between this life's ledger and the stages below.
 
     Parameters
     ----------
     former
-        What the former life has left.
+        What is known of the run.
     place
         Sequence of the Stop in the ledger of this life.
     incarnation
-        Of this life: attempts count up from it, since those of the former one were less.
+        Of this life: attempts count up from it, since those of the former ones were less.
+    start
+        The run's Start, for whoever has not heard it; None where the run had none.
     """
 
-    def __init__(self, former: FormerRun, place: int, incarnation: int) -> None:
-        self.place = place
-        self._former = former
+    def __init__(self, former: FormerRun, place: int, incarnation: int, start: Load | None) -> None:
+        assert former.next is not None
+        self.former = former
+        self._place = place
+        self._number = former.next
         self._incarnation = incarnation
+        self._start = start
 
-    def address(self, load: Load) -> Load:
-        """Give a Start or Stop of this life's ledger its header of the former life."""
-        former = self._former
-        first = former.next if load.header.kind == Kind.STOP else former.base - 1
+    def loads(self, stop: Load) -> tuple[Load, ...]:
+        """Return what leaves for the Stop of this life's ledger."""
+        attempt = stop.header.attempt
+        last = self._address(stop, attempt)
+        return (last,) if self._start is None else (self._address(self._start, attempt), last)
+
+    def _address(self, load: Load, attempt: int) -> Load:
+        former = self.former
+        first = self._number if load.header.kind == Kind.STOP else former.base - 1
         header = msgspec.structs.replace(
             load.header,
             epoch=former.epoch,
             frontier=former.frontier,
-            attempt=self._incarnation + load.header.attempt,
+            attempt=self._incarnation + attempt,
             ranges=((first, first + 1),),
         )
         return Load(header, load.items, load.size)
 
-    def translate(self, ack: Ack) -> Ack | None:
-        """Say of an acknowledgement to the former life what it means for this ledger.
+    def translate(self, ack: Ack) -> tuple[tuple[int, int], ...]:
+        """Say of an acknowledgement to the former life what it finishes in this ledger.
 
-        None for those that came too late: of all that the former life has sent, only the Stop
+        Nothing, where it came too late: of all that the former life has sent, only the Stop
         still counts.
         """
-        number = self._former.next
-        if ack.taken or ack.epoch != self._former.epoch:
-            return None
-        if not any(first <= number < end for first, end in ack.ranges):
-            return None
-        ranges = ((self.place, self.place + 1),)
-        return msgspec.structs.replace(ack, ranges=ranges, tombstones=(), fragments=())
+        if ack.taken or ack.epoch != self.former.epoch:
+            return ()
+        if not any(first <= self._number < end for first, end in ack.ranges):
+            return ()
+        return ((self._place, self._place + 1),)

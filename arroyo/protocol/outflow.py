@@ -191,10 +191,13 @@ class Outflow(ABC):
         self.ledger.add(load, len(load.items), tokens, now, handed=handed)
         yield from self._offer(load)
         if not self._outlets:
-            # Nobody below acknowledges: what is sent is finished.
-            record = Ack(*self.name, str(self.name), self.epoch, 0, load.header.ranges)
-            self.ledger.acknowledge(record)
-            yield from self._advance(now)
+            yield from self._acknowledge_all(load.header.ranges[0][0], now)
+
+    def _acknowledge_all(self, first: int, now: float) -> Iterator[Action]:
+        """Nobody below acknowledges: what is sent, from `first` on, is finished."""
+        ranges = ((first, self.ledger.next),)
+        self.ledger.acknowledge(Ack(*self.name, str(self.name), self.epoch, 0, ranges))
+        yield from self._advance(now)
 
     def _offer(self, load: Load) -> Iterator[Action]:
         for outlet in self._outlets.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from arroyo.codec import Kind
 
@@ -38,49 +38,6 @@ class Intake:
     make_stop: MakeStop | None = None
     enters: str = ""
     handed_ns: int = 0
-
-
-class FormerRun(NamedTuple):
-    """What the life before this one of the source left open.
-
-    Attributes
-    ----------
-    run
-        Its name; empty where none was open, and only messages without a Start are missing.
-    epoch, base
-        Where its sequences count, and which is its first event.
-    next, frontier
-        Sequences from `frontier` up to `next` had been sent, and nobody had acknowledged them.
-    start
-        Its Start, encoded.
-    """
-
-    run: str
-    epoch: int
-    base: int
-    next: int
-    frontier: int
-    start: bytes = b""
-
-    @property
-    def lost(self) -> int:
-        """Messages that nobody can send again; some of them may have arrived all the same."""
-        return max(0, self.next - max(self.frontier, self.base))
-
-    @property
-    def totals(self) -> dict[str, Any]:
-        """What its Stop says."""
-        first = max(self.frontier - self.base, 0)
-        return {
-            "sent": self.next - self.base,
-            "filtered": 0,
-            "skipped": 0,
-            "quarantined": 0,
-            "dropped": 0,
-            "lost": self.lost,
-            "missing": [[first, self.next - self.base]] if self.lost else [],
-            "complete": False,
-        }
 
 
 @dataclass(slots=True)

@@ -19,10 +19,9 @@ import msgspec
 from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
 
 from .actions import Action
-from .former_stop import FormerStop
 from .loads import Load
 from .outflow import Outflow
-from .runs import FormerRun, Intake, MakeStop, Run
+from .runs import Intake, MakeStop, Run
 
 
 class Source(Outflow):
@@ -53,7 +52,6 @@ class Source(Outflow):
         """The round of sending again in which the end of the open run was announced."""
         self._complete = True
         self._last_start: Load | None = None
-        self._former_stop: FormerStop | None = None
         self._finishing = self._told_end = False
         self._final = True
 
@@ -82,26 +80,6 @@ class Source(Outflow):
         """Whether nobody waits for anything of what was sent."""
         return self.ledger.empty
 
-    @property
-    def open_run(self) -> tuple[str, int] | None:
-        """Name and base of the run that has a Start and no Stop yet."""
-        if self._run is None or self._run.implicit:
-            return None
-        return self._run.name, self._run.base
-
-    @property
-    def open_start(self) -> Any:
-        """The Start of that run, as it was handed over."""
-        assert self._run is not None
-        assert self._run.load is not None
-        return self._run.load.items[0]
-
-    @property
-    def closes_former(self) -> bool:
-        """Whether somebody has yet to acknowledge the Stop of the former run."""
-        former = self._former_stop
-        return former is not None and former.place in range(self.ledger.frontier, self.ledger.next)
-
     # Events
 
     def accept(self, intake: Intake, now: float) -> Iterator[Action]:
@@ -116,22 +94,6 @@ class Source(Outflow):
         """
         self._finishing, self._final = True, final
         yield from self._work(now)
-
-    def close_former(
-        self, former: FormerRun, start: Any, stop: Any, now: float
-    ) -> Iterator[Action]:
-        """Send the Stop of a run that died with the life before, behind its Start."""
-        run = Run(former.run, False, former.base)
-        first = self._load(run, Intake(Kind.START, [start]), self.ledger.next)
-        last = self._load(run, Intake(Kind.STOP, [stop]), self.ledger.next)
-        self._former_stop = FormerStop(former, self.ledger.next, self._incarnation)
-        if self._outlets:
-            self._last_start = self._former_stop.address(first)
-            self._progress_at = now
-            last = Load(msgspec.structs.replace(last.header, epoch=former.epoch), [stop])
-            self.ledger.add(last, 1, (None,), now, handed=False)
-        for load in (first, last):
-            yield from self._offer(self._former_stop.address(load))
 
     # Runs
 
@@ -210,16 +172,28 @@ class Source(Outflow):
             yield from self._offer(Load(header, load.items))
 
     def _send(self, intake: Intake, now: float) -> Iterator[Action]:
-        first = self.ledger.next
+        begins = True
         if intake.kind == Kind.START:
             self.ledger.take_buried()  # of an implicit run: nobody asks for its totals
             self._run = self._open_run(implicit=False)
         elif self._run is None:
             self._run = self._open_run(implicit=True)
-        load = self._load(self._run, intake, first)
+        else:
+            begins = False
+        load = self._load(self._run, intake, self.ledger.next)
         if intake.kind == Kind.START:
             self._run.load = load
+        if begins:
+            yield from self._run_begins(self._run)
         yield from self._ship(load, intake.tokens, now)
+
+    def _run_begins(self, run: Run) -> Iterator[Action]:
+        """Do what has to be done before anything of a run leaves."""
+        yield from ()
+
+    def _run_ends(self, run: Run, stop: Any) -> Iterator[Action]:
+        """Do what has to be done before the Stop of a run leaves."""
+        yield from ()
 
     def _open_run(self, *, implicit: bool) -> Run:
         self._closing_told = -1
@@ -263,6 +237,7 @@ class Source(Outflow):
         load = self._load(run, intake, first)
         if run.load is not None and self._outlets:
             self._last_start = run.load
+        yield from self._run_ends(run, intake.items[0])
         yield from self._ship(load, intake.tokens, now)
         yield from self._work(now)
 
@@ -280,17 +255,10 @@ class Source(Outflow):
     # Sending again
 
     def _acknowledge(self, ack: Ack, now: float) -> Iterator[Action]:
-        ours: Ack | None = ack
-        if ack.epoch != self.epoch:
-            ours = None if self._former_stop is None else self._former_stop.translate(ack)
-        if ours is not None:
-            yield from super()._acknowledge(ours, now)
+        if ack.epoch == self.epoch:
+            yield from super()._acknowledge(ack, now)
 
     def _loads_again(self, load: Load) -> Iterable[Load]:
-        if self._former_stop is not None and load.header.epoch != self.epoch:
-            if not load.items:
-                return ()  # a mere place, which nobody waits for
-            load = self._former_stop.address(load)
         start = self._last_start
         if load.header.kind != Kind.STOP or not load.items or start is None:
             return (load,)

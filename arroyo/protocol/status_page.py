@@ -60,6 +60,7 @@ FIELDS: tuple[str, ...] = (
     "epoch",
     "next",
     "frontier",
+    "controls",
     "unseen",
     "run_end",
 )
@@ -68,11 +69,14 @@ FIELDS: tuple[str, ...] = (
 ``phase_since_ns`` and ``ready_since_ns`` are CLOCK_MONOTONIC; ``ready_since_ns`` 0: not ready.
 ``received`` and ``sent`` count messages (Start and Stop left out), ``dropped`` those that were
 given up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no
-credit for), ``inline`` payloads that found no room in shared memory. At a
-source, ``epoch`` is the one that its sequences count in, ``next`` the first that was not sent yet,
-and ``frontier`` the first that not every sink has finished. ``unseen`` is how many events beyond
-``received`` may have been handed over, at most; ``run_end`` how many had been (+ 1) when the
-listener ended the run that the source has open (0: it has not).
+credit for), ``inline`` payloads that found no room in shared memory.
+
+What a source whose input can't be read again leaves for its next life: ``epoch``, in which its
+sequences count; ``next``, the first that was not sent yet; ``frontier``, the first that not every
+sink has finished; ``controls``, how many below ``next`` are of no event that the listener handed
+over; ``unseen``, how many events beyond ``received`` may have been handed over, at most;
+``run_end``, how many had been (+ 1) when the listener ended the run that the source has open
+(0: it has not).
 
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,

@@ -30,7 +30,7 @@ from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import StatusPage
 
 from .allocation import settle
-from .former_life import read_former_run
+from .former_life import read_former_runs
 from .loading import load_message_types
 from .payloads import PayloadStore
 from .stop_signals import StopSignals
@@ -77,7 +77,7 @@ class Replica:
         self.incarnation = new_incarnation()
         self.codec = MessageCodec(load_message_types(chain))
         self.page_path = directory.status_page(name)
-        self.former_run = read_former_run(self.page_path)
+        self.former_runs = read_former_runs(self.page_path)
         self.page = StatusPage(directory.status_page(name), os.getpid(), self.incarnation)
         self._directory = directory
         self._lifeline = lifeline

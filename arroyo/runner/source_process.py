@@ -5,23 +5,27 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from arroyo.codec import Kind
 from arroyo.config.state_directory import StateDirectory
 from arroyo.errors import ConfigurationError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
-from arroyo.messages import Start, Stop
+from arroyo.messages import Stop
 from arroyo.protocol.actions import Action, Isolate, Release
+from arroyo.protocol.former_run import FormerRun, NoteRuns
 from arroyo.protocol.memory import Note
 from arroyo.protocol.replayable_source import ReplayableSource
 from arroyo.protocol.source import Source
 from arroyo.protocol.status_page import Phase
+from arroyo.protocol.volatile_source import VolatileSource
 from arroyo.stages import AllocatingStage, Listener
 
 from .chunks import Counts
-from .former_life import OpenRun, note_open_run
+from .former_life import note_runs
 from .gateway import Gateway
 from .isolation import Isolation
 from .listening import Listening, call_if_there
@@ -70,8 +74,9 @@ class SourceProcess:
             replica.chain, replica.name, self._isolation.store, replica.codec
         )
         self._listening: Listening | None = None
-        self._open_run: tuple[str, int] | None = None
-        self._closes_former = False
+        self._next, self._frontier = map(replica.page.word, ("next", "frontier"))
+        self._controls = replica.page.word("controls")
+        self._open_run = ""
         self._sent = self._lost_before = 0
         self._linger_until = 0.0
         self._report_due = 0.0
@@ -110,7 +115,8 @@ class SourceProcess:
         replica.enter(Phase.OPEN)
         call_if_there(listener, "open")
         try:
-            replica.page.set("epoch", self._source.epoch)
+            if self._journal is None:
+                replica.page.set("epoch", self._source.epoch)
             self._perform(self._source.connect())
             replica.report_ready("listening")
             self._loop(listener)
@@ -132,7 +138,7 @@ class SourceProcess:
             now = replica.clock.monotonic()
             if self._listening is None and source.ready and not replica.signals.asked:
                 _log.info("everything below is ready; starting to listen")
-                self._close_former_run(now)
+                self._close_former_runs(now)
                 self._listening = Listening(listener, replica.links.wake)
                 self._resume(now)
             if replica.signals.asked and self._listening is not None:
@@ -151,30 +157,28 @@ class SourceProcess:
                 self._report_due = now + REPORT_S
                 self._report()
             self._take_what_came(now)
-            self._note_progress()
+            self._count()
         self._report()
 
-    def _close_former_run(self, now: float) -> None:
-        """Tell the stages below what became of the run in which the life before this one died."""
-        former = self._replica.former_run
-        if former is None or self._journal is not None:
+    def _close_former_runs(self, now: float) -> None:
+        """Tell the stages below what became of the runs that the lives before have left."""
+        source, former = self._source, self._replica.former_runs
+        if not former or not isinstance(source, VolatileSource):
             return
-        self._lost_before = former.lost
-        if former.lost:
-            _log.warning(
-                "the life before died with %d messages under way: %d to %d of run %s",
-                former.lost,
-                former.next - former.base - former.lost,
-                former.next - former.base - 1,
-                former.run or "(none)",
-            )
-        if former.run:
-            reason = "the source died in mid-run"
-            stop = Stop({"reason": reason, "totals": former.totals})
-            codec = self._replica.codec
-            start = former.start or codec.encode(Start({}))
-            self._perform(self._source.close_former(former, start, codec.encode(stop), now))
-            self._closes_former = True
+        for run in former:
+            if run.stop is None:
+                self._lost_before += run.lost
+                _tell_loss(run)
+        self._replica.page.set("lost", self._lost_before)
+        runs = [self._close(run) for run in former]
+        self._perform(source.close_former([run for run in runs if run.stop is not None], now))
+
+    def _close(self, run: FormerRun) -> FormerRun:
+        """Make the Stop of a run that had a Start and has none yet."""
+        if run.stop is not None or run.start is None:
+            return run
+        stop = Stop({"reason": "the source died in mid-run", "totals": run.totals})
+        return msgspec.structs.replace(run, stop=self._replica.codec.encode(stop))
 
     def _resume(self, now: float) -> None:
         """Take up where the life before has ended, if the input can be read again."""
@@ -189,20 +193,22 @@ class SourceProcess:
             return self._source.finish(now, final=final, resumes=not self._is_input_over())
         return self._source.finish(now, final=final)
 
-    def _note_progress(self) -> None:
+    def _count(self) -> None:
         """Keep on the status page what the next life would have to know."""
-        ledger, page = self._source.ledger, self._replica.page
-        page.set("frontier", ledger.frontier)
-        page.set("next", ledger.next)
-        found = self._source.open_run
-        closed = self._closes_former and not self._source.closes_former
-        if (found != self._open_run or closed) and self._journal is None:
-            self._open_run, self._closes_former = found, False
-            run = None
-            if found is not None:
-                start = bytes(self._source.open_start)
-                run = OpenRun(found[0], self._source.epoch, found[1], start=start)
-            note_open_run(self._replica.page_path, run)
+        source = self._source
+        if isinstance(source, VolatileSource):
+            ledger = source.ledger
+            self._frontier[0] = ledger.frontier
+            self._next[0] = ledger.next
+            self._controls[0] = source.controls
+
+    def _note_runs(self, runs: Sequence[FormerRun]) -> None:
+        """Note which runs the next life would have to close."""
+        found = runs[-1].run if runs and runs[-1].next is None else ""
+        if found and found != self._open_run:
+            self._gateway.look_for_end()
+        self._open_run = found
+        note_runs(self._replica.page_path, runs)
 
     def _is_over(self) -> bool:
         """Whether the listener will hand over nothing more."""
@@ -261,16 +267,17 @@ class SourceProcess:
             elif isinstance(action, Note):
                 assert self._journal is not None
                 self._journal.note(action.memo)
+            elif isinstance(action, NoteRuns):
+                self._note_runs(action.runs)
             elif isinstance(action, Isolate):
                 if self._isolation.put_item(action, self._replica.decode):
                     self._source.bury(action.suspect.sequence)
             else:
                 # Before it leaves: what arrives has to be known to the next life.
-                self._note_progress()
+                self._count()
                 self._links.perform((action,))
 
     def _report(self) -> None:
-        self._note_progress()
         page, gateway = self._replica.page, self._gateway
         page.set("errors", self._replica.rejected)
         page.set("bytes_in", gateway.bytes_in)
@@ -280,3 +287,21 @@ class SourceProcess:
         page.set("inline", self._replica.payloads.inline)
         page.set("redelivered", self._source.redelivered)
         page.set("lost", self._lost_before + self._source.lost)
+
+
+def _tell_loss(run: FormerRun) -> None:
+    if run.under_way:
+        _log.warning(
+            "the life before died with %d messages under way: %d to %d of run %s",
+            run.under_way,
+            run.sent - run.under_way,
+            run.sent - 1,
+            run.run or "(none)",
+        )
+    if run.unsent or run.unseen:
+        _log.warning(
+            "the life before died with %d messages that had not left, or up to %d, of run %s",
+            run.unsent,
+            run.unsent + run.unseen,
+            run.run or "(none)",
+        )

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from arroyo.protocol.relay import Relay
     from arroyo.protocol.replayable_source import ReplayableSource
     from arroyo.protocol.runs import MakeStop
-    from arroyo.protocol.source import Source
+    from arroyo.protocol.volatile_source import VolatileSource
 
 EPOCHS_OF_A_LIFE = 2**32
 """One life of a fold has fewer runs than this."""
@@ -48,13 +48,13 @@ def make_source(
     incarnation: int,
     new_run: Callable[[], str],
     make_early_stop: Callable[[str], MakeStop],
-) -> Source:
-    """Make the state machine of a listener's replica."""
+) -> VolatileSource:
+    """Make the state machine of a listener's replica whose input can't be read again."""
     from arroyo.protocol.best_effort_source import BestEffortSource
-    from arroyo.protocol.source import Source
+    from arroyo.protocol.volatile_source import VolatileSource
 
     best_effort = chain.stages[name.stage].delivery == "best-effort"
-    kind = BestEffortSource if best_effort else Source
+    kind = BestEffortSource if best_effort else VolatileSource
     return kind(
         name,
         epoch=epoch,

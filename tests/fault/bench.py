@@ -148,7 +148,7 @@ class Bench:
         }
         lost = [key for key, ways in wanted.items() if len(got.get(key, ())) < ways]
         if not run.ended:
-            lost = self.leave_out_named(run, lost, totals)
+            lost = self.leave_out_named(name, run, lost, totals)
         self.verdict.figures["lost"] += len(lost)
         self.require(not lost, f"run {name}: {len(lost)} lost: {sorted(lost)[:SHOWN]}")
         # A source that died may have handed over one more than it has noted.
@@ -162,7 +162,7 @@ class Bench:
         if self.sink.ordered:
             self.judge_order(name, events)
 
-    def leave_out_named(self, run, lost, totals):
+    def leave_out_named(self, name, run, lost, totals):
         """What is lost with a source, but is neither named as missing nor after all that is."""
         if totals is None:
             return lost
@@ -174,6 +174,12 @@ class Bench:
         }
         uncounted = sum(index >= first + totals["sent"] for index in run.crcs)
         self.verdict.figures["handed to a dying source and not counted"] += uncounted
+        unseen = totals.get("lost_at_most", totals["lost"]) - totals["lost"]
+        self.require(
+            uncounted <= unseen,
+            f"run {name}: {uncounted} were handed over beyond those that are counted, "
+            f"of {unseen} at most",
+        )
         return [key for key in lost if key[0] not in missing and key[0] < first + totals["sent"]]
 
     def judge_order(self, name, events):

@@ -48,7 +48,7 @@ class FoldBench(Bench):
         wanted = {index for index in run.crcs if self.reaches_fold(index)}
         lost = [(index,) for index in wanted - got.keys()]
         if not run.ended:
-            lost = self.leave_out_named(run, lost, totals)
+            lost = self.leave_out_named(name, run, lost, totals)
         self.verdict.figures["lost"] += len(lost)
         self.require(not lost, f"run {name}: {len(lost)} in no output: {sorted(lost)[:SHOWN]}")
         latest = max(run.crcs, default=-1) + (not run.ended)

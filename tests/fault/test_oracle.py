@@ -110,6 +110,12 @@ def lose_with_the_source_and_say_nothing(found):
     lose(found)
 
 
+def lose_with_the_source_and_count_too_few(found):
+    del found.handed["source"][-1]
+    missing = {"sent": EVENTS - 2, "lost": 1, "lost_at_most": 2, "missing": [(3, 4)]}
+    found.published["kept"][-1].totals = TOTALS | missing
+
+
 BREAKS = {
     lose: "lost",
     repeat_in_one_life: "twice",
@@ -125,6 +131,7 @@ BREAKS = {
     keep_twice: "keeps 1 twice",
     keep_nothing: "keeps 0 events",
     lose_with_the_source_and_say_nothing: "1 lost",
+    lose_with_the_source_and_count_too_few: "2 were handed over beyond those",
     lose_with_the_source_and_count_wrong: "counts its losses wrong",
 }
 

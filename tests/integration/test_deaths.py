@@ -103,6 +103,39 @@ def test_the_run_of_a_killed_source_is_closed_and_says_what_is_missing(make_chai
     assert (code != 0) == (told["lost"] > 0), chain.text()
 
 
+def test_every_run_gets_its_stop_whoever_dies_before_it_is_acknowledged(make_chain):
+    """The sink dies with the Stop in hand, in two lives of the source; nobody may forget it."""
+    chain = make_chain(
+        listener("count", events=EVENTS, handed="handed.txt"),
+        publisher("write", ["count"], "WaitAtStop"),
+    )
+    supervisor = chain.supervise()
+    waiting, handed = chain.folder / "waiting", chain.folder / "handed.txt"
+    for _ in range(2):
+        wait_until(lambda: waiting.exists() and handed.exists(), chain.text)
+        waiting.unlink()
+        handed.unlink()
+        pids = chain.pids()
+        kill(pids["count.0"])
+        kill(pids["write.0"])
+    wait_until(waiting.exists, chain.text)
+    chain.open_gate()
+    assert supervisor.wait() != 0
+    assert f"{EVENTS:,} lost" in supervisor.text
+    lines = chain.lines()
+    runs = list(dict.fromkeys(line["run"] for line in lines))
+    assert len(runs) == 3
+    first, second, last = ([line for line in lines if line["run"] == run] for run in runs)
+    for run in (first, last):
+        assert set(indices(run)) == set(range(EVENTS))
+        assert (totals(run)["sent"], totals(run)["complete"]) == (EVENTS, True)
+    # Nothing of the second had got past the Stop of the first, and most of it had not even left.
+    told = totals(second)
+    assert (told["sent"], told["lost"], told["lost_at_most"]) == (EVENTS, EVENTS, EVENTS)
+    assert told["missing"] == [[0, EVENTS]]
+    assert not told["complete"]
+
+
 def test_no_process_outlives_a_killed_supervisor_and_all_that_was_sent_arrives(make_chain):
     chain = make_chain(*ENDLESS)
     supervisor = chain.supervise()

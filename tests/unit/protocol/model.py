@@ -33,6 +33,7 @@ from arroyo.messages import Origin
 from arroyo.protocol.actions import Broadcast, Connect, Isolate, Release, Reply, Transmit
 from arroyo.protocol.boundary import Boundary, Folded
 from arroyo.protocol.fold_memory import FoldMemory
+from arroyo.protocol.former_run import NoteRuns
 from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Output, Relay
 from arroyo.protocol.runs import Intake
@@ -672,7 +673,7 @@ class World:
                 self.isolated.add((action.suspect.source, action.suspect.sequence))
                 self.foul.add(action.item)
                 node.machine.bury(action.suspect.sequence)
-            elif not isinstance(action, Release):
+            elif not isinstance(action, Release | NoteRuns):
                 raise BrokenPromiseError(f"{action} is no action")
 
     def _connect(self, node: Node, connect: Connect) -> None:

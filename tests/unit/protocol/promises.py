@@ -43,7 +43,7 @@ def _check_source(world: World, source: Node) -> None:
         if any(folds(world.chain.stages[name]) for name in stages):
             continue
         if sinks[0].stage.role == "publisher":
-            wanted = [_outcomes(stages, run) for run in runs]
+            wanted = [outcomes(stages, run) for run in runs]
             for sink in sinks:
                 _check_alone(sink, source, number)
             _check_events(sinks, source, number, wanted, world.foul)
@@ -52,7 +52,7 @@ def _check_source(world: World, source: Node) -> None:
         item
         for stages in _all_ways(world.chain, source.name.stage)
         for run in runs
-        for item in _outcomes(stages, run)
+        for item in outcomes(stages, run)
     }
     for node in world.nodes.values():
         for entry in _events(node, source):
@@ -137,7 +137,7 @@ def _inputs_of(world: World, fold: Node) -> tuple[Counter[Any], int]:
         starts = [each for each in world.scripts[str(source.name)] if each.kind == Kind.START]
         runs += len(starts) if ways_here else 0
         for way, run in itertools.product(ways_here, world.events[str(source.name)]):
-            inputs.update(_outcomes(way, run))
+            inputs.update(outcomes(way, run))
     return inputs, runs
 
 
@@ -226,7 +226,7 @@ def _end_of(stages: list[str], item: Any) -> Reason | None:
     return None
 
 
-def _outcomes(stages: list[str], items: list[Any]) -> list[Any]:
+def outcomes(stages: list[str], items: list[Any]) -> list[Any]:
     """What a sink at the end of `stages` publishes of `items`."""
     for stage in stages[1:]:
         if not stage.startswith("fold"):

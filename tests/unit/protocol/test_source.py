@@ -9,7 +9,7 @@ from arroyo.protocol.outflow import GRACE_S, STALL_S
 from arroyo.protocol.outlets import Outlet
 from arroyo.protocol.paths import Terminal
 from arroyo.protocol.publication import Publication
-from arroyo.protocol.runs import FormerRun, Intake
+from arroyo.protocol.runs import Intake
 from arroyo.protocol.source import Source
 
 NAME = ReplicaName("s", 0)
@@ -379,65 +379,6 @@ def test_open_runs_are_told_to_every_subscriber_that_asks():
         assert brief(sink.take(sink.source.record(Hello(1, "b", 0, 1), 0.0))) == [
             (Kind.START, "run1", ["start"])
         ]
-
-
-FORMER = FormerRun("before", 9, base=1, next=6, frontier=4)
-
-
-def close_former(sink):
-    return sink.take(sink.source.close_former(FORMER, "start", "stop", 0.0))
-
-
-def acknowledge_former(sink, *ranges):
-    return sink.take(sink.source.record(Ack("b", 0, "s.0", 9, 0, ranges), 0.0))
-
-
-def test_the_stop_of_the_former_run_goes_behind_its_start_as_if_of_the_former_life():
-    sink = Sink()
-    (start, _), (stop, _) = close_former(sink)
-    assert (start.kind, start.run, start.epoch, start.ranges) == (
-        Kind.START,
-        "before",
-        9,
-        ((0, 1),),
-    )
-    assert (stop.kind, stop.run, stop.epoch, stop.ranges) == (Kind.STOP, "before", 9, ((6, 7),))
-    assert start.attempt == stop.attempt > 0
-
-
-def test_the_stop_of_the_former_run_stays_until_it_is_acknowledged():
-    sink = Sink()
-    close_former(sink)
-    acknowledge_former(sink, (0, 6))  # it came late, and there is nothing left to be done about it
-    sink.acknowledge((6, 7))
-    assert sink.source.closes_former
-    acknowledge_former(sink, (6, 7))
-    assert not sink.source.closes_former
-    assert sink.source.ledger.empty
-
-
-def test_the_stop_of_the_former_run_comes_again_to_a_replica_that_was_not_there():
-    sink = Sink()
-    close_former(sink)
-    sink.accept(Kind.START, "next")
-    sink.take(sink.source.record(Hello(1, "b", 0, 2), 0.0))
-    again = sink.take(sink.source.tick(5.0))
-    assert brief(again)[:2] == [
-        (Kind.START, "before", ["start"]),
-        (Kind.STOP, "before", ["stop"]),
-    ]
-    assert again[1][0].ranges == ((6, 7),)
-    assert again[0][0].attempt == again[1][0].attempt > 1
-    acknowledge_former(sink, (6, 7))
-    sink.acknowledge((1, 2))
-    assert sink.source.ledger.empty
-
-
-def test_by_pub_sub_alone_nobody_acknowledges_it():
-    sink = Sink(publication=Publication(NAME, lambda: 5), push_pull=False)
-    assert [kind for kind, *_ in brief(close_former(sink))] == [Kind.START, Kind.STOP]
-    assert not sink.source.closes_former
-    assert sink.source.ledger.empty
 
 
 def test_the_time_of_handing_over_travels_and_is_kept_when_a_batch_is_sent_again():

@@ -1,10 +1,13 @@
 import pytest
+from msgspec import structs
 
-from arroyo.protocol.runs import FormerRun
-from arroyo.runner.former_life import OpenRun, note_open_run, read_former_run
+from arroyo.protocol.former_run import FORMER_RUNS, FormerRun
+from arroyo.runner.former_life import note_runs, read_former_runs
 from arroyo.telemetry.status_page import StatusPage
 
 EPOCH, BASE = 7, 1
+OPEN = FormerRun("run", EPOCH, BASE, b"\x91")
+STOPPED = FormerRun("first", EPOCH, BASE, b"\x91", 9, 9, b"\x92")
 
 
 @pytest.fixture
@@ -12,46 +15,67 @@ def page(tmp_path):
     return tmp_path / "count.0"
 
 
-def live(page, epoch=EPOCH, *, end=0, frontier=0, opens=None):
-    """Live as far as that, and die."""
-    words = StatusPage(page, 1, 1)
-    for field, value in (("epoch", epoch), ("next", end), ("frontier", frontier)):
-        words.set(field, value)
-    if opens is not None:
-        note_open_run(page, opens)
-    words.close()
+def live(page, *runs, epoch=EPOCH, **words):
+    """Live as far as that, and die; returns what the next life finds."""
+    mapped = StatusPage(page, 1, 1)
+    for field, value in {"epoch": epoch, "next": 1, "controls": 1, **words}.items():
+        mapped.set(field, value)
+    if runs:
+        note_runs(page, runs)
+    mapped.close()
+    return read_former_runs(page)
 
 
 def test_a_first_life_finds_nothing(page):
-    assert read_former_run(page) is None
+    assert read_former_runs(page) == ()
 
 
-def test_a_run_that_was_open_is_found(page):
-    live(page, end=9, frontier=4, opens=OpenRun("run", EPOCH, BASE, start=b"\x91"))
-    assert read_former_run(page) == FormerRun("run", EPOCH, BASE, 9, 4, b"\x91")
+def test_a_run_that_was_open_is_found_as_far_as_it_had_come(page):
+    assert live(page, OPEN, next=9, frontier=4, received=8) == (
+        structs.replace(OPEN, next=9, frontier=4),
+    )
 
 
-def test_a_run_that_was_closed_is_not_found(page):
-    live(page, end=9, frontier=9, opens=OpenRun("run", EPOCH, BASE))
-    note_open_run(page, None)
-    assert read_former_run(page) is None
+def test_a_stop_that_somebody_lacks_is_found_as_it_was_beside_the_run_that_was_open(page):
+    second = structs.replace(OPEN, run="second", base=11)
+    assert live(page, STOPPED, second, next=14, frontier=9, controls=3, received=11) == (
+        STOPPED,
+        structs.replace(second, next=14, frontier=9),
+    )
 
 
-def test_messages_without_a_run_are_found(page):
-    live(page, end=9, frontier=4)
-    assert read_former_run(page) == FormerRun("", EPOCH, 0, 9, 4)
+def test_a_run_that_is_over_for_everybody_is_not_found(page):
+    live(page, OPEN, next=9, frontier=9)
+    note_runs(page, ())
+    assert live(page, next=9, frontier=9, received=8) == ()
 
 
 @pytest.mark.parametrize("epoch", [0, 8], ids=["at once", "before it has closed the run"])
-def test_a_run_outlives_a_life_that_died_too_early_to_close_it(page, epoch):
-    live(page, end=9, frontier=4, opens=OpenRun("run", EPOCH, BASE))
-    found = read_former_run(page)
-    live(page, epoch)
-    assert read_former_run(page) == found
+def test_runs_outlive_a_life_that_died_too_early_to_close_them(page, epoch):
+    found = live(page, STOPPED, OPEN, next=9, frontier=4, received=20)
+    assert len(found) == 2
+    assert live(page, epoch=epoch) == found
 
 
-def test_a_run_of_ones_own_takes_the_place_of_the_former_one(page):
-    live(page, end=9, frontier=4, opens=OpenRun("run", EPOCH, BASE))
-    read_former_run(page)
-    live(page, 8, end=3, frontier=2, opens=OpenRun("next", 8, BASE))
-    assert read_former_run(page) == FormerRun("next", 8, BASE, 3, 2)
+def test_a_life_adds_its_runs_to_those_that_are_not_over(page):
+    first = live(page, OPEN, next=9, frontier=4)
+    own = FormerRun("next", 8, BASE, b"\x91")
+    assert live(page, *first, own, epoch=8, next=3, frontier=0) == (
+        *first,
+        structs.replace(own, next=3),
+    )
+
+
+def test_the_page_of_who_is_no_such_source_leaves_nothing(page):
+    assert live(page, epoch=0, received=20) == ()
+
+
+def test_the_oldest_runs_are_forgotten_where_there_are_too_many(page):
+    runs = [structs.replace(STOPPED, run=f"run{number}") for number in range(FORMER_RUNS + 2)]
+    assert live(page, *runs) == tuple(runs[2:])
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing(page):
+    live(page, OPEN, next=9)
+    page.with_name("count.0.run").write_bytes(b"{}")
+    assert read_former_runs(page) == ()
