@@ -11,10 +11,12 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from .case import MIN_EVENTS, Case, Outcome, size_text
+from .case import MIN_EVENTS, RUN_BYTES, Case, Outcome, size_text
 from .handwritten import run_handwritten
 from .supervised import run_supervised
 from .with_arroyopy import run_arroyopy
+from .with_dora import run_dora
+from .with_iceoryx2 import run_iceoryx2
 from .with_pvapy import run_pvapy
 
 FRAMEWORK_EVENTS = 20_000
@@ -41,6 +43,8 @@ OURS = (
 OTHERS = (
     Framework("arroyopy", "arroyopy", run_arroyopy),
     Framework("pvapy", "pvaccess", run_pvapy),
+    Framework("dora-rs", "dora_cli", run_dora),
+    Framework("iceoryx2", "iceoryx2", run_iceoryx2),
 )
 
 
@@ -65,7 +69,7 @@ class Match(NamedTuple):
 
 def framework_case(payload_bytes: int, length: int, *, effort: float) -> Case:
     """Return a case that a slow framework can do."""
-    events = min(FRAMEWORK_EVENTS, max(MIN_EVENTS, 4 * 1024**3 // payload_bytes))
+    events = min(FRAMEWORK_EVENTS, max(MIN_EVENTS, RUN_BYTES // payload_bytes))
     return Case(payload_bytes, max(MIN_EVENTS, int(events * effort)), length)
 
 

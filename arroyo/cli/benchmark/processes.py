@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,11 @@ from .meter import MeasurementError, outcome_of, read_notes
 RUN_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 5.0
 STOP_AGAIN_S = 0.5
+FIRST_S, QUIET_S = 60.0, 5.0
+"""How long the first message may take, and after how much silence there will be no other, where
+some may be lost."""
+CONNECTED_POLL_S = 0.05
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where the system has it)
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -61,7 +67,7 @@ def run_processes(
         It did not come to its end.
     """
     with tempfile.TemporaryDirectory(prefix="arroyo-bench-") as folder:
-        jobs = _jobs(case, Path(folder), address)
+        jobs = jobs_of(case, Path(folder), address)
         with contextlib.ExitStack() as running:
             # From the sink up: whoever connects finds the address bound.
             sink, *_ = [running.enter_context(_process(module, job)) for job in jobs]
@@ -75,8 +81,8 @@ def run_processes(
         return outcome_of(case, read_notes(Path(folder)), lossless=lossless)
 
 
-def _jobs(case: Case, folder: Path, address: Callable[[Path, str], str]) -> list[Job]:
-    """Return all jobs, from the sink up."""
+def jobs_of(case: Case, folder: Path, address: Callable[[Path, str], str]) -> list[Job]:
+    """Return all jobs of a run, from the sink up."""
     below: tuple[str, ...] = (address(folder, "sink"),)
     jobs = [Job("sink", below[0], (), str(folder), case)]
     for stage in reversed(range(case.length)):
@@ -131,3 +137,23 @@ def report_ready() -> None:
     """Say that messages may come."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
+
+
+def report_connected(job: Job) -> None:
+    """Say to the source that this process hears the one above it; `report_ready` was before."""
+    Path(job.notes, f"{job.role}{os.getpid()}.connected").touch()
+
+
+def wait_connected(job: Job) -> None:
+    """Wait until every process hears the one above it; what is sent before may be lost.
+
+    Raises
+    ------
+    MeasurementError
+        They have not found each other.
+    """
+    deadline = time.monotonic() + FIRST_S
+    while len(list(Path(job.notes).glob("*.connected"))) <= job.case.length:
+        if time.monotonic() > deadline:
+            raise MeasurementError("the processes of a measured chain have not found each other")
+        time.sleep(CONNECTED_POLL_S)

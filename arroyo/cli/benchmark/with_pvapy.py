@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 from typing import Any
 
 from .case import Case, Outcome
-from .meter import MeasurementError, Meter
-from .processes import Job, read_job, report_ready, run_processes
+from .meter import Meter
+from .processes import (
+    FIRST_S,
+    QUIET_S,
+    Job,
+    read_job,
+    report_connected,
+    report_ready,
+    run_processes,
+    wait_connected,
+)
 
 QUEUED = 1000
-POLL_S = 0.05
-FIRST_S, QUIET_S = 60.0, 2.0
-"""How long the first message may take, and after how much silence there will be no other."""
+LOOK_S = 0.5
+"""SIGTERM is seen between two waits."""
 LOOPBACK = {
     "EPICS_PVA_ADDR_LIST": "127.0.0.1",
     "EPICS_PVA_AUTO_ADDR_LIST": "NO",
@@ -68,12 +75,7 @@ def _server(job: Job) -> Any:
 
 def _send_all(job: Job, meter: Meter) -> None:
     server, value = _server(job)
-    # What is sent before a monitor has connected is not sent to it.
-    deadline = time.monotonic() + FIRST_S
-    while len(list(Path(job.notes).glob("*.connected"))) <= job.case.length:
-        if time.monotonic() > deadline:
-            raise MeasurementError("the channels of pvapy have not found each other")
-        time.sleep(POLL_S)
+    wait_connected(job)
     meter.begin()
     for index in range(1, job.case.events + 1):
         value["index"] = index  # an update that changes nothing is not sent
@@ -87,8 +89,8 @@ def _receive_all(job: Job, meter: Meter) -> None:
     channel, queue = pva.Channel(job.inlet), pva.PvObjectQueue(QUEUED)
     channel.qMonitor(queue, "field()")
     queue.get(FIRST_S)  # each monitor is sent the value that was there before
-    Path(job.notes, f"{job.role}{os.getpid()}.connected").touch()
-    patience_s, begun = FIRST_S, False
+    report_connected(job)
+    patience_s, begun = FIRST_S if server is None else LOOK_S, False
     while True:
         try:
             value = queue.get(patience_s)
@@ -99,7 +101,7 @@ def _receive_all(job: Job, meter: Meter) -> None:
         if not begun:
             begun = True
             meter.begin()
-            patience_s = QUIET_S
+            patience_s = min(patience_s, QUIET_S)
         if server is not None:
             server.update(value)
         elif meter.arrive():

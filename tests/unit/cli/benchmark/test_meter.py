@@ -1,3 +1,6 @@
+import time
+
+import psutil
 import pytest
 
 from arroyo.cli.benchmark.case import Case, half_rate_case, latency_case, throughput_case
@@ -52,6 +55,21 @@ def test_a_meter_knows_the_last_message_and_writes_one_note(tmp_path):
     [note] = read_notes(tmp_path)
     assert 0 < note.first_ns <= note.last_ns
     assert len(note.latencies_ns) == 3
+
+
+def test_the_cpu_time_of_a_daemon_is_added(tmp_path):
+    alone, both = Meter(tmp_path / "alone"), Meter(tmp_path / "both", daemon=psutil.Process())
+    for meter in (alone, both):
+        meter.begin()
+    until_ns = time.process_time_ns() + 200_000_000
+    while time.process_time_ns() < until_ns:
+        pass
+    for meter, name in ((alone, "alone"), (both, "both")):
+        (tmp_path / name).mkdir()
+        meter.end()
+    [own], [twice] = read_notes(tmp_path / "alone"), read_notes(tmp_path / "both")
+    assert own.cpu_ns >= 200_000_000
+    assert twice.cpu_ns == pytest.approx(2 * own.cpu_ns, rel=0.2)
 
 
 def test_a_quantile_is_one_of_the_values():
