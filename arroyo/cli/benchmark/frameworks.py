@@ -84,7 +84,7 @@ def match_rows(matches: Sequence[Match]) -> list[tuple[str, ...]]:
                 name,
                 f"{match.rate(name):,.0f} /s",
                 f"{match.arrived(name):.0%}",
-                f"{match.rate('by hand') / match.rate(name):.2f}",
+                f"{match.rate('by hand') / match.rate(name):.2f}" if match.rate(name) else "-",
                 f"{match.cpu_us(name):,.1f} us",
             )
             for name in match.outcomes

@@ -89,7 +89,7 @@ def read_notes(folder: Path) -> list[Note]:
 
 
 def outcome_of(case: Case, notes: Sequence[Note], *, lossless: bool = True) -> Outcome:
-    """Work out what a run came to; the rate is that of what arrived.
+    """Work out what a run came to; the rate is that of what arrived, 0 where next to nothing did.
 
     Raises
     ------
@@ -97,14 +97,16 @@ def outcome_of(case: Case, notes: Sequence[Note], *, lossless: bool = True) -> O
         A process has noted nothing, or the sink has not got what it should.
     """
     expected = 2 + case.length * case.replicas
-    least = case.events if lossless else 2
-    sink = next((note for note in notes if note.arrived >= least), None)
-    if len(notes) != expected or sink is None:
+    sink = max(notes, key=lambda note: note.arrived, default=Note(0))
+    finished = sink.arrived >= case.events or not lossless
+    if len(notes) != expected or not finished:
         raise MeasurementError(
             f"{len(notes)} of {expected} processes of the chain finished their run "
-            f"({'with' if sink else 'without'} the sink); is the machine out of memory?"
+            f"({'with' if finished else 'without'} the sink); is the machine out of memory?"
         )
-    rate = (sink.arrived - 1) / ((sink.last_ns - sink.first_ns) / 1e9)
+    rate = 0.0
+    if sink.arrived > 1:
+        rate = (sink.arrived - 1) / ((sink.last_ns - sink.first_ns) / 1e9)
     latencies_us = sorted(each / 1e3 / case.hops for each in sink.latencies_ns)
     return Outcome(
         messages_per_s=rate,

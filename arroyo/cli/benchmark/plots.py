@@ -1,15 +1,17 @@
 """Plots of a whole run in one picture, for which matplotlib has to be installed.
 
-Only what was measured is drawn: ratios by payload size, rates by chain length, latencies.
+Only what was measured is drawn: ratios by payload size, rates by chain length and by replicas,
+latencies.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .case import size_text
 from .pairs import Comparison
@@ -18,13 +20,46 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BY_HAND, ARROYO = "tab:gray", "tab:blue"
-USUAL_LENGTH = 2
 PANEL_INCHES = (5.6, 4.2)
 
 
 class _Panel(NamedTuple):
-    entries: Sequence[Any]
-    draw: Callable[[Axes, Sequence[Any]], None]
+    entries: Sequence[Comparison]
+    draw: Callable[[Axes, Sequence[Comparison]], None]
+
+
+class _Dimension(NamedTuple):
+    """What chains of the same messages may differ in, and how much of it they usually have."""
+
+    field: str
+    usual: int
+    title: str
+    axis: str
+
+    def of(self, comparison: Comparison) -> int:
+        """Return how much a measured chain has."""
+        return int(getattr(comparison.case, self.field))
+
+    def reference(self, comparisons: Sequence[Comparison]) -> int:
+        """Return how much the chains have that others are compared with."""
+        counts = {self.of(each) for each in comparisons}
+        return self.usual if self.usual in counts else min(counts, default=self.usual)
+
+    def at_reference(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """Return the chains that have as much."""
+        count = self.reference(comparisons)
+        return [each for each in comparisons if self.of(each) == count]
+
+    def differing(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
+        """Return the chains whose messages were measured with another count as well."""
+        counts: dict[int, set[int]] = {}
+        for each in comparisons:
+            counts.setdefault(each.case.payload_bytes, set()).add(self.of(each))
+        return [each for each in comparisons if len(counts[each.case.payload_bytes]) > 1]
+
+
+LENGTH = _Dimension("length", 2, "Rate against chain length", "stages between source and sink")
+REPLICAS = _Dimension("replicas", 1, "Rate against replicas", "processes of each stage in between")
 
 
 def has_matplotlib() -> bool:
@@ -35,11 +70,11 @@ def has_matplotlib() -> bool:
 def draw_plots(comparisons: Sequence[Comparison], machine: str, path: Path) -> bool:
     """Draw everything into a PNG; returns whether there was anything to draw."""
     flat_out = [each for each in comparisons if not each.case.interval_s]
-    lengths = {each.case.length for each in flat_out}
-    usual = USUAL_LENGTH if USUAL_LENGTH in lengths else min(lengths, default=0)
+    usual_length, usual_replicas = LENGTH.at_reference(flat_out), REPLICAS.at_reference(flat_out)
     panels = [
-        _Panel([each for each in flat_out if each.case.length == usual], _draw_ratios),
-        _Panel([each for each in flat_out if _has_longer(each, flat_out)], _draw_lengths),
+        _Panel(REPLICAS.at_reference(usual_length), _draw_ratios),
+        _Panel(LENGTH.differing(usual_replicas), functools.partial(_draw_rates, LENGTH)),
+        _Panel(REPLICAS.differing(usual_length), functools.partial(_draw_rates, REPLICAS)),
         _Panel([each for each in comparisons if each.case.interval_s], _draw_latencies),
     ]
     panels = [panel for panel in panels if panel.entries]
@@ -60,59 +95,45 @@ def draw_plots(comparisons: Sequence[Comparison], machine: str, path: Path) -> b
     return True
 
 
-def _has_longer(each: Comparison, others: Sequence[Comparison]) -> bool:
-    """Whether the same chain was measured with another length as well."""
-    case = each.case
-    return each.case.replicas == 1 and any(
-        other.case.payload_bytes == case.payload_bytes
-        and other.case.replicas == 1
-        and other.case.length != case.length
-        for other in others
-    )
-
-
 def _draw_ratios(axes: Axes, comparisons: Sequence[Comparison]) -> None:
-    names = [
-        size_text(each.case.payload_bytes)
-        + (f"\n{each.case.replicas} replicas" if each.case.replicas > 1 else "")
-        for each in comparisons
-    ]
+    names = [size_text(each.case.payload_bytes) for each in comparisons]
     bars = axes.bar(names, [each.rate_ratio for each in comparisons], color=ARROYO)
     axes.bar_label(bars, fmt="%.2f", padding=2)
     axes.axhline(1.0, color=BY_HAND, linestyle="--")
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
     axes.margins(y=0.15)
-    length = comparisons[0].case.length
-    axes.set_title(f"Rate over the hand-written chain's, x{length}")
+    case = comparisons[0].case
+    replicas = f", {case.replicas} replicas" if case.replicas > 1 else ""
+    axes.set_title(f"Rate over the hand-written chain's, x{case.length}{replicas}")
     axes.set_xlabel("payload")
     axes.set_ylabel("ratio (dashed: as fast as by hand)")
 
 
-def _draw_lengths(axes: Axes, comparisons: Sequence[Comparison]) -> None:
+def _draw_rates(dimension: _Dimension, axes: Axes, comparisons: Sequence[Comparison]) -> None:
+    """Draw rates in percent, a color for each payload."""
     for size in dict.fromkeys(each.case.payload_bytes for each in comparisons):
         line = sorted(
-            (each for each in comparisons if each.case.payload_bytes == size),
-            key=lambda each: each.case.length,
+            (each for each in comparisons if each.case.payload_bytes == size), key=dimension.of
         )
-        lengths = [each.case.length for each in line]
-        reference = next((each for each in line if each.case.length >= USUAL_LENGTH), line[0])
+        counts = [dimension.of(each) for each in line]
+        reference = dimension.at_reference(line)[0]
         shares = [
             100 * each.arroyo.messages_per_s / reference.arroyo.messages_per_s for each in line
         ]
-        [drawn] = axes.plot(lengths, shares, marker="o", label=f"Arroyo, {size_text(size)}")
+        [drawn] = axes.plot(counts, shares, marker="o", label=f"Arroyo, {size_text(size)}")
         shares = [
             100 * each.handwritten.messages_per_s / reference.handwritten.messages_per_s
             for each in line
         ]
         label = f"by hand, {size_text(size)}"
-        axes.plot(lengths, shares, marker=".", ls="--", color=drawn.get_color(), label=label)
+        axes.plot(counts, shares, marker=".", ls="--", color=drawn.get_color(), label=label)
     axes.set_ylim(bottom=0)
-    axes.set_xticks(sorted({each.case.length for each in comparisons}))
+    axes.set_xticks(sorted({dimension.of(each) for each in comparisons}))
     axes.legend(fontsize="small")
-    axes.set_title("Rate against chain length")
-    axes.set_xlabel("stages between source and sink")
-    axes.set_ylabel(f"% of the rate with {USUAL_LENGTH} stages")
+    axes.set_title(dimension.title)
+    axes.set_xlabel(dimension.axis)
+    axes.set_ylabel(f"% of the rate at {dimension.reference(comparisons)}")
 
 
 def _draw_latencies(axes: Axes, comparisons: Sequence[Comparison]) -> None:

@@ -19,3 +19,9 @@ def test_the_table_says_what_arrived_and_how_much_faster_the_chain_by_hand_is():
     _, by_hand, other = match_rows([Match(Case(1024, 100), {"by hand": fast, "other": lossy})])
     assert by_hand[2:5] == ("100 /s", "100%", "1.00")
     assert other == ("1 KiB x2", "other", "25 /s", "40%", "4.00", "8.0 us")
+
+
+def test_the_table_has_no_ratio_where_next_to_nothing_arrived():
+    outcomes = {"by hand": [Outcome(100.0, 100.0, 1.0)], "other": [Outcome(0.0, 0.0, 1.0)]}
+    _, _, other = match_rows([Match(Case(1024, 100), outcomes)])
+    assert other[2:5] == ("0 /s", "0%", "-")

@@ -92,6 +92,13 @@ def test_the_rate_of_a_chain_that_loses_some_is_that_of_what_arrived():
     assert (outcome.messages_per_s, outcome.arrived) == (5.0, 6)
 
 
+@pytest.mark.parametrize("arrived", [0, 1])
+def test_a_chain_that_loses_next_to_everything_has_no_rate(arrived):
+    sink = Note(0, arrived, first_ns=1_000_000_000, last_ns=1_000_000_000)
+    outcome = outcome_of(CASE, [IDLE, IDLE, IDLE, sink], lossless=False)
+    assert (outcome.messages_per_s, outcome.arrived) == (0.0, arrived)
+
+
 def test_half_of_a_rate_is_a_case_of_its_own():
     case = half_rate_case(2, 10_000.0, effort=1.0)
     assert case.interval_s == pytest.approx(1 / 5_000)

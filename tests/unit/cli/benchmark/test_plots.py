@@ -23,6 +23,18 @@ def test_everything_that_was_measured_becomes_one_picture(tmp_path):
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_chains_with_replicas_have_a_panel_of_their_own(tmp_path):
+    with_replicas = [each for each in MEASURED if not each.case.interval_s]
+    without = [each for each in with_replicas if each.case.replicas == 1]
+    for name, measured in (("with", with_replicas), ("without", without)):
+        assert draw_plots(measured, "some machine", tmp_path / f"{name}.png")
+    assert width_of(tmp_path / "with.png") == 3 * width_of(tmp_path / "without.png") // 2
+
+
+def width_of(png):
+    return int.from_bytes(png.read_bytes()[16:20])
+
+
 def test_each_kind_of_figure_can_be_drawn_alone(tmp_path):
     for index, each in enumerate(MEASURED):
         assert draw_plots([each], "some machine", tmp_path / f"{index}.png")
