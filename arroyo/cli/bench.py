@@ -70,7 +70,7 @@ class _Size(click.ParamType[int]):
 
 @click.command("bench", cls=Command)
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
-@click.option("--quick", is_flag=True, help="Take less than a minute, for a first impression.")
+@click.option("--quick", is_flag=True, help="Take a minute or two, for a first impression.")
 @click.option("--size", "sizes", type=_Size(), multiple=True, help="Payload, such as '32 MiB'.")
 @click.option(
     "--length",
@@ -117,7 +117,8 @@ def command(
     restarts or any promise. Only ratios can be compared between machines, or between two days.
     PARTS: throughput, latency (per hop, at low load and at half of the rate that the slower of both
     chains can take), delivery (reliable beside best-effort), frameworks (the same chain made with
-    others, where installed), recovery (kills, start, idling); default all.
+    others, where installed; of the first length, without replicas), recovery (kills, start,
+    idling); default all.
     --size, --length, --replicas may be given more than once: all of their combinations.
     """
     plan = QUICK if quick else FULL

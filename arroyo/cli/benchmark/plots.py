@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 
 BY_HAND, ARROYO = "tab:gray", "tab:blue"
 PANEL_INCHES = (5.6, 4.2)
+GROUP_INCHES = 0.9
+"""Room for each bar, or pair of bars, with its labels."""
+BAR_WIDTH = 0.36
 
 
 class _Panel(NamedTuple):
     entries: Sequence[Comparison]
     draw: Callable[[Axes, Sequence[Comparison]], None]
+    group_inches: float = 0.0
+
+    @property
+    def inches(self) -> float:
+        """Width of the panel."""
+        return max(PANEL_INCHES[0], self.group_inches * len(self.entries))
 
 
 class _Dimension(NamedTuple):
@@ -72,10 +81,12 @@ def draw_plots(comparisons: Sequence[Comparison], machine: str, path: Path) -> b
     flat_out = [each for each in comparisons if not each.case.interval_s]
     usual_length, usual_replicas = LENGTH.at_reference(flat_out), REPLICAS.at_reference(flat_out)
     panels = [
-        _Panel(REPLICAS.at_reference(usual_length), _draw_ratios),
+        _Panel(REPLICAS.at_reference(usual_length), _draw_ratios, GROUP_INCHES),
         _Panel(LENGTH.differing(usual_replicas), functools.partial(_draw_rates, LENGTH)),
         _Panel(REPLICAS.differing(usual_length), functools.partial(_draw_rates, REPLICAS)),
-        _Panel([each for each in comparisons if each.case.interval_s], _draw_latencies),
+        _Panel(
+            [each for each in comparisons if each.case.interval_s], _draw_latencies, GROUP_INCHES
+        ),
     ]
     panels = [panel for panel in panels if panel.entries]
     if not panels:
@@ -83,11 +94,11 @@ def draw_plots(comparisons: Sequence[Comparison], machine: str, path: Path) -> b
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    width, height = PANEL_INCHES
-    figure = Figure(figsize=(width * len(panels), height), layout="constrained")
+    widths = [panel.inches for panel in panels]
+    figure = Figure(figsize=(sum(widths), PANEL_INCHES[1]), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(machine, fontsize="medium")
-    all_axes = figure.subplots(1, len(panels), squeeze=False)
+    all_axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)
     for axes, panel in zip(all_axes[0], panels, strict=True):
         panel.draw(axes, panel.entries)
         axes.spines[["top", "right"]].set_visible(False)
@@ -148,9 +159,12 @@ def _draw_latencies(axes: Axes, comparisons: Sequence[Comparison]) -> None:
         places = [index + shift for index in range(len(outcomes))]
         medians = [outcome.hop_p50_us or math.nan for outcome in outcomes]
         most = [outcome.hop_p99_us or math.nan for outcome in outcomes]
-        bars = axes.bar(places, medians, 0.36, color=color, label=f"{who}, median")
+        bars = axes.bar(places, medians, BAR_WIDTH, color=color, label=f"{who}, median")
         axes.bar_label(bars, fmt="%.0f", padding=2, fontsize="small")
-        axes.scatter(places, most, color=color, marker="_", s=300, label=f"{who}, 99 % within")
+        left, right = (
+            [place + half for place in places] for half in (-BAR_WIDTH / 2, BAR_WIDTH / 2)
+        )
+        axes.hlines(most, left, right, color=color, linewidth=2, label=f"{who}, 99 % within")
     axes.set_xticks(range(len(names)), names)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
