@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-MAX_EVENTS = 200_000
+MAX_EVENTS = 1_000_000
 MIN_EVENTS = 64
-RUN_BYTES = 2 * 1024**3
-"""A run moves so many payload bytes, but MIN_EVENTS to MAX_EVENTS messages."""
+RUN_BYTES = 8 * 1024**3
+"""A run moves so many payload bytes, but MIN_EVENTS to MAX_EVENTS messages. It takes a second or
+more, since the first tenths of one go into what happens once: pools, credits, cold code."""
 
 LATENCY_INTERVAL_S = 0.01
 LATENCY_PAYLOAD_BYTES = 1024

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from .case import MIN_EVENTS, RUN_BYTES, Case, Outcome, size_text
+from .case import MIN_EVENTS, Case, Outcome, size_text
 from .handwritten import run_handwritten
 from .supervised import run_supervised
 from .with_arroyopy import run_arroyopy
@@ -19,7 +19,7 @@ from .with_dora import run_dora
 from .with_iceoryx2 import run_iceoryx2
 from .with_pvapy import run_pvapy
 
-FRAMEWORK_EVENTS = 20_000
+FRAMEWORK_EVENTS, FRAMEWORK_BYTES = 20_000, 2 * 1024**3
 """The slowest of them takes some seconds for so many."""
 
 
@@ -69,7 +69,7 @@ class Match(NamedTuple):
 
 def framework_case(payload_bytes: int, length: int, *, effort: float) -> Case:
     """Return a case that a slow framework can do."""
-    events = min(FRAMEWORK_EVENTS, max(MIN_EVENTS, RUN_BYTES // payload_bytes))
+    events = min(FRAMEWORK_EVENTS, max(MIN_EVENTS, FRAMEWORK_BYTES // payload_bytes))
     return Case(payload_bytes, max(MIN_EVENTS, int(events * effort)), length)
 
 
