@@ -7,7 +7,6 @@ for each message that comes again. Stages below see no more than a source that s
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -303,4 +302,4 @@ def _slice(intake: Intake, first: int, end: int) -> Intake:
     size = intake.size * end // count - intake.size * first // count
     keys = None if intake.keys is None else intake.keys[first:end]
     items, tokens = intake.items[first:end], intake.tokens[first:end]
-    return dataclasses.replace(intake, items=items, tokens=tokens, size=size, keys=keys)
+    return msgspec.structs.replace(intake, items=items, tokens=tokens, size=size, keys=keys)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from arroyo.codec import Kind
 
@@ -14,8 +15,7 @@ MakeStop: TypeAlias = Callable[[dict[str, Any]], Any]
 """Makes the item of a Stop, of the run's totals."""
 
 
-@dataclass(slots=True)
-class Intake:
+class Intake(msgspec.Struct):
     """What a listener handed over.
 
     Attributes
@@ -40,8 +40,7 @@ class Intake:
     handed_ns: int = 0
 
 
-@dataclass(slots=True)
-class Run:
+class Run(msgspec.Struct):
     """The run that is open: `base` is the sequence of its first event, `load` its Start."""
 
     name: str

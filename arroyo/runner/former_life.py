@@ -17,7 +17,13 @@ from arroyo.telemetry.status_page import read_status_page
 
 
 def note_runs(page: Path, runs: Iterable[FormerRun]) -> None:
-    """Write down the runs of a source, oldest first, instead of those that are there."""
+    """Write down the runs of a source, oldest first, instead of those that are there.
+
+    Raises
+    ------
+    OSError
+        There is no room for them.
+    """
     path = _beside(page)
     kept = tuple(runs)
     if not kept:
@@ -40,7 +46,8 @@ def read_former_runs(page: Path) -> tuple[FormerRun, ...]:
     words = read_status_page(page)
     runs = noted if words is None else settle(noted, words)
     if runs != noted:
-        note_runs(page, runs)
+        with contextlib.suppress(OSError):  # without room only this life knows of them
+            note_runs(page, runs)
     return runs
 
 

@@ -128,6 +128,7 @@ class Gateway:
         with self._lock:
             if not self._fits(size) and not self._make_room(kind, size):
                 return False
+            self._require_open()
             self._messages += 1
             self._size += size
             if kind is Kind.EVENTS:
@@ -207,8 +208,7 @@ class Gateway:
     def _make_room(self, kind: Kind, size: int) -> bool:
         """Wait or drop until the message fits; False where it is this one that is dropped."""
         while not self._fits(size):
-            if self._shut:
-                raise StageError("the stage has ended and takes no more messages")
+            self._require_open()
             if kind is Kind.EVENTS and self._stage.when_full != "block":
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
                     self._count_drop(self._run)
@@ -218,6 +218,10 @@ class Gateway:
             self._room.wait()
             self._waiting -= 1
         return True
+
+    def _require_open(self) -> None:
+        if self._shut:
+            raise StageError("the stage has ended and takes no more messages")
 
     def _drop_oldest(self) -> bool:
         """Give up the oldest event that has not been sent; False where there is none."""
@@ -359,6 +363,7 @@ class Gateway:
         """Refuse whatever else a listener may want to hand over."""
         with self._lock:
             self._shut = True
+            self._growing = None
             self._room.notify_all()
 
     def _control(self, chunk: Chunk) -> Intake:

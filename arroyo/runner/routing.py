@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from arroyo.codec import Encoded, Kind, MessageCodec, Reason, join
 from arroyo.config.graph import Chain
@@ -26,14 +27,13 @@ from .wiring import path_table
 Call = OperatorCall | PublisherCall
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(msgspec.Struct):
     """A run of a listener, or of a fold, and what became of its messages."""
 
     name: str
     implicit: bool = False
     sent: int = 0
-    ends: Counter[Reason] = field(default_factory=Counter)
+    ends: Counter[Reason] = msgspec.field(default_factory=Counter)
 
     def totals(self, *, complete: bool) -> dict[str, Any]:
         return {

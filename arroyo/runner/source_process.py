@@ -77,6 +77,7 @@ class SourceProcess:
         self._next, self._frontier = map(replica.page.word, ("next", "frontier"))
         self._controls = replica.page.word("controls")
         self._open_run = ""
+        self._unnoted = False
         self._sent = self._lost_before = 0
         self._linger_until = 0.0
         self._report_due = 0.0
@@ -208,7 +209,18 @@ class SourceProcess:
         if found and found != self._open_run:
             self._gateway.look_for_end()
         self._open_run = found
-        note_runs(self._replica.page_path, runs)
+        try:
+            note_runs(self._replica.page_path, runs)
+        except OSError as error:
+            # What the listener has can't be had again: better no note than no source.
+            if not self._unnoted:
+                _log.warning(
+                    "the runs of this source can't be noted: %s; should it die, nobody hears the "
+                    "end of the one that is open. Make room on the disk of %s",
+                    error.strerror,
+                    self._replica.page_path.parent,
+                )
+            self._unnoted = True
 
     def _is_over(self) -> bool:
         """Whether the listener will hand over nothing more."""

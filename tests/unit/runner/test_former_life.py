@@ -1,5 +1,6 @@
 import pytest
 from msgspec import structs
+from small_disk import fill
 
 from arroyo.protocol.former_run import FORMER_RUNS, FormerRun
 from arroyo.runner.former_life import note_runs, read_former_runs
@@ -55,6 +56,15 @@ def test_runs_outlive_a_life_that_died_too_early_to_close_them(page, epoch):
     found = live(page, STOPPED, OPEN, next=9, frontier=4, received=20)
     assert len(found) == 2
     assert live(page, epoch=epoch) == found
+
+
+def test_runs_that_find_no_room_are_left_as_they_were(small_disk):
+    page = small_disk(16) / "count.0"
+    found = live(page, OPEN, next=9, frontier=4, received=8)
+    fill(page.parent)
+    with pytest.raises(OSError, match="No space left"):
+        note_runs(page, [*found, STOPPED])
+    assert read_former_runs(page) == found
 
 
 def test_a_life_adds_its_runs_to_those_that_are_not_over(page):

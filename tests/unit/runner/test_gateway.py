@@ -195,6 +195,17 @@ def test_a_stage_that_has_ended_lets_go_of_a_listener_that_waits():
     assert errors == ["the stage has ended and takes no more messages"]
 
 
+def test_a_stage_that_has_ended_takes_nothing_though_there_is_room():
+    gate = gateway()
+    gate.take()
+    gate.fall_asleep(whole=True)
+    hand_over(gate, [0])  # others may join this one now
+    gate.shut()
+    with pytest.raises(StageError, match="has ended"):
+        hand_over(gate, [1])
+    assert indices(gate.take()) == [0]
+
+
 def test_the_same_value_of_the_key_field_gives_the_same_key():
     gate = gateway(key_field="index")
     hand_over(gate, [1, 2, 1])
