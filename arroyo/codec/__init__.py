@@ -5,7 +5,17 @@ payloads that were too large to lie in the body. `records` declares the headers,
 makes and reads bodies, `Body` and `join` put messages together.
 """
 
-from ._body import HEAD_BYTES, Body, Detached, Encoded, Shared, join, size_of, slabs_of
+from ._body import (
+    HEAD_BYTES,
+    Body,
+    Detached,
+    Encoded,
+    Shared,
+    join,
+    shared_size_of,
+    size_of,
+    slabs_of,
+)
 from ._messages import DETACH_BYTES, Buffer, Keep, MessageCodec
 from .records import (
     PROTOCOL_VERSION,
@@ -59,6 +69,7 @@ __all__ = [
     "decode_data",
     "encode_record",
     "join",
+    "shared_size_of",
     "size_of",
     "slabs_of",
 ]

@@ -120,6 +120,13 @@ def slabs_of(items: Sequence[Encoded]) -> tuple[tuple[int, SlabReference], ...]:
     )
 
 
+def shared_size_of(items: Sequence[Any]) -> int:
+    """Return the bytes of payloads that stay where they are, in shared memory."""
+    if type(items) is Body or Shared not in set(map(type, items)):
+        return 0
+    return sum(item.reference.length for item in items if type(item) is Shared)
+
+
 def size_of(items: Sequence[Any]) -> int:
     """Return the bytes of all messages, wherever they lie."""
     return items.size if type(items) is Body else sum(map(len, items))

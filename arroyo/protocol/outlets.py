@@ -3,7 +3,8 @@
 An `Outlet` serves all replicas of one stage below. Rules:
 - Nothing goes to a replica before its Hello, and the open Starts go first.
 - A replica has a bound of messages and bytes that were sent and not credited; what is over it
-  waits here, and the stage takes no inputs while anything waits (`blocked`).
+  waits here, and the stage takes no inputs while anything waits (`blocked`). Payloads that stay
+  in shared memory take no room at the receiver, and don't count.
 - Loads leave in the order they came in. Start and Stop go to every replica, past the bound.
 - A replica that died gets a new link with a new number; what was on the old one is the source's
   to send again.
@@ -17,7 +18,17 @@ from typing import Literal
 
 import msgspec
 
-from arroyo.codec import PROTOCOL_VERSION, Batch, Bye, Credit, End, Hello, Kind, Open
+from arroyo.codec import (
+    PROTOCOL_VERSION,
+    Batch,
+    Bye,
+    Credit,
+    End,
+    Hello,
+    Kind,
+    Open,
+    shared_size_of,
+)
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Connect, Transmit
@@ -152,9 +163,11 @@ class Outlet:
 
     def offer(self, load: Load) -> Iterator[Action]:
         """Take a load; it leaves at once where it can."""
+        header, size = load.header, load.size - shared_size_of(load.items)
         if self.edge:
-            header = msgspec.structs.replace(load.header, path=load.header.path + self.edge)
-            load = Load(header, load.items, load.size, load.keys)
+            header = msgspec.structs.replace(header, path=header.path + self.edge)
+        if self.edge or size != load.size:
+            load = Load(header, load.items, size, load.keys)
         self._queue.append(load)
         yield from self._pump()
 

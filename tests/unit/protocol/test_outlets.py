@@ -4,8 +4,9 @@ import itertools
 
 import pytest
 
-from arroyo.codec import Batch, Bye, Credit, End, Hello, Kind, Open
+from arroyo.codec import Batch, Bye, Credit, End, Hello, Kind, Open, Shared
 from arroyo.identifiers import ReplicaName
+from arroyo.messages import SlabReference
 from arroyo.protocol import outlets
 from arroyo.protocol.actions import Connect, Transmit
 from arroyo.protocol.loads import Load, count_of
@@ -58,6 +59,17 @@ def test_nothing_goes_to_a_replica_before_its_hello():
     actions, lost = outlet.hello(hello())
     assert sent(actions) == [(0, ["m0", "m1"])]
     assert not lost
+    assert not outlet.blocked
+
+
+def test_payloads_that_stay_in_shared_memory_take_no_room_at_the_receiver():
+    outlet = make()
+    outlet.hello(hello())
+    large = SlabReference("pool", 0, outlets.AHEAD_BYTES, 1)
+    batch = load(0, 5)
+    batch.items = [Shared(b"m", large) for _ in range(5)]
+    batch.size = sum(map(len, batch.items))
+    assert [len(items) for _, items in sent(outlet.offer(batch))] == [5]
     assert not outlet.blocked
 
 
