@@ -14,7 +14,7 @@ BATCH_BYTES = 1024 * 1024
 """A batch takes no further message once so much of it goes through the socket."""
 
 
-class GatewayRun(msgspec.Struct):
+class HandedRun(msgspec.Struct):
     """What was dropped of one run, counted where messages come in and told where they leave."""
 
     implicit: bool = True
@@ -50,7 +50,7 @@ class Chunk:
         "tokens",
     )
 
-    def __init__(self, kind: Kind, run: GatewayRun, message: Any, *, packs: bool = False) -> None:
+    def __init__(self, kind: Kind, run: HandedRun, message: Any, *, packs: bool = False) -> None:
         self.kind = kind
         self.run = run
         self.message = message

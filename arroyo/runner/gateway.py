@@ -11,17 +11,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
-from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, Encoded, Kind, MessageCodec
+from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.protocol.outlets import BATCH_MESSAGES
-from arroyo.protocol.runs import Intake, MakeStop
+from arroyo.protocol.runs import Intake
 
 from .calls import key_of
-from .chunks import BATCH_BYTES, Chunk, Counts, GatewayRun
+from .chunks import BATCH_BYTES, Chunk, Counts, HandedRun
+from .handed_runs import HandedRuns
 
 ROOMY = 8
 """A listener that found the window full may go on when one part in so many of it is free."""
@@ -76,8 +75,7 @@ class Gateway:
         """Whether messages of a chunk need not be looked at one by one."""
         self._waiting = 0
         self._shut = False
-        self._run = GatewayRun()
-        self._open_runs: deque[GatewayRun] = deque()
+        self.runs = HandedRuns(codec)
         self._wakes_at = 0
         """How many messages in a batch wake the main thread; 0: it is awake."""
         self._taken = self._taken_size = 0
@@ -187,12 +185,10 @@ class Gateway:
                 self._expect(max(0, self._unseen - joined))
 
     def _begin(self, kind: Kind, message: Message) -> Chunk:
-        if kind is Kind.START:
-            self._run = GatewayRun(implicit=False)
         packs = self._packs and kind is Kind.EVENTS
-        chunk = Chunk(kind, self._run, None if kind is Kind.EVENTS else message, packs=packs)
-        if kind is Kind.STOP:
-            self._run = GatewayRun()
+        chunk = Chunk(
+            kind, self.runs.note(kind), None if kind is Kind.EVENTS else message, packs=packs
+        )
         self._open = chunk if kind is Kind.EVENTS else None
         if kind is not Kind.EVENTS and not self.counts.run_end[0]:
             self.counts.run_end[0] = self._received + 1
@@ -211,7 +207,7 @@ class Gateway:
             self._require_open()
             if kind is Kind.EVENTS and self._stage.when_full != "block":
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
-                    self._count_drop(self._run)
+                    self._count_drop(self.runs.current)
                     return False
                 continue
             self._waiting += 1
@@ -242,7 +238,7 @@ class Gateway:
                 return True
         return False
 
-    def _count_drop(self, run: GatewayRun) -> None:
+    def _count_drop(self, run: HandedRun) -> None:
         self.dropped += 1
         run.dropped += 1
 
@@ -298,20 +294,10 @@ class Gateway:
         return chunk
 
     def _intake(self, chunk: Chunk) -> Intake:
-        if chunk.kind is not Kind.EVENTS:
-            return self._control(chunk)
-        if not self._open_runs:
-            self._open_runs.append(chunk.run)
-        self._taken += len(chunk.items)
-        self._taken_size += chunk.size
-        return Intake(
-            Kind.EVENTS,
-            chunk.items,
-            chunk.tokens,
-            chunk.size,
-            chunk.keys or None,
-            handed_ns=chunk.handed_ns,
-        )
+        if chunk.kind is Kind.EVENTS:
+            self._taken += len(chunk.items)
+            self._taken_size += chunk.size
+        return self.runs.take(chunk)
 
     @property
     def bytes_in(self) -> int:
@@ -365,40 +351,6 @@ class Gateway:
             self._shut = True
             self._growing = None
             self._room.notify_all()
-
-    def _control(self, chunk: Chunk) -> Intake:
-        if chunk.kind is Kind.START:
-            if self._open_runs and self._open_runs[-1].implicit:
-                self._open_runs.pop()  # it ends without a Stop
-            self._open_runs.append(chunk.run)
-            return Intake(Kind.START, chunk.items, chunk.tokens, chunk.size)
-        if self._open_runs:
-            self._open_runs.pop()
-        stop, run = chunk.message, chunk.run
-        return Intake(
-            Kind.STOP,
-            tokens=chunk.tokens,
-            size=chunk.size,
-            make_stop=lambda totals: self._encode_stop(stop, run, totals),
-        )
-
-    def early_stop(self, reason: str) -> MakeStop:
-        """Return what makes the Stop of the oldest open run, which its listener has not closed.
-
-        No reason: the run began without a Start, and needs no Stop to be over.
-        """
-        # A run of the life before may be open of which the listener has handed over nothing.
-        run = self._open_runs[0] if self._open_runs else self._run
-        if reason and self._open_runs:
-            self._open_runs.popleft()
-        stop = Stop({"reason": reason} if reason else {})
-        return lambda totals: self._encode_stop(stop, run, totals)
-
-    def _encode_stop(self, stop: Message, run: GatewayRun, totals: dict[str, Any]) -> Encoded:
-        totals["dropped"] = run.dropped
-        totals["complete"] = totals["complete"] and not (run.dropped or totals["lost"])
-        data = {**getattr(stop, "data", {}), "totals": totals}
-        return self._codec.encode(msgspec.structs.replace(stop, data=data))
 
 
 _KINDS: dict[type[Message], Kind] = {Start: Kind.START, Event: Kind.EVENTS, Stop: Kind.STOP}

@@ -132,7 +132,7 @@ class _Source:
     def start(self, router: Router, stop_asked: Callable[[], bool]) -> None:
         self._stop_asked = stop_asked
         self._route = SourceRoute(
-            self._name, new_epoch(), router, new_run, self._gateway.early_stop
+            self._name, new_epoch(), router, new_run, self._gateway.runs.early_stop
         )
         self.listening = Listening(self._listener, self._something.set)
 

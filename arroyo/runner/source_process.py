@@ -83,7 +83,7 @@ class SourceProcess:
         self._report_due = 0.0
 
     def _make_source(self) -> Source:
-        replica, early_stop = self._replica, self._gateway.early_stop
+        replica, early_stop = self._replica, self._gateway.runs.early_stop
         if self._journal is None:
             return make_source(
                 replica.chain,

@@ -149,13 +149,13 @@ def test_a_run_that_is_closed_early_tells_its_own_drops():
     gate.process(Start())
     gate.take()
     totals = {"complete": False, "lost": 0}
-    gate.early_stop("another Start came before the Stop")(totals)
+    gate.runs.early_stop("another Start came before the Stop")(totals)
     assert totals["dropped"] == 2
 
 
 def test_a_run_of_the_life_before_can_be_closed_without_a_word_of_the_listener():
     totals = {"complete": True, "lost": 0}
-    gateway().early_stop("the source ended in mid-run")(totals)
+    gateway().runs.early_stop("the source ended in mid-run")(totals)
     assert totals == {"complete": True, "lost": 0, "dropped": 0}
 
 
