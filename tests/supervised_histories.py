@@ -98,8 +98,8 @@ class History:
     def stop(self):
         return self.do(ev.StopRequested("SIGINT"))
 
-    def judged(self, name, condition, for_s=0.0):
-        return self.do(ev.Judged(name_of(name), condition, for_s))
+    def judged(self, name, condition, for_s=0.0, place="process()"):
+        return self.do(ev.Judged(name_of(name), condition, for_s, place))
 
     def idle(self, name, since=None):
         return self.do(ev.Idle(name_of(name), self.now if since is None else since))

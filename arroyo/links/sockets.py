@@ -226,8 +226,12 @@ class Links:
 
     def _push_to(self, address: str, link: int = 0) -> _Push:
         push = _Push(self._socket(zmq.PUSH), link)
+        try:
+            push.socket.connect(address)
+        except zmq.ZMQError:
+            push.close(0)
+            raise
         self._watch(push.monitor)
-        push.socket.connect(address)
         return push
 
     def _drop_push(self, name: ReplicaName) -> None:
@@ -373,7 +377,9 @@ class Links:
             socket.close(linger=0)  # a subscription that finds no publisher would be waited for
         for socket in filter(None, (self._back, self._publication)):
             socket.close(linger=linger)
-        self._context.term()
+        # With what was made and not noted, as a socket whose connecting failed: `term` would wait
+        # for that for ever.
+        self._context.destroy(linger=linger)
         # ZMQ leaves its socket files where they are. The next life can't have bound them yet: the
         # replica's lock is let go of after this.
         for address in self._bound:

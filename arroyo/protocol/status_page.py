@@ -31,6 +31,8 @@ class Phase(IntEnum):
     FLUSH = 5
     DRAIN = 6
     CLOSED = 7
+    """It closes its links and its shared memory."""
+    ENDED = 8
 
 
 FIELDS: tuple[str, ...] = (

@@ -121,10 +121,11 @@ class Replica:
         trace: TracebackType | None,
     ) -> None:
         self.enter(Phase.CLOSED)
-        self.watch.close()
         self.signals.ignore()
         self.links.close(flush=error is None)
         self.payloads.close()
+        self.watch.close()  # until here it ends an orphan that hangs
+        self.enter(Phase.ENDED)
         self.page.close()
 
     def decode(self, item: Encoded) -> Message:

@@ -16,15 +16,16 @@ STANDING_STILL = frozenset({Condition.STOPPED, Condition.UNINTERRUPTIBLE})
 """What people are told of. That a stage is held up is ordinary, and only shown."""
 
 
-def take_verdict(replica: Replica, condition: Condition, for_s: float, now: float) -> list[Action]:
+def take_verdict(replica: Replica, judged: ev.Judged, now: float) -> list[Action]:
     """Note how a replica's process is doing; return what to do about it.
 
     One that has come to itself before it was killed is let live.
     """
+    condition, for_s = judged.condition, judged.for_s
     before, replica.condition = replica.condition, condition
     replica.hung, replica.kill_at = "", None
     if condition is Condition.HUNG:
-        replica.hung = f"hung in process() for {for_s:.0f} s"
+        replica.hung = f"hung in {judged.place} for {for_s:.0f} s"
         replica.kill_at = now + STACKS_S
         return [ev.Signal(replica.name, DUMP_SIGNAL)]
     if condition is Condition.FORGOTTEN:

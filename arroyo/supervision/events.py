@@ -79,11 +79,15 @@ class StopRequested(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """How the living process is doing has changed; `for_s`: it has been doing so for so long."""
+    """How the living process is doing has changed.
+
+    `for_s`: it has been doing so for so long; `place`: where it hangs, if it does.
+    """
 
     replica: ReplicaName
     condition: Condition
     for_s: float
+    place: str = ""
 
 
 class Tick(msgspec.Struct, frozen=True):

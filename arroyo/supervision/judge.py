@@ -3,8 +3,9 @@
 Nobody tells the supervisor: it looks at the process several times a second, and compares. Rules:
 
 - Only a stage that has had one and the same message in hand for the whole of its
-  ``process_timeout_s`` is hung. One that waits, for messages, for those below, or for the outside
-  world, and says so, is not, however long.
+  ``process_timeout_s`` is hung, or has been in one `flush()` for so long. One that waits, for
+  messages, for those below, or for the outside world, and says so, is not, however long.
+- One that can't close its links, which takes two seconds at most, is hung as well.
 - Times are between our own looks, by our own monotonic clock. If the looks themselves came late
   (a suspended machine, swap, a stopped supervisor), all times begin anew.
 - A process that is stopped, by a signal or in a debugger, can't be blamed for standing still.
@@ -24,6 +25,8 @@ HELD_UP_AFTER_S = 10.0
 """A stage that has waited so long for others is held up."""
 WAITING_HOLDS_S = 3.0
 """A stage that says it waits is believed for so long."""
+CLOSING_LIMIT_S = 10.0
+"""The framework's own end takes no longer."""
 STOPPED_LIMIT_S = 60.0
 """A process stopped by a signal for so long is taken for forgotten, and replaced."""
 
@@ -53,10 +56,11 @@ class Look(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """How it is doing, and for how long so far, in s."""
+    """How it is doing, and for how long so far, in s; and where it hangs, if it does."""
 
     condition: Condition
     for_s: float = 0.0
+    place: str = ""
 
 
 WELL = Verdict(Condition.WELL)
@@ -69,7 +73,7 @@ class Judge:
     ----------
     process_timeout_s
         How long it may have one message in hand, in s; 0: as long as it likes, and then it may
-        be stopped as long as anybody likes, too.
+        be stopped, or close its links, as long as anybody likes, too.
     """
 
     def __init__(self, process_timeout_s: float) -> None:
@@ -89,17 +93,22 @@ class Judge:
         if look.process_state in {"T", "t"}:
             self._excuse(now, but_process=True)
             return self._judge_stopped(look.process_state, in_state_s)
-        in_hand_s = self._hand.note(_hand(look.page), now)
+        hand = _hand(look.page)
+        in_hand_s = self._hand.note(hand, now)
         held_up_s = self._held_up_s(look.page, now)
         if look.process_state == "D":
             # To kill it would be in vain, and what it waits for is not the message's fault.
             is_long = in_state_s >= HELD_UP_AFTER_S
             return Verdict(Condition.UNINTERRUPTIBLE, in_state_s) if is_long else WELL
-        if _hand(look.page) and 0 < self._timeout_s <= in_hand_s:
-            return Verdict(Condition.HUNG, in_hand_s)
+        if hand and 0 < self._limit_s(hand) <= in_hand_s:
+            return Verdict(Condition.HUNG, in_hand_s, hand.place)
         if held_up_s >= HELD_UP_AFTER_S:
             return Verdict(Condition.HELD_UP, held_up_s)
         return WELL
+
+    def _limit_s(self, hand: _Hand) -> float:
+        closes = hand.place == _CLOSING and self._timeout_s > 0
+        return CLOSING_LIMIT_S if closes else self._timeout_s
 
     def _judge_stopped(self, process_state: str, for_s: float) -> Verdict:
         if process_state == "t":
@@ -141,12 +150,28 @@ class _Spell:
         self._since = now
 
 
-def _hand(page: Mapping[str, int]) -> tuple[int, ...] | None:
-    """Tell the message in hand from any other, and from itself at another time; None: no message.
+class _Hand(NamedTuple):
+    """What a process is at, and what tells that from the same at another time."""
+
+    place: str
+    words: tuple[int, ...]
+
+
+_CLOSING = "closing its links"
+_MESSAGE = "hand_source", "hand_epoch", "hand_sequence", "hand_part"
+
+
+def _hand(page: Mapping[str, int]) -> _Hand | None:
+    """Return what is in hand that can hang; None: nothing.
 
     `waits` is part of it: who has just said that it waits is as good as new.
     """
-    if not page or page["phase"] != Phase.PROCESS or not page["hand_source"]:
-        return None
-    words = "phase_since_ns", "hand_source", "hand_epoch", "hand_sequence", "hand_part", "waits"
-    return tuple(page[word] for word in words)
+    since = "phase_since_ns", "waits"
+    match page.get("phase"):
+        case Phase.PROCESS if page["hand_source"]:
+            return _Hand("process()", tuple(page[word] for word in (*since, *_MESSAGE)))
+        case Phase.FLUSH:
+            return _Hand("flush()", tuple(page[word] for word in since))
+        case Phase.CLOSED:
+            return _Hand(_CLOSING, tuple(page[word] for word in since))
+    return None

@@ -127,9 +127,9 @@ class ChainMachine:
                     replica.state = State.DRAINING
             case ev.Idle(_, since):
                 self._on_idle(replica, since, now)
-            case ev.Judged(_, condition, for_s):
+            case ev.Judged() as judged:
                 if replica.alive:
-                    self._actions += take_verdict(replica, condition, for_s, now)
+                    self._actions += take_verdict(replica, judged, now)
 
     def _on_ready(self, replica: Replica, now: float) -> None:
         if not replica.is_importing or replica.overdue:

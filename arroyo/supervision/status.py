@@ -111,7 +111,7 @@ def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> di
     if pid is not None:
         state = State.STARTING
         if page.get("ready_since_ns"):
-            draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED}
+            draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
             state = State.DRAINING if draining else State.READY
             uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
     return _row(chain, name) | {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}

@@ -142,6 +142,15 @@ def test_waking_after_the_end_writes_into_nobody_elses_file(addresses):
         os.close(other)
 
 
+def test_a_link_that_can_not_be_made_keeps_no_process_from_its_end(addresses, tmp_path):
+    stage = Stage(name="write", role="publisher", target="own:W", listen="tcp://nowhere:-1")
+    chain = Chain("numbers", tmp_path, Path("chain.toml"), {"write": stage})
+    elsewhere = Addresses(chain, RunDirectory(tmp_path))
+    with links(ABOVE, elsewhere) as above, pytest.raises(zmq.ZMQError) as kept:
+        above.perform([Connect(BELOW, 1)])
+    assert kept.tb  # which holds what was made on the way
+
+
 def test_no_socket_file_is_left(addresses, tmp_path):
     with links(BELOW, addresses, receives=True, sends=True, publishes=True):
         assert len(list(tmp_path.glob("*/write.0"))) == 3

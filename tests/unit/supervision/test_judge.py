@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from arroyo.protocol.status_page import Phase
 from arroyo.supervision.judge import (
+    CLOSING_LIMIT_S,
     HELD_UP_AFTER_S,
     STOPPED_LIMIT_S,
     WAITING_HOLDS_S,
@@ -72,8 +73,31 @@ def test_a_slow_batch_is_no_hang(word):
     assert Watching().watch(200, page) == [Condition.WELL]
 
 
-@pytest.mark.parametrize("phase", [phase for phase in Phase if phase is not Phase.PROCESS])
-def test_nothing_but_process_hangs(phase):
+def test_a_flush_that_does_not_end_is_a_hang():
+    flushing = {**IDLE, "phase": Phase.FLUSH}
+    watching = Watching()
+    assert watching.watch(TIMEOUT_S, flushing) == [Condition.WELL]
+    assert watching.watch(0.5, flushing) == [Condition.HUNG]
+    assert watching.see(flushing).place == "flush()"
+
+
+def test_one_flush_after_the_other_is_no_hang():
+    def page(number):
+        return {**IDLE, "phase": Phase.FLUSH, "phase_since_ns": 1 + number // 100}
+
+    assert Watching().watch(200, page) == [Condition.WELL]
+
+
+@pytest.mark.parametrize("timeout_s", [TIMEOUT_S, 1.0])
+def test_links_that_can_not_be_closed_are_a_hang_however_long_a_message_may_take(timeout_s):
+    closing = {**IDLE, "phase": Phase.CLOSED}
+    watching = Watching(timeout_s)
+    assert watching.watch(CLOSING_LIMIT_S, closing) == [Condition.WELL]
+    assert watching.watch(0.5, closing) == [Condition.HUNG]
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.PROCESS, Phase.FLUSH, Phase.CLOSED}))
+def test_nothing_else_hangs(phase):
     assert Condition.HUNG not in Watching().watch(200, {**IN_HAND, "phase": phase})
 
 
@@ -87,6 +111,7 @@ def test_a_process_without_a_page_is_well():
 
 def test_without_a_timeout_nothing_hangs_and_nothing_is_forgotten():
     assert Watching(0.0).watch(200, IN_HAND) == [Condition.WELL]
+    assert Watching(0.0).watch(200, {**IDLE, "phase": Phase.CLOSED}) == [Condition.WELL]
     assert Watching(0.0).watch(200, IN_HAND, "T") == [Condition.STOPPED]
 
 
