@@ -31,7 +31,7 @@ class BestEffortSource(VolatileSource):
         self, load: Load, tokens: Sequence[Any], now: float, *, handed: bool = True
     ) -> Iterator[Action]:
         yield from super()._ship(load, tokens, now, handed=handed)
-        if load.header.kind == Kind.EVENTS:
+        if load.header.kind == Kind.EVENTS and self._outlets:
             self.ledger.let_go_of_last()
 
     def record(self, record: BackRecord, now: float) -> Iterator[Action]:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+ATTEMPTS_OF_A_LIFE = 2**32
+"""A source sends again less often than that, in one life."""
 FORMER_RUNS = 64
 """So many runs are kept at most, the latest: receivers know no more of those that are over."""
 
@@ -39,6 +41,8 @@ class FormerRun(msgspec.Struct, frozen=True):
         How many of its messages the listener had handed over that have no sequence, at least.
     unseen
         So many more of those there may have been.
+    attempt
+        Greater than all attempts in which its Start and Stop have left; 0: of its own life only.
     """
 
     run: str
@@ -50,6 +54,7 @@ class FormerRun(msgspec.Struct, frozen=True):
     stop: Any = None
     unsent: int = 0
     unseen: int = 0
+    attempt: int = 0
 
     @property
     def sent(self) -> int:
@@ -101,6 +106,8 @@ def settle(noted: Sequence[FormerRun], words: Mapping[str, int]) -> tuple[Former
     """
     runs = [run for run in noted if run.next is not None]
     epoch, placed = words["epoch"], words["next"] - words["controls"]
+    if any(run.epoch == epoch and run.stop is None for run in runs):
+        return tuple(runs)  # done already, by a life that died before it had words of its own
     unsent, unseen = max(0, words["received"] - placed), words["unseen"]
     for run in noted:
         if run.next is None and run.epoch == epoch:

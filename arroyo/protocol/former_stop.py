@@ -23,18 +23,15 @@ class FormerStop:
         What is known of the run.
     place
         Sequence of the Stop in the ledger of this life.
-    incarnation
-        Of this life: attempts count up from it, since those of the former ones were less.
     start
         The run's Start, for whoever has not heard it; None where the run had none.
     """
 
-    def __init__(self, former: FormerRun, place: int, incarnation: int, start: Load | None) -> None:
+    def __init__(self, former: FormerRun, place: int, start: Load | None) -> None:
         assert former.next is not None
         self.former = former
         self._place = place
         self._number = former.next
-        self._incarnation = incarnation
         self._start = start
 
     def loads(self, stop: Load) -> tuple[Load, ...]:
@@ -50,7 +47,7 @@ class FormerStop:
             load.header,
             epoch=former.epoch,
             frontier=former.frontier,
-            attempt=self._incarnation + attempt,
+            attempt=former.attempt + attempt,
             ranges=((first, first + 1),),
         )
         return Load(header, load.items, load.size)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Body, Kind, Reason, Shared, Suspect, Tombstone
+from arroyo.codec import Ack, Body, Kind, Reason, Shared, Suspect, Tombstone, size_of
 
 from .finished import Finished
 from .loads import Load, bury
@@ -359,5 +359,4 @@ class Ledger:
         )
         items = [load.items[index] for index in at]
         keys = load.keys and [load.keys[index] for index in at]
-        share = load.size * len(items) // max(1, len(load.items))
-        return Load(header, items, share, keys)
+        return Load(header, items, size_of(items), keys)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Kind, Reason, Suspect, Tombstone
+from arroyo.codec import Kind, Reason, Suspect, Tombstone, size_of
 from arroyo.errors import StageError
 from arroyo.identifiers import ReplicaName
 
@@ -298,8 +298,10 @@ def _release(intake: Intake, tokens: Sequence[Any]) -> Release:
 
 
 def _slice(intake: Intake, first: int, end: int) -> Intake:
-    count = len(intake.items)
-    size = intake.size * end // count - intake.size * first // count
+    if end - first == len(intake.items):
+        return intake
     keys = None if intake.keys is None else intake.keys[first:end]
     items, tokens = intake.items[first:end], intake.tokens[first:end]
-    return msgspec.structs.replace(intake, items=items, tokens=tokens, size=size, keys=keys)
+    return msgspec.structs.replace(
+        intake, items=items, tokens=tokens, size=size_of(items), keys=keys
+    )

@@ -15,7 +15,7 @@ import msgspec
 from arroyo.codec import Ack, Kind
 
 from .actions import Action
-from .former_run import FormerRun, NoteRuns
+from .former_run import ATTEMPTS_OF_A_LIFE, FormerRun, NoteRuns
 from .former_stop import FormerStop
 from .loads import Load
 from .runs import Intake, Run
@@ -49,6 +49,9 @@ class VolatileSource(Source):
 
     def _enter(self, former: FormerRun, now: float) -> tuple[Load, ...]:
         place = self.ledger.next
+        # Beyond the attempts of all lives before, though a clock steps back.
+        attempt = max(self._incarnation, former.attempt + ATTEMPTS_OF_A_LIFE)
+        former = msgspec.structs.replace(former, attempt=attempt)
         run = Run(former.run, former.start is None, former.base)
         start = None
         if former.start is not None:
@@ -57,7 +60,7 @@ class VolatileSource(Source):
         stop = Load(msgspec.structs.replace(stop.header, epoch=former.epoch), stop.items)
         self.ledger.add(stop, 1, (None,), now, handed=False)
         self.controls += 1
-        self._former[place] = FormerStop(former, place, self._incarnation, start)
+        self._former[place] = FormerStop(former, place, start)
         self._stops[place] = former
         return self._former[place].loads(stop)
 

@@ -22,7 +22,7 @@ def note_runs(page: Path, runs: Iterable[FormerRun]) -> None:
     Raises
     ------
     OSError
-        There is no room for them.
+        There is no room for them; what was there is gone as well.
     """
     path = _beside(page)
     kept = tuple(runs)
@@ -30,8 +30,14 @@ def note_runs(page: Path, runs: Iterable[FormerRun]) -> None:
         path.unlink(missing_ok=True)
         return
     draft = path.with_suffix(".draft")
-    draft.write_bytes(_encode(kept))
-    draft.replace(path)
+    try:
+        draft.write_bytes(_encode(kept))
+        draft.replace(path)
+    except OSError:
+        # Rather none than one that calls a run open that has ended since.
+        for file in (draft, path):
+            file.unlink(missing_ok=True)
+        raise
 
 
 def read_former_runs(page: Path) -> tuple[FormerRun, ...]:

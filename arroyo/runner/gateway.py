@@ -221,7 +221,8 @@ class Gateway:
 
     def _drop_oldest(self) -> bool:
         """Give up the oldest event that has not been sent; False where there is none."""
-        of_open_run = True
+        # The source may have been given the next run already, and wait to begin it.
+        of_open_run = self.counts.run_end[0] > self._taken + 1
         for chunk in self._chunks:
             if chunk.kind is not Kind.EVENTS:
                 of_open_run = False

@@ -185,7 +185,8 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
         yield lambda: count > 0
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: it was set by other than Python.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _open(stage: object) -> None:

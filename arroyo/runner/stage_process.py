@@ -98,7 +98,8 @@ def _run_locked(
         return error.exit_code
     except SystemExit as error:
         _log.error("the stage's code has ended its process by sys.exit(%s)", error.code)
-        raise
+        # 0 would say that it has finished.
+        return error.code if isinstance(error.code, int) and error.code else CRASHED
     except Exception as error:  # noqa: BLE001  (users' open() and close() may raise anything)
         _log.error("%s: %s", type(error).__name__, error, exc_info=error)
         return CRASHED

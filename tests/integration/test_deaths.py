@@ -149,6 +149,24 @@ def test_no_process_outlives_a_killed_supervisor_and_all_that_was_sent_arrives(m
     assert totals(lines)["complete"] is False
 
 
+def test_a_sink_that_exits_as_if_all_were_well_is_started_again(make_chain):
+    chain = make_chain(listener("count", events=50), publisher("write", ["count"], "Exits"))
+    exits = """
+
+class Exits(Write):
+    def publish(self, message):
+        super().publish(message)
+        if not Path("exited").exists() and getattr(message, "metadata", {}).get("index") == 49:
+            Path("exited").touch()
+            raise SystemExit(0)
+"""
+    stages = chain.folder / "own_stages.py"
+    stages.write_text(stages.read_text() + exits)
+    assert chain.supervise().wait() == 0, chain.text()
+    assert set(indices(chain.lines())) == set(range(50))
+    assert chain.lines()[-1]["type"] == "Stop"
+
+
 def test_not_even_a_hung_stage_outlives_a_killed_supervisor(make_chain):
     chain = make_chain(*HANGING)
     supervisor = chain.supervise()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
-from unit.protocol.test_source import Sink, brief
+from unit.protocol.test_source import NAME, Sink, brief
 
 from arroyo.codec import Ack, Hello, Kind
 from arroyo.protocol.best_effort_source import BestEffortSource
+from arroyo.protocol.publication import Publication
 
 
 @pytest.fixture
@@ -16,6 +19,16 @@ def chain():
     sink.accept(Kind.EVENTS, "a", "b", "c")
     sink.acknowledge((0, 1))
     return sink
+
+
+def test_what_leaves_by_pub_sub_alone_is_finished_by_that():
+    links = Publication(NAME, itertools.count(1).__next__)
+    sink = Sink(kind=BestEffortSource, publication=links, push_pull=False)
+    sink.accept(Kind.START, "start")
+    ((_, items),) = sink.accept(Kind.EVENTS, "a", "b")
+    assert items == ["a", "b"]
+    assert sink.source.ledger.empty
+    assert sink.source.lost == 0
 
 
 def let_die(chain, now=1.0, life=2):

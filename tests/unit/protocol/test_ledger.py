@@ -3,7 +3,8 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
+from arroyo.codec import Ack, Batch, Kind, Reason, Shared, Tombstone
+from arroyo.messages import SlabReference
 from arroyo.protocol.ledger import Ledger
 from arroyo.protocol.loads import Load, positions_of
 from arroyo.protocol.paths import Terminal
@@ -32,6 +33,15 @@ def ledger():
 def again(ledger, paths=(0, 1), before=9.0, waiting=(), with_order=False):
     loads = ledger.unfinished(paths, before, RangeSet(waiting), attempt=3, with_order=with_order)
     return list(loads)
+
+
+def test_what_comes_again_has_the_size_that_it_has(ledger):
+    items = [Shared(b"m", SlabReference("pool", 0, 50_000_000, 1)), b"mm", b"mmm"]
+    header = msgspec.structs.replace(HEADER, ranges=((0, 3),))
+    ledger.add(Load(header, items, sum(map(len, items))), 3, [None] * 3, 0.0)
+    ledger.acknowledge(ack((0, 1), path=0))
+    assert [(load.items, load.size) for load in again(ledger, paths=(0,))] == [(items[1:], 5)]
+    assert [load.size for load in again(ledger, paths=(1,))] == [50_000_006]
 
 
 def test_a_message_is_finished_when_every_path_says_so(ledger):

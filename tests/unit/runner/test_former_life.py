@@ -58,13 +58,19 @@ def test_runs_outlive_a_life_that_died_too_early_to_close_them(page, epoch):
     assert live(page, epoch=epoch) == found
 
 
-def test_runs_that_find_no_room_are_left_as_they_were(small_disk):
+def test_rather_no_run_is_known_than_one_as_open_that_has_ended_since(small_disk):
     page = small_disk(16) / "count.0"
-    found = live(page, OPEN, next=9, frontier=4, received=8)
+    live(page, OPEN, next=9, frontier=9, received=8)
     fill(page.parent)
     with pytest.raises(OSError, match="No space left"):
-        note_runs(page, [*found, STOPPED])
-    assert read_former_runs(page) == found
+        note_runs(page, [STOPPED])
+    assert read_former_runs(page) == ()
+
+
+def test_what_a_life_has_left_is_counted_once_whoever_dies_next(page):
+    found = live(page, OPEN, next=9, frontier=4, received=20, run_end=12)
+    assert [run.run for run in found] == ["run", ""]
+    assert read_former_runs(page) == read_former_runs(page) == found
 
 
 def test_a_life_adds_its_runs_to_those_that_are_not_over(page):

@@ -128,6 +128,21 @@ def test_what_is_dropped_after_the_next_start_does_not_count_for_the_run_before(
     assert totals_of(gate.take())["dropped"] == 3
 
 
+def test_what_is_dropped_of_the_next_run_takes_nothing_from_the_count_of_the_open_one():
+    gate = gateway(window=10, when_full="drop-oldest")
+    gate.process(Start())
+    hand_over(gate, range(2))
+    gate.process(Stop())
+    gate.process(Start())
+    gate.take()
+    gate.look_for_end()
+    taken = [gate.take() for _ in range(3)]  # the source waits to say Stop
+    assert taken[-1].kind is Kind.START
+    hand_over(gate, range(2, 20))
+    assert gate.dropped > 2
+    assert gate.counts.run_end[0] == 1 + 2
+
+
 def test_bytes_that_wait_and_bytes_in_the_ledger_are_told_apart():
     gate = gateway(window_bytes=400, when_full="drop-oldest")
     gate.process(Event({"index": 0}, bytes(150)))
