@@ -109,12 +109,22 @@ class Ledger:
         """Note what was finished, or is held; nonsense from a confused peer is ignored."""
         numbers = range(ack.path, min(ack.path + ack.paths, len(self._paths)))
         if ack.taken:
-            if all(end <= self.next for _, end in ack.ranges):
-                for number in numbers:
-                    self._taken[number].add(ack)
+            taken = self._known_part(ack)
+            for number in numbers:
+                self._taken[number].add(taken)
             return
         for number in numbers:
             self._acknowledge_path(number, ack)
+
+    def _known_part(self, ack: Ack) -> Ack:
+        """Leave out what has not come again yet: it will be acknowledged when it has."""
+        sent = max(self.next, self.sent_before)
+        spans = [(first, min(end, self.next)) for first, end in ack.ranges if end <= sent]
+        return msgspec.structs.replace(
+            ack,
+            ranges=tuple(span for span in spans if span[0] < span[1]),
+            fragments=tuple(part for part in ack.fragments if part[0] < self.next),
+        )
 
     def _acknowledge_path(self, number: int, ack: Ack) -> None:
         path = self._paths[number]

@@ -35,6 +35,17 @@ def again(ledger, paths=(0, 1), before=9.0, waiting=(), with_order=False):
     return list(loads)
 
 
+def test_of_what_is_held_counts_what_has_come_again_so_far(ledger):
+    ledger.sent_before = 4
+    ship(ledger, 1)
+    for path in (0, 1):
+        ledger.acknowledge(ack((0, 3), path=path, taken=7))  # said in one record, of two batches
+        ledger.acknowledge(ack((0, 9), path=path, taken=7))  # more than was ever sent
+    assert ledger.quiet
+    ship(ledger, 1)
+    assert not ledger.quiet
+
+
 def test_what_comes_again_has_the_size_that_it_has(ledger):
     items = [Shared(b"m", SlabReference("pool", 0, 50_000_000, 1)), b"mm", b"mmm"]
     header = msgspec.structs.replace(HEADER, ranges=((0, 3),))
