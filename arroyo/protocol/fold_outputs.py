@@ -6,12 +6,12 @@ is finished by it comes out as `Release`, whose tokens are the business of the `
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from arroyo.codec import Ack, BackRecord, Bye, Credit, Hello, Lost, Suspect
 from arroyo.identifiers import ReplicaName
 
-from . import recent
+from . import recent, run_gate
 from .actions import Action
 from .fold_memory import OpenOutputs
 from .fold_source import FoldSource
@@ -37,6 +37,8 @@ class FoldOutputs:
         what the life before left of it.
     former
         What the life before left.
+    listeners
+        Names of the sources above that are no folds.
     """
 
     def __init__(
@@ -47,16 +49,18 @@ class FoldOutputs:
         publication: Publication | None,
         make_source: Callable[[str, OpenOutputs | None], FoldSource],
         former: Sequence[OpenOutputs],
+        listeners: Collection[str],
     ) -> None:
         self._incarnation = incarnation
         self._outlets = {outlet.stage: outlet for outlet in outlets}
         self._publication = publication
         self._make_source = make_source
         self._former = {(each.source, each.run): each for each in former}
+        self._listeners = listeners
         self._lives: dict[ReplicaName, int] = {}
         self._final: bool | None = None
         self.sources: dict[tuple[str, str], FoldSource] = {}
-        """What it is to the stages below, by source and run above."""
+        """What it is to the stages below, by source and run above; the last used at the end."""
 
     @property
     def blocked(self) -> bool:
@@ -128,17 +132,26 @@ class FoldOutputs:
     def source(self, above: str, run: str) -> FoldSource:
         """Return what the fold is to the stages below for a run of a source above."""
         key = (above, run)
-        if key not in self.sources:
-            same = [each for (other, _), each in self.sources.items() if other == above]
-            for each in same:
-                each.follow()
-            for each in same[: -recent.OPEN_RUNS]:
-                each.give_up()
+        source = self.sources.pop(key, None)
+        if source is None:
+            self._another_begins(above)
             source = self._make_source(run, self._former.pop(key, None))
             for name, incarnation in self._lives.items():
                 source.ledger.forget_taken(*name, incarnation)
-            self.sources[key] = source
-        return self.sources[key]
+        self.sources[key] = source
+        return source
+
+    def _another_begins(self, above: str) -> None:
+        """Another run of a source above begins, which may mean that earlier ones are over."""
+        same = [each for (other, _), each in self.sources.items() if other == above]
+        for each in same[: -recent.OPEN_RUNS]:
+            each.give_up()
+        # A listener has one run at a time. Those of a fold overlap, one for each listener above
+        # it, and their ends are announced; that may be lost, so there are so many at most.
+        unannounced = [each for each in same if not each.started]
+        most = 0 if above in self._listeners else run_gate.CLOSED_RUNS
+        for each in unannounced[: max(0, len(unannounced) - most)]:
+            each.follow()
 
     def bury(self, epoch: int, sequence: int) -> None:
         """An output is in quarantine; a tombstone goes in its place from now on."""

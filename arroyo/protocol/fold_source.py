@@ -53,22 +53,34 @@ class FoldSource(Source):
         return self._is_through()
 
     @property
+    def started(self) -> bool:
+        """Whether the run that is open has a Start, so that a Stop will end it."""
+        return self._run is not None and not self._run.implicit
+
+    @property
     def over(self) -> bool:
         """Whether its run has ended, and all of it is finished.
 
-        One without a Start has no Stop either: it is over when another has begun. If more comes of
-        it all the same, that is given out as by the next life, under the numbers that follow.
+        One without a Start has no Stop either: it is over when it was followed, or its end has
+        been announced. If more comes of it all the same, that is given out as by the next life,
+        under the numbers that follow.
         """
-        started = self._run is not None and not self._run.implicit
+        unstopped_end = not self.started and (self._followed or self._has_told_its_end())
         return (
-            (self._end is not None or (self._followed and not started))
+            (self._end is not None or unstopped_end)
             and self.ledger.empty
             and not self._inbox
             and self._closing is None
         )
 
+    def _has_told_its_end(self) -> bool:
+        """Whether the stages below have heard that all of it is finished, as it still is."""
+        if self._announced is None or self._announced_at != self.ledger.next:
+            return False
+        return self._run is None or self._closing_told > self._attempts
+
     def follow(self) -> None:
-        """Another run of the same source above has begun."""
+        """Other runs of the same source above have begun, so nothing more comes of this one."""
         self._followed = True
 
     def give_up(self) -> None:

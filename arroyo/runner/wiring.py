@@ -178,6 +178,12 @@ def make_boundary(
         publication=publication,
         make_source=make_source,
         former=memory.outputs,
+        listeners={
+            str(each)
+            for above in chain.above(name.stage)
+            if above.role == "listener"
+            for each in above.names
+        },
     )
     return Boundary(
         name,

@@ -109,6 +109,11 @@ def folds(stage: Stage) -> bool:
     return stage.name.startswith("fold")
 
 
+def holds(stage: Stage) -> bool:
+    """Whether a fold has a bound; one without gives out only its totals, at the end of a run."""
+    return not stage.name.startswith("fold_total")
+
+
 def key_of(item: tuple[Any, ...]) -> int:
     return sum(item[1:]) * 7
 
@@ -456,7 +461,7 @@ class World:
             self.chain,
             node.name,
             incarnation=node.incarnation,
-            holds=True,
+            holds=holds(node.stage),
             memory=node.memory,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
         )
@@ -550,7 +555,7 @@ class World:
 
     def _fold_one(self, node: Node, batch: Batch, held: list[tuple[Origin, Any]]) -> Folded:
         output = Output((), reason=Reason.FILTERED)
-        if len(held) >= FOLD:
+        if len(held) >= FOLD and holds(node.stage):
             # One that says what it holds keeps the last input for the next output.
             kept = held[-1:] if node.stage.name.startswith("fold_some") else []
             given = tuple(item for _, item in held[: len(held) - len(kept)])

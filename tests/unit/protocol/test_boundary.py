@@ -20,7 +20,7 @@ from arroyo.codec import (
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol import boundary as module
-from arroyo.protocol import fold_outputs
+from arroyo.protocol import fold_outputs, run_gate
 from arroyo.protocol.actions import Release, Reply, Transmit
 from arroyo.protocol.boundary import Folded
 from arroyo.protocol.fold_memory import FoldMemory
@@ -514,3 +514,40 @@ def test_a_life_that_leaves_waits_for_no_stop():
 def test_a_stage_below_that_leaves_gets_its_end():
     (end,) = started().back(Bye(*BELOW, 1))
     assert isinstance(end, End)
+
+
+def finished_output(fold, run, place, source="a.0"):
+    """Of a run without a Start, which has the epoch of its number; returns the output's epoch."""
+    event = {"run": f"r{run}", "source": source, "epoch": run, "base": 0, "implicit": True}
+    (batch,) = batches(fold.come(Kind.EVENTS, (place, place + 1), outcome=made(b"x"), **event))
+    fold.acknowledge(*batch.ranges, epoch=batch.epoch)
+    return batch.epoch
+
+
+def open_runs(fold):
+    return [run for _, run in fold.machine.sources]
+
+
+def test_runs_of_a_fold_above_overlap_until_their_ends_are_announced():
+    fold = Fold()
+    epochs = [finished_output(fold, run, place) for place in range(3) for run in (1, 2)]
+    assert epochs == [100, 101] * 3
+    event = {"source": "a.0", "epoch": 1, "base": 0, "implicit": True}
+    (closing,) = batches(fold.stop(3, kind=Kind.CLOSING, run="r1", **event))
+    assert (closing.kind, closing.run, closing.epoch) == (Kind.CLOSING, "r1", 100)
+    assert open_runs(fold) == ["r2"]
+
+
+def test_the_run_of_a_listener_is_over_when_its_next_one_begins():
+    fold = Fold()
+    assert [finished_output(fold, run, 0, source="s.0") for run in (1, 2)] == [100, 101]
+    assert open_runs(fold) == ["r2"]
+
+
+def test_of_runs_of_a_fold_above_whose_ends_are_lost_those_used_last_stay_open(monkeypatch):
+    monkeypatch.setattr(run_gate, "CLOSED_RUNS", 3)
+    fold = Fold()
+    for place in range(9):
+        assert finished_output(fold, 1, place) == 100
+        finished_output(fold, 2 + place, 0)
+    assert open_runs(fold) == ["r8", "r9", "r1", "r10"]

@@ -14,7 +14,7 @@ from unit.protocol.dying import DyingWorld
 from unit.protocol.model import Faults, World, chain, listener, operator, publisher
 from unit.protocol.replaying import ReplayingWorld
 from unit.protocol.test_model import small_batches  # noqa: F401  (a fixture for all here)
-from unit.protocol.topologies import TOPOLOGIES
+from unit.protocol.topologies import OVERLAPPING, TOPOLOGIES
 
 from arroyo.codec import Ack, Credit
 from arroyo.identifiers import ReplicaName
@@ -148,6 +148,17 @@ def test_no_machine_grows_with_starts_and_stops_that_pub_sub_has_lost(monkeypatc
         return after(World(LOSSY, script * runs, 1, Faults()))
 
     assert_same(play(4 * RUNS), play(8 * RUNS))
+
+
+@pytest.mark.usefixtures("small_bounds")
+@pytest.mark.parametrize("kind", [World, DyingWorld])
+def test_no_machine_grows_with_runs_that_overlap(kind):
+    deaths = {"source_kills": RUNS // 2} if kind is DyingWorld else {}
+
+    def play(runs):
+        return after(kind(OVERLAPPING, "1S1T" * runs, 1, Faults(kills=runs // 2), **deaths))
+
+    assert_same(play(RUNS), play(2 * RUNS))
 
 
 @pytest.mark.usefixtures("small_bounds")

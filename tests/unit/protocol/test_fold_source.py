@@ -177,6 +177,27 @@ def test_the_end_of_a_run_without_a_start_is_announced_too():
     assert kind == Kind.CLOSING
 
 
+def test_a_run_without_a_start_is_over_when_its_end_is_announced_and_all_is_finished():
+    below = Below()
+    below.accept(Kind.EVENTS, "x")
+    below.acknowledge((0, 1))
+    assert not below.source.over
+    ((kind, _, _),) = below.accept(Kind.CLOSING)
+    assert (kind, below.source.over) == (Kind.CLOSING, True)
+    below.accept(Kind.EVENTS, "y")
+    below.acknowledge((1, 2))
+    assert not below.source.over
+    # All is said again where it has given out more.
+    ((kind, _, _),) = below.accept(Kind.CLOSING)
+    assert (kind, below.source.over) == (Kind.CLOSING, True)
+
+
+def test_an_announcement_of_what_was_over_before_opens_nothing():
+    below = Below(former=4)
+    assert below.accept(Kind.CLOSING) == []
+    assert below.source.over
+
+
 def test_what_is_lost_below_comes_again():
     below = Below()
     run_of(below, "x", "y")

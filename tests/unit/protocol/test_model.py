@@ -12,7 +12,7 @@ import random
 import pytest
 from unit.protocol import promises
 from unit.protocol.model import Faults, World
-from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
+from unit.protocol.topologies import OVERLAPPING, SCRIPTS, TOPOLOGIES
 
 from arroyo.protocol import outlets
 
@@ -49,3 +49,11 @@ def test_no_death_breaks_a_promise(topology):
 def test_broken_links_and_repeated_records_break_no_promise(topology):
     for seed in range(EACH):
         replay(topology, seed, Faults(kills=seed % 3, gaps=seed % 4, repeats=seed % 6))
+
+
+@pytest.mark.parametrize("script", ["9", "9S9T9", "12S31T2"])
+def test_runs_that_overlap_reach_the_totals_of_the_last_of_folds_in_a_row(script):
+    for seed in range(100):
+        world = World(OVERLAPPING, script, seed, Faults())
+        world.run()
+        promises.check(world)

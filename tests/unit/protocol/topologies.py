@@ -161,4 +161,14 @@ TOPOLOGIES = {
     "all pub-sub": chain(listener("src", replicas=2), publisher("live", "~src")),
 }
 
+OVERLAPPING = chain(
+    listener("src1"),
+    listener("src2", replicas=2),
+    operator("fold1", "src1", "src2"),
+    operator("fold2", "fold1"),
+    operator("fold_total", "fold2"),
+    publisher("out", "fold_total"),
+)
+"""Runs that overlap, and a fold without a bound, of which a death may lose what it holds."""
+
 SCRIPTS = ("S123T", "321", "S22TS13T", "S21S11T2T", "S2TT12", "S31", "2S22T1", "ST", "11T11TS1T1")
