@@ -51,6 +51,7 @@ def small_bounds(monkeypatch):
     """With real ones it takes thousands of runs until nothing grows any more."""
     for module, name in [
         (recent, "LIMIT"),
+        (recent, "KEPT_OF_EACH"),
         (recent, "OPEN_RUNS"),
         (run_gate, "CLOSED_RUNS"),
         (run_gate, "LIVES"),
