@@ -38,7 +38,7 @@ class Receipts:
         self._acks: dict[_AckKey, list[Ack]] = {}
         self._told: dict[tuple[ReplicaName, int], float] = {}
         """What the sender of each link knows of this stage's speed."""
-        self._messages = self._size = 0
+        self._messages = self._size = self._shared = 0
         self._limit = 1
         self._due: float | None = None
 
@@ -66,10 +66,15 @@ class Receipts:
         if self._due is None or now + wait_s < self._due:
             self._due = now + wait_s
 
-    def note(self, messages: int, size: int) -> None:
-        """Count what the receipts are for."""
+    def note(self, messages: int, size: int, shared: int) -> None:
+        """Count what the receipts are for: bytes that came, and bytes that lie in shared memory.
+
+        Those take no room here, but they fill the window of their source, which a few large
+        messages can do within the time that an acknowledgement may wait.
+        """
         self._messages += messages
         self._size += size
+        self._shared += shared
 
     def is_due(self, now: float) -> bool:
         """Whether they have to leave now."""
@@ -77,6 +82,7 @@ class Receipts:
             now >= self._due
             or self._messages >= min(self._limit, ACK_MESSAGES)
             or self._size >= AHEAD_BYTES // PART
+            or self._shared >= AHEAD_BYTES
         )
 
     def take(self) -> list[Reply]:
@@ -89,7 +95,7 @@ class Receipts:
         self._told |= {link: credit.message_s for link, credit in self._credits.items()}
         self._credits.clear()
         self._acks.clear()
-        self._messages = self._size = 0
+        self._messages = self._size = self._shared = 0
         self._due = None
         return [*acks, *credits]
 

@@ -286,7 +286,8 @@ class RelayProcess:
             # What came early, and waited for these, has its turn now.
             self._work_off(batch, self._relay.plan(batch, ()))
         else:
-            received = len(messages), sum(map(len, delivery.content))
+            size = sum(map(len, delivery.content))
+            received = len(messages), size, sum(reference.length for _, reference in batch.slabs)
             del messages
             self._replica.payloads.take_up(batch)
             self._replica.take_in_hand(batch)

@@ -7,7 +7,7 @@ import pytest
 
 from arroyo.codec import Ack, Credit, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.outlets import AHEAD_MESSAGES
+from arroyo.protocol.outlets import AHEAD_BYTES, AHEAD_MESSAGES
 from arroyo.protocol.receipts import (
     ACK_WAIT_S,
     CREDIT_WAIT_S,
@@ -82,7 +82,7 @@ def test_the_first_credit_of_a_link_leaves_at_once():
 def test_a_credit_that_nobody_waits_for_waits_itself():
     receipts = told()
     receipts.put(SENDER, credit(2), 1.0)
-    receipts.note(1, 100)
+    receipts.note(1, 100, 0)
     assert not receipts.is_due(1.0 + 0.99 * CREDIT_WAIT_S)
     assert receipts.is_due(1.0 + CREDIT_WAIT_S)
 
@@ -103,21 +103,30 @@ def test_an_acknowledgement_waits_less_and_takes_credits_along(before):
 def test_what_a_sender_may_be_ahead_bounds_how_long_credits_wait():
     receipts = told()
     receipts.put(SENDER, credit(2), 1.0)
-    receipts.note(AHEAD_MESSAGES // PART, 0)
+    receipts.note(AHEAD_MESSAGES // PART, 0, 0)
+    assert receipts.is_due(1.0)
+
+
+def test_a_few_payloads_that_fill_the_window_of_their_source_do_not_wait():
+    receipts = told()
+    receipts.put(SOURCE, ack(0, 9), 1.0)
+    receipts.note(8, 100, AHEAD_BYTES - 1)
+    assert not receipts.is_due(1.0)
+    receipts.note(1, 100, 1)
     assert receipts.is_due(1.0)
 
 
 def test_a_sender_that_takes_the_stage_for_slow_hears_at_once_that_it_is_quick():
     receipts = told(message_s=1.0)
     receipts.put(SENDER, credit(2), 1.0)
-    receipts.note(1, 100)
+    receipts.note(1, 100, 0)
     assert receipts.is_due(1.0)
 
 
 def test_a_stage_that_became_slow_credits_each_message():
     receipts = told()
     receipts.put(SENDER, credit(2, message_s=1.0), 1.0)
-    receipts.note(1, 100)
+    receipts.note(1, 100, 0)
     assert receipts.is_due(1.0)
 
 
