@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from arroyo.codec import Batch, Body, Buffer, Reason
+from arroyo.codec import Body, Reason
 from arroyo.protocol.relay import Outcome, Output
 
 
@@ -22,12 +22,6 @@ class Counters(msgspec.Struct):
     """Batches whose content is none; with `held`, a part of ``errors``."""
     held: int = 0
     """Payloads that the stage's code has kept for too long."""
-
-    def take_in(self, batch: Batch, content: Sequence[Buffer]) -> None:
-        """A batch has come, with these frames."""
-        self.bytes_in += sum(map(len, content))
-        if batch.slabs:
-            self.bytes_in += sum(reference.length for _, reference in batch.slabs)
 
     def give_out(self, outcomes: Sequence[Outcome], *, publishes: bool) -> None:
         """The stage's code is done with messages; `publishes`: what it sends is not seen here."""

@@ -286,14 +286,14 @@ class RelayProcess:
             # What came early, and waited for these, has its turn now.
             self._work_off(batch, self._relay.plan(batch, ()))
         else:
-            size = sum(map(len, delivery.content))
-            received = len(messages), size, sum(reference.length for _, reference in batch.slabs)
+            count, size = len(messages), sum(map(len, delivery.content))
+            shared = sum(reference.length for _, reference in batch.slabs)
             del messages
             self._replica.payloads.take_up(batch)
             self._replica.take_in_hand(batch)
             self._work_off(batch, work)
-            self._receipts.note(*received)
-            self._counters.take_in(batch, delivery.content)
+            self._receipts.note(count, size, shared)
+            self._counters.bytes_in += size + shared
             self._stale = 0
             self._isolation.note_readable()
         self._plan_flush()
