@@ -226,12 +226,8 @@ class Links:
 
     def _push_to(self, address: str, link: int = 0) -> _Push:
         push = _Push(self._socket(zmq.PUSH), link)
-        try:
-            push.socket.connect(address)
-        except zmq.ZMQError:
-            push.close(0)
-            raise
         self._watch(push.monitor)
+        push.socket.connect(address)
         return push
 
     def _drop_push(self, name: ReplicaName) -> None:
