@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias, overload
 
 from arroyo.codec import Batch, Reason
-from arroyo.messages import Fragment
+from arroyo.messages import Fragment, Origin
 
 
 class Delivery(NamedTuple):
@@ -68,3 +68,9 @@ def as_output(outcome: Outcome) -> Output:
     if isinstance(outcome, Output):
         return outcome
     return Output() if outcome is None else Output((outcome,), len(outcome))
+
+
+def origins_of(batch: Batch) -> Callable[[int, Fragment], Origin]:
+    """Return what makes the origin of a message in a batch, if somebody asks for it."""
+    run, source, epoch, base, path = batch.run, batch.source, batch.epoch, batch.base, batch.path
+    return lambda sequence, fragment: Origin(run, source, epoch, sequence - base, path, fragment)

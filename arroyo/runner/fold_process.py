@@ -13,6 +13,7 @@ from arroyo.messages import Message, Stop
 from arroyo.protocol.actions import Action, Isolate, Release
 from arroyo.protocol.boundary import Boundary, Folded
 from arroyo.protocol.relay import Outcome, Output, Work
+from arroyo.protocol.work import origins_of
 
 from .fold_call import FoldCall, with_totals
 from .fold_record import FoldRecord
@@ -83,7 +84,7 @@ class FoldProcess(RelayProcess):
 
     def _stop(self, batch: Batch, message: Message) -> Folded:
         """Work on a Stop when it is announced, or when it comes, if that is the first one hears."""
-        message._origin = self._origins(batch)(batch.base - 1, ())
+        message._origin = origins_of(batch)(batch.base - 1, ())
         output, chosen = self._call.stop((batch.source, batch.run), message)
         above = getattr(message, "data", {}).get("totals")
         return Folded(output, None, functools.partial(self._encode_stop, chosen, above))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,13 +14,14 @@ from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, SubscriptionStands
 from arroyo.links.slab_reader import StaleSlabError
-from arroyo.messages import Fragment, Message, Origin
+from arroyo.messages import Message
 from arroyo.protocol.actions import Action, Reply
 from arroyo.protocol.latencies import Latencies
 from arroyo.protocol.loads import bury_all
 from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Delivery, Outcome, Relay, Work
 from arroyo.protocol.status_page import Phase
+from arroyo.protocol.work import origins_of
 from arroyo.stages import AllocatingStage, WaitingStage
 
 from .calls import OperatorCall, PublisherCall
@@ -340,7 +341,7 @@ class RelayProcess:
             return [self._pass_on(message) for _, _, message in work]
         if batch.kind != Kind.EVENTS:
             for _, _, message in work:
-                message._origin = self._origins(batch)(batch.base - 1, ())
+                message._origin = origins_of(batch)(batch.base - 1, ())
             return [call.control(message) for _, _, message in work]
         if batch.enters and self._passing.concerns(batch):
             return self._passing.outcomes(batch, work)
@@ -357,7 +358,7 @@ class RelayProcess:
 
     def _hand_over(self, batch: Batch, work: Sequence[Work]) -> Iterator[Message]:
         """Yield the messages, each marked as in hand and with its origin."""
-        make_origin = self._origins(batch)
+        make_origin = origins_of(batch)
         hand_sequence, hand_part = self._replica.hand_sequence, self._replica.hand_part
         for sequence, fragment, message in work:
             hand_sequence[0] = sequence + 1
@@ -365,20 +366,6 @@ class RelayProcess:
                 hand_part[0] = hash(fragment) & _WORD
             message._origin = (make_origin, sequence, fragment)
             yield message
-
-    @staticmethod
-    def _origins(batch: Batch) -> Callable[[int, Fragment], Origin]:
-        """Return what makes the origin of a message in this batch, if somebody asks for it."""
-        run, source, epoch, base, path = (
-            batch.run,
-            batch.source,
-            batch.epoch,
-            batch.base,
-            batch.path,
-        )
-        return lambda sequence, fragment: Origin(
-            run, source, epoch, sequence - base, path, fragment
-        )
 
     def _plan_flush(self) -> None:
         if self._flushes:
