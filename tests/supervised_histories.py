@@ -89,7 +89,10 @@ class History:
     def ready(self, *names):
         return self.do(*(ev.Ready(name_of(name)) for name in names))
 
-    def end(self, name, status=0):
+    def end(self, name, status=None):
+        """End a process; without a status in order: it says STOPPING, and exits with 0."""
+        if status is None:
+            return self.stopping(name) + self.end(name, 0)
         return self.do(ev.ProcessEnded(name_of(name), status))
 
     def stopping(self, name):

@@ -6,6 +6,8 @@ import signal
 
 import msgspec
 
+from arroyo.protocol.status_page import Phase
+
 FATAL_SIGNALS = {
     signal.SIGSEGV: "a segmentation fault",
     signal.SIGBUS: "a bus error",
@@ -16,6 +18,10 @@ FATAL_SIGNALS = {
 """What code does to itself. A SIGKILL comes from outside and is no evidence against a message."""
 
 
+FINISHED = Phase.ENDED.name
+"""What a process that has done all its work is at, in `Evidence.phase`."""
+
+
 class Evidence(msgspec.Struct, frozen=True):
     """What was found where a process has ended, beside its exit status."""
 
@@ -24,7 +30,7 @@ class Evidence(msgspec.Struct, frozen=True):
     said: str = ""
     """What the process said last about why it ended."""
     phase: str = ""
-    """What it was at."""
+    """What it was at, as a name of `Phase`; empty: it had no status page."""
     hung: str = ""
     """In which way it hung, if the supervisor ended it for that: ``hung in process() for 31 s``."""
     dumped_core: bool = False
@@ -55,6 +61,9 @@ def blame(status: int, evidence: Evidence) -> str:
         return "ran out of memory (MemoryError)"
     if -status in FATAL_SIGNALS:
         return f"died of {FATAL_SIGNALS[signal.Signals(-status)]} ({signal_name(-status)})"
+    if status >= 0 and evidence.phase == Phase.PROCESS.name and evidence.message:
+        # Past all that catches Python's own ways to end: C, Fortran, or os._exit().
+        return f"was ended by an exit({status}) in the stage's own code"
     return ""
 
 
@@ -70,6 +79,8 @@ def describe_end(ending: Ending, after: str) -> str:
         text = f"ended after {after}"
     elif status < 0:
         text = f"was killed ({signal_name(-status)}) after {after}"
+    elif status == 0:
+        text = f"exited with 0 after {after}, with its work unfinished"
     else:
         text = f"exited with {status} after {after}"
     text = f"{text}: {detail}" if detail else text

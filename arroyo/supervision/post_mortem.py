@@ -16,7 +16,7 @@ from arroyo.protocol.status_page import Phase
 from arroyo.runner.fault_trace import set_aside, stacks_file
 from arroyo.runner.suspect import STACK_CHARACTERS, Suspect, leave_suspect
 
-from .ending import Evidence, blame
+from .ending import FINISHED, Evidence, blame
 from .memory import MemoryKills
 from .processes import Exit
 from .replica_files import last_error, last_lines
@@ -64,13 +64,14 @@ class PostMortem:
         killed = end.status == -signal.SIGKILL
         out_of_memory = killed and not hung and self.memory_kills.claim(pid)
         self.memory_kills.forget(pid)
-        if end.status == 0:
-            return Evidence()
+        phase = _phase(page)
+        if end.status == 0 and phase in {"", FINISHED}:
+            return Evidence(phase=phase)
         log = self._run_directory.log(name)
         evidence = Evidence(
             message=self._message(page),
             said=said or last_error(log, pid),
-            phase=_phase(page),
+            phase=phase,
             hung=hung,
             dumped_core=end.dumped_core,
             out_of_memory=out_of_memory,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 
+from .ending import FINISHED, Ending
 from .events import State
 from .judge import Condition
 from .restart_policy import RecentEnds
@@ -27,6 +28,8 @@ class Replica:
         """When this process became READY."""
         self.term_at: float | None = None
         """When this process alone was told to end, the chain still running."""
+        self.said_stopping = False
+        """This process said STOPPING=1: it ends because its work is done, or it was told to."""
         self.overdue = False
         """Killed because it did not become READY, or did not end, in time."""
         self.condition = Condition.WELL
@@ -66,7 +69,17 @@ class Replica:
     def spawn(self, now: float) -> None:
         """A process is asked for."""
         self.state, self.alive, self.due_at = State.STARTING, True, None
-        self.spawned_at, self.ready_at, self.term_at, self.overdue = now, None, None, False
+        self.spawned_at, self.ready_at, self.term_at = now, None, None
+        self.said_stopping = self.overdue = False
+
+    def has_finished(self, ending: Ending) -> bool:
+        """Return True if an exit with 0 means that the process came to the end of its work.
+
+        C code (``exit(0)``) and Fortran code (``STOP``) can leave with 0 at any moment. The status
+        page says how far the process came; without a page, STOPPING must have been said.
+        """
+        phase = ending.evidence.phase
+        return ending.status == 0 and (phase == FINISHED if phase else self.said_stopping)
 
     def forgive(self) -> None:
         """Forget earlier failures."""

@@ -124,7 +124,7 @@ class ChainMachine:
                 self._on_ready(replica, now)
             case ev.Stopping():
                 if replica.alive:
-                    replica.state = State.DRAINING
+                    replica.state, replica.said_stopping = State.DRAINING, True
             case ev.Idle(_, since):
                 self._on_idle(replica, since, now)
             case ev.Judged() as judged:
@@ -166,7 +166,7 @@ class ChainMachine:
         was_draining = replica.state is State.DRAINING
         killed_alone = replica.overdue and replica.term_at is not None
         replica.end()
-        if status == 0 and self.replicas.may_finish(replica):
+        if replica.has_finished(ending) and self.replicas.may_finish(replica):
             replica.rest()
             self._tell(ev.Finished(replica.name, ending.after_s))
         elif killed_alone or (self.replicas.stopping and not self._is_wanted(replica)):
@@ -177,7 +177,7 @@ class ChainMachine:
     def _rest_stopped(self, replica: Replica, ending: Ending, was_draining: bool) -> None:
         replica.rest()
         told = ending.status == -signal.SIGTERM and was_draining
-        if ending.status == 0 or told:
+        if replica.has_finished(ending) or told:
             self._tell(ev.Finished(replica.name, ending.after_s))
             return
         self._note_trouble(UNWELL)

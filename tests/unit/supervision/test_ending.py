@@ -19,6 +19,13 @@ def test_a_kill_from_outside_or_an_error_is_no_evidence(status):
     assert blame(status, Evidence(message=MESSAGE, said="StageError: no beam")) == ""
 
 
+@pytest.mark.parametrize("status", [0, 3])
+def test_an_exit_in_the_midst_of_process_is_put_down_to_the_message_in_hand(status):
+    assert f"exit({status})" in blame(status, Evidence(message=MESSAGE, phase="PROCESS"))
+    assert blame(status, Evidence(message=MESSAGE, phase="ENDED")) == ""
+    assert blame(status, Evidence(phase="PROCESS")) == ""
+
+
 def test_lack_of_memory_is_evidence():
     assert "lack of memory" in blame(-9, Evidence(out_of_memory=True))
     assert "MemoryError" in blame(70, Evidence(said="Sum raised MemoryError on Event 3"))
@@ -46,6 +53,7 @@ def test_lack_of_memory_is_evidence():
         ),
         (Ending(3.0, -9, "", Evidence(message=MESSAGE)), "was killed (SIGKILL) after 3 s"),
         (Ending(3.0, 75, "", Evidence(said="no server")), "exited with 75 after 3 s: no server"),
+        (Ending(3.0, 0), "exited with 0 after 3 s, with its work unfinished"),
         (Ending(0.0, None, "Too many open files"), "could not be started: Too many open files"),
     ],
 )

@@ -5,6 +5,7 @@ from supervised_histories import LINE, History, name_of
 
 from arroyo.config.graph import Supervision
 from arroyo.supervision import events as ev
+from arroyo.supervision.ending import Evidence
 from arroyo.supervision.events import State
 
 TERM, KILL = int(signal.SIGTERM), int(signal.SIGKILL)
@@ -305,6 +306,36 @@ def test_a_failed_listener_keeps_the_chain():
     history.pass_time(100)
     assert history.exit_code is None
     assert history.machine.awaiting_end == []
+
+
+def test_an_exit_with_0_is_no_end_of_the_work_unless_the_stage_said_stopping():
+    history = History().all_ready()
+    history.stopping("images.0")  # drains: from now on a stage below may end
+    assert kinds(history.end("integrate.0", 0)) == [ev.WillRestart]
+    history.ready("integrate.0")
+    finish(history, "images.0", "integrate.0", "patterns.0")
+    assert history.exit_code == 0
+
+
+def test_a_listener_that_exits_with_0_in_mid_work_has_not_finished():
+    history = History().all_ready()
+    assert kinds(history.end("images.0", 0)) == [ev.WillRestart]
+
+
+@pytest.mark.parametrize(("phase", "told"), [("PROCESS", ev.WillRestart), ("ENDED", ev.Finished)])
+def test_the_status_page_says_how_far_a_process_came_that_exits_with_0(phase, told):
+    history = History().all_ready()
+    finish(history, "images.0")
+    if phase == "PROCESS":
+        history.stopping("integrate.0")  # and then worked on what was left
+    ended = ev.ProcessEnded(name_of("integrate.0"), 0, Evidence(phase=phase))
+    assert kinds(history.do(ended))[0] is told
+
+
+def test_a_listener_that_exits_with_0_in_mid_drain_is_named():
+    history = History().all_ready()
+    history.stop()
+    assert kinds(history.end("images.0", 0)) == [ev.EndedBadly]
 
 
 # Stopping.
