@@ -73,15 +73,23 @@ class RunDirectory:
         Errors as in `create`.
         """
         self.create()
+        if self._has_note(note := f"{chain.name}\n{chain.path}\n"):
+            return  # so a stage comes back on a disk that is full
         # Stages that start together all do this; each replaces the note whole, with the same.
         draft = self.path / f"chain.{os.getpid()}"
         try:
-            draft.write_text(f"{chain.name}\n{chain.path}\n", "utf-8")
+            draft.write_text(note, "utf-8")
             draft.replace(self.path / _NOTE)
         except OSError as error:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
             raise self._unusable(error) from error
+
+    def _has_note(self, note: str) -> bool:
+        try:
+            return (self.path / _NOTE).read_text("utf-8") == note
+        except (OSError, UnicodeDecodeError):
+            return False
 
     def _unusable(self, error: OSError) -> ArroyoError:
         return fault_of(error)(

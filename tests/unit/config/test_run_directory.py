@@ -60,6 +60,16 @@ def test_a_full_disk_is_worth_trying_again(tmp_path, small_disk):
     assert not list(disk.glob("chain*"))
 
 
+def test_a_stage_comes_back_on_a_full_disk_that_knows_its_chain(tmp_path, small_disk):
+    disk = small_disk(64)
+    chain = Chain("powder", tmp_path, tmp_path / "chain.toml", {})
+    directory = RunDirectory(disk)
+    directory.create_for(chain)
+    fill(disk)
+    directory.create_for(chain)
+    assert directory.chain_file("powder") == chain.path
+
+
 def test_looking_for_obstacles_makes_nothing(tmp_path):
     assert RunDirectory(tmp_path / "a" / "b").obstacle() is None
     assert list(tmp_path.iterdir()) == []
