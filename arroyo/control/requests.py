@@ -3,7 +3,8 @@
 One connection carries one request (a line of JSON) and one reply (the same). The socket lies in
 the chain's private directory with mode 0600, and the kernel vouches for the peer: our own user or
 root, nobody else. A verb is a word out of a fixed set; none takes a command or a path. Sizes and
-times are bounded, and a client that is slow holds up nobody but itself.
+times are bounded. Clients beyond the bound wait in the kernel's queue, where a slow client holds
+them up for a moment only.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import selectors
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,14 @@ from arroyo.errors import UnavailableError, UsageError
 
 REQUEST_BYTES = 4096
 REPLY_BYTES = 4 * 1024 * 1024
-CLIENTS = 16
+CLIENTS = 64
+BACKLOG = 4096
+"""Connections that the kernel may hold until there is a place; it may cap that further."""
 CLIENT_TIMEOUT_S = 5.0
+PLACE_S = 0.5
+"""A client keeps its place for so long even if others wait for one."""
+ASK_AGAIN_S = 0.01
+"""Pause of a client that found no place."""
 _UCRED = struct.Struct("iII")  # pid, uid, gid
 
 
@@ -42,9 +50,9 @@ Answers = Mapping[str, Callable[[], Any]]
 class _Client:
     """One connection: reads a request, then writes the reply, as far as the peer lets it."""
 
-    def __init__(self, connection: socket.socket, expires_at: float) -> None:
+    def __init__(self, connection: socket.socket, since: float) -> None:
         self.connection = connection
-        self.expires_at = expires_at
+        self.since = since
         self._received = b""
         self._reply = b""
 
@@ -115,29 +123,35 @@ class RequestServer:
         self._answers = answers
         self._monotonic = monotonic
         self._clients: list[_Client] = []
+        """The oldest first."""
+        self._listens = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._listener.setblocking(False)
             path.unlink(missing_ok=True)
             self._listener.bind(os.fspath(path))
             path.chmod(0o600)
-            self._listener.listen(CLIENTS)
+            self._listener.listen(BACKLOG)
         except OSError:
             self._listener.close()
             raise
         self._reserve = os.open(os.devnull, os.O_RDONLY)
-        selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._listen()
 
     @property
     def next_at(self) -> float | None:
         """When `expire` has something to do, in s (monotonic)."""
-        return min((client.expires_at for client in self._clients), default=None)
+        return self._clients[0].since + self._patience_s if self._clients else None
+
+    @property
+    def _patience_s(self) -> float:
+        return CLIENT_TIMEOUT_S if self._listens else PLACE_S
 
     def expire(self) -> None:
-        """Let go of clients that took too long."""
+        """Disconnect clients that took too long."""
         now = self._monotonic()
-        for client in [client for client in self._clients if client.expires_at <= now]:
-            self._drop(client)
+        while self._clients and self._clients[0].since + self._patience_s <= now:
+            self._drop(self._clients[0])
 
     def close(self) -> None:
         """Stop answering and remove the socket's path."""
@@ -148,6 +162,10 @@ class RequestServer:
         os.close(self._reserve)
         self._path.unlink(missing_ok=True)
 
+    def _listen(self) -> None:
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._listens = True
+
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
@@ -155,15 +173,16 @@ class RequestServer:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
                 self._refuse()
             return
-        if len(self._clients) == CLIENTS:
-            self._drop(self._clients[0])
         connection.setblocking(False)
         if not _is_trusted(connection):
             connection.close()
             return
-        client = _Client(connection, self._monotonic() + CLIENT_TIMEOUT_S)
+        client = _Client(connection, self._monotonic())
         self._clients.append(client)
         self._selector.register(connection, client.interest, lambda: self._serve(client))
+        if len(self._clients) == CLIENTS:
+            self._selector.unregister(self._listener)
+            self._listens = False
 
     def _refuse(self) -> None:
         """Turn a client away when there are no descriptors left: unheard, it would wake us on."""
@@ -173,8 +192,6 @@ class RequestServer:
         self._reserve = os.open(os.devnull, os.O_RDONLY)
 
     def _serve(self, client: _Client) -> None:
-        if client not in self._clients:
-            return  # it was ready, and then had to make room for another
         if not client.proceed(self._answers):
             self._drop(client)
             return
@@ -185,6 +202,8 @@ class RequestServer:
         self._clients.remove(client)
         self._selector.unregister(client.connection)
         client.connection.close()
+        if not self._listens:
+            self._listen()
 
 
 def _is_trusted(connection: socket.socket) -> bool:
@@ -202,17 +221,12 @@ def request(path: Path, verb: str, timeout_s: float = CLIENT_TIMEOUT_S) -> Any:
     UsageError
         It does not know the verb.
     """
-    received = bytearray()
+    deadline = time.monotonic() + timeout_s
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(timeout_s)
-            connection.connect(os.fspath(path))
-            connection.sendall(msgspec.json.encode(Request(verb)) + b"\n")
-            while not received.endswith(b"\n") and len(received) <= REPLY_BYTES:
-                data = connection.recv(1 << 16)
-                if not data:
-                    break
-                received += data
+        while not (received := _try_request(path, verb, deadline)):
+            if time.monotonic() >= deadline:
+                raise TimeoutError("too many others ask at the same time")
+            time.sleep(ASK_AGAIN_S)
         reply = msgspec.json.decode(received, type=dict[str, Any])
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise UnavailableError(f"no supervisor answers at {path}; is the chain running?") from error
@@ -223,3 +237,25 @@ def request(path: Path, verb: str, timeout_s: float = CLIENT_TIMEOUT_S) -> Any:
     if "error" in reply:
         raise UsageError(f"the supervisor at {path} refused {verb!r}: {reply['error']}")
     return reply["reply"]
+
+
+def _try_request(path: Path, verb: str, deadline: float) -> bytes:
+    """Ask once; return the reply, or nothing where there was no place and the verb wasn't heard.
+
+    That is safe to repeat: a client that was heard gets at least the beginning of its reply.
+    """
+    received = bytearray()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(max(deadline - time.monotonic(), ASK_AGAIN_S))
+        try:
+            connection.connect(os.fspath(path))
+            connection.sendall(msgspec.json.encode(Request(verb)) + b"\n")
+            while not received.endswith(b"\n") and len(received) <= REPLY_BYTES:
+                data = connection.recv(1 << 16)
+                if not data:
+                    break
+                received += data
+        except (BlockingIOError, ConnectionResetError, BrokenPipeError):
+            if received:
+                raise
+    return bytes(received)

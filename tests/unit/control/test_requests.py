@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from arroyo.control.requests import CLIENT_TIMEOUT_S, CLIENTS, RequestServer, request
+from arroyo.control.requests import CLIENT_TIMEOUT_S, CLIENTS, PLACE_S, RequestServer, request
 from arroyo.errors import UnavailableError, UsageError
 
 
@@ -147,28 +147,56 @@ def test_a_client_that_does_not_read_holds_up_nobody(loop):
             assert request(loop.path, "status") == {"state": "READY"}
 
 
-def test_too_many_clients_push_out_the_oldest(loop):
+def test_clients_beyond_the_bound_wait_for_a_place(loop):
     with contextlib.ExitStack() as stack:
-        clients = []
-        for _ in range(CLIENTS + 1):
-            clients.append(stack.enter_context(contextlib.closing(loop.connect())))
+        clients = [stack.enter_context(contextlib.closing(loop.connect())) for _ in range(CLIENTS)]
+        late = stack.enter_context(contextlib.closing(loop.connect()))
+        late.sendall(b'{"verb":"status"}\n')
+        for _ in range(CLIENTS + 2):
             loop.turn()
-        assert clients[0].recv(1) == b""
         with pytest.raises(BlockingIOError):
-            clients[1].recv(1)
+            late.recv(1)
+        clients[5].sendall(b'{"verb":"status"}\n')
+        turn_until(loop, clients[5])
+        turn_until(loop, late)
+        assert late.recv(100) == b'{"reply":{"state":"READY"}}\n'
 
 
-def test_one_that_is_pushed_out_in_the_round_in_which_it_speaks_is_served_no_more(loop):
+def test_silent_clients_lose_their_places_to_those_that_wait(loop):
     with contextlib.ExitStack() as stack:
-        clients = []
+        clients = [stack.enter_context(contextlib.closing(loop.connect())) for _ in range(CLIENTS)]
+        late = stack.enter_context(contextlib.closing(loop.connect()))
+        late.sendall(b'{"verb":"status"}\n')
         for _ in range(CLIENTS):
-            clients.append(stack.enter_context(contextlib.closing(loop.connect())))
             loop.turn()
-        stack.enter_context(contextlib.closing(loop.connect()))  # and is let in first
-        clients[0].sendall(b'{"verb":"status"}\n')
-        loop.turn()
-        with pytest.raises(ConnectionResetError):
-            clients[0].recv(1)
+        assert loop.server.next_at == PLACE_S
+        loop.now = PLACE_S
+        loop.server.expire()
+        assert clients[0].recv(1) == b""
+        turn_until(loop, late)
+        assert late.recv(100) == b'{"reply":{"state":"READY"}}\n'
+
+
+def test_thousands_of_requests_at_once_are_all_answered(loop):
+    start = threading.Barrier(201)
+    failures = []
+
+    def ask_ten_times():
+        start.wait()
+        for _ in range(10):
+            try:
+                assert request(loop.path, "status", timeout_s=60) == {"state": "READY"}
+            except UnavailableError as error:
+                failures.append(error)
+
+    threads = [threading.Thread(target=ask_ten_times) for _ in range(200)]
+    for thread in threads:
+        thread.start()
+    with loop.turning():
+        start.wait()
+        for thread in threads:
+            thread.join()
+    assert not failures
 
 
 def turn_until(loop, client):
