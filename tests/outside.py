@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from contextlib import contextmanager
 
@@ -89,3 +90,9 @@ def assert_is_array_event(header, payload):
         "shape": [3],
     }
     assert np.frombuffer(payload, "<i4").tolist() == [0, 1, 2]
+
+
+def free_port():
+    """A port that nobody uses just now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -126,10 +126,13 @@ class Links:
         Of the whole chain.
     receives, sends, publishes
         Which sockets it needs: for push-pull from above, for anything below, for pub-sub below.
+    above, below
+        Replicas whose records are taken: neighbours that send data, and all that answer. Records
+        of others are rejected, since answering a stranger needs an address that it doesn't have.
     subscriptions
         Replicas above that send by pub-sub.
     reject
-        Called for each frame that is no record, with the error.
+        Called with the error for each frame that is no record, and each record of a stranger.
 
     Raises
     ------
@@ -145,11 +148,15 @@ class Links:
         receives: bool,
         sends: bool,
         publishes: bool,
+        above: Iterable[ReplicaName],
+        below: Iterable[ReplicaName],
         subscriptions: Sequence[ReplicaName],
         reject: Callable[[DecodeError], None],
     ) -> None:
         self._name = name
         self._addresses = addresses
+        self._above = frozenset(map(str, above))
+        self._below = frozenset(below)
         self._reject = reject
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._pushes: dict[ReplicaName, _Push] = {}
@@ -296,9 +303,13 @@ class Links:
             except zmq.Again:
                 return
             try:
-                yield RecordCame(decode_back(header))
+                record = decode_back(header)
+                if (record.stage, record.replica) not in self._below:
+                    raise _stranger(record, f"{record.stage}.{record.replica}", "below")
             except DecodeError as error:
                 self._reject(error)
+            else:
+                yield RecordCame(record)
 
     def _take_data(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
         for _ in range(RECORDS_AT_ONCE):
@@ -315,6 +326,8 @@ class Links:
                 record = decode_data(header)
                 if isinstance(record, Batch) and not frames:
                     raise DecodeError("a batch came without its body")
+                if (sender := _sender_of(record)) not in self._above:
+                    raise _stranger(record, sender, "above")
             except DecodeError as error:
                 self._reject(error)
             else:
@@ -384,6 +397,17 @@ class Links:
         # A listener's thread that has not ended yet may still call `wake`.
         descriptor, self._wake = self._wake, -1
         os.close(descriptor)
+
+
+def _sender_of(record: DataRecord) -> str:
+    return f"{record.stage}.{record.replica}" if isinstance(record, Open) else record.sender
+
+
+def _stranger(record: DataRecord | BackRecord, name: str, side: str) -> DecodeError:
+    return DecodeError(
+        f"{type(record).__name__} of {name:.80}, which is no stage {side} this one; does another "
+        "chain use this address?"
+    )
 
 
 def _unbound(address: str, error: zmq.ZMQError) -> ArroyoError:

@@ -149,6 +149,8 @@ class Inflow(ABC):
 
     def _open(self, record: Open) -> Iterator[Action]:
         name = ReplicaName(record.stage, record.replica)
+        if str(name) not in self._crediting:
+            return  # a stranger, which has no address for an answer
         if record.version != PROTOCOL_VERSION:
             reason = (
                 f"{name} speaks version {record.version} of the link protocol, "

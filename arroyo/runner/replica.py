@@ -96,17 +96,20 @@ class Replica:
     def __enter__(self) -> Replica:
         below = self.chain.downstream(self.name.stage)
         inputs = self.stage.inputs
+        above = {source: self.chain.stages[source.stage].names for source in inputs}
         self.links = Links(
             self.name,
             Addresses(self.chain, self._directory),
             receives=any(source.link == "push-pull" for source in inputs),
             sends=bool(below),
             publishes=any(link == "pub-sub" for _, link in below),
+            above=[name for names in above.values() for name in names],
+            below=[name for stage in self.chain.below(self.name.stage) for name in stage.names],
             subscriptions=[
-                above
-                for source in inputs
+                name
+                for source, names in above.items()
                 if source.link == "pub-sub"
-                for above in self.chain.stages[source.stage].names
+                for name in names
             ],
             reject=self._reject,
         )

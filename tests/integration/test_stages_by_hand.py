@@ -3,12 +3,12 @@
 import itertools
 import json
 import signal
-import socket
 from contextlib import contextmanager
 
 import pytest
 import zmq
 from chains import indices, listener, operator, publisher, totals, wait_until
+from outside import free_port
 
 EVENTS = 2000
 HALF = EVENTS // 2
@@ -172,9 +172,3 @@ def receive(reader, chain):
     if not reader.poll(TEN_S * 1000):
         pytest.fail(f"nothing came:\n{chain.text()}")
     return reader.recv_multipart()
-
-
-def free_port():
-    """A port that nobody uses just now."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 import zmq
 
-from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, MessageCodec, Open
+from arroyo.codec import (
+    PROTOCOL_VERSION,
+    Batch,
+    Hello,
+    Kind,
+    MessageCodec,
+    Open,
+    encode_record,
+)
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import ConfigurationError, UnavailableError
@@ -38,6 +46,7 @@ def addresses(tmp_path):
 def links(name, addresses, **wanted):
     rejected = []
     given = {"receives": False, "sends": False, "publishes": False, "subscriptions": []}
+    given |= {"above": [ABOVE], "below": [BELOW]}
     made = Links(name, addresses, **{**given, **wanted}, reject=rejected.append)
     made.rejected = rejected
     try:
@@ -53,6 +62,24 @@ def wait_for(kind, made):
                 return event
     pytest.fail(f"no {kind.__name__} came")
     return None
+
+
+@contextmanager
+def stranger(address):
+    """A socket of somebody who belongs to no chain."""
+    context = zmq.Context()
+    with context, context.socket(zmq.PUSH) as socket:
+        socket.connect(address)
+        yield socket
+
+
+def wait_for_rejects(made, count):
+    """Read until so many records were rejected; none may be handed on."""
+    for _ in range(TRIES):
+        if len(made.rejected) == count:
+            return
+        assert list(made.poll(0.01)) == []
+    pytest.fail(f"{len(made.rejected)} of {count} records were rejected")
 
 
 def connect(made):
@@ -89,19 +116,41 @@ def test_each_life_of_a_replica_above_is_told(addresses):
 
 
 def test_a_frame_that_is_no_record_is_rejected_and_the_next_one_taken(addresses):
-    with links(BELOW, addresses, receives=True) as below:
-        context = zmq.Context()
-        with context, context.socket(zmq.PUSH) as stranger:
-            stranger.connect(addresses.data(BELOW))
-            stranger.send(b"hello?")
-            with links(ABOVE, addresses, sends=True) as above:
-                connect(above)
-                assert wait_for(DataCame, below).record.incarnation == 7
-                for _ in range(TRIES):
-                    if below.rejected:
-                        break
-                    list(below.poll(0.01))
-    assert len(below.rejected) == 1
+    with (
+        links(BELOW, addresses, receives=True) as below,
+        stranger(addresses.data(BELOW)) as socket,
+    ):
+        socket.send(b"hello?")
+        with links(ABOVE, addresses, sends=True) as above:
+            connect(above)
+            assert wait_for(DataCame, below).record.incarnation == 7
+            wait_for_rejects(below, 1)
+
+
+@pytest.mark.parametrize("name", [ReplicaName("nobody", 0), ReplicaName("count", 1)])
+def test_records_of_strangers_from_above_are_rejected(addresses, name):
+    strange = Batch(str(name), 1, 0, Kind.EVENTS, "run", str(ABOVE), 1, 0, 0, 0)
+    records = [Open(PROTOCOL_VERSION + 1, *name, 7, 1), Open(PROTOCOL_VERSION, *name, 7, 1)]
+    with (
+        links(BELOW, addresses, receives=True) as below,
+        stranger(addresses.data(BELOW)) as socket,
+    ):
+        for record in records:
+            socket.send(encode_record(record))
+        socket.send_multipart([encode_record(strange), b"\x90"])
+        wait_for_rejects(below, 3)
+        assert f"of {name}, which is no stage above" in str(below.rejected[0])
+
+
+@pytest.mark.parametrize("name", [ReplicaName("nobody", 0), ReplicaName("write", 1)])
+def test_records_of_strangers_from_below_are_rejected(addresses, name):
+    with (
+        links(ABOVE, addresses, sends=True) as above,
+        stranger(addresses.back(ABOVE)) as socket,
+    ):
+        socket.send(encode_record(Hello(PROTOCOL_VERSION, *name, incarnation=9)))
+        wait_for_rejects(above, 1)
+        assert f"Hello of {name}, which is no stage below" in str(above.rejected[0])
 
 
 def test_waking_ends_a_wait(addresses):

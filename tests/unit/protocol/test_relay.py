@@ -65,6 +65,13 @@ def only(kind, records):
     return [record for record in records if isinstance(record, kind)]
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_strangers_get_no_answer(version):
+    relay = make()
+    for name, number in (("x", 0), ("a", 1), ("s", 0)):
+        assert relay.record(Open(version, name, number, 1, 1), None, 0.0) == ([], [])
+
+
 def test_a_terminal_stage_acknowledges_and_credits_each_batch():
     records = deliver(make(), events(0, (3, 5)), ["d", "e"])
     assert records == [
