@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import reprlib
 import zlib
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,7 @@ from arroyo.protocol.relay import Output
 from arroyo.stages import Operator, Publisher
 
 from .listening import call_if_there
-from .trials import Failure, PutAside, Trial, label
+from .trials import Failure, PutAside, Trial, label, require_users_own
 
 if TYPE_CHECKING:
     import asyncio
@@ -151,7 +152,8 @@ class OperatorCall:
                 # Nearly all return one small message; `write` takes nothing else.
                 if keyed or outbox.messages or not write(returned, body):
                     results.append(self._outcome(message, returned))
-        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
+            require_users_own(error)
             outbox.messages = []  # there are no half outputs
             return message, error
         return None
@@ -183,7 +185,8 @@ class OperatorCall:
         try:
             for message in left:
                 items.append(self._control(message))
-        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
+            require_users_own(error)
             self._outbox.messages = []
             return message, error
         return None
@@ -211,7 +214,7 @@ class OperatorCall:
             for result in _each(returned):
                 if not isinstance(result, Message):
                     raise StageError(
-                        f"process() returned {type(result).__name__} {result!r:.60}, "
+                        f"process() returned {type(result).__name__} {reprlib.repr(result)}, "
                         "expected a message, several, or None"
                     )
                 results.append(result)
@@ -267,7 +270,8 @@ class PublisherCall:
                 if returned is not None and inspect.isawaitable(returned):
                     self._awaiter.finish(returned)
                 done.append(None)
-        except Exception as error:  # noqa: BLE001  (users' code may raise anything)
+        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
+            require_users_own(error)
             return message, error
         return None
 
@@ -286,7 +290,8 @@ class _Outbox(Publisher):
     def publish(self, message: Message) -> None:
         if not isinstance(message, Message):
             raise StageError(
-                f"publish() got {type(message).__name__} {message!r:.60}, expected a message"
+                f"publish() got {type(message).__name__} {reprlib.repr(message)}, "
+                "expected a message"
             )
         self.messages.append(message)
 

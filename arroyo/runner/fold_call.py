@@ -17,7 +17,7 @@ from arroyo.protocol.relay import Output
 from arroyo.stages import Operator
 
 from .calls import OperatorCall, key_of
-from .trials import StageFailedError, in_words
+from .trials import StageFailedError, in_words, require_users_own
 
 
 def operator_call(stage: Stage, operator: Operator, *args: Any) -> OperatorCall:
@@ -122,7 +122,8 @@ class FoldCall(OperatorCall):
             results = self._results(self._process(message))
         except StageError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            require_users_own(error)
             raise StageFailedError(
                 f"{self._stage.target} raised {in_words(error)} on a Stop, with what it held of "
                 "the run; it is started again and gets that again"

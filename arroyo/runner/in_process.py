@@ -31,7 +31,8 @@ from .isolation import Isolation
 from .listening import Listening, call_if_there
 from .loading import build_listener, build_operator, build_publisher, load_message_types
 from .routing import Call, Router, SourceRoute, edges_of
-from .trials import in_words
+from .stop_signals import StopNowError
+from .trials import in_words, require_users_own
 
 FLUSH_S = 0.1
 
@@ -165,10 +166,10 @@ class _Source:
 
 @contextlib.contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield what tells whether a signal has asked to stop; the second is a KeyboardInterrupt.
+    """Yield what tells whether a signal has asked to stop; the second ends in KeyboardInterrupt.
 
-    The first is none: in the midst of a message it would take that along, and all that came with
-    it. Signals are the main thread's; in another one nothing asks.
+    The first only asks: in the midst of a message an exception would take that along, and all
+    that came with it. Signals are the main thread's; in another one nothing asks.
     """
     count = 0
 
@@ -176,13 +177,15 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
         nonlocal count
         count += 1
         if count > 1:
-            raise KeyboardInterrupt
+            raise StopNowError
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.signal(number, handle) for number in numbers if is_main}
     try:
         yield lambda: count > 0
+    except StopNowError:
+        raise KeyboardInterrupt from None
     finally:
         for number, handler in before.items():
             # None: it was set by other than Python.
@@ -194,7 +197,8 @@ def _open(stage: object) -> None:
         call_if_there(stage, "open")
     except ArroyoError:
         raise
-    except Exception as error:
+    except BaseException as error:
+        require_users_own(error)
         raise StageError(f"{type(stage).__name__}.open() raised {in_words(error)}") from error
 
 

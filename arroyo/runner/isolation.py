@@ -21,6 +21,7 @@ from arroyo.protocol.actions import Isolate
 
 from .streak import STREAK_MESSAGES, STREAK_S, Streak
 from .suspect import STACK_CHARACTERS
+from .trials import in_words
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Isolation:
         self._raised = Streak()
         self._unreadable = Streak()
 
-    def put(self, message: Message, error: Exception, attempts: int) -> None:
+    def put(self, message: Message, error: BaseException, attempts: int) -> None:
         """Put aside a message that the stage's code raised on.
 
         Raises
@@ -78,7 +79,7 @@ class Isolation:
             origin,
             key=message.key,
             type=type(message).__name__,
-            reason=f"raised {type(error).__name__}: {error}",
+            reason=f"raised {in_words(error)}",
             stack="".join(traceback.format_exception(error))[-STACK_CHARACTERS:],
             attempts=attempts,
         )
@@ -134,12 +135,12 @@ class Isolation:
         """A batch could be read."""
         self._unreadable.clear()
 
-    def _require_other_ends(self, streak: Streak, error: Exception) -> None:
+    def _require_other_ends(self, streak: Streak, error: BaseException) -> None:
         if streak.add(self._clock.monotonic()):
             raise StageBrokenError(
                 f"stage {self._name.stage} is broken, not its messages: more than "
                 f"{STREAK_MESSAGES} within {STREAK_S:g} s had to be put into quarantine, and "
-                f"none came through between them; the last: {type(error).__name__}: {error}. "
+                f"none came through between them; the last: {in_words(error)}. "
                 "They stay in the chain and come again; mend the stage, then start it"
             ) from error
 

@@ -10,6 +10,8 @@ from typing import Any
 from arroyo.errors import ArroyoError, StageError
 from arroyo.stages import Listener
 
+from .trials import in_words
+
 LAST_WAIT_S = 5.0
 """How long the end of a listener's thread is waited for when everything else has ended."""
 
@@ -37,9 +39,9 @@ class Listening:
                 asyncio.run(returned)
         except ArroyoError as error:
             self.error = error
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (users' code may raise anything)
+        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             name = type(self._listener).__name__
-            self.error = StageError(f"{name}.start() raised {type(error).__name__}: {error}")
+            self.error = StageError(f"{name}.start() raised {in_words(error)}")
             self.error.__cause__ = error
         self.ended = True
         self._wake()

@@ -19,6 +19,7 @@ from arroyo.telemetry.logs import configure_logging
 
 from .fault_trace import trace_faults
 from .stop_signals import StopNowError
+from .trials import in_words
 
 if TYPE_CHECKING:
     from .replica import Replica
@@ -100,8 +101,8 @@ def _run_locked(
         _log.error("the stage's code has ended its process by sys.exit(%s)", error.code)
         # 0 would say that it has finished.
         return error.code if isinstance(error.code, int) and error.code else CRASHED
-    except Exception as error:  # noqa: BLE001  (users' open() and close() may raise anything)
-        _log.error("%s: %s", type(error).__name__, error, exc_info=error)
+    except BaseException as error:  # noqa: BLE001  (users' open() and close() may raise anything)
+        _log.error("%s", in_words(error), exc_info=error)
         return CRASHED
     _log.info("ended")
     return 0

@@ -1,14 +1,23 @@
-"""`Trial`: calls users' code as often as ``on_error`` says: where anything may be raised."""
+"""`Trial`: calls users' code as often as ``on_error`` says: where anything may be raised.
+
+Whatever users' code raises counts as raised on the message in hand, also what Python keeps for
+other uses: a `sys.exit()` deep in a library must not take a stage's queue along. Only what the
+framework itself throws into that code passes through; see `require_users_own`.
+"""
 
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError, UnavailableError
+from arroyo.errors import ConfigurationError, StageError, UnavailableError
 from arroyo.messages import Message
+
+from .stop_signals import StopNowError
 
 _log = logging.getLogger(__name__)
 
@@ -22,10 +31,14 @@ class StageFailedError(StageError):
     """A stage's code raised, and its ``on_error`` is ``crash``."""
 
 
+class UnusableMethodError(ConfigurationError):
+    """A method of a stage can't work on any message; the text names it and says why."""
+
+
 class PutAside(Protocol):
     """Keeps messages that a stage's code fails on; see `isolation.Isolation`."""
 
-    def put(self, message: Message, error: Exception, attempts: int) -> None:
+    def put(self, message: Message, error: BaseException, attempts: int) -> None:
         """Keep a message that it raised on; an error of Arroyo where that can't be."""
         ...
 
@@ -46,7 +59,7 @@ class Outcomes(Protocol[T]):
         ...
 
 
-Failure: TypeAlias = tuple[Message, Exception]
+Failure: TypeAlias = tuple[Message, BaseException]
 """A message, and what a stage's code raised on it."""
 
 Kept = TypeVar("Kept", bound=Outcomes[Any])
@@ -90,7 +103,7 @@ class Trial(Generic[Kept]):
         self._last_word = "it is skipped" if self._aside is None else "it is put aside"
         self.errors = 0
 
-    def run(self, messages: Iterable[Message], attempt: int = 0) -> Kept:
+    def run(self, messages: Iterable[Message]) -> Kept:
         """Return what became of each message, or what stands for it if the code raised on it.
 
         Raises
@@ -100,58 +113,89 @@ class Trial(Generic[Kept]):
         UnavailableError
             The outside world failed, which is not the message's fault: the stage has to be
             started again, and the message comes again.
+        UnusableMethodError
+            The method can't work on any message.
         """
         outcomes = self._make_outcomes()
         left = iter(messages)
-        while True:
-            before = len(outcomes)
-            failure = self._work(left, outcomes)
-            self._note_success(len(outcomes) - before)
-            if failure is None:
-                return outcomes
-            message, error = failure
-            outcomes.append(self._after(error, message, attempt))
+        while (failure := self._go_on(left, outcomes)) is not None:
+            outcomes.append(self._after(*failure))
+        return outcomes
 
-    def _note_success(self, times: int) -> None:
-        if times and self._aside is not None:
+    def _go_on(self, left: Iterator[Message], outcomes: Kept) -> Failure | None:
+        before = len(outcomes)
+        failure = self._work(left, outcomes)
+        if self._aside is not None and len(outcomes) > before:
             self._aside.note_success()
+        return failure
 
-    def _after(self, error: Exception, message: Message, attempt: int) -> Any:
-        """Decide what stands for a message that the code raised on."""
-        if isinstance(error, UnavailableError):
+    def _after(self, message: Message, error: BaseException) -> Any:
+        """Try a message again that the code raised on, and decide what stands for it."""
+        for _ in range(self._stage.retries):
+            self._require_worth_it(message, error)
+            self._report(message, error, "trying again")
+            outcomes = self._make_outcomes()
+            failure = self._go_on(iter((message,)), outcomes)
+            if failure is None:
+                return outcomes[0]
+            error = failure[1]
+        self._require_worth_it(message, error)
+        self._report(message, error, self._last_word)
+        if self._aside is None:
+            return self._skipped
+        self._aside.put(message, error, self._stage.retries + 1)
+        return self._isolated
+
+    def _require_worth_it(self, message: Message, error: BaseException) -> None:
+        """Pass on what is not the message's fault, and what has to end the stage."""
+        if isinstance(error, UnavailableError | UnusableMethodError):
             raise error
-        self._report(error, message, attempt)
         if self._stage.on_error == "crash":
+            self._report(message, error, "the stage ends")
             raise StageFailedError(
                 f"{self._stage.target} raised {in_words(error)} on {label(message)}, "
                 'and on_error is "crash"'
             ) from error
-        if attempt < self._stage.retries:
-            return self.run((message,), attempt + 1)[0]
-        if self._aside is None:
-            return self._skipped
-        self._aside.put(message, error, attempt + 1)
-        return self._isolated
 
-    def _report(self, error: Exception, message: Message, attempt: int) -> None:
+    def _report(self, message: Message, error: BaseException, what_follows: str) -> None:
         self.errors += 1
         if self.errors > LOGGED_ERRORS:
             return
-        again = attempt < self._stage.retries
         _log.warning(
             "%s raised %s on %s; %s%s",
             self._stage.target,
             in_words(error),
             label(message),
-            "trying again" if again else self._last_word,
+            what_follows,
             "; further errors are only counted" if self.errors == LOGGED_ERRORS else "",
             exc_info=error,
         )
 
 
+def require_users_own(error: BaseException) -> None:
+    """Raise `error` again if users' code is not its origin but only where it arrived.
+
+    That is a second stop signal, and Ctrl-C where nobody has taken the signal over (in a test,
+    say). A `KeyboardInterrupt` that users' code raises itself is an error like any other.
+    """
+    ctrl_c = (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )
+    if ctrl_c or isinstance(error, StopNowError):
+        raise error
+
+
 def in_words(error: BaseException) -> str:
-    """Return class and text of an error."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    """Return class and text of an error; its class alone where the text can't be had."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except BaseException as failure:  # noqa: BLE001  (`__str__` is users' code too)
+        require_users_own(failure)
+        return f"{name} (its __str__() raised {type(failure).__name__})"
+    return f"{name}: {text}" if text else name
 
 
 def label(message: Message) -> str:

@@ -6,7 +6,10 @@ import pytest
 from chains import indices, kill, listener, operator, publisher, totals, wait_until
 
 STAGES = '''
+import asyncio
 import ctypes
+import os
+import sys
 from pathlib import Path
 
 from arroyo import Event, Operator, Publisher
@@ -32,6 +35,21 @@ class Touchy(Operator):
 
     def fail(self, message):
         raise ValueError(f"no sense in {message.metadata['index']}")
+
+    def leave(self, message):
+        os._exit(3)
+
+    def raise_all_sorts(self, message):
+        """What Python keeps for other uses, and what can't be shown."""
+        index = message.metadata["index"]
+        if index % 5 == 0:
+            sys.exit(0)
+        raise [KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, Mute][index % 5 - 1]
+
+
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError("no text")
 '''
 EVENTS = 300
 BAD = [7, 8, 150]
@@ -74,6 +92,31 @@ def test_what_raises_is_kept_with_its_reason_and_stack_and_its_neighbours_arrive
     (shown,) = json.loads(chain.command("quarantine", "show", chain.path, found[0]["id"], "--json"))
     assert shown["metadata"]["index"] == 7
     assert "worked" not in shown["metadata"]  # as it came, not as process() left it
+
+
+def test_whatever_is_raised_is_kept_and_costs_no_process(make_chain):
+    bad = [20, 41, 62, 83, 104]
+    chain = make(make_chain, "raise_all_sorts", bad)
+    supervisor = chain.supervise()
+    assert supervisor.wait() == 0, chain.text()
+    assert "starting it again" not in supervisor.text
+    assert sorted(indices(chain.lines())) == good(bad)
+    assert [entry["reason"] for entry in entries(chain)] == [
+        "raised SystemExit: 0",
+        "raised KeyboardInterrupt",
+        "raised GeneratorExit",
+        "raised CancelledError",
+        "raised Mute (its __str__() raised ValueError)",
+    ]
+
+
+def test_a_message_that_exits_the_process_is_kept_at_its_third_exit(make_chain):
+    chain = make(make_chain, "leave", [7])
+    assert chain.supervise().wait() == 0, chain.text()
+    assert sorted(indices(chain.lines())) == good([7])
+    (entry,) = entries(chain)
+    assert entry["reason"] == "was ended by an exit(3) in the stage's own code"
+    assert entry["attempts"] == 3
 
 
 def test_what_is_brought_back_goes_into_the_stage_that_failed_and_nowhere_else(make_chain):

@@ -1,3 +1,6 @@
+import asyncio
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +11,7 @@ from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Start, Stop
 from arroyo.runner.calls import OperatorCall, PublisherCall, key_of
+from arroyo.runner.stop_signals import StopNowError
 from arroyo.runner.trials import StageFailedError
 from arroyo.stages import Operator, Publisher
 
@@ -299,3 +303,103 @@ def test_a_batch_of_single_small_results_is_one_body():
     outcomes = made.events(messages)
     assert type(outcomes) is Body
     assert list(outcomes) == [MessageCodec(()).encode(message) for message in messages]
+
+
+class Mute(Exception):  # noqa: N818  (as users name theirs)
+    """Its text can't be had."""
+
+    def __str__(self):
+        raise ValueError("no text")
+
+    __repr__ = __str__
+
+
+NOT_ERRORS = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), Mute()]
+
+
+def names(error):
+    return type(error).__name__
+
+
+@pytest.fixture
+def _signals_taken_over():
+    """SIGINT is somebody else's, as in a stage's process."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def raising(error):
+    def does(operator, message):
+        raise error
+
+    return does
+
+
+def raising_later(error):
+    async def does(operator, message):
+        await asyncio.sleep(0)
+        raise error
+
+    return does
+
+
+def raising_in_a_generator(error):
+    def does(operator, message):
+        yield message
+        raise error
+
+    return does
+
+
+@pytest.mark.usefixtures("_signals_taken_over")
+@pytest.mark.parametrize("way", [raising, raising_later, raising_in_a_generator])
+@pytest.mark.parametrize("error", NOT_ERRORS, ids=names)
+def test_whatever_process_raises_counts_as_raised_on_its_message(error, way):
+    made, operator = call(way(error))
+    assert made.event(Event()).reason == Reason.SKIPPED
+    operator.does = later
+    assert count(made.event(Event())) == 1  # also on the event loop that it was raised on
+    made.close()
+
+
+@pytest.mark.usefixtures("_signals_taken_over")
+@pytest.mark.parametrize("error", NOT_ERRORS, ids=names)
+def test_whatever_publish_raises_counts_as_raised_on_its_message(error):
+    class Raises(Publisher):
+        def publish(self, message):
+            raise error
+
+    made = PublisherCall(Stage(name="p", role="publisher", target="own:Raises"), Raises())
+    assert made.event(Event()).reason == Reason.SKIPPED
+
+
+@pytest.mark.usefixtures("_signals_taken_over")
+@pytest.mark.parametrize("error", NOT_ERRORS, ids=names)
+def test_on_error_crash_names_what_was_raised(error):
+    made, _ = call(raising(error), on_error="crash")
+    with pytest.raises(StageFailedError, match=names(error)):
+        made.event(Event())
+
+
+def test_ctrl_c_passes_through_where_nobody_has_taken_the_signal_over():
+    made, _ = call(lambda _, message: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        made.event(Event())
+
+
+def test_a_second_stop_signal_passes_through():
+    made, _ = call(raising(StopNowError()))
+    with pytest.raises(StopNowError):
+        made.event(Event())
+
+
+def test_a_message_may_be_tried_more_often_than_python_can_nest_calls():
+    def fails_long(operator, message):
+        if operator.calls <= 3000:
+            raise ValueError("not yet")
+        return message
+
+    made, operator = call(fails_long, on_error="retry", retries=3000)
+    assert count(made.event(Event())) == 1
+    assert (operator.calls, made.errors) == (3001, 3000)

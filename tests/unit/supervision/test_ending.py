@@ -19,7 +19,7 @@ def test_a_kill_from_outside_or_an_error_is_no_evidence(status):
     assert blame(status, Evidence(message=MESSAGE, said="StageError: no beam")) == ""
 
 
-@pytest.mark.parametrize("status", [0, 3])
+@pytest.mark.parametrize("status", [0, 3, 70, 75, 78])
 def test_an_exit_in_the_midst_of_process_is_put_down_to_the_message_in_hand(status):
     assert f"exit({status})" in blame(status, Evidence(message=MESSAGE, phase="PROCESS"))
     assert blame(status, Evidence(message=MESSAGE, phase="ENDED")) == ""

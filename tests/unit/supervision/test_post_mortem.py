@@ -56,11 +56,24 @@ def test_a_crash_leaves_a_suspect_with_its_stack(examine, page, run_directory):
     assert take_suspect(run_directory, NAME) is None
 
 
-@pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM, 0, 70])
-def test_other_ends_leave_none(examine, page, run_directory, status):
-    # An error that Python code raises, or sys.exit(), leads through the end of the stage.
-    examine(Exit(status), {**page, "phase": Phase.ENDED} if status >= 0 else page)
+@pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM])
+def test_a_kill_from_outside_leaves_none(examine, page, run_directory, status):
+    examine(Exit(status), page)
     assert take_suspect(run_directory, NAME) is None
+
+
+@pytest.mark.parametrize("status", [0, 70])
+def test_an_exit_of_the_stage_itself_leaves_none(examine, page, run_directory, status):
+    examine(Exit(status), {**page, "phase": Phase.ENDED})
+    assert take_suspect(run_directory, NAME) is None
+
+
+@pytest.mark.parametrize("status", [0, 3, 70])
+def test_an_exit_out_of_the_midst_of_a_message_leaves_one(examine, page, run_directory, status):
+    assert examine(Exit(status), page).message == "images.0 message 4700"
+    assert take_suspect(run_directory, NAME).reason == (
+        f"was ended by an exit({status}) in the stage's own code"
+    )
 
 
 def test_a_hang_leaves_one(examine, page, run_directory):
