@@ -17,6 +17,7 @@ from ._body import (
     slabs_of,
 )
 from ._messages import DETACH_BYTES, Buffer, Keep, MessageCodec
+from ._unreadable import Unreadable
 from .records import (
     PROTOCOL_VERSION,
     Ack,
@@ -65,6 +66,7 @@ __all__ = [
     "Shared",
     "Suspect",
     "Tombstone",
+    "Unreadable",
     "decode_back",
     "decode_data",
     "encode_record",

@@ -92,11 +92,12 @@ class Body(Sequence[bytes]):
 
     def _split(self) -> list[bytes]:
         if self._items is None:
-            self._items = list(map(bytes, _split(self.frame())))
+            self._items = list(map(bytes, split(self.frame())))
         return self._items
 
 
-_split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+"""Takes a msgpack array of messages apart, without a look at what is in them."""
 
 
 def join(items: Sequence[Encoded]) -> tuple[bytes | bytearray, tuple[int, ...], list[Any]]:

@@ -16,7 +16,9 @@ import msgspec
 from arroyo.errors import DecodeError, EncodeError
 from arroyo.messages import Event, Message, SlabReference, Start, Stop
 
-from ._body import Body, Detached, Encoded, Shared, array_header
+from ._body import Body, Detached, Encoded, Shared, array_header, split
+from ._mistakes import say_mistake
+from ._unreadable import Unreadable, in_one_piece
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -48,12 +50,14 @@ class MessageCodec:
         union: Any = Start | Event | Stop
         for extra in types:
             union = union | extra
-        self._types = frozenset((Start, Event, Stop, *types))
+        self._types: frozenset[type[Message]] = frozenset((Start, Event, Stop, *types))
         self._bare = frozenset(kind for kind in types if not issubclass(kind, Start | Event | Stop))
         """Types that have no payload, and don't begin or end a run."""
         encoder = msgspec.msgpack.Encoder(enc_hook=_encode_foreign)
         self._encode, self._encode_into = encoder.encode, encoder.encode_into
         self._decoder = msgspec.msgpack.Decoder(list[union])
+        self._single_decoder = msgspec.msgpack.Decoder(union)
+        self._by_name = {kind.__name__: kind for kind in self._types}
 
     def write(self, message: Message, body: Body) -> bool:
         """Append a message to a body, as nearly all can be; False where nothing was written.
@@ -151,19 +155,73 @@ class MessageCodec:
             messages: list[Message] = self._decoder.decode(body)
         except (msgspec.DecodeError, RecursionError, ValueError) as error:
             raise DecodeError(f"a body is no list of messages of this chain: {error}") from error
-        if len(detached) != len(payloads):
-            raise DecodeError(f"{len(detached)} payloads were announced, {len(payloads)} came")
+        _require_places(len(messages), detached, payloads)
         for position, payload in zip(detached, payloads, strict=True):
-            if not 0 <= position < len(messages):
-                raise DecodeError(f"a payload belongs to message {position} of {len(messages)}")
-            event = messages[position]
-            if not isinstance(event, Event):
-                raise DecodeError(f"a payload belongs to a {type(event).__name__}, not an Event")
-            view = payload if isinstance(payload, memoryview) else memoryview(payload)
-            # The very same view where it can be, so that a stage that passes it on is recognised.
-            view = view if view.readonly else view.toreadonly()
-            msgspec.structs.force_setattr(event, "payload", view)
+            _put_payload(messages[position], payload)
         return messages
+
+    def decode_each(
+        self, body: Buffer, detached: Sequence[int], payloads: Sequence[Buffer]
+    ) -> list[Message | Unreadable]:
+        """Decode a body message by message, where `decode` can't read all of it.
+
+        Raises
+        ------
+        DecodeError
+            The body is no list, or payloads and positions don't fit: nothing can be told apart.
+        """
+        try:
+            pieces = split(body)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            raise DecodeError(f"a body is no list of messages: {error}") from error
+        _require_places(len(pieces), detached, payloads)
+        beside = dict(zip(detached, payloads, strict=True))
+        return [
+            self._decode_single(bytes(piece), beside.get(position))
+            for position, piece in enumerate(pieces)
+        ]
+
+    def _decode_single(self, piece: bytes, payload: Buffer | None) -> Message | Unreadable:
+        packed = piece
+        try:
+            message: Message = self._single_decoder.decode(piece)
+            if payload is not None:
+                packed = in_one_piece(piece, payload)
+                _put_payload(message, payload)
+        except DecodeError as error:
+            return Unreadable(packed, error)
+        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+            packed = piece if payload is None else in_one_piece(piece, payload)
+            found = Unreadable(packed, DecodeError(str(error)))
+            return found._replace(error=DecodeError(self._explain(found, error)))
+        return message
+
+    def _explain(self, found: Unreadable, error: Exception) -> str:
+        name = found.type
+        if not name:
+            return f"it is no message: {error}"
+        if name not in self._by_name:
+            return (
+                f"{name} is not a message type of this chain; name it under `messages` in [chain]"
+            )
+        return f"{name}.{say_mistake(error, self._by_name[name])}"
+
+
+def _require_places(count: int, detached: Sequence[int], payloads: Sequence[Buffer]) -> None:
+    if len(detached) != len(payloads):
+        raise DecodeError(f"{len(detached)} payloads were announced, {len(payloads)} came")
+    for position in detached:
+        if not 0 <= position < count:
+            raise DecodeError(f"a payload belongs to message {position} of {count}")
+
+
+def _put_payload(event: Message, payload: Buffer) -> None:
+    if not isinstance(event, Event):
+        raise DecodeError(f"a payload belongs to a {type(event).__name__}, not an Event")
+    view = payload if isinstance(payload, memoryview) else memoryview(payload)
+    # The very same view where it can be, so that a stage that passes it on is recognised.
+    view = view if view.readonly else view.toreadonly()
+    msgspec.structs.force_setattr(event, "payload", view)
 
 
 def freeze(payload: Buffer) -> bytes | memoryview:

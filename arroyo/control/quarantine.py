@@ -54,9 +54,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """Stage that it was on its way into; that of its source: it is as that had sent it."""
 
 
-def entry_id(stage: str, origin: Origin) -> str:
-    """Name the entry of a message at a stage."""
-    return digest(repr((stage, *origin)).encode())
+def entry_id(stage: str, origin: Origin, control: str = "") -> str:
+    """Name the entry of a message at a stage; `control`: it is a start or stop."""
+    return digest(repr((stage, *origin, control) if control else (stage, *origin)).encode())
 
 
 class Quarantine:

@@ -1,7 +1,17 @@
 """What travels through a chain: runs of `Start`, `Event`, `Stop`, and users' own messages."""
 
 from ._message import Event, Message, Payload, Start, Stop
-from ._origin import Fragment, Origin
+from ._origin import Fragment, Origin, origin_key
 from ._slab_reference import SlabReference
 
-__all__ = ["Event", "Fragment", "Message", "Origin", "Payload", "SlabReference", "Start", "Stop"]
+__all__ = [
+    "Event",
+    "Fragment",
+    "Message",
+    "Origin",
+    "Payload",
+    "SlabReference",
+    "Start",
+    "Stop",
+    "origin_key",
+]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from ._origin import Fragment, Origin
+from ._origin import Fragment, Origin, origin_key
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -72,10 +72,7 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
         origin = self.origin
         if origin is None:
             raise ValueError("a message has a key once a chain has taken it up, not before")
-        place = str(origin.sequence) if origin.sequence >= 0 else type(self).__name__.lower()
-        parts = "".join(f".{index}" for index, _ in origin.fragment)
-        path = f"@{origin.path}" if origin.path else ""
-        return f"{origin.source}/{origin.run}/{place}{parts}{path}"
+        return origin_key(origin, type(self).__name__.lower())
 
 
 class Start(Message):

@@ -34,3 +34,11 @@ class Origin(NamedTuple):
     sequence: int
     path: int = 0
     fragment: Fragment = ()
+
+
+def origin_key(origin: Origin, control: str = "") -> str:
+    """Return the text that names a message; see `Message.key`. `control`: start or stop."""
+    place = str(origin.sequence) if origin.sequence >= 0 else control
+    parts = "".join(f".{index}" for index, _ in origin.fragment)
+    path = f"@{origin.path}" if origin.path else ""
+    return f"{origin.source}/{origin.run}/{place}{parts}{path}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -107,6 +107,20 @@ def bury_all(batch: Batch, reason: Reason) -> Batch:
         kind=Kind.EVENTS,
         ranges=(),
         fragments=(),
+        detached=(),
+        slabs=(),
+        tombstones=(*batch.tombstones, *stones),
+    )
+
+
+def bury_at(batch: Batch, places: Collection[int], reason: Reason) -> Batch:
+    """Return the header of a batch without the messages at some places of its body."""
+    positions = positions_of(batch)
+    stones = bury((positions[place] for place in sorted(places)), reason)
+    kept = [position for place, position in enumerate(positions) if place not in places]
+    return msgspec.structs.replace(
+        batch,
+        **describe(kept),
         detached=(),
         slabs=(),
         tombstones=(*batch.tombstones, *stones),

@@ -18,10 +18,8 @@ class Counters(msgspec.Struct):
     bytes_in: int = 0
     bytes_out: int = 0
     filtered: int = 0
-    unreadable: int = 0
-    """Batches whose content is none; with `held`, a part of ``errors``."""
     held: int = 0
-    """Payloads that the stage's code has kept for too long."""
+    """Payloads that the stage's code has kept for too long; a part of ``errors``."""
 
     def give_out(self, outcomes: Sequence[Outcome], *, publishes: bool) -> None:
         """The stage's code is done with messages; `publishes`: what it sends is not seen here."""

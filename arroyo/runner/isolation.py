@@ -10,14 +10,16 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from arroyo.clock import Clock
-from arroyo.codec import Batch, Buffer, Encoded, MessageCodec, Suspect
+from arroyo.codec import Batch, Buffer, Encoded, Kind, MessageCodec, Suspect, Unreadable
 from arroyo.config.graph import Chain
 from arroyo.config.state_directory import StateDirectory
 from arroyo.control.quarantine import Entry, Quarantine, entry_id
 from arroyo.errors import DecodeError, StageError, UnavailableError
 from arroyo.identifiers import ReplicaName
-from arroyo.messages import Message, Origin
+from arroyo.messages import Message, Origin, origin_key
 from arroyo.protocol.actions import Isolate
+from arroyo.protocol.loads import Position
+from arroyo.protocol.work import origins_of
 
 from .streak import STREAK_MESSAGES, STREAK_S, Streak
 from .suspect import STACK_CHARACTERS
@@ -85,19 +87,37 @@ class Isolation:
         )
         self._put(entry, self._codec.pack(self._as_it_came(message)))
 
+    def put_unreadable(self, batch: Batch, position: Position, found: Unreadable) -> None:
+        """Put aside one message of a batch that can't be read; errors as in `put`."""
+        self._put_unread(batch, position, found.error, found.packed, found.type)
+
     def put_frames(self, batch: Batch, frames: Sequence[Buffer], error: Exception) -> None:
-        """Put aside the frames of a batch that can't be read; errors as in `put`."""
-        self._require_other_ends(self._unreadable, error)
+        """Put aside the frames of a batch of which nothing can be read; errors as in `put`."""
         first = batch.ranges[0][0] if batch.ranges else batch.base
-        origin = Origin(batch.run, batch.source, batch.epoch, first - batch.base, batch.path)
+        content = msgspec.msgpack.encode([bytes(frame) for frame in frames])
+        self._put_unread(batch, (first, ()), error, content)
+
+    def _put_unread(
+        self,
+        batch: Batch,
+        position: Position,
+        error: Exception,
+        content: bytes,
+        type: str = "",
+    ) -> None:
+        self._require_other_ends(self._unreadable, error)
+        control = "" if batch.kind == Kind.EVENTS else Kind(batch.kind).name.lower()
+        sequence, fragment = position
+        origin = origins_of(batch)(batch.base - 1 if control else sequence, fragment)
         entry = self._entry(
             origin,
-            key=f"{batch.source}/{batch.run}/{origin.sequence}",
-            type="",
+            key=origin_key(origin, control),
+            type=type,
             reason=f"can't be read: {error}",
             attempts=1,
         )
-        self._put(entry, msgspec.msgpack.encode([bytes(frame) for frame in frames]))
+        number = entry_id(self._name.stage, origin, control)
+        self._put(msgspec.structs.replace(entry, id=number), content)
 
     def put_item(self, action: Isolate, decode: Callable[[Encoded], Message]) -> bool:
         """Keep a message that has ended too many processes; False where that can't be."""
@@ -132,7 +152,7 @@ class Isolation:
         self._raised.clear()
 
     def note_readable(self) -> None:
-        """A batch could be read."""
+        """A message could be read."""
         self._unreadable.clear()
 
     def _require_other_ends(self, streak: Streak, error: BaseException) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Reason
+from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind
 from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, SubscriptionStands
@@ -17,7 +17,7 @@ from arroyo.links.slab_reader import StaleSlabError
 from arroyo.messages import Message
 from arroyo.protocol.actions import Action, Reply
 from arroyo.protocol.latencies import Latencies
-from arroyo.protocol.loads import bury_all
+from arroyo.protocol.loads import count_of
 from arroyo.protocol.receipts import Receipts
 from arroyo.protocol.relay import Delivery, Outcome, Relay, Work
 from arroyo.protocol.status_page import Phase
@@ -29,6 +29,7 @@ from .counters import Counters
 from .isolation import Isolation
 from .listening import call_if_there
 from .passing import Passing
+from .reading import BatchReader
 from .replica import Replica
 from .wiring import key_field, make_relay
 
@@ -93,6 +94,7 @@ class RelayProcess:
             self._isolation = Isolation(
                 replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
             )
+            self._reader = BatchReader(replica.codec, self._isolation)
             self._passing = Passing(replica.chain, stage.name, replica.codec.encode)
             self._prepare(made)
             closing.pop_all()
@@ -265,8 +267,7 @@ class RelayProcess:
             if batch.slabs:
                 payloads += self._replica.payloads.views(batch)
                 places += tuple(position for position, _ in batch.slabs)
-            messages = self._replica.codec.decode(body, places, payloads)
-            self._came = messages, body, places, payloads
+            batch, messages = self._reader.read(batch, body, places, payloads)
             work = self._relay.plan(batch, messages)
         except StaleSlabError as error:
             # Its sender died, or somebody else has finished it: if not, it comes again.
@@ -279,24 +280,21 @@ class RelayProcess:
                 ) from error
             self._perform(self._relay.lose(batch))
         except (DecodeError, ValueError) as error:
-            self._counters.unreadable += 1
-            self._isolation.put_frames(batch, delivery.content, error)
-            batch = bury_all(batch, Reason.QUARANTINED)
-            self._came = [], b"", (), []
+            batch, messages = self._reader.give_up(delivery.batch, delivery.content, error)
             self._replica.take_in_hand(batch)
             # What came early, and waited for these, has its turn now.
-            self._work_off(batch, self._relay.plan(batch, ()))
+            self._work_off(batch, self._relay.plan(batch, messages))
         else:
-            count, size = len(messages), sum(map(len, delivery.content))
-            shared = sum(reference.length for _, reference in batch.slabs)
+            came = delivery.batch
+            count, size = count_of(came), sum(map(len, delivery.content))
+            shared = sum(reference.length for _, reference in came.slabs)
             del messages
-            self._replica.payloads.take_up(batch)
+            self._replica.payloads.take_up(came)
             self._replica.take_in_hand(batch)
             self._work_off(batch, work)
             self._receipts.note(count, size, shared)
             self._counters.bytes_in += size + shared
             self._stale = 0
-            self._isolation.note_readable()
         self._plan_flush()
 
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
@@ -312,17 +310,12 @@ class RelayProcess:
         # Not after an error: who asks why the stage ended finds the message still in hand.
         self._replica.page.put_down()
         self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
-        del self._came
+        self._reader.put_down()
         self._latencies.note(batch, len(work), begun_ns, done_ns)
         self._let_go()
 
     def _as_it_came(self, message: Message) -> Message:
-        """Return a message of the batch in hand anew; the stage's code may have changed this."""
-        messages, body, places, payloads = self._came
-        for index, each in enumerate(messages):
-            if each is message:
-                return self._replica.codec.decode(body, places, payloads)[index]
-        return message
+        return self._reader.as_it_came(message)
 
     def _let_go(self) -> None:
         """Make sure that the stage's code keeps no view of what others will write over."""
@@ -386,7 +379,9 @@ class RelayProcess:
 
     def _report(self) -> None:
         page, counters = self._replica.page, self._counters
-        errors = counters.held + counters.unreadable + self._call.errors + self._replica.rejected
+        errors = (
+            counters.held + self._reader.unreadable + self._call.errors + self._replica.rejected
+        )
         page.set("errors", errors)
         for word in ("received", "sent", "bytes_in", "bytes_out", "filtered"):
             page.set(word, getattr(counters, word))

@@ -10,7 +10,7 @@ from hostile_frames import HOSTILE_BODIES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arroyo.codec import DETACH_BYTES, MessageCodec, join
+from arroyo.codec import DETACH_BYTES, MessageCodec, Unreadable, join
 from arroyo.errors import DecodeError, EncodeError
 from arroyo.messages import Event, Message, Start, Stop
 
@@ -231,3 +231,53 @@ def test_two_types_of_one_name_can_not_share_a_chain():
     twin = msgspec.defstruct("Start", [], bases=(Message,))
     with pytest.raises(TypeError):
         MessageCodec([twin])
+
+
+# One that can't be read among others
+
+
+def misread(codec, *messages):
+    """What a chain reads in which `Shutter.motors` means something else."""
+    other = msgspec.defstruct(
+        "Shutter", [("open", bool), ("motors", dict[str, str])], bases=(Message,)
+    )
+    lens = msgspec.defstruct("Frame", [("gain", str, "")], bases=(Event,))
+    body, detached, payloads = join([codec.encode(message) for message in messages])
+    return MessageCodec([other, lens]).decode_each(bytes(body), detached, payloads)
+
+
+def test_one_message_that_can_not_be_read_takes_no_other_along(codec):
+    first, bad, last = misread(codec, Event({"n": 1}), Shutter(True, {"x": 1.5}), Event({"n": 2}))
+    assert (first.metadata, last.metadata) == ({"n": 1}, {"n": 2})
+    assert isinstance(bad, Unreadable)
+    assert bad.type == "Shutter"
+    assert str(bad.error) == "Shutter.motors: expected str, got float"
+
+
+@pytest.mark.parametrize("size", [10, DETACH_BYTES])
+def test_what_can_not_be_read_is_kept_whole_and_can_be_read_by_who_knows_it(codec, size):
+    sent = Frame({"n": 1}, bytes(size), gain=0.5)
+    _, bad = misread(codec, Event({}, bytes(DETACH_BYTES)), sent)
+    assert codec.unpack(bad.packed) == sent
+
+
+def test_a_class_that_the_chain_does_not_name_is_said_so(codec):
+    body, _, _ = join([codec.encode(Shutter(True, {}))])
+    (bad,) = MessageCodec().decode_each(bytes(body), (), ())
+    assert str(bad.error).startswith("Shutter is not a message type of this chain; name it")
+
+
+def test_the_data_of_a_start_is_read_without_its_class():
+    start = msgspec.defstruct("Sample", [("name", str, "")], bases=(Start,))
+    body, _, _ = join([MessageCodec([start]).encode(start({"energy": 10}, "gold"))])
+    (bad,) = MessageCodec().decode_each(bytes(body), (), ())
+    assert (bad.type, bad.data) == ("Sample", {"energy": 10})
+
+
+@pytest.mark.parametrize("name", HOSTILE_BODIES)
+def test_a_hostile_body_is_refused_or_read_in_part(codec, name):
+    with contextlib.suppress(DecodeError):
+        for each in codec.decode_each(HOSTILE_BODIES[name], (), ()):
+            if isinstance(each, Unreadable):
+                assert isinstance((each.type, each.data), tuple)
+                assert str(each.error)

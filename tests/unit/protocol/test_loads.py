@@ -8,6 +8,7 @@ from arroyo.codec import Batch, Kind, Reason
 from arroyo.protocol.loads import (
     Load,
     bury,
+    bury_at,
     count_of,
     describe,
     pack,
@@ -79,3 +80,15 @@ def test_neighbours_share_a_tombstone():
 def test_an_empty_load_is_taken_whole(count):
     load = Load(header([], bury([(1, ())], 0)))
     assert take(load, count) == (load, None)
+
+
+@given(POSITIONS, st.sets(st.integers(0, 29)))
+def test_burying_some_places_keeps_the_others_and_their_order(positions, places):
+    places = {place for place in places if place < len(positions)}
+    former = bury([(90, ())], Reason.FILTERED)
+    buried = bury_at(header(positions, former), places, Reason.QUARANTINED)
+    assert positions_of(buried) == [
+        position for place, position in enumerate(positions) if place not in places
+    ]
+    gone = [positions[place] for place in sorted(places)]
+    assert buried.tombstones == (*former, *bury(gone, Reason.QUARANTINED))
