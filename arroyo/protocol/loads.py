@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -165,6 +165,29 @@ def take(load: Load, count: int) -> tuple[Load, Load | None]:
         None if keys is None else keys[count:],
     )
     return head, rest
+
+
+def cut(load: Load, most: int) -> Iterator[Load]:
+    """Yield a load in pieces of up to `most` messages; its tombstones go with the first one.
+
+    One pass over the messages: `take` looks at all that are left each time.
+    """
+    count = len(load.items)
+    if count <= most:
+        yield load
+        return
+    positions = positions_of(load.header)
+    tombstones = load.header.tombstones
+    for first in range(0, count, most):
+        end = min(first + most, count)
+        fields = describe(positions[first:end]) | {"tombstones": tombstones}
+        yield Load(
+            msgspec.structs.replace(load.header, **fields),
+            load.items[first:end],
+            load.size * end // count - load.size * first // count,
+            None if load.keys is None else load.keys[first:end],
+        )
+        tombstones = ()
 
 
 def _split(header: Batch, count: int) -> tuple[dict[str, Any], dict[str, Any]]:

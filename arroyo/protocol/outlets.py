@@ -32,7 +32,7 @@ from arroyo.codec import (
 from arroyo.identifiers import ReplicaName
 
 from .actions import Action, Connect, Transmit
-from .loads import Load, sequences_of, take
+from .loads import Load, cut, sequences_of, take
 from .open_starts import OpenStarts
 from .ranges import RangeSet
 
@@ -168,7 +168,7 @@ class Outlet:
             header = msgspec.structs.replace(header, path=header.path + self.edge)
         if self.edge or size != load.size:
             load = Load(header, load.items, size, load.keys)
-        self._queue.append(load)
+        self._queue.extend(cut(load, BATCH_MESSAGES))
         yield from self._pump()
 
     def end(self, *, final: bool) -> Iterator[Action]:

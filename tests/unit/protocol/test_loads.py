@@ -10,6 +10,7 @@ from arroyo.protocol.loads import (
     bury,
     bury_at,
     count_of,
+    cut,
     describe,
     pack,
     positions_of,
@@ -43,6 +44,20 @@ def test_a_header_gives_back_the_positions_that_made_it(positions):
 
 def test_neighbours_share_a_range():
     assert pack([4, 5, 6, 9, 9, 10]) == ((4, 7), (9, 10), (9, 11))
+
+
+@given(POSITIONS, st.integers(1, 10), st.booleans())
+def test_cutting_a_load_loses_nothing(positions, most, keyed):
+    items = [object() for _ in positions]
+    keys = list(range(len(items))) if keyed else None
+    stones = bury([(21, ())], Reason.FILTERED)
+    pieces = list(cut(Load(header(positions, stones), items, 1000, keys), most))
+    assert all(len(piece.items) <= most for piece in pieces)
+    assert [item for piece in pieces for item in piece.items] == items
+    assert [at for piece in pieces for at in positions_of(piece.header)] == positions
+    assert [key for piece in pieces for key in piece.keys or ()] == (keys or [])
+    assert sum(piece.size for piece in pieces) == 1000
+    assert [stone for piece in pieces for stone in piece.header.tombstones] == list(stones)
 
 
 @given(POSITIONS, st.integers(1, 40), st.booleans())

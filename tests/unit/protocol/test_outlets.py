@@ -9,7 +9,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.messages import SlabReference
 from arroyo.protocol import outlets
 from arroyo.protocol.actions import Connect, Transmit
-from arroyo.protocol.loads import Load, count_of
+from arroyo.protocol.loads import Load, count_of, describe
 from arroyo.protocol.outlets import Outlet
 
 SENDER = ReplicaName("a", 0)
@@ -104,6 +104,35 @@ def test_every_batch_says_which_on_its_link_it_is_and_the_path_so_far():
         ("a.0", 100, 0, 5),
         ("a.0", 100, 1, 5),
     ]
+
+
+class Handled(list):
+    """Messages that count how many of them were copied from one list into another."""
+
+    copied = 0
+
+    def __getitem__(self, place):
+        found = super().__getitem__(place)
+        if not isinstance(place, slice):
+            return found
+        Handled.copied += len(found)
+        return Handled(found)
+
+
+def test_many_results_of_one_message_are_cut_into_batches_in_one_pass():
+    count = 100 * outlets.BATCH_MESSAGES
+    parts = [(0, ((index, count),)) for index in range(count)]
+    header = Batch("", 0, 0, Kind.EVENTS, "r", "s.0", 1, 0, 0, 0, **describe(parts))
+    outlet = make()
+    outlet.hello(hello())
+    Handled.copied = 0
+    actions = list(outlet.offer(Load(header, Handled(range(count)), count)))
+    for number in itertools.count():
+        if not outlet.blocked:
+            break
+        actions += credit(outlet, 0, number, message_s=1e-6)
+    assert [item for _, items in sent(actions) for item in items] == list(range(count))
+    assert Handled.copied <= 4 * count  # each time a batch left it was all that waited
 
 
 def test_what_is_over_the_bound_waits_for_credit():
