@@ -56,6 +56,14 @@ class UnavailableError(ArroyoError):
 _PASSING = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 )
+_AWAY = frozenset({errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH})
+
+
+def may_pass(error: BaseException) -> bool:
+    """Return True if users' code failed for something outside: a full disk, a host that is away."""
+    if isinstance(error, ConnectionError | TimeoutError):
+        return True
+    return isinstance(error, OSError) and error.errno in _PASSING | _AWAY
 
 
 def fault_of(error: OSError) -> type[ConfigurationError | UnavailableError]:

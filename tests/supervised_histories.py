@@ -19,9 +19,8 @@ def make_chain(links, supervision=None, **settings):
         stages[name] = Stage(
             name=name,
             role=role,
-            target="module:Class",
             inputs=tuple(map(Input, sources)),
-            **settings.get(name, {}),
+            **{"target": "module:Class", **settings.get(name, {})},
         )
     return Chain(
         name="chain",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from arroyo.errors import ArroyoError, StageError
+from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
 from arroyo.stages import Listener
 
 from .trials import in_words
@@ -41,7 +41,8 @@ class Listening:
             self.error = error
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             name = type(self._listener).__name__
-            self.error = StageError(f"{name}.start() raised {in_words(error)}")
+            kind = UnavailableError if may_pass(error) else StageError
+            self.error = kind(f"{name}.start() raised {in_words(error)}")
             self.error.__cause__ = error
         self.ended = True
         self._wake()

@@ -13,7 +13,7 @@ from arroyo.config.run_directory import RunDirectory
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.locks import Lock
 from arroyo.control.notify import Notifier
-from arroyo.errors import ArroyoError, UsageError
+from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
 from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.logs import configure_logging
 
@@ -103,7 +103,7 @@ def _run_locked(
         return error.code if isinstance(error.code, int) and error.code else CRASHED
     except BaseException as error:  # noqa: BLE001  (users' open() and close() may raise anything)
         _log.error("%s", in_words(error), exc_info=error)
-        return CRASHED
+        return UnavailableError.exit_code if may_pass(error) else CRASHED
     _log.info("ended")
     return 0
 

@@ -34,6 +34,7 @@ class Account:
     def __init__(self, colour: bool) -> None:
         self._colour = colour
         self._reasons: set[str] = set()
+        self._waits_for: dict[ReplicaName, str] = {}
 
     def header(self, chain: Chain) -> str:
         """Line that says what starts."""
@@ -46,6 +47,10 @@ class Account:
         """Tell one announcement; None where there is nothing to say that was not said before."""
         if isinstance(happened, ev.GaveUp) and happened.retry_s is None and self._is_said(happened):
             return None
+        if isinstance(happened, ev.WillRetry) and self._still_waits(happened):
+            return None
+        if isinstance(happened, ev.BecameReady):
+            self._waits_for.pop(happened.replica, None)
         return self._paint(*_tell(happened))
 
     def _is_said(self, happened: ev.GaveUp) -> bool:
@@ -54,6 +59,13 @@ class Account:
         said = reason in self._reasons
         self._reasons.add(reason)
         return said and bool(reason)
+
+    def _still_waits(self, happened: ev.WillRetry) -> bool:
+        """Whether it was told that the replica waits for this; `arroyo status` shows each try."""
+        reason = happened.ending.evidence.said
+        told = self._waits_for.get(happened.replica) == reason
+        self._waits_for[happened.replica] = reason
+        return told
 
     def summary(
         self, chain: Chain, totals: Mapping[str, Mapping[str, int]], exit_code: int, after_s: float
@@ -81,7 +93,7 @@ class Account:
         return f"\033[{code}m{text}\033[0m" if self._colour and code else text
 
 
-def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911 (a table)
+def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (a table)
     """Give the colour and the words for an announcement."""
     match happened:
         case ev.BecameReady(name, took_s):
@@ -93,8 +105,12 @@ def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911 
         case ev.WillRestart(name, ending, delay_s, attempt, limit):
             how = _how(name, ending)
             return "warning", f"{how}; {_restart(delay_s)} (try {attempt} of {limit})"
-        case ev.GaveUp(name, ending, retry_s):
-            return "bad", f"{_how(name, ending)}; FAILED{_retry(retry_s)}"
+        case ev.WillRetry(name, ending, delay_s):
+            return "warning", f"{_waits(name, ending)}; {_try(delay_s)}"
+        case ev.GaveUp(name, ending, retry_s, until_changed):
+            return "bad", f"{_how(name, ending)}; FAILED{_retry(retry_s, until_changed)}"
+        case ev.TriesAgain(name, file):
+            return "plain", f"{name}: {file} has changed; starting it again"
         case ev.EndedBadly(name, ending):
             return "bad", _how(name, ending)
         case ev.Draining(by, timeout_s):
@@ -114,7 +130,19 @@ def _restart(delay_s: float) -> str:
     return f"next in {_seconds(delay_s)}" if delay_s else "starting it again now"
 
 
-def _retry(retry_s: float | None) -> str:
+def _waits(name: ReplicaName, ending: Ending) -> str:
+    if ending.evidence.said:
+        return f"{name} waits: {ending.evidence.said}"
+    return f"{_how(name, ending)}, which asks to try later"
+
+
+def _try(delay_s: float) -> str:
+    return f"trying again in {_seconds(delay_s)}" if delay_s else "trying again now"
+
+
+def _retry(retry_s: float | None, until_changed: bool) -> str:
+    if until_changed:
+        return "; it is started again once a file of it has changed"
     return "" if retry_s is None else f", next try in {_seconds(retry_s)}"
 
 

@@ -90,11 +90,20 @@ class Judged(msgspec.Struct, frozen=True):
     place: str = ""
 
 
+class Corrected(msgspec.Struct, frozen=True):
+    """A file of a replica that is FAILED for its configuration has changed."""
+
+    replica: ReplicaName
+    file: str
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
 
-ReplicaEvent = ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle | Judged
+ReplicaEvent = (
+    ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle | Judged | Corrected
+)
 Event = ReplicaEvent | StopRequested | Tick
 
 
@@ -153,12 +162,31 @@ class WillRestart(msgspec.Struct, frozen=True):
     limit: int
 
 
+class WillRetry(msgspec.Struct, frozen=True):
+    """A replica waits for something outside, which its last words name; next try in `delay_s`."""
+
+    replica: ReplicaName
+    ending: Ending
+    delay_s: float
+
+
 class GaveUp(msgspec.Struct, frozen=True):
-    """A replica is FAILED; it is tried again in `retry_s`, or never (None)."""
+    """A replica is FAILED; it is tried again in `retry_s`, or not by itself (None).
+
+    `until_changed`: it is tried again when one of its files has changed.
+    """
 
     replica: ReplicaName
     ending: Ending
     retry_s: float | None
+    until_changed: bool = False
+
+
+class TriesAgain(msgspec.Struct, frozen=True):
+    """A replica that was FAILED for its configuration starts again: `file` has changed."""
+
+    replica: ReplicaName
+    file: str
 
 
 class EndedBadly(msgspec.Struct, frozen=True):
@@ -207,7 +235,9 @@ Announcement = (
     | ChainBecameReady
     | Finished
     | WillRestart
+    | WillRetry
     | GaveUp
+    | TriesAgain
     | EndedBadly
     | Draining
     | CutShort

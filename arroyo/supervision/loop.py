@@ -34,14 +34,19 @@ from . import child
 from . import events as ev
 from .account import TOTALS, Account, lossless_stages
 from .console import Console
+from .corrections import Corrections
+from .ending import describe_end
 from .lookout import Lookout
 from .post_mortem import PostMortem
 from .processes import Spawner, StageProcess, Target
+from .replica import Replica
 from .replica_files import idle_since
 from .state_machine import UNWELL, ChainMachine
 from .wakes import signals_as_bytes
 
 IDLE_CHECK_S = 0.5
+REASON_CHARACTERS = 500
+"""What `arroyo status` is told of why a replica is down; an answer has its limits."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _log = logging.getLogger("arroyo.supervision")
 
@@ -132,6 +137,7 @@ class Supervisor:
         self._processes: dict[ReplicaName, StageProcess] = {}
         self._said: dict[ReplicaName, str] = {}
         self._post_mortem = PostMortem(chain, run_directory)
+        self._corrections = Corrections(chain)
         self._totals: dict[str, Counter[str]] = {name: Counter() for name in chain.stages}
         self._events: deque[ev.Event] = deque()
         self._exit_code: int | None = None
@@ -183,6 +189,7 @@ class Supervisor:
             self._notifier.watchdog()
             self._look_out()
             self._look_for_idle()
+            self._look_for_corrections()
             self._handle(ev.Tick())
         return self._sum_up(self._exit_code)
 
@@ -191,6 +198,8 @@ class Supervisor:
         times = [self._machine.next_at, self._requests.next_at, self._lookout.next_at]
         if self._machine.awaiting_end:
             times.append(now + IDLE_CHECK_S)
+        if self._machine.awaiting_correction:
+            times.append(self._corrections.next_at)
         if self._notifier.watchdog_interval_s is not None:
             times.append(now + self._notifier.watchdog_interval_s)
         next_at = min((time for time in times if time is not None), default=None)
@@ -245,6 +254,11 @@ class Supervisor:
             if since is not None:
                 self._handle(ev.Idle(name, since))
 
+    def _look_for_corrections(self) -> None:
+        awaited = self._machine.awaiting_correction
+        for name, file in self._corrections.look(awaited, self._monotonic()):
+            self._handle(ev.Corrected(name, file))
+
     # Actions.
 
     def _handle(self, event: ev.Event) -> None:
@@ -269,6 +283,7 @@ class Supervisor:
                 self._announce(action)
 
     def _spawn(self, name: ReplicaName) -> ev.ProcessStarted | ev.StartFailed:
+        self._corrections.note(name)
         try:
             process = self._spawner.spawn(name)
         except OSError as error:
@@ -300,16 +315,7 @@ class Supervisor:
         now = self._monotonic()
         return {
             "state": self._machine.state,
-            "replicas": [
-                {
-                    "replica": str(replica.name),
-                    "state": replica.seen_state,
-                    "pid": replica.pid,
-                    "restarts": replica.restarts,
-                    "uptime_s": round(now - replica.spawned_at, 3) if replica.alive else None,
-                }
-                for replica in self._machine.replicas
-            ],
+            "replicas": [_row(replica, now) for replica in self._machine.replicas],
         }
 
     def _stop(self) -> dict[str, Any]:
@@ -324,3 +330,18 @@ class Supervisor:
         for line in self._account.summary(self._chain, self._totals, exit_code, after_s):
             self._say(line)
         return exit_code
+
+
+def _row(replica: Replica, now: float) -> dict[str, Any]:
+    """Say what `arroyo status` is to know of a replica."""
+    ending, due_at = replica.ending, replica.due_at
+    why = describe_end(ending, f"{ending.after_s:.3g} s") if ending is not None else ""
+    return {
+        "replica": str(replica.name),
+        "state": replica.seen_state,
+        "pid": replica.pid,
+        "restarts": replica.restarts,
+        "uptime_s": round(now - replica.spawned_at, 3) if replica.alive else None,
+        "reason": why[:REASON_CHARACTERS] or None,
+        "next_try_s": None if ending is None or due_at is None else round(max(0, due_at - now), 3),
+    }

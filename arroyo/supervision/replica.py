@@ -8,7 +8,7 @@ from arroyo.identifiers import ReplicaName
 from .ending import FINISHED, Ending
 from .events import State
 from .judge import Condition
-from .restart_policy import RecentEnds
+from .restart_policy import PERMANENT_EXITS, RecentEnds
 
 
 class Replica:
@@ -41,6 +41,10 @@ class Replica:
         self.restarts = 0
         self.failures = 0
         """Unexpected ends since it was last stable."""
+        self.waits = 0
+        """How often it has ended because something outside was away, since it was last stable."""
+        self.ending: Ending | None = None
+        """How its last process ended, if that was not in order."""
         self.on_trial = False
         """Started again after FAILED: one failure puts it back there."""
         self.recent = RecentEnds(within_s)
@@ -61,6 +65,17 @@ class Replica:
         return not self.alive and self.state is State.STOPPED and self.due_at is None
 
     @property
+    def awaits_correction(self) -> bool:
+        """Whether it is FAILED for its configuration, so that only a change can help."""
+        return (
+            self.state is State.FAILED
+            and self.due_at is None
+            and self.ending is not None
+            and self.ending.status in PERMANENT_EXITS
+            and self.stage.restart != "never"
+        )
+
+    @property
     def seen_state(self) -> State:
         """State for people: READY is DEGRADED where it can't do its work for now."""
         well = self.condition is Condition.WELL
@@ -71,6 +86,7 @@ class Replica:
         self.state, self.alive, self.due_at = State.STARTING, True, None
         self.spawned_at, self.ready_at, self.term_at = now, None, None
         self.said_stopping = self.overdue = False
+        self.ending = None
 
     def has_finished(self, ending: Ending) -> bool:
         """Return True if an exit with 0 means that the process came to the end of its work.
@@ -83,7 +99,7 @@ class Replica:
 
     def forgive(self) -> None:
         """Forget earlier failures."""
-        self.failures, self.on_trial = 0, False
+        self.failures, self.waits, self.on_trial = 0, 0, False
         self.recent.forget()
 
     def end(self) -> None:

@@ -3,6 +3,8 @@
 The first restart is immediate; further ones wait `backoff_s`, doubled each time up to 30 s, with
 jitter so that replicas of one stage do not come back in step. 60 s of READY forgive everything.
 More than `max_restarts` unexpected ends within `within_s` are too many.
+A stage that exits with 75 waits for something outside (a disk, a broker, a lock): it comes back
+with the same backoff for as long as that takes, and it never counts as a failure.
 """
 
 from __future__ import annotations
@@ -15,6 +17,10 @@ STABLE_S = 60.0
 RETRY_FAILED_S = 300.0
 PERMANENT_EXITS = frozenset({64, 78})
 """Wrong usage or configuration (sysexits): the same again would end the same way."""
+TRY_LATER_EXIT = 75
+"""What the stage needs is away for now (sysexits): nothing is wrong with the stage."""
+STOPPING_RETRY_S = 1.0
+"""Longest wait for it while the chain drains: time is short, and the queue needs the stage."""
 
 
 def backoff_delay_s(failures: int, backoff_s: float, random: float) -> float:

@@ -27,6 +27,8 @@ from .restart_policy import (
     PERMANENT_EXITS,
     RETRY_FAILED_S,
     STABLE_S,
+    STOPPING_RETRY_S,
+    TRY_LATER_EXIT,
     RecentEnds,
     backoff_delay_s,
 )
@@ -85,6 +87,13 @@ class ChainMachine:
         return [replica.name for replica in self.replicas.cut_off() if replica.state is State.READY]
 
     @property
+    def awaiting_correction(self) -> list[ReplicaName]:
+        """Replicas that are FAILED for their configuration; `Corrected` is wanted for these."""
+        if self.replicas.stopping:
+            return []
+        return [replica.name for replica in self.replicas if replica.awaits_correction]
+
+    @property
     def next_at(self) -> float | None:
         """Time at which a `Tick` is needed at the latest; None: not before another event."""
         if self.finished:
@@ -112,7 +121,7 @@ class ChainMachine:
         elif not isinstance(event, ev.Tick):
             self._take_of(self.replicas[event.replica], event, now)
 
-    def _take_of(self, replica: Replica, event: ev.ReplicaEvent, now: float) -> None:
+    def _take_of(self, replica: Replica, event: ev.ReplicaEvent, now: float) -> None:  # noqa: C901 (a table)
         match event:
             case ev.ProcessStarted(_, pid):
                 replica.pid = pid
@@ -127,6 +136,8 @@ class ChainMachine:
                     replica.state, replica.said_stopping = State.DRAINING, True
             case ev.Idle(_, since):
                 self._on_idle(replica, since, now)
+            case ev.Corrected(_, file):
+                self._on_corrected(replica, file, now)
             case ev.Judged() as judged:
                 if replica.alive:
                     self._actions += take_verdict(replica, judged, now)
@@ -187,6 +198,10 @@ class ChainMachine:
     # After an unexpected end.
 
     def _restart_or_give_up(self, replica: Replica, ending: Ending, now: float) -> None:
+        replica.ending = ending
+        if ending.status == TRY_LATER_EXIT and replica.stage.restart != "never":
+            self._wait(replica, ending, now)
+            return
         replica.failures += 1
         recent, of_chain = replica.recent.note(now), self._recent.note(now)
         too_many = recent > self._policy.max_restarts or of_chain > self._policy.chain_max_restarts
@@ -203,18 +218,32 @@ class ChainMachine:
             limit = self._policy.max_restarts
             self._tell(ev.WillRestart(replica.name, ending, delay_s, recent, limit))
 
+    def _wait(self, replica: Replica, ending: Ending, now: float) -> None:
+        replica.waits += 1
+        delay_s = backoff_delay_s(replica.waits, replica.stage.backoff_s, self._random())
+        if self.replicas.stopping:
+            delay_s = min(delay_s, STOPPING_RETRY_S)
+        replica.state, replica.due_at = State.BACKOFF, now + delay_s
+        self._tell(ev.WillRetry(replica.name, ending, delay_s))
+
     def _give_up(self, replica: Replica, ending: Ending, retry_s: float | None, now: float) -> None:
         replica.state = State.FAILED
         replica.due_at = None if retry_s is None else now + retry_s
         replica.on_trial = True
-        self._tell(ev.GaveUp(replica.name, ending, retry_s))
         # A stage that can't be what its configuration says makes the rest useless; once the chain
         # has worked, the configuration was right, and the rest may still do good.
         useless = ending.status in PERMANENT_EXITS and not self._was_ready
+        hopes = replica.awaits_correction and not useless and not self.replicas.stopping
+        self._tell(ev.GaveUp(replica.name, ending, retry_s, until_changed=hopes))
         if useless or self._policy.on_failed == "stop-chain":
             self._note_trouble(ending.status or UNWELL if useless else UNWELL)
             if not self.replicas.stopping:
                 self._begin_stop(f"{replica.name}, which failed", now)
+
+    def _on_corrected(self, replica: Replica, file: str, now: float) -> None:
+        if replica.awaits_correction and not self.replicas.stopping:
+            replica.due_at = now
+            self._tell(ev.TriesAgain(replica.name, file))
 
     # Stopping.
 
@@ -232,6 +261,8 @@ class ChainMachine:
             # Before a source was READY nothing is under way that would need the others.
             if replica.is_listener or not self._flowing:
                 self._dismiss(replica)
+            elif replica.state is State.BACKOFF:
+                replica.due_at = now  # what is under way needs it
 
     def _cut_short(self, by: str, now: float) -> None:
         self._stop.cut_short(now)

@@ -54,7 +54,8 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     dict
         ``chain``, ``state``, ``supervisor`` (its pid, or None), ``latency_p50_s`` and
         ``latency_p99_s`` (from the sources to the publishers, all of them) and ``stages``: one
-        dict for each replica, from the sources down. There ``latency_…`` is from the source's
+        dict for each replica, from the sources down. There ``reason`` is why a replica is down
+        and ``next_try_s`` when it is started again, ``latency_…`` is from the source's
         handing over to the end of this stage's work, ``hop_…`` from the neighbour's sending to
         its begin, both since the replica has started. Times in s, sizes in bytes; None where
         nobody knows.
@@ -114,7 +115,8 @@ def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> di
             draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
             state = State.DRAINING if draining else State.READY
             uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
-    return _row(chain, name) | {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
+    row = {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
+    return _row(chain, name) | row | {"reason": None, "next_try_s": None}
 
 
 def _state_of_all(states: set[State]) -> State:
@@ -166,7 +168,18 @@ def status_table(status: Mapping[str, Any]) -> str:
             for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         lines.append("  ".join(aligned).rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, *_reasons(status["stages"])])
+
+
+def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each replica that is down why, and when it is started again."""
+    lines = []
+    for row in rows:
+        if row["state"] in {State.BACKOFF, State.FAILED} and row["reason"]:
+            next_s = row["next_try_s"]
+            when = "" if next_s is None else f"; next try in {_duration(next_s)}"
+            lines.append(f"{row['stage']}.{row['replica']} {row['reason']}{when}")
+    return lines
 
 
 def _cell(row: Mapping[str, Any], key: str) -> str:

@@ -1,6 +1,8 @@
 """Stages that leave in ways of their own, written as users write them."""
 
-from chains import indices, listener, operator, publisher
+import signal
+
+from chains import indices, kill, listener, operator, publisher, wait_until
 
 LEAVES = """
 import os
@@ -10,6 +12,26 @@ class Leaves(Operator):
     def process(self, message):
         if isinstance(message, Event) and message.metadata["index"] == 13:
             os._exit(0)  # as exit(0) in C does, and STOP in Fortran
+        return message
+"""
+
+BROKER = """
+import os
+from pathlib import Path
+from own_stages import Write
+
+class ToBroker(Write):
+    def open(self):
+        if not Path("broker").exists():
+            raise ConnectionRefusedError("no broker at mq:5672")
+        super().open()
+"""
+WRONG = "class Own(Operator:\n"
+RIGHT = """
+from arroyo import Operator
+
+class Own(Operator):
+    def process(self, message):
         return message
 """
 
@@ -35,3 +57,49 @@ def test_an_exit_with_0_in_process_while_the_source_drains_is_no_end_of_the_work
     assert code == 0, chain.text()
     assert "exit(0)" in supervisor.text
     assert len(chain.command("quarantine", "list", chain.path).splitlines()) >= 1
+
+
+def test_a_broker_that_is_away_is_waited_for_and_a_stop_drains_what_waits_for_it(make_chain):
+    chain = chain_with(
+        make_chain,
+        BROKER,
+        listener("count", handed="handed"),
+        publisher("write", ["count"], "own:ToBroker", keys='backoff_s = "60 s"'),
+        keys="[supervisor]\nmax_restarts = 1",
+    )
+    (chain.folder / "broker").touch()
+    supervisor = chain.supervise()
+    chain.wait_for_lines(1)
+    (chain.folder / "broker").unlink()
+    kill(chain.pids()["write.0"])
+    wait_until(lambda: (chain.status()["write.0"]["next_try_s"] or 0) > 10, chain.text)
+    row = chain.status()["write.0"]
+    assert row["state"] == "BACKOFF"
+    assert "no broker at mq:5672" in row["reason"]
+    assert "no broker at mq:5672" in chain.command("status", chain.path)
+    assert "write.0 waits: " in supervisor.text
+    (chain.folder / "broker").touch()
+    supervisor.send(signal.SIGINT)
+    assert supervisor.wait() == 0, chain.text()
+    handed = int((chain.folder / "handed").read_text())
+    assert set(indices(chain.lines())) == set(range(handed))
+
+
+def test_a_module_that_is_corrected_brings_its_stage_back(make_chain):
+    chain = chain_with(
+        make_chain,
+        RIGHT,
+        listener("count", events=100, pause_at=50),
+        operator("work", "own:Own", ["count"]),
+        publisher("write", ["work"]),
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(1)
+    (chain.folder / "own.py").write_text(WRONG)
+    kill(chain.pids()["work.0"])
+    supervisor.wait_for("started again once a file of it has changed")
+    (chain.folder / "own.py").write_text(RIGHT)
+    supervisor.wait_for("work.0: own.py has changed")
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    assert set(indices(chain.lines())) == set(range(100))

@@ -30,6 +30,20 @@ LINES = [
         "images.0 ended after 60.0 s: not ready within 60 s; FAILED, next try in 5.0 min",
     ),
     (
+        ev.WillRetry(IMAGES, Ending(1.0, 75, "", Evidence(said="no server at mq:5672")), 4.0),
+        "images.0 waits: no server at mq:5672; trying again in 4.00 s",
+    ),
+    (
+        ev.WillRetry(IMAGES, Ending(1.0, 75), 0.0),
+        "images.0 exited with 75 after 1.00 s, which asks to try later; trying again now",
+    ),
+    (
+        ev.GaveUp(IMAGES, Ending(1.0, 78, "", Evidence(said="no file")), None, until_changed=True),
+        "images.0 exited with 78 after 1.00 s: no file; FAILED; it is started again once a file "
+        "of it has changed",
+    ),
+    (ev.TriesAgain(IMAGES, "own.py"), "images.0: own.py has changed; starting it again"),
+    (
         ev.EndedBadly(IMAGES, Ending(1.0, -77)),
         "images.0 was killed (signal 77) after 1.00 s",
     ),
@@ -57,6 +71,17 @@ def test_a_complaint_that_replicas_share_is_told_once():
         account.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in range(3)
     ]
     assert lines == ["images.0 exited with 78 after 1.00 s: no such file; FAILED", None, None]
+
+
+def test_what_a_replica_waits_for_is_told_once_until_it_has_been_ready():
+    account = Account(colour=False)
+    waits = ev.WillRetry(IMAGES, Ending(1.0, 75, "", Evidence(said="no server")), 1.0)
+    assert account.line(waits)
+    assert account.line(waits) is None
+    other = ev.WillRetry(IMAGES, Ending(1.0, 75, "", Evidence(said="no room")), 1.0)
+    assert account.line(other)
+    account.line(ev.BecameReady(IMAGES, 0.1))
+    assert account.line(other)
 
 
 def test_replicas_that_say_nothing_are_each_told():

@@ -111,6 +111,14 @@ class Schedules(RuleBasedStateMachine):
             self.do(ev.Judged(name, condition, for_s))
 
     @running
+    @rule(data=st.data())
+    def is_corrected(self, data):
+        if awaited := self.machine.awaiting_correction:
+            name = data.draw(st.sampled_from(awaited))
+            self.failed_at.pop(name)
+            self.do(ev.Corrected(name, "own.py"))
+
+    @running
     @rule(data=st.data(), ago=st.floats(0, 5))
     def is_idle(self, data, ago):
         for name in self.machine.awaiting_end:

@@ -170,15 +170,88 @@ def test_ends_of_the_whole_chain_are_limited_too():
 def test_a_permanent_error_is_never_tried_again(status):
     history = History().all_ready()
     (told,) = history.end("patterns.0", status)
-    assert told == ev.GaveUp(name_of("patterns.0"), ev.Ending(0.0, status), None)
+    ending = ev.Ending(0.0, status)
+    assert told == ev.GaveUp(name_of("patterns.0"), ending, None, until_changed=True)
     history.pass_time(10_000)
     assert history.state("patterns.0") is State.FAILED
     assert history.exit_code is None
 
 
-def test_try_later_is_tried_later():
+def wait_often(history, name, times):
+    """Exit with 75 so often; return how long each try was waited for."""
+    delays = []
+    for _ in range(times):
+        (told,) = history.end(name, 75)
+        assert isinstance(told, ev.WillRetry)
+        delays.append(told.delay_s)
+        history.pass_time(told.delay_s + 0.001)
+    return delays
+
+
+def test_what_is_away_is_waited_for_as_long_as_it_takes():
     history = History().all_ready()
-    assert kinds(history.end("patterns.0", 75)) == [ev.WillRestart]
+    delays = wait_often(history, "patterns.0", 50)
+    assert delays[:5] == [0.0, 0.5, 1.0, 2.0, 4.0]
+    assert delays[-1] == 30.0
+    history.ready("patterns.0")
+    assert history.machine.state is State.READY
+
+
+def test_to_wait_is_no_failure_of_the_stage_or_of_the_chain():
+    supervision = Supervision(max_restarts=0, chain_max_restarts=0)
+    history = History(supervision=supervision).all_ready()
+    wait_often(history, "patterns.0", 20)
+    assert ev.GaveUp not in kinds(history.told)
+
+
+def test_a_minute_of_ready_makes_the_next_wait_short_again():
+    history = History().all_ready()
+    wait_often(history, "patterns.0", 5)
+    history.ready("patterns.0")
+    history.pass_time(61)
+    assert wait_often(history, "patterns.0", 1) == [0.0]
+
+
+def test_a_stop_starts_what_waits_at_once_so_that_the_queue_drains():
+    history = History().all_ready()
+    wait_often(history, "patterns.0", 10)
+    history.end("patterns.0", 75)
+    assert history.state("patterns.0") is State.BACKOFF
+    history.stop()
+    assert history.state("patterns.0") is State.STARTING
+    (told,) = history.end("patterns.0", 75)
+    assert told.delay_s == 1.0  # the drain has no time for 30 s
+    history.pass_time(1)
+    history.ready("patterns.0")
+    finish(history, "images.0", "integrate.0", "patterns.0")
+    assert history.exit_code == 0
+
+
+def test_a_corrected_file_brings_back_a_stage_that_failed_for_its_configuration():
+    history = History().all_ready()
+    (told,) = history.end("patterns.0", 78)
+    assert told.until_changed
+    assert history.machine.awaiting_correction == [name_of("patterns.0")]
+    told = history.do(ev.Corrected(name_of("patterns.0"), "own.py"))
+    assert told == [ev.TriesAgain(name_of("patterns.0"), "own.py")]
+    assert history.state("patterns.0") is State.STARTING
+    history.end("patterns.0", 78)  # corrected, but not enough
+    assert history.machine.awaiting_correction == [name_of("patterns.0")]
+    history.do(ev.Corrected(name_of("patterns.0"), "own.py"))
+    history.ready("patterns.0")
+    assert history.machine.state is State.READY
+
+
+def test_a_corrected_file_changes_nothing_for_other_failures_or_in_a_stop():
+    history = History(patterns={"restart": "never"}).all_ready()
+    history.end("patterns.0", 78)
+    crash_until_failed(history)
+    assert history.machine.awaiting_correction == []
+    history = History().all_ready()
+    history.end("patterns.0", 78)
+    history.stop()
+    assert history.do(ev.Corrected(name_of("patterns.0"), "own.py")) == []
+    assert history.state("patterns.0") is State.FAILED
 
 
 def test_a_permanent_error_at_start_ends_the_chain_with_its_code():
