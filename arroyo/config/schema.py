@@ -1,7 +1,8 @@
-"""chain.toml as msgspec Structs: every key, its type, default and meaning, declared once.
+"""chain.toml as msgspec Structs: every key with its type, default and meaning, declared once.
 
-These are the tables as they are written. `graph` holds what they mean, `reader` goes from one
-to the other. PURE: no file is read here.
+These are the tables as they are written; `graph` holds what they mean, and `reader` goes from one
+to the other. The descriptions end up in the JSON Schema, where editors show them, and in the page
+CHAIN_FILE.md. PURE: no file is read here.
 """
 
 from __future__ import annotations
@@ -21,87 +22,195 @@ OnFailed = Literal["hold", "stop-chain"]
 Duration = float | str
 """Seconds, or text with a unit: ``"250 ms"``, ``"5 s"``, ``"2 min"``, ``"1 h"``."""
 
-DurationOrZero = Annotated[float | str, Meta(description="0: no limit")]
-"""A `Duration`, or 0 for no limit."""
+ZERO_IS_NO_LIMIT = {"zero": "no limit"}
+"""In `Meta.extra` of a `Duration` that may be 0."""
 
 Size = int | str
 """Bytes, or text with a unit: ``"64 KiB"``, ``"256 MiB"``, ``"2 GiB"``, ``"1 MB"``."""
 
 
 class InputTable(msgspec.Struct, forbid_unknown_fields=True):
-    """One input of a stage, where it says more than the name of the stage above."""
+    """An entry of `inputs`, where it says more than the name of the stage above."""
 
-    stage: str
-    link: Link = "push-pull"
+    stage: Annotated[str, Meta(description="Name of the stage above.")]
+    link: Annotated[
+        Link,
+        Meta(
+            description="push-pull: each message goes to one replica, nothing is lost. "
+            "pub-sub: each replica gets a copy; a slow one loses messages, which are counted, "
+            "and never slows the stage above."
+        ),
+    ] = "push-pull"
 
 
 class ChainTable(msgspec.Struct, forbid_unknown_fields=True):
-    """``[chain]``: what concerns all stages."""
+    """What concerns all stages."""
 
-    name: str
-    messages: list[str] = []
-    """Users' own message types, each ``module:Class``."""
-    env: dict[str, str] = {}
-    """Environment of every stage, on top of the supervisor's."""
+    name: Annotated[str, Meta(description="Name of the chain. One chain of a name runs at a time.")]
+    messages: Annotated[
+        list[str], Meta(description="Message types of your own, each `module:Class`.")
+    ] = []
+    env: Annotated[
+        dict[str, str],
+        Meta(description="Environment variables of every stage, added to the supervisor's."),
+    ] = {}
 
 
 class SupervisorTable(msgspec.Struct, forbid_unknown_fields=True):
-    """``[supervisor]``: how the chain is watched."""
+    """How the chain is watched."""
 
-    max_restarts: Annotated[int, Meta(ge=0)] = 5
-    """More unexpected ends of one replica within `within_s` make it FAILED."""
-    within_s: Duration = 60.0
-    chain_max_restarts: Annotated[int, Meta(ge=0)] = 20
-    """The same for all replicas together."""
-    stop_timeout_s: Duration = 30.0
-    """One deadline for the whole chain to drain and stop."""
-    on_failed: OnFailed = "hold"
-    """``hold`` leaves the rest running, ``stop-chain`` stops it."""
+    max_restarts: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="A replica that ends unexpectedly more often than this within `within_s` "
+            "is FAILED.",
+        ),
+    ] = 5
+    within_s: Annotated[Duration, Meta(description="The time over which restarts are counted.")] = (
+        60.0
+    )
+    chain_max_restarts: Annotated[
+        int, Meta(ge=0, description="The same limit for all replicas of the chain together.")
+    ] = 20
+    stop_timeout_s: Annotated[
+        Duration,
+        Meta(description="Time for the whole chain to drain and stop; what is left is killed."),
+    ] = 30.0
+    on_failed: Annotated[
+        OnFailed,
+        Meta(
+            description="What follows when a replica is FAILED: hold leaves the rest running, "
+            "stop-chain stops the chain."
+        ),
+    ] = "hold"
 
 
 class StageTable(msgspec.Struct, forbid_unknown_fields=True):
-    """``[stages.NAME]``: one stage. Exactly one of listener, operator, publisher."""
+    """One stage. It has exactly one of listener, operator, publisher."""
 
-    listener: str | None = None
-    operator: str | None = None
-    publisher: str | None = None
-    options: dict[str, Any] = {}
-    """Arguments of the class's constructor."""
-    inputs: list[str | InputTable] = []
-    replicas: Annotated[int, Meta(ge=1, le=1024)] = 1
-    order: Order = "any"
-    dispatch: str = "balanced"
-    """``balanced``, or ``key:FIELD``: same value of that metadata field, same replica."""
-    on_error: str = "quarantine"
-    """What a raising `process()` leads to: ``quarantine``, ``retry:N`` (then quarantine),
-    ``skip`` or ``crash``."""
-    restart: Restart = "on-failure"
-    backoff_s: Duration = 0.5
-    """First wait after the restart at once; doubles up to 30 s."""
-    process_timeout_s: DurationOrZero = 30.0
-    """With one message in `process()` or `publish()` for longer, a supervised stage is taken for
-    hung: its stack is noted down, and it is started again. 0: never."""
-    start_timeout_s: Duration = 60.0
-    cpus: list[Annotated[int, Meta(ge=0)]] = []
-    """Processors the stage may use; numerical libraries get as many threads."""
-    nice: Annotated[int, Meta(ge=-20, le=19)] = 0
-    env: dict[str, str] = {}
-    listen: str | None = None
-    """``tcp://host:port`` of the stage's sockets; default: ipc in the run directory."""
-    window: Annotated[int, Meta(ge=1)] | None = None
-    """Sources only: messages that may be under way at once (65,536)."""
-    window_bytes: Size | None = None
-    """Sources only: payload bytes that may be under way at once (256 MiB)."""
-    when_full: WhenFull | None = None
-    """Sources only: what `process()` does when the window is full (``block``)."""
-    delivery: Delivery | None = None
-    """Sources only: ``best-effort`` counts and names what is lost instead of sending it again
-    (``reliable``)."""
+    listener: Annotated[
+        str | None,
+        Meta(description="The stage is a listener of this class, `module:Class`."),
+    ] = None
+    operator: Annotated[
+        str | None,
+        Meta(description="The stage is an operator of this class, `module:Class`."),
+    ] = None
+    publisher: Annotated[
+        str | None,
+        Meta(description="The stage is a publisher of this class, `module:Class`."),
+    ] = None
+    options: Annotated[
+        dict[str, Any],
+        Meta(
+            description="Arguments of the class's constructor. Relative paths mean the chain "
+            "file's folder."
+        ),
+    ] = {}
+    inputs: Annotated[
+        list[str | InputTable],
+        Meta(description="The stages above, by name or as a table. Not for listeners."),
+    ] = []
+    replicas: Annotated[
+        int, Meta(ge=1, le=1024, description="Number of processes that share the stage's work.")
+    ] = 1
+    order: Annotated[
+        Order,
+        Meta(
+            description="any: messages are taken as they come. source: in the order in which "
+            "their source sent them, whatever the replicas above did."
+        ),
+    ] = "any"
+    dispatch: Annotated[
+        str,
+        Meta(
+            description="How messages are shared out among replicas: `balanced`, or `key:FIELD`: "
+            "the same value of that metadata field goes to the same replica."
+        ),
+    ] = "balanced"
+    on_error: Annotated[
+        str,
+        Meta(
+            description="What happens to a message when `process()` or `publish()` raises: "
+            "`quarantine`, `retry:N` (then quarantine), `skip`, or `crash`."
+        ),
+    ] = "quarantine"
+    restart: Annotated[
+        Restart, Meta(description="When the supervisor starts a process again after it ended.")
+    ] = "on-failure"
+    backoff_s: Annotated[
+        Duration,
+        Meta(
+            description="The first restart is immediate; the second waits this long, and the "
+            "wait doubles up to 30 s."
+        ),
+    ] = 0.5
+    process_timeout_s: Annotated[
+        Duration,
+        Meta(
+            description="A stage with one message in `process()` or `publish()` for longer than "
+            "this is hung: its stacks are saved and it is restarted. 0: no limit.",
+            extra=ZERO_IS_NO_LIMIT,
+        ),
+    ] = 30.0
+    start_timeout_s: Annotated[
+        Duration,
+        Meta(description="A process that is not READY after this time has failed to start."),
+    ] = 60.0
+    cpus: Annotated[
+        list[Annotated[int, Meta(ge=0)]],
+        Meta(
+            description="Processors that the stage may use. Numerical libraries get as many "
+            "threads."
+        ),
+    ] = []
+    nice: Annotated[
+        int, Meta(ge=-20, le=19, description="Scheduling priority; 19 yields to everybody.")
+    ] = 0
+    env: Annotated[
+        dict[str, str],
+        Meta(description="Environment variables of this stage, added to the chain's."),
+    ] = {}
+    listen: Annotated[
+        str | None,
+        Meta(
+            description="Address of the stage's sockets, `tcp://host:port`. By default they are "
+            "unix sockets in the run directory."
+        ),
+    ] = None
+    window: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(
+            description="Listeners only: number of messages in flight at once; `process()` waits "
+            "when it is reached. Default 65,536."
+        ),
+    ] = None
+    window_bytes: Annotated[
+        Size | None,
+        Meta(description="Listeners only: the same in bytes. Default 256 MiB."),
+    ] = None
+    when_full: Annotated[
+        WhenFull | None,
+        Meta(
+            description="Listeners only: what `process()` does when the window is full. block "
+            "(default) waits; drop-newest and drop-oldest lose messages, which are counted."
+        ),
+    ] = None
+    delivery: Annotated[
+        Delivery | None,
+        Meta(
+            description="Listeners only: reliable (default) redelivers what was lost; "
+            "best-effort counts it as lost."
+        ),
+    ] = None
 
 
 class ChainFile(msgspec.Struct, forbid_unknown_fields=True):
     """A whole chain.toml."""
 
     chain: ChainTable
-    stages: dict[str, StageTable]
+    stages: Annotated[
+        dict[str, StageTable], Meta(description="The stages, each a table `[stages.NAME]`.")
+    ]
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)

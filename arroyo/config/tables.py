@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 
 from .mismatch import explain_mismatch
 from .quantities import parse_duration, parse_size
 from .schema import (
+    ZERO_IS_NO_LIMIT,
     ChainFile,
     ChainTable,
     Duration,
-    DurationOrZero,
     InputTable,
     Size,
     StageTable,
@@ -93,22 +93,31 @@ def _read_table(
 
 def _read_value(value: Any, kind: Any, place: str, problems: list[str]) -> Any:
     """Return `value` as a `kind`, in s or bytes where it has a unit; None if it is none."""
+    bare, or_zero = _without_annotation(kind)
     try:
-        if kind == list[str | InputTable]:
+        if bare == list[str | InputTable]:
             return list(_read_inputs(msgspec.convert(value, list[Any]), place, problems))
         converted = msgspec.convert(value, kind, strict=not isinstance(value, VariableText))
-        if kind in (Duration, DurationOrZero):
-            return parse_duration(converted, or_zero=kind == DurationOrZero)
-        if kind in (Size, Size | None):
+        if bare == Duration:
+            return parse_duration(converted, or_zero=or_zero)
+        if bare in (Size, Size | None):
             return parse_size(converted)
     except msgspec.ValidationError as error:
-        problems.append(explain_mismatch(error, value, kind, place))
+        problems.append(explain_mismatch(error, value, bare, place))
     except ValueError as error:
         problems.append(f"{place}: {error}")
     else:
         # What types the options have is known to the class that takes them, and not here.
-        return converted if kind == dict[str, Any] else as_plain(converted)
+        return converted if bare == dict[str, Any] else as_plain(converted)
     return None
+
+
+def _without_annotation(kind: Any) -> tuple[Any, bool]:
+    """Return the type that a description annotates, and whether 0 means that there is no limit."""
+    if get_origin(kind) is not Annotated:
+        return kind, False
+    bare, *metas = get_args(kind)
+    return bare, any(meta.extra == ZERO_IS_NO_LIMIT for meta in metas)
 
 
 def _read_inputs(inputs: list[Any], place: str, problems: list[str]) -> Iterator[str | InputTable]:
