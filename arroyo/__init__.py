@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import ArroyoError, ConfigurationError, DecodeError, EncodeError
+from .errors import (
+    ArroyoError,
+    ConfigurationError,
+    DecodeError,
+    EncodeError,
+    UnavailableError,
+)
 from .messages import Event, Message, Origin, Start, Stop
 from .stages import (
     IteratingListener,
@@ -36,6 +42,7 @@ __all__ = [
     "Publisher",
     "Start",
     "Stop",
+    "UnavailableError",
     "run",
 ]
 

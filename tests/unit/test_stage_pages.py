@@ -1,0 +1,78 @@
+"""The code on the pages about writing stages runs as it is printed."""
+
+import re
+import socket
+import sys
+from contextlib import closing
+from importlib import import_module
+from importlib.resources import files
+
+import pytest
+from chains import wait_until
+from outside import Recorder, running
+
+from arroyo import MessageParser
+
+PAGES = {
+    "arroyo.stages": ["README.md", "ARROYOPY.md"],
+    "arroyo.connectors": ["README.md"],
+}
+
+
+def modules_on_pages():
+    """Yield the name and text of each block of Python that begins with its file's name."""
+    for package, pages in PAGES.items():
+        for page in pages:
+            text = files(package).joinpath(page).read_text("utf-8")
+            for block in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+                name = re.match(r"# (\w+)\.py\n", block)
+                assert name, f"{page}: a block of Python does not begin with its file's name"
+                yield name[1], block
+
+
+@pytest.fixture
+def printed(tmp_path, monkeypatch):
+    """Imports a module of the pages by its name."""
+    for name, text in modules_on_pages():
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    return import_module
+
+
+def test_the_motor_listener_receives_lines(printed):
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as sender:
+        sender.bind(("127.0.0.1", 0))
+        port = free_udp_port()
+        recorder = Recorder()
+        with running(printed("motors").MotorListener(recorder, port)):
+            sender.sendto(b"theta 12.5", ("127.0.0.1", port))
+            wait_until(lambda: recorder.messages, lambda: "no message came")
+    assert recorder.events[0].metadata == {"motor": "theta", "position_mm": 12.5}
+
+
+def test_the_row_listener_goes_on_after_what_was_acknowledged(printed, tmp_path):
+    (tmp_path / "rows.txt").write_text("a\nb\nc\n")
+    first = Recorder()
+    listener = printed("rows").RowListener(first, str(tmp_path / "rows.txt"))
+    listener.start()
+    assert first.tokens == [0, 1, 2]
+    listener.acknowledge(0)
+    second = Recorder()
+    printed("rows").RowListener(second, str(tmp_path / "rows.txt")).start()
+    assert [event.metadata["row"] for event in second.events] == ["b", "c"]
+
+
+def test_the_labview_parser_reads_an_image(printed):
+    parser = printed("labview").LabViewParser()
+    assert isinstance(parser, MessageParser)
+    header = b'{"rows": 2, "columns": 3, "exposure": 0.5}'
+    event = parser.parse([header, bytes(range(12))])
+    assert event.array.tolist() == [[1, 515, 1029], [1543, 2057, 2571]]
+    assert event.metadata == {"exposure_s": 0.5}
+
+
+def free_udp_port():
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
