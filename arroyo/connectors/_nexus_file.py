@@ -7,10 +7,11 @@ only after it is in the file.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from arroyo.errors import ConfigurationError, StageError
+from arroyo.errors import ConfigurationError, StageError, UnavailableError
 from arroyo.messages import Event, Stop
 
+from ._hdf5_closing import close_unwritten, closing
 from ._hdf5_superblock import clear_marks
 from ._nexus_layout import (
     CREATOR,
@@ -72,6 +74,7 @@ class NexusFile:
         except BaseException:
             os.close(self._lock)
             raise
+        self._failed = False
         entry = self._file["entry"]
         self._entry = entry
         self._columns = layout.columns
@@ -82,8 +85,13 @@ class NexusFile:
         self._pending: dict[int, dict[str, Any]] = {}
         # A killed writer may have made some of them longer than others.
         self._rows = max(len(dataset) for dataset in (self._written, *self._arrays.values()))
-        with explained(path):
-            self._grow(self._arrays.values(), self._rows)
+        try:
+            with explained(path):
+                self._grow(self._arrays.values(), self._rows)
+        except BaseException:
+            close_unwritten(self._file)
+            os.close(self._lock)
+            raise
 
     def put(self, row: int, event: Event) -> None:
         """Write an event into its row, over what is there; safe after the next `flush()`.
@@ -98,7 +106,7 @@ class NexusFile:
             The disk is full, or gone.
         """
         arrays = self._split(row, event)
-        with explained(self.path):
+        with self._writing():
             if row >= self._rows:
                 self._grow(self._arrays.values(), row + 1)
                 self._rows = row + 1
@@ -108,12 +116,15 @@ class NexusFile:
 
     def flush(self) -> None:
         """Bring all rows into the file and only then mark them as written."""
-        with explained(self.path):
-            for dataset in self._arrays.values():
-                dataset.flush()
-            if self._pending:
-                self._write_pending()
-            self._file.flush()
+        with self._writing():
+            self._flush()
+
+    def _flush(self) -> None:
+        for dataset in self._arrays.values():
+            dataset.flush()
+        if self._pending:
+            self._write_pending()
+        self._file.flush()
 
     def finish(self, stop: Stop) -> None:
         """Write what the Stop says. The next one, if any, replaces it."""
@@ -121,7 +132,7 @@ class NexusFile:
         pieces = [text[i : i + STOP_PIECE_BYTES] for i in range(0, len(text), STOP_PIECE_BYTES)]
         totals = stop.data.get("totals")
         self.flush()
-        with explained(self.path):
+        with self._writing():
             data = self._entry["stop/data"]
             data.resize((len(pieces),))
             data[:] = pieces
@@ -132,15 +143,29 @@ class NexusFile:
             self._file.flush()
 
     def close(self) -> None:
-        """Flush and close; the file is then one that any program can open."""
+        """Flush and close; the file is then one that any program can open.
+
+        Where writing has failed, nothing more is written, and the file is left as by a killed
+        process: readable, and continued by who opens it next.
+        """
         try:
-            self.flush()
+            if self._failed:
+                close_unwritten(self._file)
+            else:
+                with explained(self.path), closing(self._file):
+                    self._flush()
         finally:
-            try:
-                with explained(self.path):
-                    self._file.close()
-            finally:
-                os.close(self._lock)
+            os.close(self._lock)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn what goes wrong into one sentence, and remember that the file has failed."""
+        try:
+            with explained(self.path):
+                yield
+        except UnavailableError:
+            self._failed = True
+            raise
 
     def _split(self, row: int, event: Event) -> dict[str, NDArray[Any]]:
         """Give each dataset its part of the event's array, or say what is wrong with that."""

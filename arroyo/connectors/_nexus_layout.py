@@ -75,14 +75,12 @@ def create(path: Path, beginning: Beginning, layout: Layout) -> None:
     UnavailableError
         The file can't be written.
     """
+    image = _make_image(path.name, beginning, layout)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = h5py.File(unfinished, "w", **HOW_TO_OPEN)
-        with explained(path), file:
-            file.attrs["file_name"] = path.name
-            _lay_out(file, beginning, layout)
+            unfinished.write_bytes(image)
         try:
             path.hardlink_to(unfinished)
         except FileExistsError as error:
@@ -93,6 +91,19 @@ def create(path: Path, beginning: Beginning, layout: Layout) -> None:
             raise UnavailableError(f"{path} can't be made: {error.strerror}") from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _make_image(name: str, beginning: Beginning, layout: Layout) -> bytes:
+    """Return the content of a run's file, which HDF5 makes in memory.
+
+    It reports no error of the disk while it closes a dataset, and may crash later for that.
+    """
+    with h5py.File(name, "w", driver="core", backing_store=False, **HOW_TO_OPEN) as file:
+        file.attrs["file_name"] = name
+        _lay_out(file, beginning, layout)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
 
 
 @contextmanager

@@ -1,7 +1,8 @@
 """`HDF5Publisher`: the events of a run into a NeXus file that can be read while it grows.
 
-The file itself is in `_nexus_layout` (made), `_nexus_file` (filled) and `_hdf5_superblock`
-(mended). What is here decides which run goes into which file, and loads h5py in `open()` only.
+The file itself is in `_nexus_layout` (made), `_nexus_file` (filled), `_hdf5_superblock` (mended)
+and `_hdf5_closing` (closed, also where the disk is full). What is here decides which run goes into
+which file, and loads h5py in `open()` only.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ class HDF5Publisher(Publisher):
 
     **Reading while it grows**: ``h5py.File(path, "r", swmr=True)``, on a local file system.
     After the Stop any program can open it.
+
+    **A full disk** ends the stage with exit code 75, which is tried again; what was flushed
+    stays, and everything else comes again.
 
     **Nothing is overwritten.** Where a file of an earlier run (or any other file) has the name,
     ``patterns.h5``, the run goes to ``patterns-2.h5``, and so on; the log says where. What a

@@ -550,3 +550,90 @@ def test_a_full_disk_is_one_sentence_and_what_was_flushed_stays(tmp_path):
     done = run_python(FULL_DISK, tmp_path / "out.h5", Path(__file__).parent)
     assert "can't be written: File too large; check the disk's free space" in done.stdout
     assert len(rows_seen_by_another_process(tmp_path / "out.h5")) > 10
+
+
+NEARLY_FULL_DISK = """
+    import gc, sys
+    sys.path[:0] = sys.argv[2:]
+    from pathlib import Path
+    from test_hdf5_files import HDF5Publisher, curve, start, stop
+    from arroyo.errors import UnavailableError
+    path = Path(sys.argv[1])
+    for pages in range(0, 60, 3):
+        ballast = path.with_name("ballast")
+        ballast.write_bytes(bytes(4096 * (128 - pages)))
+        for every in (3, 1000):
+            publisher = HDF5Publisher(str(path), columns=["I", "I_errors"])
+            try:
+                publisher.open()
+                publisher.publish(start())
+                for sequence in range(5000):
+                    publisher.publish(curve(sequence))
+                    if sequence % every == 0:
+                        publisher.flush()
+            except UnavailableError:
+                print("full", flush=True)
+            try:
+                publisher.close()
+            except UnavailableError:
+                pass
+            del publisher
+            gc.collect()
+            path.unlink(missing_ok=True)
+    """
+
+
+def test_a_disk_may_be_full_at_any_moment(tmp_path, small_disk):
+    disk = small_disk(512)
+    done = run_python(NEARLY_FULL_DISK, disk / "out.h5", *paths())
+    assert done.stdout.count("full") == 40
+    assert [each.name for each in disk.iterdir()] == ["ballast"]
+
+
+def test_a_file_whose_disk_was_full_goes_on_when_there_is_room(tmp_path, small_disk):
+    path = small_disk(512) / "out.h5"
+    done = run_python(FILL_AND_GO_ON, path, *paths())
+    flushed = int(done.stdout)
+    assert flushed > 10
+    with h5py.File(path) as file:
+        assert file["entry/data/I"][:, 0].tolist() == list(range(flushed + 10))
+        assert file["entry/written"][:].all()
+
+
+FILL_AND_GO_ON = """
+    import sys
+    sys.path[:0] = sys.argv[2:]
+    from pathlib import Path
+    from test_hdf5_files import HDF5Publisher, curve, start, stop
+    from arroyo.errors import UnavailableError
+    path = Path(sys.argv[1])
+    ballast = path.with_name("ballast")
+    ballast.write_bytes(bytes(4096 * 70))
+    flushed = 0
+    publisher = HDF5Publisher(str(path), columns=["I", "I_errors"])
+    publisher.open()
+    publisher.publish(start())
+    try:
+        for sequence in range(100_000):
+            publisher.publish(curve(sequence))
+            if sequence % 10 == 9:
+                publisher.flush()
+                flushed = sequence + 1
+    except UnavailableError:
+        pass
+    publisher.close()
+    ballast.unlink()
+    publisher = HDF5Publisher(str(path), columns=["I", "I_errors"])
+    publisher.open()
+    publisher.publish(start())
+    for sequence in range(flushed, flushed + 10):
+        publisher.publish(curve(sequence))
+    publisher.publish(stop())
+    publisher.close()
+    print(flushed)
+    """
+
+
+def paths():
+    """Folders of the modules that programs of these tests import."""
+    return [Path(__file__).parent, Path(__file__).parents[2]]
