@@ -12,7 +12,7 @@ import time
 import zlib
 from pathlib import Path
 
-from arroyo import Event, Listener, Message, Operator, Publisher, Start, Stop
+from arroyo import ArroyoError, Event, Listener, Message, Operator, Publisher, Start, Stop
 
 GATE_POLL_S = 0.005
 
@@ -198,6 +198,33 @@ class AsyncPass(Pass):
 class Untouched(Operator):
     def process(self, message):
         return message
+
+
+class PublishLate(Pass):
+    """Publishes each message again from a thread that comes too late: in the next one's time.
+
+    The file `refused` gets a line for each error that it met there.
+    """
+
+    late = None
+
+    def process(self, message):
+        if self.late is not None:
+            self._run(self.late)
+        self.late = message if isinstance(message, Event) else None
+        return super().process(message)
+
+    def _run(self, message):
+        thread = threading.Thread(target=self._publish, args=[message], name="late")
+        thread.start()
+        thread.join()
+
+    def _publish(self, message):
+        try:
+            self.publish(message)
+        except ArroyoError as error:
+            with Path("refused").open("a") as file:
+                file.write(f"{error}\n")
 
 
 class Filter(Operator):
@@ -446,6 +473,28 @@ class FlushedWrite(Write):
     def flush(self):
         os.write(self.file, "".join(self.lines).encode())
         self.lines.clear()
+
+
+class AsyncFlushedWrite(FlushedWrite):
+    """Keeps lines until it is flushed; all its methods are async, as with a server's client."""
+
+    async def open(self):
+        super().open()
+
+    async def publish(self, message):
+        super().publish(message)
+
+    async def flush(self):
+        super().flush()
+
+    async def close(self):
+        super().flush()
+        super().close()
+
+
+class YieldingWrite(Write):
+    def publish(self, message):
+        yield super().publish(message)
 
 
 def describe(message):

@@ -10,54 +10,26 @@ from __future__ import annotations
 import inspect
 import logging
 import reprlib
+import threading
 import zlib
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from arroyo.codec import Body, Encoded, MessageCodec, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.relay import Output
-from arroyo.stages import Operator, Publisher
+from arroyo.stages import Awaiter, Operator, Publisher
 
-from .listening import call_if_there
-from .trials import Failure, PutAside, Trial, label, require_users_own
-
-if TYPE_CHECKING:
-    import asyncio
+from .methods import call_if_there, settle
+from .trials import LOGGED_ERRORS, Failure, PutAside, Trial, label, require_users_own
 
 _log = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 FILTERED = Output(reason=Reason.FILTERED)
 SKIPPED = Output(reason=Reason.SKIPPED)
 QUARANTINED = Output(reason=Reason.QUARANTINED)
-
-
-class Awaiter:
-    """Runs coroutines of async stages to their end, one at a time, on one event loop."""
-
-    def __init__(self) -> None:
-        self._runner: asyncio.Runner | None = None
-
-    def finish(self, awaitable: Awaitable[T]) -> T:
-        """Return what `awaitable` comes to."""
-        if self._runner is None:
-            import asyncio  # here, since loading it takes as long as half of a stage's start
-
-            self._runner = asyncio.Runner()
-        return self._runner.run(_await(awaitable))
-
-    def collect(self, messages: AsyncIterable[Message]) -> list[Message]:
-        """Return all that an async generator yields."""
-        return self.finish(_collect(messages))
-
-    def close(self) -> None:
-        """End the event loop, and what still runs on it."""
-        if self._runner is not None:
-            self._runner.close()
 
 
 class _Results:
@@ -116,8 +88,7 @@ class OperatorCall:
         self._codec = codec
         self._key_field = key_field
         self._awaiter = Awaiter()
-        self._outbox = _Outbox()
-        self._process = operator.process
+        self._outbox = _Outbox(stage.target, self._awaiter)
         self._events = Trial(
             stage, self._work_on, _Results, skipped=SKIPPED, isolated=QUARANTINED, aside=aside
         )
@@ -132,7 +103,11 @@ class OperatorCall:
     @property
     def errors(self) -> int:
         """How often it has raised."""
-        return self._events.errors + self._controls.errors
+        return self._events.errors + self._controls.errors + self._outbox.refused
+
+    def open(self) -> None:
+        """Call the operator's `open()`."""
+        _open(self._operator, self._awaiter)
 
     def events(self, messages: Iterable[Message]) -> Sequence[Encoded | Output]:
         """Process messages between Start and Stop; most become exactly one."""
@@ -143,9 +118,10 @@ class OperatorCall:
         return self.events((message,))[0]
 
     def _work_on(self, left: Iterator[Message], results: _Results) -> Failure | None:
-        process: Callable[[Message], Any] = self._process
+        process: Callable[[Message], Any] = self._operator.process
         write = self._codec.write
         outbox, body, keyed = self._outbox, results.body, self._key_field is not None
+        outbox.begin()
         try:
             for message in left:
                 returned = process(message)
@@ -156,6 +132,8 @@ class OperatorCall:
             require_users_own(error)
             outbox.messages = []  # there are no half outputs
             return message, error
+        finally:
+            outbox.end()
         return None
 
     def _outcome(self, message: Message, returned: Any) -> Encoded | Output:
@@ -182,6 +160,7 @@ class OperatorCall:
     def _work_on_controls(
         self, left: Iterator[Message], items: list[Encoded | None]
     ) -> Failure | None:
+        self._outbox.begin()
         try:
             for message in left:
                 items.append(self._control(message))
@@ -189,11 +168,13 @@ class OperatorCall:
             require_users_own(error)
             self._outbox.messages = []
             return message, error
+        finally:
+            self._outbox.end()
         return None
 
     def _control(self, message: Message) -> Encoded:
         chosen = message
-        for result in self._results(self._process(message)):
+        for result in self._results(self._operator.process(message)):
             if type(result) is not type(message):
                 raise StageError(
                     f"process() returned a {type(result).__name__} for a "
@@ -224,8 +205,7 @@ class OperatorCall:
 
     def close(self) -> None:
         """Call the operator's `close()`."""
-        call_if_there(self._operator, "close")
-        self._awaiter.close()
+        _close(self._operator, self._awaiter)
 
 
 class PublisherCall:
@@ -241,14 +221,16 @@ class PublisherCall:
             stage, self._work_on, list, skipped=SKIPPED, isolated=SKIPPED, aside=None
         )
         self._publisher = publisher
-        self._publish = publisher.publish
         self._awaiter = Awaiter()
-        self.flush: Callable[[], Any] | None = getattr(publisher, "flush", None)
 
     @property
     def errors(self) -> int:
         """How often it has raised."""
         return self._events.errors + self._controls.errors
+
+    def open(self) -> None:
+        """Call the publisher's `open()`."""
+        _open(self._publisher, self._awaiter)
 
     def events(self, messages: Iterable[Message]) -> list[Output | None]:
         """Publish messages between Start and Stop; None: done."""
@@ -263,37 +245,95 @@ class PublisherCall:
         return self._controls.run((message,))[0]
 
     def _work_on(self, left: Iterator[Message], done: list[Output | None]) -> Failure | None:
-        publish: Callable[[Message], Any] = self._publish
+        publish: Callable[[Message], Any] = self._publisher.publish
         try:
             for message in left:
                 returned = publish(message)
-                if returned is not None and inspect.isawaitable(returned):
-                    self._awaiter.finish(returned)
+                if returned is not None:
+                    settle(returned, self._publisher, "publish", self._awaiter)
                 done.append(None)
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             require_users_own(error)
             return message, error
         return None
 
+    @property
+    def flushes(self) -> bool:
+        """Whether what was published counts only after a `flush()`."""
+        return getattr(self._publisher, "flush", None) is not None
+
+    def flush(self) -> None:
+        """Call the publisher's `flush()`, if it has one."""
+        call_if_there(self._publisher, "flush", self._awaiter)
+
     def close(self) -> None:
         """Call the publisher's `close()`."""
-        call_if_there(self._publisher, "close")
-        self._awaiter.close()
+        _close(self._publisher, self._awaiter)
 
 
 class _Outbox(Publisher):
-    """Stands for all publishers of an operator: collects until `process()` has returned."""
+    """Buffers what an operator publishes until `process()` returns.
 
-    def __init__(self) -> None:
+    So a call that fails leaves no partial output, and results get the identity of the message in
+    hand. What is published at any other time, or from another thread, would get that of whichever
+    message is in hand by then, if any: it is refused.
+    """
+
+    def __init__(self, target: str, awaiter: Awaiter) -> None:
         self.messages: list[Message] = []
+        self.refused = 0
+        self._target = target
+        self._awaiter = awaiter
+        self._thread: int | None = None
+        """The thread that calls `process()` now."""
+
+    def begin(self) -> None:
+        """The calling thread calls `process()` from here on."""
+        self._thread = threading.get_ident()
+
+    def end(self) -> None:
+        """The call has ended."""
+        self._thread = None
 
     def publish(self, message: Message) -> None:
+        awaiter = self._awaiter
+        mine = awaiter.is_caller if awaiter.busy else self._thread == threading.get_ident()
+        if not mine:
+            raise self._refusal()
         if not isinstance(message, Message):
             raise StageError(
                 f"publish() got {type(message).__name__} {reprlib.repr(message)}, "
                 "expected a message"
             )
         self.messages.append(message)
+
+    def _refusal(self) -> StageError:
+        error = StageError(
+            f"{self._target} called publish() outside process(), in thread "
+            f"{threading.current_thread().name!r}; nothing was published. A result belongs to the "
+            "message that process() works on: return it, or publish it in the thread that "
+            "process() was called in, before it returns"
+        )
+        self.refused += 1
+        if self.refused <= LOGGED_ERRORS:
+            # The thread may keep the error to itself.
+            _log.warning("%s", error)
+        return error
+
+
+def _open(stage: object, awaiter: Awaiter) -> None:
+    try:
+        call_if_there(stage, "open", awaiter)
+    except BaseException:
+        awaiter.close()
+        raise
+
+
+def _close(stage: object, awaiter: Awaiter) -> None:
+    try:
+        call_if_there(stage, "close", awaiter)
+    finally:
+        awaiter.close()
 
 
 def key_of(message: Message, field: str) -> int:
@@ -327,11 +367,3 @@ def _each(returned: Any) -> Iterator[Any]:
         yield from returned
     elif returned is not None:
         yield returned
-
-
-async def _await(awaitable: Awaitable[T]) -> T:
-    return await awaitable
-
-
-async def _collect(messages: AsyncIterable[Message]) -> list[Message]:
-    return [message async for message in messages]

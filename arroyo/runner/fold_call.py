@@ -118,8 +118,9 @@ class FoldCall(OperatorCall):
 
     def _work_on_stop(self, message: Message) -> tuple[Output, Message]:
         self._outbox.messages = []
+        self._outbox.begin()
         try:
-            results = self._results(self._process(message))
+            results = self._results(self._operator.process(message))
         except StageError:
             raise
         except BaseException as error:
@@ -128,6 +129,8 @@ class FoldCall(OperatorCall):
                 f"{self._stage.target} raised {in_words(error)} on a Stop, with what it held of "
                 "the run; it is started again and gets that again"
             ) from error
+        finally:
+            self._outbox.end()
         events = [result for result in results if not isinstance(result, Start | Stop)]
         chosen: list[Message] = [result for result in results if isinstance(result, Stop)]
         if any(isinstance(result, Start) for result in results):

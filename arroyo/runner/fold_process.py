@@ -28,10 +28,13 @@ class FoldProcess(RelayProcess):
     _relay: Boundary
     _call: FoldCall
 
-    def _prepare(self, made: Any) -> None:
+    def _make_call(self, made: Any) -> FoldCall:
         replica = self._replica
         key = key_field(replica.chain, replica.name.stage)
-        self._call = FoldCall(replica.stage, made, replica.codec, key, self._isolation)
+        return FoldCall(replica.stage, made, replica.codec, key, self._isolation)
+
+    def _prepare(self, made: Any) -> None:
+        replica = self._replica
         state = StateDirectory.locate(replica.chain.name, os.environ)
         self._record = FoldRecord(state.fold(replica.name))
         self._returning = Returning(

@@ -22,14 +22,16 @@ from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
 from arroyo.errors import ArroyoError, StageError
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
+from arroyo.stages import Awaiter
 
 from .calls import PublisherCall
 from .chunks import Counts
 from .fold_call import operator_call
 from .gateway import Gateway
 from .isolation import Isolation
-from .listening import Listening, call_if_there
+from .listening import Listening
 from .loading import build_listener, build_operator, build_publisher, load_message_types
+from .methods import call_if_there
 from .routing import Call, Router, SourceRoute, edges_of
 from .stop_signals import StopNowError
 from .trials import in_words, require_users_own
@@ -101,7 +103,7 @@ class _InProcessChain:
         else:
             call = PublisherCall(stage, made, isolation)
         self._calls[stage.name] = call
-        _open(made)
+        _open(made, call.open)
         cleanup.callback(call.close)
 
     def _work(self) -> None:
@@ -113,7 +115,7 @@ class _InProcessChain:
 
     def _flush(self) -> None:
         for call in self._calls.values():
-            if isinstance(call, PublisherCall) and call.flush is not None:
+            if isinstance(call, PublisherCall):
                 call.flush()
 
 
@@ -128,14 +130,15 @@ class _Source:
         self._gateway = Gateway(stage, codec, None, something.set, Counts([0], [0], [0]))
         self._listener = build_listener(chain, stage, self._gateway)
         self.listening: Listening | None = None
-        _open(self._listener)
+        self._awaiter = Awaiter()
+        _open(self._listener, lambda: call_if_there(self._listener, "open", self._awaiter))
 
     def start(self, router: Router, stop_asked: Callable[[], bool]) -> None:
         self._stop_asked = stop_asked
         self._route = SourceRoute(
             self._name, new_epoch(), router, new_run, self._gateway.runs.early_stop
         )
-        self.listening = Listening(self._listener, self._something.set)
+        self.listening = Listening(self._listener, self._awaiter, self._something.set)
 
     def carry(self) -> bool:
         """Carry all that waits through the chain; False once nothing more will come."""
@@ -161,7 +164,8 @@ class _Source:
         if self.listening is not None:
             self.listening.stop()
             self.listening.join()
-        call_if_there(self._listener, "close")
+        call_if_there(self._listener, "close", self._awaiter)
+        self._awaiter.close()
 
 
 @contextlib.contextmanager
@@ -192,9 +196,9 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _open(stage: object) -> None:
+def _open(stage: object, call_open: Callable[[], None]) -> None:
     try:
-        call_if_there(stage, "open")
+        call_open()
     except ArroyoError:
         raise
     except BaseException as error:

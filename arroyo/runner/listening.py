@@ -1,15 +1,15 @@
-"""The thread in which a listener's `start()` runs, and calls that a listener may not define."""
+"""The thread in which a listener's `start()` runs."""
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
-from arroyo.stages import Listener
+from arroyo.stages import Awaiter, Listener
 
+from .methods import call_if_there
 from .trials import in_words
 
 LAST_WAIT_S = 5.0
@@ -17,12 +17,23 @@ LAST_WAIT_S = 5.0
 
 
 class Listening:
-    """Runs `listener.start()`; `ended` and then `error` tell how it went."""
+    """Runs `listener.start()`; `ended` and then `error` tell how it went.
 
-    def __init__(self, listener: Listener, wake: Callable[[], None]) -> None:
+    Parameters
+    ----------
+    listener
+        Whose `start()` it is.
+    awaiter
+        Runs that where it is async, on the event loop of `open()` and `close()`.
+    wake
+        Called at its end, from its thread.
+    """
+
+    def __init__(self, listener: Listener, awaiter: Awaiter, wake: Callable[[], None]) -> None:
         self.ended = False
         self.error: ArroyoError | None = None
         self._listener = listener
+        self._awaiter = awaiter
         self._wake = wake
         self._stopped = False
         self._acknowledge: Callable[[Any], Any] | None = getattr(listener, "acknowledge", None)
@@ -32,11 +43,7 @@ class Listening:
 
     def _run(self) -> None:
         try:
-            returned: Any = self._listener.start()
-            if inspect.iscoroutine(returned):
-                import asyncio  # see calls.Awaiter
-
-                asyncio.run(returned)
+            call_if_there(self._listener, "start", self._awaiter)
         except ArroyoError as error:
             self.error = error
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
@@ -64,10 +71,3 @@ class Listening:
     def join(self) -> None:
         """Wait a little for the thread's end, so that `close()` has the listener for itself."""
         self._thread.join(LAST_WAIT_S)
-
-
-def call_if_there(stage: object, method: str) -> None:
-    """Call `open()` or `close()`, which a class that only looks like a stage may lack."""
-    found = getattr(stage, method, None)
-    if found is not None:
-        found()

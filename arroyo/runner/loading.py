@@ -17,6 +17,7 @@ from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Listener, Operator, Processor, Publisher
 
 from .importing import describe, line_of, load_target
+from .methods import find_unusable
 from .options import bind_options
 
 Factory: TypeAlias = Callable[..., Any]
@@ -129,6 +130,9 @@ def _require_duties(found: Any, stage: Stage) -> None:
         # An abstract method is inherited and callable, but can't be constructed.
         missing |= getattr(found, "__abstractmethods__", frozenset())
     if not missing:
+        if problems := list(find_unusable(found, stage.role)):
+            place = f"stages.{stage.name}.{stage.role}: {stage.target}"
+            raise ConfigurationError(*(f"{place}: {problem}" for problem in problems))
         return
     others = [
         role

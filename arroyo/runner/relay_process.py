@@ -27,7 +27,6 @@ from arroyo.stages import AllocatingStage, WaitingStage
 from .calls import OperatorCall, PublisherCall
 from .counters import Counters
 from .isolation import Isolation
-from .listening import call_if_there
 from .passing import Passing
 from .reading import BatchReader
 from .replica import Replica
@@ -88,12 +87,13 @@ class RelayProcess:
         if isinstance(made, AllocatingStage):
             made._on_allocate = replica.payloads.allocate
         replica.enter(Phase.OPEN)
+        self._isolation = Isolation(
+            replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
+        )
+        self._call = self._make_call(made)
         with contextlib.ExitStack() as closing:
-            call_if_there(made, "open")
-            closing.callback(call_if_there, made, "close")
-            self._isolation = Isolation(
-                replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
-            )
+            self._call.open()
+            closing.callback(self._call.close)
             self._reader = BatchReader(replica.codec, self._isolation)
             self._passing = Passing(replica.chain, stage.name, replica.codec.encode)
             self._prepare(made)
@@ -110,15 +110,17 @@ class RelayProcess:
             self._loop()
             self._flush()
 
-    def _prepare(self, made: Any) -> None:
-        """Make what calls the stage's code, and the state machine."""
-        replica = self._replica
-        stage = replica.stage
+    def _make_call(self, made: Any) -> OperatorCall | PublisherCall:
+        """Make what calls the stage's code."""
+        replica, stage = self._replica, self._replica.stage
         if stage.role == "operator":
             key = key_field(replica.chain, stage.name)
-            self._call = OperatorCall(stage, made, replica.codec, key, self._isolation)
-        else:
-            self._call = PublisherCall(stage, made, self._isolation)
+            return OperatorCall(stage, made, replica.codec, key, self._isolation)
+        return PublisherCall(stage, made, self._isolation)
+
+    def _prepare(self, made: Any) -> None:
+        """Make the state machine."""
+        replica = self._replica
         self._relay = make_relay(
             replica.chain,
             replica.name,
@@ -129,7 +131,7 @@ class RelayProcess:
 
     @property
     def _flushes(self) -> bool:
-        return isinstance(self._call, PublisherCall) and self._call.flush is not None
+        return isinstance(self._call, PublisherCall) and self._call.flushes
 
     def _close(self) -> None:
         self._call.close()
@@ -370,7 +372,7 @@ class RelayProcess:
     def _flush(self) -> None:
         if self._flush_due is None or not isinstance(self._call, PublisherCall):
             return
-        if self._call.flush is not None:
+        if self._call.flushes:
             self._replica.enter(Phase.FLUSH)
             self._call.flush()
         self._flush_due, self._flushed_bytes = None, self._counters.bytes_in

@@ -22,14 +22,15 @@ from arroyo.protocol.replayable_source import ReplayableSource
 from arroyo.protocol.source import Source
 from arroyo.protocol.status_page import Phase
 from arroyo.protocol.volatile_source import VolatileSource
-from arroyo.stages import AllocatingStage, Listener
+from arroyo.stages import AllocatingStage, Awaiter, Listener
 
 from .chunks import Counts
 from .former_life import note_runs
 from .gateway import Gateway
 from .isolation import Isolation
-from .listening import Listening, call_if_there
+from .listening import Listening
 from .loading import build_listener
+from .methods import call_if_there
 from .replica import Replica
 from .returning import Returning
 from .source_journal import SourceJournal
@@ -74,6 +75,7 @@ class SourceProcess:
             replica.chain, replica.name, self._isolation.store, replica.codec
         )
         self._listening: Listening | None = None
+        self._awaiter = Awaiter()
         self._next, self._frontier = map(replica.page.word, ("next", "frontier"))
         self._controls = replica.page.word("controls")
         self._open_run = ""
@@ -110,11 +112,11 @@ class SourceProcess:
         ArroyoError
             The listener refused to start, or ended with an error.
         """
-        replica, listener = self._replica, self._listener
+        replica, listener, awaiter = self._replica, self._listener, self._awaiter
         if isinstance(listener, AllocatingStage):
             listener._on_allocate = replica.payloads.allocate
         replica.enter(Phase.OPEN)
-        call_if_there(listener, "open")
+        call_if_there(listener, "open", awaiter)
         try:
             if self._journal is None:
                 replica.page.set("epoch", self._source.epoch)
@@ -126,7 +128,8 @@ class SourceProcess:
             if self._listening is not None:
                 self._listening.stop()
                 self._listening.join()
-            call_if_there(listener, "close")
+            call_if_there(listener, "close", awaiter)
+            awaiter.close()
             if self._journal is not None:
                 self._journal.close()
         if self._listening is not None and self._listening.error is not None:
@@ -140,7 +143,7 @@ class SourceProcess:
             if self._listening is None and source.ready and not replica.signals.asked:
                 _log.info("everything below is ready; starting to listen")
                 self._close_former_runs(now)
-                self._listening = Listening(listener, replica.links.wake)
+                self._listening = Listening(listener, self._awaiter, replica.links.wake)
                 self._resume(now)
             if replica.signals.asked and self._listening is not None:
                 self._listening.stop()

@@ -1,6 +1,7 @@
 """What users write: `Listener`, `Operator`, `Publisher`, `MessageParser`. No I/O in here."""
 
 from ._allocating import AllocatingStage
+from ._awaiting import Awaiter
 from ._listener import IteratingListener, Listener, PollingListener, Processor
 from ._operator import Operator, Results
 from ._parser import Frame, MessageParser
@@ -9,6 +10,7 @@ from ._waiting import WaitingStage
 
 __all__ = [
     "AllocatingStage",
+    "Awaiter",
     "Frame",
     "IteratingListener",
     "Listener",

@@ -28,6 +28,7 @@ class Listener(AllocatingStage, ABC):
 
     `open()` is called first, `start()` when everything below is ready, `stop()` from another
     thread, `close()` at the end. A listener whose `start()` returns by itself has finished.
+    `open()`, `start()` and `close()` may be async; they are awaited on one event loop.
     It may define ``acknowledge(token)``, which is called in order, from the framework's thread,
     when every sink has finished the message that `token` came with.
 

@@ -20,9 +20,10 @@ class Operator(AllocatingStage, WaitingStage, ABC):
     """Works on messages and hands results to any number of publishers.
 
     All methods are called from one thread: `open()` once, `process()` for each message,
-    `close()` once. Start and Stop pass through `process()` too; whatever it returns for them,
-    exactly one Start and one Stop go on. The same input must give the same number of outputs,
-    since a message may be processed again after a crash.
+    `close()` once. Each may be async; then all are awaited on one event loop.
+    Start and Stop pass through `process()` too; whatever it returns for them, exactly one Start
+    and one Stop go on. The same input must give the same number of outputs, since a message may
+    be processed again after a crash.
     Subclasses need not call ``super().__init__()``.
     """
 
@@ -80,7 +81,17 @@ class Operator(AllocatingStage, WaitingStage, ABC):
         self.publishers.remove(publisher)
 
     def publish(self, message: Message) -> Awaitable[None] | None:
-        """Hand `message` to every publisher. In a chain it leaves when `process()` returns."""
+        """Hand `message` to every publisher.
+
+        In a chain it leaves when `process()` returns, as a result of the message that this works
+        on. So it is called in the thread of `process()` and before that returns, or in tasks and
+        threads that an async `process()` starts by asyncio.
+
+        Raises
+        ------
+        StageError
+            No `process()` runs in this thread: the result would be another message's.
+        """
         for publisher in self.publishers:
             publisher.publish(message)
         return None

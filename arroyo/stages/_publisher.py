@@ -15,7 +15,8 @@ class Publisher(WaitingStage, ABC):
     """Publishes messages to the outside world.
 
     All methods are called from one thread, in this order: `open()` once, `publish()` for each
-    message, `close()` once. Start comes before the events of its run and Stop after them.
+    message, `close()` once. Each may be async; then all are awaited on one event loop.
+    Start comes before the events of its run and Stop after them.
     Subclasses need not call ``super().__init__()``.
 
     A publisher may define ``flush()``: then a message counts as published when the next

@@ -17,7 +17,6 @@ from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.runs import Intake, MakeStop
 from arroyo.runner.calls import PublisherCall
 from arroyo.runner.fold_call import operator_call
-from arroyo.runner.listening import call_if_there
 from arroyo.runner.routing import Call, Router, SourceRoute
 from arroyo.stages import Operator, Publisher
 
@@ -60,12 +59,12 @@ class InMemoryLink:
 
     def __enter__(self) -> InMemoryLink:
         operator, *publishers = self._stages
-        for stage in self._stages:
-            call_if_there(stage, "open")
         self._calls = [
             operator_call(_stage("operator", operator), operator, self._codec),
             *(PublisherCall(_stage("publisher", each), each) for each in publishers),
         ]
+        for call in self._calls:
+            call.open()
         ends = {f"publisher{index}": call for index, call in enumerate(self._calls[1:])}
         router = Router(
             {"operator": self._calls[0], **ends}, self._codec, _edges(self._source, ends)

@@ -225,9 +225,22 @@ def test_a_run_that_its_listener_leaves_open_ends_below_a_fold_with_the_reason(r
     assert not totals(lines)["inputs"]["complete"]
 
 
-def test_async_and_flushed_stages_give_the_same(run):
-    lines = run(
-        LISTENED, operator("work", "AsyncPass", ["count"]), publisher("w", ["work"], "FlushedWrite")
-    )
+@pytest.mark.parametrize("kind", ["FlushedWrite", "AsyncFlushedWrite"])
+def test_async_and_flushed_stages_give_the_same(run, kind):
+    lines = run(LISTENED, operator("work", "AsyncPass", ["count"]), publisher("w", ["work"], kind))
     assert indices(lines) == list(range(EVENTS))
     assert kinds(lines) == ["Start", "Stop"]
+
+
+def test_a_late_publish_is_an_error_in_its_thread_and_gets_no_other_identity(start):
+    chain, program = start(
+        LISTENED, operator("work", "PublishLate", ["count"]), publisher("write", ["work"])
+    )
+    assert program.wait() == 0, chain.text()
+    events = [line for line in chain.lines() if line["type"] == "Event"]
+    assert [(each["metadata"]["index"], each["sequence"]) for each in events] == [
+        (number, number) for number in range(EVENTS)
+    ]
+    refused = (chain.folder / "refused").read_text().splitlines()
+    assert len(refused) == EVENTS
+    assert "publish() outside process(), in thread 'late'; nothing was published" in refused[0]

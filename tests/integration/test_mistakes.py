@@ -39,6 +39,10 @@ WRONG_FILES = {
         [COUNT, WORK.replace('"count"', '"cuont"'), WRITE],
         "stages.work.inputs[0]: there is no stage 'cuont'; did you mean 'count'?",
     ),
+    "yield": (
+        [COUNT, WORK, publisher("write", ["work"], "YieldingWrite")],
+        "stages.write.publisher: own_stages:YieldingWrite: publish() contains yield, so that",
+    ),
     "loop": (
         [
             COUNT,

@@ -1,5 +1,6 @@
 import asyncio
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Start, Stop
 from arroyo.runner.calls import OperatorCall, PublisherCall, key_of
+from arroyo.runner.methods import UnusableMethodError
 from arroyo.runner.stop_signals import StopNowError
 from arroyo.runner.trials import StageFailedError
 from arroyo.stages import Operator, Publisher
@@ -403,3 +405,161 @@ def test_a_message_may_be_tried_more_often_than_python_can_nest_calls():
     made, operator = call(fails_long, on_error="retry", retries=3000)
     assert count(made.event(Event())) == 1
     assert (operator.calls, made.errors) == (3001, 3000)
+
+
+def published_in(thread_of):
+    """Publish in another thread, which ends before process() returns; pass its error on."""
+
+    def does(operator, message):
+        caught = []
+
+        def publish():
+            try:
+                operator.publish(message)
+            except StageError as error:
+                caught.append(error)
+
+        thread_of(publish)
+        if caught:
+            raise caught[0]
+
+    return does
+
+
+def in_a_thread(publish):
+    thread = threading.Thread(target=publish, name="camera-7")
+    thread.start()
+    thread.join()
+
+
+def in_a_timer(publish):
+    timer = threading.Timer(0.0, publish)
+    timer.start()
+    timer.join()
+
+
+@pytest.mark.parametrize("thread_of", [in_a_thread, in_a_timer])
+def test_publishing_from_another_thread_is_an_error_there(thread_of):
+    made, _ = call(published_in(thread_of), on_error="crash")
+    with pytest.raises(StageFailedError, match=r"publish\(\) outside process\(\), in thread"):
+        made.event(Event())
+    assert made.errors == 2  # the refusal, and what process() raised
+
+
+def test_publishing_after_process_has_returned_is_an_error_and_goes_into_no_other_message():
+    made, operator = call(lambda _, message: message)
+    made.event(Event())
+    with pytest.raises(StageError, match="nothing was published"):
+        operator.publish(Event())
+    assert count(made.event(Event())) == 1
+    made.close()
+
+
+@pytest.mark.parametrize("method", ["open", "close"])
+def test_publishing_in_open_or_close_is_an_error(method):
+    made, operator = call(later)
+    setattr(operator, method, lambda: operator.publish(Event()))
+    with pytest.raises(StageError, match="nothing was published"):
+        getattr(made, method)()
+
+
+def test_a_task_that_is_left_behind_can_not_publish_into_the_next_message():
+    refused = []
+
+    async def publish_later(operator, message, gate):
+        await gate.wait()
+        try:
+            operator.publish(message)
+        except StageError as error:
+            refused.append(error)
+
+    async def leaves_a_task(operator, message):
+        if operator.calls == 1:
+            operator.gate = asyncio.Event()
+            operator.task = asyncio.ensure_future(publish_later(operator, message, operator.gate))
+        else:
+            operator.gate.set()
+            await operator.task
+        return message
+
+    made, _ = call(leaves_a_task)
+    assert [count(made.event(Event())) for _ in range(2)] == [1, 1]
+    assert len(refused) == 1
+    made.close()
+
+
+def test_a_coroutine_may_publish_also_from_its_own_tasks_and_threads():
+    async def does(operator, message):
+        operator.publish(message)
+        await asyncio.gather(publish_soon(operator, message))
+        await asyncio.to_thread(operator.publish, message)
+
+    async def publish_soon(operator, message):
+        operator.publish(message)
+
+    made, _ = call(does)
+    assert count(made.event(Event())) == 3
+    made.close()
+
+
+def test_coroutines_run_although_an_event_loop_runs_already():
+    """As in a notebook."""
+    made, _ = call(publish_later_and_return)
+
+    async def cell():
+        return count(made.event(Event()))
+
+    assert asyncio.run(cell()) == 2
+    made.close()
+
+
+async def publish_later_and_return(operator, message):
+    await asyncio.sleep(0)
+    operator.publish(message)
+    return message
+
+
+class Archive(Publisher):
+    """Async in all its methods, as one that talks to a server."""
+
+    def __init__(self):
+        self.done = []
+
+    async def open(self):
+        self.loop = asyncio.get_running_loop()
+        self.done.append("open")
+
+    async def publish(self, message):
+        assert asyncio.get_running_loop() is self.loop
+        self.done.append("publish")
+
+    async def flush(self):
+        assert asyncio.get_running_loop() is self.loop
+        self.done.append("flush")
+
+    async def close(self):
+        assert asyncio.get_running_loop() is self.loop
+        self.done.append("close")
+
+
+def publisher_call(publisher):
+    return PublisherCall(Stage(name="p", role="publisher", target="own:P"), publisher)
+
+
+def test_async_methods_are_awaited_on_one_event_loop():
+    archive = Archive()
+    made = publisher_call(archive)
+    made.open()
+    made.event(Event())
+    made.flush()
+    made.close()
+    assert archive.done == ["open", "publish", "flush", "close"]
+
+
+def test_a_publish_that_returns_a_generator_is_a_mistake_of_the_class():
+    class Lazy(Publisher):
+        def publish(self, message):
+            return (each for each in [message])
+
+    with pytest.raises(UnusableMethodError, match=r"Lazy.publish\(\) returned a generator"):
+        publisher_call(Lazy()).event(Event())

@@ -1,12 +1,15 @@
 """How a listener's `start()` ends is known, however that is."""
 
+import asyncio
 import threading
 
 import pytest
 
-from arroyo import IteratingListener
+from arroyo import IteratingListener, Listener
 from arroyo.errors import UnavailableError
 from arroyo.runner.listening import LAST_WAIT_S, Listening
+from arroyo.runner.methods import call_if_there
+from arroyo.stages import Awaiter
 
 
 def listen(end):
@@ -18,7 +21,7 @@ def listen(end):
             return iter(())
 
     ended = threading.Event()
-    listening = Listening(Ending(None), ended.set)
+    listening = Listening(Ending(None), Awaiter(), ended.set)
     assert ended.wait(LAST_WAIT_S)
     listening.join()
     assert listening.ended
@@ -52,3 +55,24 @@ def test_what_it_raised_is_said(raised, words):
 def test_an_error_of_ours_stays_what_it_is():
     error = UnavailableError("no server")
     assert listen(raising(error)) is error
+
+
+def test_an_async_start_is_awaited_on_the_event_loop_of_open():
+    class Async(Listener):
+        async def open(self):
+            self.loop = asyncio.get_running_loop()
+
+        async def start(self):
+            await asyncio.sleep(0)
+            assert asyncio.get_running_loop() is self.loop
+
+        def stop(self):
+            pass
+
+    listener, awaiter, ended = Async(None), Awaiter(), threading.Event()
+    call_if_there(listener, "open", awaiter)
+    listening = Listening(listener, awaiter, ended.set)
+    assert ended.wait(LAST_WAIT_S)
+    listening.join()
+    assert listening.error is None
+    awaiter.close()

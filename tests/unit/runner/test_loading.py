@@ -56,6 +56,31 @@ class Remote(arroyo.Operator):
 def make_nothing():
     return None
 
+class Yields(arroyo.Publisher):
+    def publish(self, message):
+        yield message
+
+class YieldsLater(arroyo.Publisher):
+    async def publish(self, message): pass
+    async def flush(self):
+        yield
+
+class StopsLater(arroyo.IteratingListener):
+    def messages(self):
+        return iter(())
+    async def stop(self): pass
+
+class AcknowledgesLater(arroyo.IteratingListener):
+    def messages(self):
+        return iter(())
+    async def acknowledge(self, token): pass
+
+class Async(arroyo.Listener):
+    async def open(self): pass
+    async def start(self): pass
+    def stop(self): pass
+    async def close(self): pass
+
 class Peak(arroyo.Message):
     position: float
 
@@ -252,3 +277,21 @@ class TestMessageTypes:
 
     def test_what_is_no_message_is_refused(self, chain):
         assert "expected a subclass of arroyo.Message" in problem_of(self.load, chain, "Double")
+
+
+@pytest.mark.parametrize(
+    ("name", "role", "words"),
+    [
+        ("Yields", "publisher", r"Yields: publish\(\) contains yield, so that nothing of it runs"),
+        ("YieldsLater", "publisher", r"YieldsLater: flush\(\) contains yield"),
+        ("StopsLater", "listener", r"StopsLater: stop\(\) is async, and nothing awaits it"),
+        ("AcknowledgesLater", "listener", r"acknowledge\(\) is async, and nothing awaits it"),
+    ],
+)
+def test_methods_that_could_not_work_are_refused(chain, name, role, words):
+    with pytest.raises(ConfigurationError, match=rf"stages.double.{role}: .*{words}"):
+        load_factory(own(name, role), chain)
+
+
+def test_what_is_awaited_may_be_async(chain):
+    assert load_factory(own("Async", "listener"), chain)

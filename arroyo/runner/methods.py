@@ -1,0 +1,72 @@
+"""Methods of stages beside `process()`: which kinds they may be of, and calls to them.
+
+`open()`, `close()`, `flush()`, `start()` and `publish()` may be async, and are awaited. A method
+with ``yield`` runs not one line when it is called, and `stop()` and `acknowledge()` come from
+another thread than the event loop's: that is refused as a mistake of the class, by `arroyo check`
+and before the stage starts, or at the first call where only the result shows it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from arroyo.config.graph import Role
+from arroyo.errors import ConfigurationError
+from arroyo.stages import Awaiter
+
+_AWAITED: dict[Role, tuple[str, ...]] = {
+    "listener": ("open", "start", "close"),
+    "operator": ("open", "close"),
+    "publisher": ("open", "publish", "flush", "close"),
+}
+_PLAIN: dict[Role, tuple[str, ...]] = {
+    "listener": ("stop", "acknowledge", "poll"),
+    "operator": ("held",),
+    "publisher": (),
+}
+
+
+class UnusableMethodError(ConfigurationError):
+    """A method of a stage can't work on any message; the text names it and says why."""
+
+
+def call_if_there(stage: object, method: str, awaiter: Awaiter) -> None:
+    """Call a method that a class which only looks like a stage may lack, and finish it."""
+    found = getattr(stage, method, None)
+    if found is not None:
+        settle(found(), stage, method, awaiter)
+
+
+def settle(returned: Any, stage: object, method: str, awaiter: Awaiter) -> Any:
+    """Return what a method's call comes to.
+
+    Raises
+    ------
+    UnusableMethodError
+        It returned a generator, of which nothing has run.
+    """
+    if returned is None:
+        return None
+    if inspect.isawaitable(returned):
+        return awaiter.finish(returned)
+    if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        name = type(stage).__qualname__
+        raise UnusableMethodError(f"{name}.{method}() returned a generator{_NOTHING_RUNS}")
+    return returned
+
+
+def find_unusable(stage: object, role: Role) -> Iterator[str]:
+    """Yield what is wrong with each method of a class or object that can't be called as it is."""
+    for method in (*_AWAITED[role], *_PLAIN[role]):
+        found = getattr(stage, method, None)
+        if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+            yield f"{method}() contains yield{_NOTHING_RUNS}"
+        elif method in _PLAIN[role] and inspect.iscoroutinefunction(found):
+            yield f"{method}() is async, and nothing awaits it; make it a plain def"
+
+
+_NOTHING_RUNS = (
+    ", so that nothing of it runs when it is called; leave yield out (only process() may yield)"
+)
