@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 DUMP_SIGNAL = signal.SIGUSR1
 """Makes a stage write the stacks of all its threads; it works on."""
@@ -30,6 +31,8 @@ def trace_faults(log: Path) -> Iterator[None]:
     A disk that takes no file takes no stacks either: that is no reason not to start.
     """
     path = stacks_file(log)
+    # Where no file can be had, and at the very end, it does nothing: its default would end us.
+    signal.signal(DUMP_SIGNAL, _do_nothing)
     with contextlib.ExitStack() as cleanup:
         with contextlib.suppress(OSError):
             set_aside(path)
@@ -41,6 +44,10 @@ def trace_faults(log: Path) -> Iterator[None]:
             faulthandler.register(DUMP_SIGNAL, descriptor, all_threads=True)
             cleanup.callback(faulthandler.unregister, DUMP_SIGNAL)
         yield
+
+
+def _do_nothing(number: int, frame: FrameType | None) -> None:
+    pass
 
 
 def set_aside(path: Path) -> Path | None:

@@ -1,10 +1,20 @@
-"""SIGTERM and SIGINT of a stage: the first one drains, the second one stops now."""
+"""Signals of a stage: the first one that asks it to stop drains, the second one stops now.
+
+SIGUSR1 is not among them: it makes the stage write its stacks, see `fault_trace`.
+"""
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 from types import FrameType
+
+_log = logging.getLogger(__name__)
+
+_NUMBERS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
+_IGNORED = (signal.SIGUSR2, signal.SIGALRM)
+"""Their default is to end a process without a word; users' code may set handlers of its own."""
 
 
 class StopNowError(BaseException):
@@ -25,8 +35,14 @@ class StopSignals:
         self.orphaned = False
         """Whether it is the supervisor's death that asks: then the whole chain ends."""
         self._wake = wake
+        self._told: set[int] = set()
         for number in _NUMBERS:
-            signal.signal(number, self._handle)
+            # SIGHUP is ignored under nohup, and stays so.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._handle)
+        for number in _IGNORED:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, self._ignore)
 
     @property
     def asked(self) -> bool:
@@ -40,16 +56,21 @@ class StopSignals:
         self._wake()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP and self.count:
+            return  # a terminal that closes sends two of them, which do not mean: now
         self.count += 1
         if self.count > 1:
             raise StopNowError
         self._wake()
+
+    def _ignore(self, number: int, frame: FrameType | None) -> None:
+        if number not in self._told:
+            self._told.add(number)
+            name = signal.Signals(number).name
+            _log.warning("%s is ignored: it means nothing here. SIGTERM stops the stage", name)
 
     @staticmethod
     def ignore() -> None:
         """The stage has ended: a signal that comes late must not turn its end into a failure."""
         for number in _NUMBERS:
             signal.signal(number, signal.SIG_IGN)
-
-
-_NUMBERS = (signal.SIGTERM, signal.SIGINT)

@@ -37,6 +37,7 @@ from .console import Console
 from .corrections import Corrections
 from .ending import describe_end
 from .lookout import Lookout
+from .orphans import adopts_orphans, reap_orphans
 from .post_mortem import PostMortem
 from .processes import Spawner, StageProcess, Target
 from .replica import Replica
@@ -47,7 +48,9 @@ from .wakes import signals_as_bytes
 IDLE_CHECK_S = 0.5
 REASON_CHARACTERS = 500
 """What `arroyo status` is told of why a replica is down; an answer has its limits."""
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
+_IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
+"""Their default is to end a process without a word."""
 _log = logging.getLogger("arroyo.supervision")
 
 
@@ -138,6 +141,7 @@ class Supervisor:
         self._said: dict[ReplicaName, str] = {}
         self._post_mortem = PostMortem(chain, run_directory)
         self._corrections = Corrections(chain)
+        self._adopts_orphans = adopts_orphans()
         self._totals: dict[str, Counter[str]] = {name: Counter() for name in chain.stages}
         self._events: deque[ev.Event] = deque()
         self._exit_code: int | None = None
@@ -158,7 +162,7 @@ class Supervisor:
                     )
                 )
             )
-            wakes = opened.enter_context(signals_as_bytes(_STOP_SIGNALS))
+            wakes = opened.enter_context(signals_as_bytes(self._signals()))
             self._selector.register(wakes, selectors.EVENT_READ, lambda: self._hear_signals(wakes))
             self._lookout = opened.enter_context(Lookout(run_directory))
             self._resources = opened.pop_all()
@@ -185,6 +189,8 @@ class Supervisor:
             self._hear_words()
             for key, _ in ready:
                 key.data()
+            if self._adopts_orphans:
+                reap_orphans({process.pid for process in self._processes.values()})
             self._requests.expire()
             self._notifier.watchdog()
             self._look_out()
@@ -225,7 +231,21 @@ class Supervisor:
     def _hear_signals(self, wakes: socket.socket) -> None:
         for number in wakes.recv(64):
             if number in _STOP_SIGNALS:
-                self._handle(ev.StopRequested(signal.Signals(number).name))
+                # A terminal that closes sends two of them, which do not mean: now.
+                if number != signal.SIGHUP or not self._machine.replicas.stopping:
+                    self._handle(ev.StopRequested(signal.Signals(number).name))
+            elif number in _IGNORED_SIGNALS:
+                self._say(
+                    f"{signal.Signals(number).name} is ignored: it means nothing here. "
+                    "Ctrl-C or SIGTERM stops the chain"
+                )
+
+    def _signals(self) -> list[signal.Signals]:
+        """List the signals to hear."""
+        found = [*_STOP_SIGNALS, *_IGNORED_SIGNALS]
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            found.remove(signal.SIGHUP)  # nohup
+        return [*found, signal.SIGCHLD] if self._adopts_orphans else found
 
     def _hear_end(self, name: ReplicaName) -> None:
         process = self._processes.pop(name)

@@ -1,8 +1,10 @@
 """Stages that leave in ways of their own, written as users write them."""
 
+import os
 import signal
 
-from chains import indices, kill, listener, operator, publisher, wait_until
+import psutil
+from chains import PROGRAMS, indices, kill, listener, operator, publisher, wait_until
 
 LEAVES = """
 import os
@@ -33,6 +35,22 @@ from arroyo import Operator
 class Own(Operator):
     def process(self, message):
         return message
+"""
+
+LEAVES_ORPHANS = """
+import subprocess
+from arroyo import Operator
+
+class Calls(Operator):
+    def process(self, message):
+        subprocess.run(["sh", "-c", "sleep 0 &"], check=True)
+        return message
+"""
+AS_SUBREAPER = """
+import ctypes, os, sys
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -103,3 +121,44 @@ def test_a_module_that_is_corrected_brings_its_stage_back(make_chain):
     chain.open_gate()
     assert supervisor.wait() == 0, chain.text()
     assert set(indices(chain.lines())) == set(range(100))
+
+
+def test_a_supervisor_that_orphans_come_to_leaves_no_zombies(make_chain):
+    chain = chain_with(
+        make_chain,
+        LEAVES_ORPHANS,
+        listener("count", events=60, pause_at=50),
+        operator("work", "own:Calls", ["count"]),
+        publisher("write", ["work"]),
+    )
+    command = PROGRAMS / "arroyo-supervise", chain.path
+    supervisor = chain.start("python", "-c", AS_SUBREAPER, *command)  # as pid 1 of a container
+    chain.wait_for_lines(50)
+    kill(chain.pids()["work.0"])
+    supervisor.wait_for("work.0 was killed (SIGKILL)")
+    chain.wait_until_ready()
+    stages = set(chain.pids().values())
+    process = psutil.Process(supervisor.pid)
+    wait_until(
+        lambda: {child.pid for child in process.children()} == stages,
+        lambda: f"beside {stages}: {process.children()}",
+    )
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+
+
+def test_a_stage_outlives_signals_without_a_meaning(make_chain):
+    chain = make_chain(
+        listener("count", events=100, pause_at=50),
+        operator("work", "Pass", ["count"]),
+        publisher("write", ["work"]),
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(50)
+    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM):
+        os.kill(chain.pids()["work.0"], number)
+    log = chain.run_directory.path / "log" / "work.0.jsonl"
+    wait_until(lambda: "SIGALRM is ignored" in log.read_text(), chain.text)
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+    assert "was killed" not in supervisor.text

@@ -175,6 +175,26 @@ def test_a_stop_by_request_stops_in_order(supervise):
     assert chain.wait() == 0
 
 
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM])
+def test_a_signal_without_a_meaning_is_ignored_with_a_line(supervise, number):
+    chain = supervise()
+    chain.wait_for("all ready")
+    chain.process.send_signal(number)
+    chain.wait_for(f"{number.name} is ignored")
+    assert chain.status()["state"] == "READY"
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGHUP])
+def test_a_terminal_that_goes_away_stops_in_order(supervise, number):
+    chain = supervise()
+    chain.wait_for("all ready")
+    chain.process.send_signal(number)
+    chain.wait_for(f"stopping because of {number.name}")
+    if number == signal.SIGHUP:
+        chain.process.send_signal(number)
+    assert chain.wait() == 0, chain.text
+
+
 def test_no_stage_outlives_a_killed_supervisor(supervise):
     chain = supervise()
     chain.wait_for("all ready")
