@@ -4,12 +4,16 @@ Sending stages bind and receiving ones connect unless told otherwise: whoever ha
 the fixed point that the others look for, as with detectors and their streams. Sending stages
 put out three frames, ``[topic][header][payload]``, in the format of `outward`.
 
+What waits in a publisher's socket is bounded in bytes as well: see `_zeromq_queue`.
+
 ZeroMQ acknowledges nothing. What sits in its queues when either end dies is lost, and so is
 what a subscriber is too slow for; readers can tell by gaps in ``sequence``.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import time
 from collections.abc import Sequence
 
@@ -20,16 +24,30 @@ from arroyo.messages import Message
 from arroyo.stages import Frame, MessageParser, PollingListener, Processor, Publisher
 
 from ._parsing import TolerantParser, check_texts, make_parser
+from ._zeromq_queue import TOTAL_BYTES, PeerLimit, SendQueue
 from ._zeromq_socket import OutsideSocket, choose_address
 from .outward import write_outward
+
+_log = logging.getLogger(__name__)
 
 VIEW_BYTES = 64 * 1024
 """Frames from this size on are handed on as views; below, copying is faster."""
 
 SEND_SLICE_MS = 100
 """How long one wait for a free place to send to may last, in ms."""
+FULL_SLICE_S = 0.005
+"""The same for a wait until receivers have taken some of what waits for them, in s."""
+
+STOP_WAIT_S = 1.0
+"""How long `publish()` goes on waiting for a receiver after the stage was asked to stop, in s."""
+
+REPORT_S = 10.0
+"""Least time between two warnings of dropped messages, in s."""
 
 GIB = 1 << 30
+
+LISTENER_MESSAGES = 64
+"""Messages that may wait in front of a listener; more don't make it faster."""
 
 
 class _ZMQListener(PollingListener):
@@ -99,7 +117,8 @@ class ZMQListener(_ZMQListener):
     parser
         ``"arroyo"``, ``"raw"``, ``"module:Class"``, or a `MessageParser`.
     high_water_mark
-        Messages that may wait here before the sender has to; each may be as large as an image.
+        Messages of each sender that may wait here before it has to wait itself; each may be as
+        large as an image.
     max_message_bytes
         Larger frames are refused: ZeroMQ then drops the connection to their sender.
     """
@@ -113,7 +132,7 @@ class ZMQListener(_ZMQListener):
         port: int | None = None,
         bind: bool = False,
         parser: MessageParser | str = "arroyo",
-        high_water_mark: int = 1000,
+        high_water_mark: int = LISTENER_MESSAGES,
         max_message_bytes: int = GIB,
     ) -> None:
         outside = OutsideSocket(
@@ -154,7 +173,7 @@ class ZMQPubSubListener(_ZMQListener):
         bind: bool = False,
         topics: Sequence[str] = ("",),
         parser: MessageParser | str = "arroyo",
-        high_water_mark: int = 1000,
+        high_water_mark: int = LISTENER_MESSAGES,
         max_message_bytes: int = GIB,
     ) -> None:
         outside = OutsideSocket(
@@ -169,10 +188,21 @@ class ZMQPubSubListener(_ZMQListener):
 
 
 class _ZMQPublisher(Publisher):
-    """What both publishers share: a socket, a topic, a bounded close."""
+    """What both publishers share: a socket, a topic, bounds for what waits, a bounded close."""
 
-    def __init__(self, outside: OutsideSocket, topic: str, linger_s: float) -> None:
-        self._outside = outside
+    def __init__(
+        self,
+        kind: int,
+        address: str,
+        *,
+        bind: bool,
+        high_water_mark: int,
+        topic: str,
+        linger_s: float,
+    ) -> None:
+        limit = PeerLimit(high_water_mark)
+        self._outside = OutsideSocket(kind, address, bind=bind, high_water_mark=limit.mark)
+        self._queue = SendQueue(self._outside, limit)
         self._topic = topic.encode()
         self._linger_s = linger_s
 
@@ -195,7 +225,7 @@ class _ZMQPublisher(Publisher):
         """Close the socket; waits up to `linger_s` for what is still to be sent."""
         self._outside.close(self._linger_s)
 
-    def _frames(self, message: Message) -> tuple[Frame, Frame, Frame]:
+    def _frames(self, message: Message) -> tuple[bytes, bytes, Frame]:
         return (self._topic, *write_outward(message))
 
 
@@ -216,9 +246,11 @@ class ZMQPublisher(_ZMQPublisher):
     bind
         Whether this end is the fixed point, which receivers connect to.
     high_water_mark
-        Messages that may be queued for each receiver; each may be as large as an image.
+        Messages that may be queued for each receiver, but at most 128 MiB of them, judged by
+        the first few (8 however large); for all receivers together at most 512 MiB of large ones.
     send_timeout_s
-        How long to wait for a receiver, in s; by default as long as it takes.
+        How long to wait for a receiver, in s; by default as long as it takes. A stage that is
+        asked to stop waits for 1 s more.
     linger_s
         How long `close()` waits for what is queued, in s; after that it is lost.
     """
@@ -234,13 +266,14 @@ class ZMQPublisher(_ZMQPublisher):
         send_timeout_s: float | None = None,
         linger_s: float = 5.0,
     ) -> None:
-        outside = OutsideSocket(
+        super().__init__(
             zmq.PUSH,
             choose_address("ZMQPublisher", address, host, port, bind=bind),
             bind=bind,
             high_water_mark=high_water_mark,
+            topic="",
+            linger_s=linger_s,
         )
-        super().__init__(outside, "", linger_s)
         self._send_timeout_s = send_timeout_s
 
     def publish(self, message: Message) -> None:
@@ -251,29 +284,30 @@ class ZMQPublisher(_ZMQPublisher):
         EncodeError
             The message holds a value that JSON can't express.
         UnavailableError
-            No receiver took it within `send_timeout_s`.
+            No receiver took it within `send_timeout_s`, or before the stage has to stop.
         """
         frames = self._frames(message)
-        if self._try_send(frames):
+        if self._queue.put(*frames):
             return
-        started_s = time.monotonic()
-        while not self._try_send(frames):
-            waited_s = time.monotonic() - started_s
-            if self._send_timeout_s is not None and waited_s >= self._send_timeout_s:
-                raise UnavailableError(
-                    f"no receiver at {self.address} took a message within "
-                    f"{self._send_timeout_s:g} s; start one, or give it more time to work"
-                )
-            self.report_waiting()
-            # Short, so that Python can run signal handlers in between.
-            self._outside.socket.poll(SEND_SLICE_MS, zmq.POLLOUT)
+        begun_s = time.monotonic()
+        give_up_s = math.inf if self._send_timeout_s is None else begun_s + self._send_timeout_s
+        advice = "start one, or give it more time to work"
+        while time.monotonic() < give_up_s:
+            if self.report_waiting() and time.monotonic() + STOP_WAIT_S < give_up_s:
+                give_up_s = time.monotonic() + STOP_WAIT_S
+                advice = "this stage was asked to stop, and the message stays with its source"
+            self._wait_for_room()
+            if self._queue.put(*frames):
+                return
+        raise UnavailableError(
+            f"no receiver at {self.address} took a message within "
+            f"{time.monotonic() - begun_s:.2g} s; {advice}"
+        )
 
-    def _try_send(self, frames: Sequence[Frame]) -> bool:
-        try:
-            self._outside.socket.send_multipart(frames, zmq.NOBLOCK)
-        except zmq.Again:
-            return False
-        return True
+    def _wait_for_room(self) -> None:
+        # Short, so that Python can run signal handlers in between.
+        if self._outside.socket.poll(SEND_SLICE_MS, zmq.POLLOUT):
+            time.sleep(FULL_SLICE_S)  # one could take it, but all together hold too much
 
 
 class ZMQPubSubPublisher(_ZMQPublisher):
@@ -291,7 +325,8 @@ class ZMQPubSubPublisher(_ZMQPublisher):
     topic
         First frame of each message, which subscribers may select by.
     high_water_mark
-        Messages that may be queued for each subscriber; each may be as large as an image.
+        As for `ZMQPublisher`. Beyond it a slow subscriber loses messages; beyond the 512 MiB of
+        all subscribers together everybody does, which is logged.
     linger_s
         How long `close()` waits for what is queued, in s.
     """
@@ -307,13 +342,17 @@ class ZMQPubSubPublisher(_ZMQPublisher):
         high_water_mark: int = 1000,
         linger_s: float = 1.0,
     ) -> None:
-        outside = OutsideSocket(
+        super().__init__(
             zmq.PUB,
             choose_address("ZMQPubSubPublisher", address, host, port, bind=bind),
             bind=bind,
             high_water_mark=high_water_mark,
+            topic=topic,
+            linger_s=linger_s,
         )
-        super().__init__(outside, topic, linger_s)
+        self._warn_at_s = 0.0
+        self.dropped = 0
+        """Messages that nobody got, since too much waited for slow subscribers."""
 
     def publish(self, message: Message) -> None:
         """Send a copy to every subscriber that has room for it; never waits.
@@ -323,7 +362,20 @@ class ZMQPubSubPublisher(_ZMQPublisher):
         EncodeError
             The message holds a value that JSON can't express.
         """
-        self._outside.socket.send_multipart(self._frames(message))
+        if not self._queue.put(*self._frames(message)):
+            self._drop()
+
+    def _drop(self) -> None:
+        self.dropped += 1
+        if time.monotonic() >= self._warn_at_s:
+            self._warn_at_s = time.monotonic() + REPORT_S
+            _log.warning(
+                "%d MiB wait for subscribers at %s that don't read; %d message(s) were dropped for "
+                "all subscribers so far. End those that hang",
+                TOTAL_BYTES >> 20,
+                self.address,
+                self.dropped,
+            )
 
 
 def _content(frame: zmq.Frame) -> Frame:

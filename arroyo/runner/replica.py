@@ -159,9 +159,10 @@ class Replica:
             self._phase = phase
             self.page.enter(phase, self.now_ns())
 
-    def note_waiting(self) -> None:
-        """Note that the stage's code waits for the outside world, and is not hung."""
+    def note_waiting(self) -> bool:
+        """Note that the stage's code waits and is not hung; return True if it should stop."""
         self.page.add("waits", 1)
+        return self.signals.asked
 
     def take_in_hand(self, batch: Batch) -> None:
         """Mark on the status page that the stage's code works on the messages of `batch` now.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import zmq
-from chains import wait_until
+from chains import listener, wait_until
 from outside import (
     DEADLINE_S,
     Recorder,
@@ -28,10 +29,13 @@ from arroyo.connectors import (
     ZMQPublisher,
     ZMQPubSubListener,
     ZMQPubSubPublisher,
+    _zeromq_queue,
 )
+from arroyo.connectors._zeromq_queue import FIRST_MESSAGES, LARGE_BYTES, PEER_BYTES
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Event, Start, Stop
 
+MIB = 1 << 20
 HEADER = b'{"type": "Event", "metadata": {"n": 1}}'
 
 
@@ -58,6 +62,13 @@ def foreign():
     for made in kept:
         made.close()
     context.term()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def keeper_of_large_frames():
+    """pyzmq starts a thread for the first large frame, and keeps it until the process ends."""
+    with zmq.Context() as context, context.socket(zmq.PUB) as made:
+        made.send(zmq.Frame(bytes(LARGE_BYTES), copy=False, track=True))
 
 
 def endpoint(made):
@@ -248,6 +259,124 @@ def test_publishing_without_a_receiver_gives_up_after_the_time_asked_for():
         pytest.raises(UnavailableError, match="no receiver at tcp:"),
     ):
         publisher.publish(Event())
+
+
+def deaf(foreign, kind, address):
+    """A reader that takes nothing: its own queue holds a single message."""
+    made = foreign(kind)
+    made.rcvhwm = 1
+    made.connect(address)
+    return made
+
+
+FRAME = bytes(8 * MIB)
+MOST = PEER_BYTES // len(FRAME) + 4
+"""Frames for one peer: those that wait here, and a few in the kernel and at the reader."""
+
+
+def publish_until_full(publisher, first=(), most=2 * MOST):
+    """Publish frames until there is no room; return how many there was room for."""
+    for event in first:
+        publisher.publish(event)
+    for count in range(most):
+        try:
+            publisher.publish(Event({}, FRAME))
+        except UnavailableError:
+            return count
+    return most
+
+
+def test_images_for_a_receiver_that_does_not_read_are_bounded_by_bytes(foreign):
+    with opened(ZMQPublisher(port=0, send_timeout_s=0.3, linger_s=0.0)) as publisher:
+        deaf(foreign, zmq.PULL, publisher.address)
+        publisher.publish(Start({}))
+        assert FIRST_MESSAGES <= publish_until_full(publisher) <= MOST
+
+
+def test_a_receiver_that_does_not_read_leaves_room_for_others(foreign):
+    with opened(ZMQPublisher(port=0, linger_s=0.0)) as publisher:
+        deaf(foreign, zmq.PULL, publisher.address)
+        received = []
+
+        def receive():
+            pull = foreign(zmq.PULL, connect=publisher.address)
+            received.extend(len(pull.recv_multipart()[2]) for _ in range(3 * MOST))
+
+        thread = threading.Thread(target=receive)
+        thread.start()
+        while thread.is_alive():
+            publisher.publish(Event({}, FRAME))
+        thread.join()
+    assert received == [len(FRAME)] * 3 * MOST
+
+
+def test_images_behind_small_messages_are_bounded_by_bytes_too(foreign, monkeypatch):
+    monkeypatch.setattr(_zeromq_queue, "TOTAL_BYTES", 4 * len(FRAME))
+    with opened(ZMQPublisher(port=0, send_timeout_s=0.3, linger_s=0.0)) as publisher:
+        deaf(foreign, zmq.PULL, publisher.address)
+        assert publish_until_full(publisher, first=[Event({}, b"small")] * 20) <= 8
+
+
+def test_many_small_messages_wait_for_a_receiver_as_before(foreign):
+    with opened(ZMQPublisher(port=0, send_timeout_s=0.3)) as publisher:
+        pull = deaf(foreign, zmq.PULL, publisher.address)
+        for number in range(1000):
+            publisher.publish(Event({}, b"%d" % number))
+        assert [int(pull.recv_multipart()[2]) for _ in range(1000)] == list(range(1000))
+
+
+def test_images_for_a_subscriber_that_does_not_read_are_bounded_by_bytes(foreign):
+    with opened(ZMQPubSubPublisher(port=0, linger_s=0.0)) as publisher:
+        subscriber = deaf(foreign, zmq.SUB, publisher.address)
+        publish_until_heard(publisher, subscriber)
+        while subscriber.poll(100):
+            subscriber.recv_multipart()
+        publish_until_full(publisher)
+        received = 0
+        while subscriber.poll(500):
+            received += len(subscriber.recv_multipart()[2]) == len(FRAME)
+    assert received <= MOST
+
+
+def test_what_waits_for_all_subscribers_is_bounded_and_what_is_dropped_counted(
+    foreign, monkeypatch, caplog
+):
+    monkeypatch.setattr(_zeromq_queue, "TOTAL_BYTES", 4 * len(FRAME))
+    with opened(ZMQPubSubPublisher(port=0, linger_s=0.0)) as publisher:
+        subscriber = deaf(foreign, zmq.SUB, publisher.address)
+        publish_until_heard(publisher, subscriber)
+        publish_until_full(publisher, first=[Event({}, b"small")] * 20)
+        assert publisher.dropped >= 2 * MOST - 8
+    (warning,) = caplog.records
+    assert "dropped for all subscribers" in warning.message
+
+
+def test_a_stop_is_not_held_up_by_a_receiver_that_does_not_read(foreign, make_chain):
+    pull = foreign(zmq.PULL)
+    pull.rcvhwm = 1
+    pull.bind("tcp://127.0.0.1:*")
+    host, port = endpoint(pull).removeprefix("tcp://").split(":")
+    chain = make_chain(
+        listener("count", events=200, size_bytes=MIB),
+        '[stages.out]\npublisher = "arroyo.connectors:ZMQPublisher"\ninputs = ["count"]\n'
+        f'options = {{ host = "{host}", port = {port}, bind = false, linger_s = 0.1 }}\n',
+    )
+    chain.stage("count")
+    out = chain.stage("out")
+    wait_until(lambda: chain.status()["out.0"].get("state") == "READY", chain.text)
+    wait_until(lambda: chain.status()["count.0"]["in_flight"] > 0, chain.text)
+    out.send(signal.SIGTERM)
+    assert out.wait(10) == 75, chain.text()
+    assert "was asked to stop" in chain.text()
+    received = 0
+    while pull.poll(100):
+        pull.recv_multipart()
+    out = chain.stage("out")
+    while True:
+        received += 1
+        if b'"Stop"' in pull.recv_multipart()[1]:
+            break
+    assert received <= 202
 
 
 def test_what_was_published_still_leaves_when_the_publisher_closes(foreign):
