@@ -18,9 +18,9 @@ from typing import Any
 from arroyo.codec import Body, Encoded, MessageCodec, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
-from arroyo.messages import Message, Start, Stop
+from arroyo.messages import Message
 from arroyo.protocol.relay import Output
-from arroyo.stages import Awaiter, Operator, Publisher
+from arroyo.stages import Awaiter, Operator, Publisher, each_result, sort_results
 
 from .methods import call_if_there, settle
 from .trials import LOGGED_ERRORS, Failure, PutAside, Trial, label, require_users_own
@@ -98,7 +98,7 @@ class OperatorCall:
             stage, self._work_on_controls, list, skipped=None, isolated=None, aside=None
         )
         if isinstance(operator, Operator):
-            operator.add_publisher(self._outbox)
+            operator._enter_chain(self._outbox)
 
     @property
     def errors(self) -> int:
@@ -138,12 +138,7 @@ class OperatorCall:
 
     def _outcome(self, message: Message, returned: Any) -> Encoded | Output:
         results = self._results(returned)
-        for result in results:
-            if isinstance(result, Start | Stop):
-                raise StageError(
-                    f"process() returned a {type(result).__name__} for a "
-                    f"{type(message).__name__}; only a listener begins and ends runs"
-                )
+        sort_results(message, results)
         if not results:
             return FILTERED
         items = [self._codec.encode(result) for result in results]
@@ -173,16 +168,8 @@ class OperatorCall:
         return None
 
     def _control(self, message: Message) -> Encoded:
-        chosen = message
-        for result in self._results(self._operator.process(message)):
-            if type(result) is not type(message):
-                raise StageError(
-                    f"process() returned a {type(result).__name__} for a "
-                    f"{type(message).__name__}; nothing but a {type(message).__name__} can "
-                    "take its place"
-                )
-            chosen = result
-        return self._codec.encode(chosen)
+        _, chosen = sort_results(message, self._results(self._operator.process(message)))
+        return self._codec.encode(chosen or message)
 
     def _results(self, returned: Any) -> list[Message]:
         """Everything that one call published, yielded and returned, in that order of time."""
@@ -192,13 +179,7 @@ class OperatorCall:
         elif isinstance(returned, AsyncIterable):
             returned = self._awaiter.collect(returned)
         try:
-            for result in _each(returned):
-                if not isinstance(result, Message):
-                    raise StageError(
-                        f"process() returned {type(result).__name__} {reprlib.repr(result)}, "
-                        "expected a message, several, or None"
-                    )
-                results.append(result)
+            results.extend(each_result(returned))
         finally:
             self._outbox.messages = []
         return results
@@ -358,12 +339,3 @@ def key_of(message: Message, field: str) -> int:
 def vars_of(message: Message) -> dict[str, Any]:
     """Fields of a message by name."""
     return {name: getattr(message, name) for name in message.__struct_fields__}
-
-
-def _each(returned: Any) -> Iterator[Any]:
-    if isinstance(returned, Message):
-        yield returned
-    elif isinstance(returned, Iterable) and not isinstance(returned, str | bytes | dict):
-        yield from returned
-    elif returned is not None:
-        yield returned

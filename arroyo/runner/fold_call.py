@@ -10,11 +10,11 @@ import msgspec
 from arroyo.codec import Encoded, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
-from arroyo.messages import Message, Origin, Start, Stop
+from arroyo.messages import Message, Origin
 from arroyo.protocol.boundary import Folded
 from arroyo.protocol.recent import Recent
 from arroyo.protocol.relay import Output
-from arroyo.stages import Operator
+from arroyo.stages import Operator, sort_results
 
 from .calls import OperatorCall, key_of
 from .trials import StageFailedError, in_words, require_users_own
@@ -131,14 +131,11 @@ class FoldCall(OperatorCall):
             ) from error
         finally:
             self._outbox.end()
-        events = [result for result in results if not isinstance(result, Start | Stop)]
-        chosen: list[Message] = [result for result in results if isinstance(result, Stop)]
-        if any(isinstance(result, Start) for result in results):
-            raise StageError("process() returned a Start for a Stop; only a listener begins runs")
+        events, chosen = sort_results(message, results, folds=True)
         items: list[Encoded] = [self._codec.encode(event) for event in events]
         field = self._key_field
         keys = [] if field is None else [key_of(event, field) for event in events]
-        return Output(items, sum(map(len, items)), None, keys), (chosen or [message])[-1]
+        return Output(items, sum(map(len, items)), None, keys), chosen or message
 
 
 def with_totals(stop: Message, totals: dict[str, Any], inputs: dict[str, Any] | None) -> Message:

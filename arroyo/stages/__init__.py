@@ -6,6 +6,7 @@ from ._listener import IteratingListener, Listener, PollingListener, Processor
 from ._operator import Operator, Results
 from ._parser import Frame, MessageParser
 from ._publisher import Publisher
+from ._results import each_result, sort_results
 from ._waiting import WaitingStage
 
 __all__ = [
@@ -21,4 +22,6 @@ __all__ = [
     "Publisher",
     "Results",
     "WaitingStage",
+    "each_result",
+    "sort_results",
 ]

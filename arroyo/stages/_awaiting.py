@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
-    from concurrent.futures import ThreadPoolExecutor
 
 T = TypeVar("T")
 
@@ -30,7 +29,6 @@ class Awaiter:
 
     def __init__(self) -> None:
         self._runner: asyncio.Runner | None = None
-        self._thread: ThreadPoolExecutor | None = None
         self._running: object = None
 
     def finish(self, awaitable: Awaitable[T]) -> T:
@@ -44,7 +42,10 @@ class Awaiter:
         try:
             if asyncio._get_running_loop() is None:
                 return run(_await(awaitable, call))
-            return self._run_aside(run, _await(awaitable, call))
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(1, "arroyo-await") as aside:
+                return aside.submit(run, _await(awaitable, call)).result()
         finally:
             self._running = None
 
@@ -66,15 +67,6 @@ class Awaiter:
         """End the event loop, and what still runs on it."""
         if self._runner is not None:
             self._runner.close()
-        if self._thread is not None:
-            self._thread.shutdown()
-
-    def _run_aside(self, run: Callable[[Any], T], coroutine: Any) -> T:
-        if self._thread is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._thread = ThreadPoolExecutor(1, "arroyo-await")
-        return self._thread.submit(run, coroutine).result()
 
 
 async def _await(awaitable: Awaitable[T], call: object) -> T:

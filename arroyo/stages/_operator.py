@@ -9,6 +9,7 @@ from typing import ClassVar, TypeAlias
 from arroyo.messages import Message
 
 from ._allocating import AllocatingStage
+from ._by_hand import NOTHING, Delivery
 from ._publisher import Publisher
 from ._waiting import WaitingStage
 
@@ -53,6 +54,7 @@ class Operator(AllocatingStage, WaitingStage, ABC):
     """
 
     _publishers: list[Publisher]
+    _in_chain: bool = False
 
     @property
     def publishers(self) -> list[Publisher]:
@@ -64,9 +66,15 @@ class Operator(AllocatingStage, WaitingStage, ABC):
             return self._publishers
 
     def add_publisher(self, publisher: Publisher) -> None:
-        """Give `publisher` all that is published from now on; adding it again does nothing."""
+        """Give `publisher` all that is published from now on; adding it again does nothing.
+
+        Without a chain this is all that it takes: from now on `process()` also hands what it
+        returns to the publishers. So ``MyListener(operator).start()`` runs by hand.
+        """
         if publisher not in self.publishers:
             self.publishers.append(publisher)
+        if not self._in_chain and self._delivery is None:
+            vars(self)["process"] = Delivery(self, self.publishers)
 
     def remove_publisher(self, publisher: Publisher) -> None:
         """Stop giving anything to `publisher`.
@@ -79,12 +87,14 @@ class Operator(AllocatingStage, WaitingStage, ABC):
         if publisher not in self.publishers:
             raise ValueError(f"{publisher!r} is not a publisher of {self!r}")
         self.publishers.remove(publisher)
+        if not self.publishers:
+            self._deliver_no_more()
 
-    def publish(self, message: Message) -> Awaitable[None] | None:
-        """Hand `message` to every publisher.
+    def publish(self, message: Message) -> Awaitable[None]:
+        """Hand `message` to every publisher; may be awaited, which changes nothing.
 
-        In a chain it leaves when `process()` returns, as a result of the message that this works
-        on. So it is called in the thread of `process()` and before that returns, or in tasks and
+        It leaves when `process()` returns, as a result of the message that this works on. So in a
+        chain it is called in the thread of `process()` and before that returns, or in tasks and
         threads that an async `process()` starts by asyncio.
 
         Raises
@@ -92,9 +102,30 @@ class Operator(AllocatingStage, WaitingStage, ABC):
         StageError
             No `process()` runs in this thread: the result would be another message's.
         """
+        if (delivery := self._delivery) is not None:
+            delivery.publish(message)
+            return NOTHING
         for publisher in self.publishers:
             publisher.publish(message)
-        return None
+        return NOTHING
+
+    @property
+    def _delivery(self) -> Delivery | None:
+        found = vars(self).get("process")
+        return found if isinstance(found, Delivery) else None
+
+    def _deliver_no_more(self) -> None:
+        if self._delivery is not None:
+            del vars(self)["process"]
+
+    def _enter_chain(self, publisher: Publisher) -> None:
+        """From now on a chain calls `process()`, and takes what it returns.
+
+        `publisher` gets what the operator publishes beside that.
+        """
+        self._in_chain = True
+        self._deliver_no_more()
+        self.add_publisher(publisher)
 
     def open(self) -> None:
         """Get ready: read calibrations, allocate. Called before READY; raise to refuse."""

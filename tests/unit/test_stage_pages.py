@@ -11,7 +11,8 @@ import pytest
 from chains import wait_until
 from outside import Recorder, running
 
-from arroyo import MessageParser
+from arroyo import Event, MessageParser, Start, Stop
+from arroyo.testing import InMemoryLink, RecordingPublisher
 
 PAGES = {
     "arroyo.stages": ["README.md", "ARROYOPY.md"],
@@ -61,6 +62,30 @@ def test_the_row_listener_goes_on_after_what_was_acknowledged(printed, tmp_path)
     second = Recorder()
     printed("rows").RowListener(second, str(tmp_path / "rows.txt")).start()
     assert [event.metadata["row"] for event in second.events] == ["b", "c"]
+
+
+PEAKS = [Start(), Event({"max": 5.0}), Event({"max": 20.0}), Stop()]
+
+
+def test_the_operator_from_arroyopy_runs_in_a_chain_and_by_hand(printed):
+    with InMemoryLink(printed("peaks").PeakOperator()) as link:
+        in_a_chain = [type(message) for message in link.process_all(PEAKS)]
+    operator, by_hand = printed("peaks").PeakOperator(), RecordingPublisher()
+    operator.add_publisher(by_hand)
+    for message in PEAKS:
+        operator.process(message)
+    assert in_a_chain == [type(message) for message in by_hand.messages] == [Start, Event, Stop]
+    assert by_hand.messages[1].metadata == {"peak": True, "max": 20.0}
+
+
+def test_stages_put_together_by_hand_hand_on_what_comes(printed, tmp_path, capsys):
+    (tmp_path / "numbers.txt").write_text("1\n2.5\n")
+    printed("by_hand").run(str(tmp_path / "numbers.txt"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(", payload")[0] for line in lines] == [
+        "Event(metadata={'number': 1.0}",
+        "Event(metadata={'number': 2.5}",
+    ]
 
 
 def test_the_labview_parser_reads_an_image(printed):
