@@ -16,7 +16,8 @@ from ._body import (
     size_of,
     slabs_of,
 )
-from ._messages import DETACH_BYTES, Buffer, Keep, MessageCodec
+from ._messages import Keep, MessageCodec
+from ._payloads import DETACH_BYTES, PAYLOAD_BYTES_MAX, Buffer
 from ._unreadable import Unreadable
 from .records import (
     PROTOCOL_VERSION,
@@ -43,6 +44,7 @@ from .records import (
 __all__ = [
     "DETACH_BYTES",
     "HEAD_BYTES",
+    "PAYLOAD_BYTES_MAX",
     "PROTOCOL_VERSION",
     "Ack",
     "BackRecord",

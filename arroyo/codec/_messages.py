@@ -16,17 +16,12 @@ import msgspec
 from arroyo.errors import DecodeError, EncodeError
 from arroyo.messages import Event, Message, SlabReference, Start, Stop
 
-from ._body import Body, Detached, Encoded, Shared, array_header, split
-from ._mistakes import say_mistake
+from ._body import Detached, Encoded, Shared, array_header, split
+from ._mistakes import find_unencodable, say_mistake, with_article
+from ._payloads import DETACH_BYTES, Buffer, freeze, payload_bytes, without_gaps
+from ._plain import explain_array_form, is_plain
 from ._unreadable import Unreadable, in_one_piece
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
-
-_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, BufferError)
-
-DETACH_BYTES = 16 * 1024
-"""Payloads from this size on travel as frames of their own, which saves a copy on either side."""
-
+from ._writing import make_writer
 
 Keep: TypeAlias = Callable[[Buffer], SlabReference | None]
 """Puts a payload into shared memory and says where; None where it is to travel by itself."""
@@ -51,42 +46,17 @@ class MessageCodec:
         for extra in types:
             union = union | extra
         self._types: frozenset[type[Message]] = frozenset((Start, Event, Stop, *types))
-        self._bare = frozenset(kind for kind in types if not issubclass(kind, Start | Event | Stop))
-        """Types that have no payload, and don't begin or end a run."""
         encoder = msgspec.msgpack.Encoder(enc_hook=_encode_foreign)
-        self._encode, self._encode_into = encoder.encode, encoder.encode_into
+        self._encode = encoder.encode
         self._decoder = msgspec.msgpack.Decoder(list[union])
-        self._single_decoder = msgspec.msgpack.Decoder(union)
+        self._decode_single: Callable[[Buffer], Message] = msgspec.msgpack.Decoder(union).decode
+        # Types that have no payload, and don't begin or end a run.
+        bare = frozenset(kind for kind in types if not issubclass(kind, Start | Event | Stop))
+        self.write = make_writer(encoder, self._decode_single, bare)
+        """Appends a message to a body, as nearly all can be; see `make_writer`."""
+        self.write_again = make_writer(encoder, None, bare)
+        """The same for a message that this codec has decoded, and that is as good as it was."""
         self._by_name = {kind.__name__: kind for kind in self._types}
-
-    def write(self, message: Message, body: Body) -> bool:
-        """Append a message to a body, as nearly all can be; False where nothing was written.
-
-        That is so for what is no Event and no type of the user's, is too large, or can't be
-        encoded: `encode` knows what to do with it, or says what is wrong.
-        """
-        kind = type(message)
-        buffer = body.buffer
-        end = len(buffer)
-        try:
-            if kind is Event:
-                payload: Any = message.payload  # type: ignore[attr-defined]
-                is_view = type(payload) is memoryview
-                if not is_view and type(payload) is not bytes:
-                    return False
-                if (payload.nbytes if is_view else len(payload)) >= DETACH_BYTES:
-                    return False
-            elif kind not in self._bare:
-                return False
-            self._encode_into(message, buffer, -1)
-        except _UNENCODABLE:
-            del buffer[end:]
-            return False
-        except BaseException:
-            del buffer[end:]
-            raise
-        body.length += 1
-        return True
 
     def encode(self, message: Message) -> Encoded:
         """Encode one message. Its payload is copied unless it is large and read-only.
@@ -94,7 +64,8 @@ class MessageCodec:
         Raises
         ------
         EncodeError
-            It is of no message type of this chain, or holds what msgpack can't express.
+            It is of no message type of this chain, or holds what can't be sent or what its
+            receivers could not decode; the text names the field and what is in it.
         """
         kind = type(message)
         if kind not in self._types:
@@ -102,28 +73,37 @@ class MessageCodec:
                 f"{kind.__name__} is not a message type of this chain; "
                 "name it under `messages` in [chain]"
             )
+        event = message if isinstance(message, Event) else None
+        length = 0 if event is None else payload_bytes(event)
         try:
-            if isinstance(message, Event):
-                payload = message.payload
-                if type(payload) is bytes:
-                    length = len(payload)
-                else:
-                    length = (
-                        payload if type(payload) is memoryview else memoryview(payload)
-                    ).nbytes
-                if length >= DETACH_BYTES:
-                    return self._encode_in_two(message)
-                if type(payload) is memoryview and not payload.c_contiguous:
-                    message = msgspec.structs.replace(message, payload=payload.tobytes())
-            return self._encode(message)
-        except _UNENCODABLE as error:
-            raise EncodeError(f"a {kind.__name__} can't be sent: {error}") from error
+            if event is not None and length >= DETACH_BYTES:
+                body = self._encode(msgspec.structs.replace(event, payload=b""))
+            else:
+                body = self._encode(message if event is None else without_gaps(event))
+        except Exception as error:  # users' classes may raise anything
+            where = find_unencodable(message, self._encode)
+            words = str(error) if where is None else f"{where}: {error}"
+            raise EncodeError(f"{with_article(kind)} can't be sent: {words}") from error
+        if kind is not Event or not is_plain(event):
+            self._require_decodable(message, body)
+        if event is None or length < DETACH_BYTES:
+            return body
+        reference = None if self.keep is None else self.keep(event.payload)
+        if reference is not None:
+            return Shared(body, reference)
+        return Detached(body, freeze(event.payload))
 
-    def _encode_in_two(self, message: Event) -> Encoded:
-        payload = message.payload
-        body = self._encode(msgspec.structs.replace(message, payload=b""))
-        reference = None if self.keep is None else self.keep(payload)
-        return Detached(body, freeze(payload)) if reference is None else Shared(body, reference)
+    def _require_decodable(self, message: Message, body: bytes) -> None:
+        """Find what only a receiver would notice: msgspec looks at types where it decodes."""
+        kind = type(message)
+        try:
+            read = self._decode_single(body)
+        except Exception as error:  # users' __post_init__ may raise anything
+            words = say_mistake(error, kind, message)
+            raise EncodeError(f"{with_article(kind)} can't be sent: {words}") from error
+        mistake = explain_array_form(read.dtype, read.shape) if isinstance(read, Event) else None
+        if mistake is not None:
+            raise EncodeError(f"{with_article(kind)} can't be sent: {mistake}")
 
     def pack(self, message: Message) -> bytes:
         """Encode one message in one piece, whatever the size of its payload; to be stored."""
@@ -153,7 +133,7 @@ class MessageCodec:
         """
         try:
             messages: list[Message] = self._decoder.decode(body)
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        except Exception as error:  # users' __post_init__ may raise anything
             raise DecodeError(f"a body is no list of messages of this chain: {error}") from error
         _require_places(len(messages), detached, payloads)
         for position, payload in zip(detached, payloads, strict=True):
@@ -177,20 +157,16 @@ class MessageCodec:
         _require_places(len(pieces), detached, payloads)
         beside = dict(zip(detached, payloads, strict=True))
         return [
-            self._decode_single(bytes(piece), beside.get(position))
+            self._read_single(bytes(piece), beside.get(position))
             for position, piece in enumerate(pieces)
         ]
 
-    def _decode_single(self, piece: bytes, payload: Buffer | None) -> Message | Unreadable:
-        packed = piece
+    def _read_single(self, piece: bytes, payload: Buffer | None) -> Message | Unreadable:
         try:
-            message: Message = self._single_decoder.decode(piece)
+            message = self._decode_single(piece)
             if payload is not None:
-                packed = in_one_piece(piece, payload)
                 _put_payload(message, payload)
-        except DecodeError as error:
-            return Unreadable(packed, error)
-        except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  (users' __post_init__ may raise anything)
             packed = piece if payload is None else in_one_piece(piece, payload)
             found = Unreadable(packed, DecodeError(str(error)))
             return found._replace(error=DecodeError(self._explain(found, error)))
@@ -204,7 +180,11 @@ class MessageCodec:
             return (
                 f"{name} is not a message type of this chain; name it under `messages` in [chain]"
             )
-        return f"{name}.{say_mistake(error, self._by_name[name])}"
+        if isinstance(error, DecodeError):
+            return str(error)
+        return f"{with_article(self._by_name[name])} is not as declared: " + say_mistake(
+            error, self._by_name[name]
+        )
 
 
 def _require_places(count: int, detached: Sequence[int], payloads: Sequence[Buffer]) -> None:
@@ -222,17 +202,6 @@ def _put_payload(event: Message, payload: Buffer) -> None:
     # The very same view where it can be, so that a stage that passes it on is recognised.
     view = view if view.readonly else view.toreadonly()
     msgspec.structs.force_setattr(event, "payload", view)
-
-
-def freeze(payload: Buffer) -> bytes | memoryview:
-    """Return a payload as bytes that nobody changes any more, copied only if need be."""
-    if isinstance(payload, bytes):
-        return payload
-    view = memoryview(payload)
-    if view.readonly and view.c_contiguous:
-        return view.cast("B") if view.format != "B" or view.ndim != 1 else view
-    # Whoever gave it may write into it again as soon as process() has returned.
-    return view.tobytes()
 
 
 def _encode_foreign(value: Any) -> Any:

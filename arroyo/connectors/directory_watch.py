@@ -18,7 +18,8 @@ from importlib import import_module
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
-from arroyo.errors import ConfigurationError
+from arroyo.codec import PAYLOAD_BYTES_MAX
+from arroyo.errors import ConfigurationError, EncodeError
 from arroyo.identifiers import digest
 from arroyo.messages import Event, Start, Stop
 from arroyo.stages import Listener, Processor
@@ -256,7 +257,7 @@ class DirectoryListener(Listener):
     def _report(self, path: str) -> None:
         found = self._read_event(path)
         if found is not None:
-            self._hand_over(found[0], self._journal.hand_over(path, found[1]))
+            self._hand_over(path, found[0], self._journal.hand_over(path, found[1]))
 
     def _report_again(self, path: str, entry: Entry) -> None:
         """Report a file that was under way, unless it is another one by now."""
@@ -268,11 +269,16 @@ class DirectoryListener(Listener):
         if found is None:
             self._journal.drop(path)
         else:
-            self._hand_over(found[0], entry.number)
+            self._hand_over(path, found[0], entry.number)
 
-    def _hand_over(self, event: Event, number: int) -> None:
-        self._files += 1
-        self.operator.process(event, token=number)
+    def _hand_over(self, path: str, event: Event, number: int) -> None:
+        try:
+            self.operator.process(event, token=number)
+        except EncodeError as error:
+            self._journal.drop(path)
+            self._reject(path, error)
+        else:
+            self._files += 1
 
     def _read_event(self, path: str) -> tuple[Event, Stamp] | None:
         try:
@@ -280,9 +286,12 @@ class DirectoryListener(Listener):
         except FileNotFoundError:
             self.vanished += 1
         except _UNREADABLE as error:
-            self.rejected += 1
-            _log.warning("%s can't be read and is left out: %s", ascii(path), error or repr(error))
+            self._reject(path, error)
         return None
+
+    def _reject(self, path: str, error: Exception) -> None:
+        self.rejected += 1
+        _log.warning("%s can't be read and is left out: %s", ascii(path), error or repr(error))
 
     def _event(self, path: str) -> tuple[Event, Stamp]:
         file = Path(path)
@@ -298,6 +307,8 @@ class DirectoryListener(Listener):
         stamp = Stamp(status.st_size, status.st_mtime_ns)
         if self._read == "path":
             return Event(metadata), stamp
+        if status.st_size > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"it has {status.st_size} bytes, expected less than 4 GiB")
         if self._read == "bytes":
             return Event(metadata, file.read_bytes()), stamp
         return Event.from_array(read_array(file), **metadata), stamp

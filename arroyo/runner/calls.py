@@ -119,14 +119,15 @@ class OperatorCall:
 
     def _work_on(self, left: Iterator[Message], results: _Results) -> Failure | None:
         process: Callable[[Message], Any] = self._operator.process
-        write = self._codec.write
+        write, write_again = self._codec.write, self._codec.write_again
         outbox, body, keyed = self._outbox, results.body, self._key_field is not None
         outbox.begin()
         try:
             for message in left:
                 returned = process(message)
                 # Nearly all return one small message; `write` takes nothing else.
-                if keyed or outbox.messages or not write(returned, body):
+                put = write_again if returned is message else write
+                if keyed or outbox.messages or not put(returned, body):
                     results.append(self._outcome(message, returned))
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             require_users_own(error)

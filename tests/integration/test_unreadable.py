@@ -74,7 +74,9 @@ def test_only_the_messages_that_can_not_be_decoded_are_quarantined(make_chain):
     found = entries(chain)
     assert [entry["sequence"] for entry in found] == list(range(0, 80, 10))
     assert {entry["type"] for entry in found} == {"Odd"}
-    assert found[0]["reason"] == "can't be read: Odd.index: expected int <= 89"
+    assert (
+        found[0]["reason"] == "can't be read: an Odd is not as declared: index: expected int <= 89"
+    )
 
 
 def test_what_could_not_be_decoded_comes_back_once_the_class_is_mended(make_chain):

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, MessageCodec, join, size_of, slabs_of
+from arroyo.errors import EncodeError
 from arroyo.messages import Event, Message, Start, Stop
 
 
@@ -79,8 +80,10 @@ class _Raising:
 
 def test_an_error_of_a_value_of_the_user_leaves_nothing_behind():
     body = body_of(Event({"n": 1}))
-    with pytest.raises(KeyError):
-        CODEC.write(Event({"first": 1, "value": _Raising()}), body)
+    message = Event({"first": 1, "value": _Raising()})
+    assert not CODEC.write(message, body)
+    with pytest.raises(EncodeError, match=r"'value'.* 'no'"):
+        CODEC.encode(message)
     assert list(body) == [CODEC.encode(Event({"n": 1}))]
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import collections
 import contextlib
 import datetime
+import mmap
 
 import msgspec
 import numpy as np
@@ -10,7 +12,7 @@ from hostile_frames import HOSTILE_BODIES
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arroyo.codec import DETACH_BYTES, MessageCodec, Unreadable, join
+from arroyo.codec import DETACH_BYTES, Body, MessageCodec, Unreadable, join
 from arroyo.errors import DecodeError, EncodeError
 from arroyo.messages import Event, Message, Start, Stop
 
@@ -26,6 +28,11 @@ class Frame(Event):
 
 class Stranger(Message):
     name: str = ""
+
+
+class Opaque:
+    def __repr__(self):
+        return "Opaque()"
 
 
 @pytest.fixture
@@ -150,11 +157,6 @@ def test_something_that_is_no_message_is_refused(codec):
         codec.encode({"metadata": {}})
 
 
-class Opaque:
-    def __repr__(self):
-        return "Opaque()"
-
-
 def endless():
     nest = {}
     nest["self"] = nest
@@ -174,7 +176,7 @@ def endless():
     ids=["object", "large number", "lone surrogate", "key", "complex", "endless"],
 )
 def test_metadata_that_msgpack_can_not_hold_is_refused(codec, metadata):
-    with pytest.raises(EncodeError, match="a Event can't be sent"):
+    with pytest.raises(EncodeError, match="an Event can't be sent"):
         codec.encode(Event(metadata))
 
 
@@ -189,6 +191,101 @@ def test_a_payload_with_gaps_travels_without_them(codec, size):
 def test_a_payload_that_is_no_buffer_is_refused(codec, payload):
     with pytest.raises(EncodeError, match="can't be sent"):
         codec.encode(Event({}, payload))
+
+
+REFUSED = {
+    "a key that is a number": (Event({1: 2}), "metadata has the key 1: expected str, got int"),
+    "a key in a subclass": (Frame({b"a": 2}), "metadata has the key b'a': expected str, got bytes"),
+    "a key of a Start": (Start({(1, 2): 3}), r"data has the key \(1, 2\): expected str, got array"),
+    "metadata that is a list": (Event([1]), r"metadata is \[1\]: expected object, got array"),
+    "data that is text": (Stop("done"), "data is 'done': expected object, got str"),
+    "a value of no type": (Event({"t": {1, Opaque}}), r"metadata\['t'\] is \{.*Opaque"),
+    "a payload that is a list": (Event({}, [1, 2]), r"payload is \[1, 2\], a list: expected bytes"),
+    "a length that is a fraction": (
+        Event({}, b"", "<f4", (1.5, 2)),
+        r"shape is \(1.5, 2\): expect",
+    ),
+    "a length that is a bool": (
+        Event({}, b"", "<f4", (True,)),
+        r"shape is \(True,\): expected int",
+    ),
+    "a length below zero": (
+        Event({}, b"", "<f4", (-1, 2)),
+        r"shape is \(-1, 2\): expected lengths",
+    ),
+    "a shape that is a number": (Event({}, b"", "<f4", 5), "shape is 5: expected array, got int"),
+    "a dtype that is none": (Event({}, b"", None), "dtype is None: expected str, got None"),
+    "a dtype that numpy lacks": (
+        Event({}, b"", "pixel", (1,)),
+        "dtype is 'pixel': expected a plain",
+    ),
+    "a dtype with fields": (Event({}, b"", "u1,f4", (1,)), "dtype is 'u1,f4': expected a plain"),
+    "a field of another type": (Shutter("yes", {}), "open is 'yes': expected bool, got str"),
+    "an item of another type": (
+        Shutter(True, {"x": "1"}),
+        r"motors is .*: expected float, got str",
+    ),
+    "a number that is no number": (
+        Frame({}, gain="high"),
+        "gain is 'high': expected float, got str",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_receivers_could_not_decode_is_refused_with_its_field_and_value(codec, name):
+    message, words = REFUSED[name]
+    body = Body()
+    assert not codec.write(message, body)
+    assert (len(body), body.size) == (0, 0)
+    with pytest.raises(EncodeError, match=f"an? {type(message).__name__} can't be sent: {words}"):
+        codec.encode(message)
+
+
+@pytest.mark.parametrize("size", [10, DETACH_BYTES])
+def test_refused_fields_beside_a_payload_of_any_size(codec, size):
+    with pytest.raises(EncodeError, match="metadata has the key 1"):
+        codec.encode(Event({1: 2}, bytes(size)))
+
+
+def test_a_payload_of_4_gib_is_refused(codec):
+    refused = pytest.raises(EncodeError, match="payload has 4294967296 bytes, expected less than 4")
+    with mmap.mmap(-1, 1 << 32) as pages, memoryview(pages) as payload, refused:
+        codec.encode(Event({}, payload))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Event({"a": 1}, b"x" * 8, ">f8", (1,)),
+        Event({"a": 1}, b"x" * 8, "float64", [1]),
+        Event({"a": 1}, b"x" * 8, "<M8[25ms]", (np.int64(1),)),
+        Event({"a": 1}, b"x" * 8, "|S8", ()),
+        Event({"nested": {1: {2: 3}}}),
+        Event(collections.OrderedDict(a=1)),
+        Frame({"a": 1}, bytearray(b"x"), gain=2),
+    ],
+    ids=repr,
+)
+def test_what_is_unusual_but_can_be_decoded_is_sent(codec, message):
+    (arrived,) = travel(codec, message)
+    assert arrived.metadata == message.metadata
+    assert arrived.dtype == message.dtype
+    assert arrived.shape == tuple(message.shape)
+
+
+def test_a_class_that_raises_of_itself_is_refused_in_words(codec):
+    class Fussy(Message):
+        n: int
+
+        def __post_init__(self):
+            if self.n == 3:
+                raise RuntimeError("three is too many")
+
+    message = Fussy(2)
+    message.n = 3
+    with pytest.raises(EncodeError, match="a Fussy can't be sent: three is too many"):
+        MessageCodec([Fussy]).encode(message)
 
 
 # What can't be read
@@ -251,7 +348,7 @@ def test_one_message_that_can_not_be_read_takes_no_other_along(codec):
     assert (first.metadata, last.metadata) == ({"n": 1}, {"n": 2})
     assert isinstance(bad, Unreadable)
     assert bad.type == "Shutter"
-    assert str(bad.error) == "Shutter.motors: expected str, got float"
+    assert str(bad.error) == "a Shutter is not as declared: motors: expected str, got float"
 
 
 @pytest.mark.parametrize("size", [10, DETACH_BYTES])

@@ -142,6 +142,18 @@ def test_no_damage_to_an_image_stops_the_listener(tmp_path_factory, data):
     assert counts["files"] + counts["rejected"] == 1
 
 
+def test_a_file_that_no_frame_can_hold_is_named_and_left_out(tmp_path, caplog):
+    write(tmp_path / "1.bin")
+    with (tmp_path / "2-large.bin").open("wb") as file:
+        file.truncate(1 << 32)  # takes no room on the disk
+    write(tmp_path / "3.bin")
+    recorder = read_all(tmp_path)
+    assert recorder.names == ["1.bin", "3.bin"]
+    assert recorder.messages[-1].data == {"files": 2, "rejected": 1, "vanished": 0}
+    assert "2-large.bin" in caplog.text
+    assert "4294967296 bytes, expected less than 4 GiB" in caplog.text
+
+
 def test_a_name_that_is_no_text_is_rejected(tmp_path):
     (tmp_path / os.fsdecode(b"\xff.bin")).write_bytes(b"content")
     write(tmp_path / "good.bin")

@@ -49,7 +49,9 @@ def test_a_message_that_can_not_be_read_becomes_a_tombstone_among_its_neighbours
     assert batch.tombstones == (Tombstone(2, 3, Reason.QUARANTINED),)
     (entry,) = isolation.store.entries()
     assert (entry.sequence, entry.type, entry.key) == (1, "Reading", "src.0/run/1")
-    assert entry.reason == "can't be read: Reading.value: expected str, got int"
+    assert (
+        entry.reason == "can't be read: a Reading is not as declared: value: expected str, got int"
+    )
     assert SENDER.unpack(isolation.store.message(entry.id)) == Reading(1)
     assert reader.unreadable == 1
 

@@ -1,0 +1,63 @@
+"""Payloads of Events as bytes that travel. PURE."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from arroyo.errors import EncodeError
+from arroyo.messages import Event
+
+from ._mistakes import show, with_article
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+DETACH_BYTES = 16 * 1024
+"""Payloads from this size on travel as frames of their own, which saves a copy on either side."""
+
+PAYLOAD_BYTES_MAX = (1 << 32) - 1
+"""Neither a frame nor msgpack takes more."""
+
+
+def payload_bytes(event: Event) -> int:
+    """Return the size of a payload.
+
+    Raises
+    ------
+    EncodeError
+        It has no buffer, or is too large to be sent.
+    """
+    payload = event.payload
+    try:
+        length = len(payload) if type(payload) is bytes else memoryview(payload).nbytes
+    except (TypeError, ValueError, BufferError) as error:
+        raise EncodeError(
+            f"{with_article(type(event))} can't be sent: payload is {show(payload)}, a "
+            f"{type(payload).__name__}: expected bytes, or an object with a buffer"
+        ) from error
+    if length > PAYLOAD_BYTES_MAX:
+        raise EncodeError(
+            f"{with_article(type(event))} can't be sent: payload has {length} bytes, expected "
+            "less than 4 GiB; send it in parts"
+        )
+    return length
+
+
+def without_gaps(event: Event) -> Event:
+    """Return an event with a contiguous payload, the same one where it is that already."""
+    payload = event.payload
+    if isinstance(payload, memoryview) and not payload.c_contiguous:
+        return msgspec.structs.replace(event, payload=payload.tobytes())
+    return event
+
+
+def freeze(payload: Buffer) -> bytes | memoryview:
+    """Return a payload as bytes that nobody changes any more, copied only if need be."""
+    if isinstance(payload, bytes):
+        return payload
+    view = memoryview(payload)
+    if view.readonly and view.c_contiguous:
+        return view.cast("B") if view.format != "B" or view.ndim != 1 else view
+    # Whoever gave it may write into it again as soon as process() has returned.
+    return view.tobytes()

@@ -1,0 +1,58 @@
+"""Whether the receivers of an Event can decode it, told without decoding it. PURE."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_NUMBER = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f(?:2|4|8|16)|c(?:8|16|32))", re.ASCII)
+_known: set[str] = {""}
+
+
+def is_plain(event: Any) -> bool:
+    """Return whether nothing can be wrong with an Event but the values of its metadata."""
+    metadata, dtype, shape = event.metadata, event.dtype, event.shape
+    return (
+        type(metadata) is dict
+        and all(key.__class__ is str for key in metadata)
+        and is_array_form(dtype, shape)
+    )
+
+
+def is_array_form(dtype: Any, shape: Any) -> bool:
+    """Return whether they are a type that numpy knows, or none, and a tuple of lengths."""
+    if type(dtype) is not str or type(shape) is not tuple:
+        return False
+    for length in shape:
+        if type(length) is not int or length < 0:
+            return False
+    return dtype in _known or _is_dtype(dtype)
+
+
+def explain_array_form(dtype: str, shape: tuple[int, ...]) -> str | None:
+    """Return what is wrong with them, in words; None if nothing is."""
+    if any(length < 0 for length in shape):
+        return f"shape is {shape}: expected lengths from 0 on"
+    if dtype not in _known and not _is_dtype(dtype):
+        return f"dtype is {dtype!r:.60}: expected a plain type such as '<u2' (array.dtype.str)"
+    return None
+
+
+def _is_dtype(dtype: str) -> bool:
+    found = _NUMBER.fullmatch(dtype) is not None or _is_known_to_numpy(dtype)
+    if found and len(_known) < 1000:
+        _known.add(dtype)
+    return found
+
+
+def _is_known_to_numpy(dtype: str) -> bool:
+    # Only for rare types: a stage need not load numpy to hand on what it got from elsewhere.
+    try:
+        import numpy as np
+    except ImportError:
+        return True  # nobody here makes an array of it
+    try:
+        known = np.dtype(dtype)
+    except (TypeError, ValueError, SyntaxError):
+        return False
+    return not (known.hasobject or known.names)
