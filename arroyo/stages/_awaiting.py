@@ -40,12 +40,7 @@ class Awaiter:
         run: Callable[[Any], T] = self._runner.run
         self._running = call = object()
         try:
-            if asyncio._get_running_loop() is None:
-                return run(_await(awaitable, call))
-            from concurrent.futures import ThreadPoolExecutor
-
-            with ThreadPoolExecutor(1, "arroyo-await") as aside:
-                return aside.submit(run, _await(awaitable, call)).result()
+            return _beside_loops(lambda: run(_await(awaitable, call)))
         finally:
             self._running = None
 
@@ -66,7 +61,19 @@ class Awaiter:
     def close(self) -> None:
         """End the event loop, and what still runs on it."""
         if self._runner is not None:
-            self._runner.close()
+            _beside_loops(self._runner.close)
+
+
+def _beside_loops(call: Callable[[], T]) -> T:
+    """Call something that runs an event loop, in another thread where this one runs a loop."""
+    import asyncio
+
+    if asyncio._get_running_loop() is None:
+        return call()
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1, "arroyo-await") as aside:
+        return aside.submit(call).result()
 
 
 async def _await(awaitable: Awaitable[T], call: object) -> T:

@@ -215,7 +215,7 @@ def test_a_timer_may_publish_by_hand_at_any_time():
     assert described(kept.messages) == "0"
 
 
-def test_an_operator_that_is_let_go_leaves_no_event_loop():
+def let_go():
     operator = Doing(later)
     operator.add_publisher(KeptLater())
     operator.process(Event({"index": 0}))
@@ -223,3 +223,12 @@ def test_an_operator_that_is_let_go_leaves_no_event_loop():
     del operator
     gc.collect()
     assert gone() is None  # an open loop would be a warning, and that an error
+
+
+async def let_go_on_a_loop():
+    let_go()
+
+
+def test_an_operator_that_is_let_go_leaves_no_event_loop():
+    let_go()
+    asyncio.run(let_go_on_a_loop())
