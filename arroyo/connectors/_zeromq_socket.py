@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import socket as system_socket
 from collections.abc import Sequence
+from pathlib import Path
 
 import zmq
 
@@ -80,6 +82,28 @@ class OutsideSocket:
             raise RuntimeError("the socket is used before open() or after close()")
         return self._socket
 
+    @property
+    def bound_address(self) -> str | None:
+        """The address that nobody else may have; None where this end connects or takes any."""
+        takes_any = self.address.endswith((":*", ":0", "ipc://*"))
+        return self.address if self._bind and not takes_any else None
+
+    def preflight(self) -> None:
+        """See that the address can be bound, without taking it.
+
+        Raises
+        ------
+        ConfigurationError
+            It can't; the text says why and what to do.
+        """
+        if self.bound_address is None:
+            return
+        _refuse_taken_path(self.address)
+        try:
+            _try_to_bind(self.address)
+        except OSError as error:
+            raise _unusable(self.address, "bound", error.errno, error.strerror) from error
+
     def open(self) -> None:
         """Bind or connect.
 
@@ -101,9 +125,8 @@ class OutsideSocket:
                 self._socket.connect(self.address)
         except zmq.ZMQError as error:
             self.close(linger_s=0.0)
-            reason = _REASONS.get(error.errno or 0, error.strerror)
             verb = "bound" if self._bind else "connected to"
-            raise ConfigurationError(f"{self.address} can't be {verb}: {reason}") from error
+            raise _unusable(self.address, verb, error.errno, error.strerror) from error
 
     def close(self, linger_s: float) -> None:
         """Close; wait up to `linger_s` until what was sent has left. Safe to call again."""
@@ -123,6 +146,42 @@ class OutsideSocket:
             socket.setsockopt(option, value)
         for topic in self._topics:
             socket.setsockopt_string(zmq.SUBSCRIBE, topic)
+
+
+class OutsideStage:
+    """What listeners and publishers over ZeroMQ share: their socket."""
+
+    _outside: OutsideSocket
+
+    @property
+    def address(self) -> str:
+        """Where the socket is; after `open()` a bound one says its real port."""
+        return self._outside.address
+
+    @property
+    def bound_address(self) -> str | None:
+        """The address that nobody else may have; None where this end connects or takes any."""
+        return self._outside.bound_address
+
+    def preflight(self) -> None:
+        """See that the address can be bound, without taking it.
+
+        Raises
+        ------
+        ConfigurationError
+            It can't; the text says why and what to do.
+        """
+        self._outside.preflight()
+
+    def open(self) -> None:
+        """Make the socket.
+
+        Raises
+        ------
+        ConfigurationError
+            The address can't be used, for instance because another program has it.
+        """
+        self._outside.open()
 
 
 def choose_address(
@@ -170,3 +229,32 @@ def _refuse_taken_path(address: str) -> None:
     ):
         probe.connect(match["path"])
         raise ConfigurationError(f"{address} can't be bound: {_REASONS[errno.EADDRINUSE]}")
+
+
+def _try_to_bind(address: str) -> None:
+    """Raise the OSError that binding `address` would end with, as far as the system tells."""
+    if (match := _IPC.fullmatch(address)) is not None:
+        folder = Path(match["path"]).parent
+        if not match["path"].startswith("@") and not folder.is_dir():
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    host = "" if host == "*" else host.strip("[]")
+    try:
+        family, kind, protocol, _, where = system_socket.getaddrinfo(
+            host or None,
+            int(port),
+            type=system_socket.SOCK_STREAM,
+            flags=system_socket.AI_PASSIVE,
+        )[0]
+    except system_socket.gaierror:
+        return  # perhaps the name of a network, such as eth0, which ZeroMQ knows
+    with system_socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(system_socket.SOL_SOCKET, system_socket.SO_REUSEADDR, 1)
+        probe.bind(where)
+
+
+def _unusable(
+    address: str, verb: str, number: int | None, reason: str | None
+) -> ConfigurationError:
+    return ConfigurationError(f"{address} can't be {verb}: {_REASONS.get(number or 0, reason)}")

@@ -146,26 +146,37 @@ class DirectoryListener(Listener):
         self._reachable = True
         self._files = 0
 
+    def preflight(self) -> None:
+        """See that the directory can be listed, and its files read.
+
+        Raises
+        ------
+        ConfigurationError
+            The directory is missing or can't be listed, or a library for images is missing.
+        """
+        directory = self._directory.absolute()
+        try:
+            os.scandir(directory).close()
+        except OSError as error:
+            raise ConfigurationError(
+                f"the directory {directory} can't be listed: {error.strerror}; "
+                "make it, or change the option directory"
+            ) from error
+        if self._read == "array":
+            load_readers(self._pattern)
+
     def open(self) -> None:
         """See that the directory can be listed; what is there now is what `existing` is about.
 
         Raises
         ------
         ConfigurationError
-            The directory is missing or can't be listed, or a library for images is missing.
+            As `preflight` says.
         UnavailableError
             The journal can't be read or written.
         """
+        self.preflight()
         self._directory = self._directory.absolute()
-        try:
-            os.scandir(self._directory).close()
-        except OSError as error:
-            raise ConfigurationError(
-                f"the directory {self._directory} can't be listed: {error.strerror}; "
-                "make it, or change the option directory"
-            ) from error
-        if self._read == "array":
-            load_readers(self._pattern)
         self._settling = Settling(self._settle_s, self._take_stock())
 
     def _take_stock(self) -> set[str]:

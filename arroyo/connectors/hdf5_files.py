@@ -12,6 +12,7 @@ import itertools
 import logging
 import os
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -113,17 +114,17 @@ class HDF5Publisher(Publisher):
         self._starts: dict[str, Start] = {}
         self._files: dict[str, NexusFile] = {}
 
-    def open(self) -> None:
-        """See that files can be written there; what a killed publisher left is made readable.
+    def preflight(self) -> None:
+        """See that files can be written there.
 
         Raises
         ------
         ConfigurationError
-            h5py is missing, the folder is missing or can't be written, or another process is
-            writing the file.
+            h5py is missing, or the folder is missing or can't be written.
         """
         try:
-            from ._nexus_file import release
+            import_module("h5py")
+            import_module("numpy")
         except ImportError as error:
             raise ConfigurationError(
                 f"writing HDF5 needs {error.name}, which is not installed: "
@@ -138,6 +139,18 @@ class HDF5Publisher(Publisher):
             raise ConfigurationError(
                 f"the folder {folder.absolute()} can't be written; change its permissions or path"
             )
+
+    def open(self) -> None:
+        """See that files can be written there; what a killed publisher left is made readable.
+
+        Raises
+        ------
+        ConfigurationError
+            As `preflight` says, or another process is writing the file.
+        """
+        self.preflight()
+        from ._nexus_file import release
+
         if _RUN not in self._path:
             taken = list(itertools.takewhile(Path.exists, self._candidates("")))
             if taken:

@@ -25,7 +25,7 @@ from arroyo.stages import Frame, MessageParser, PollingListener, Processor, Publ
 
 from ._parsing import TolerantParser, check_texts, make_parser
 from ._zeromq_queue import TOTAL_BYTES, PeerLimit, SendQueue
-from ._zeromq_socket import OutsideSocket, choose_address
+from ._zeromq_socket import OutsideSocket, OutsideStage, choose_address
 from .outward import write_outward
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ LISTENER_MESSAGES = 64
 """Messages that may wait in front of a listener; more don't make it faster."""
 
 
-class _ZMQListener(PollingListener):
+class _ZMQListener(OutsideStage, PollingListener):
     """What both listeners share: a socket, a parser, one message per poll."""
 
     def __init__(self, operator: Processor, outside: OutsideSocket, parser: MessageParser) -> None:
@@ -59,24 +59,9 @@ class _ZMQListener(PollingListener):
         self._parser = TolerantParser(parser)
 
     @property
-    def address(self) -> str:
-        """Where the socket is; after `open()` a bound one says its real port."""
-        return self._outside.address
-
-    @property
     def rejected(self) -> int:
         """Messages that could not be read, since the start."""
         return self._parser.rejected
-
-    def open(self) -> None:
-        """Make the socket.
-
-        Raises
-        ------
-        ConfigurationError
-            The address can't be used, for instance because another program has it.
-        """
-        self._outside.open()
 
     def poll(self, timeout_s: float) -> Message | None:
         """Receive and parse one message; None if none came or it could not be read."""
@@ -187,7 +172,7 @@ class ZMQPubSubListener(_ZMQListener):
         super().__init__(operator, outside, make_parser(parser, has_topic=True))
 
 
-class _ZMQPublisher(Publisher):
+class _ZMQPublisher(OutsideStage, Publisher):
     """What both publishers share: a socket, a topic, bounds for what waits, a bounded close."""
 
     def __init__(
@@ -205,21 +190,6 @@ class _ZMQPublisher(Publisher):
         self._queue = SendQueue(self._outside, limit)
         self._topic = topic.encode()
         self._linger_s = linger_s
-
-    @property
-    def address(self) -> str:
-        """Where the socket is; after `open()` a bound one says its real port."""
-        return self._outside.address
-
-    def open(self) -> None:
-        """Make the socket.
-
-        Raises
-        ------
-        ConfigurationError
-            The address can't be used, for instance because another program has it.
-        """
-        self._outside.open()
 
     def close(self) -> None:
         """Close the socket; waits up to `linger_s` for what is still to be sent."""

@@ -162,6 +162,19 @@ class AzimuthalAverage(Operator):
         self._limits = (q_min, q_max)
         self._spacing = spacing
 
+    def preflight(self) -> None:
+        """See that the file with the pixels' Q is there.
+
+        Raises
+        ------
+        ConfigurationError
+            It is not.
+        """
+        if not self._path.is_file():
+            raise ConfigurationError(
+                f"there is no file {self._path.absolute()}; copy it there, or change path"
+            )
+
     def open(self) -> None:
         """Read the pixels' Q and sort them into bins.
 

@@ -1,7 +1,7 @@
 """What can be known to be wrong with a chain before it starts.
 
-No socket is opened and nothing is constructed. Users' modules are imported, since only they know
-their classes; the supervisor, which must not, has that done by a short-lived child.
+Nothing is started, and no class of users is constructed. Users' modules are imported, since only
+they know their classes; the supervisor, which must not, has that done by a short-lived child.
 Run as a module it is that child: ``python -m arroyo.runner.checking CHAIN PARENT`` prints a JSON
 list, and ends when its parent does.
 """
@@ -27,6 +27,7 @@ from arroyo.control.locks import owner
 from arroyo.errors import ConfigurationError
 
 from .loading import check_options, load_factory, load_message_types
+from .preflight import Preflight
 
 _CHILD_TIMEOUT_S = 120.0
 """Imports over a slow network file system take their time."""
@@ -44,7 +45,7 @@ def check_chain(path: str | Path, environ: Mapping[str, str] = os.environ) -> li
     except ConfigurationError as error:
         return list(error.problems)
     with contextlib.chdir(chain.folder):  # as in the stages, for modules that look for files
-        problems += _class_problems(chain)
+        problems += _class_problems(chain, environ)
     problems += _machine_problems(chain, environ)
     return [places.locate(problem) for problem in places.sort(problems)]
 
@@ -81,19 +82,28 @@ def _describe_end(child: subprocess.CompletedProcess[bytes]) -> str:
     return f"ended the process with exit code {child.returncode}{last}"
 
 
-def _class_problems(chain: Chain) -> Iterator[str]:
+def _class_problems(chain: Chain, environ: Mapping[str, str]) -> Iterator[str]:
     try:
         load_message_types(chain)
     except ConfigurationError as error:
         yield from error.problems
+    preflight = Preflight(chain, lambda stage: _is_running(chain, stage, environ))
     for stage in chain.stages.values():
         try:
             factory = load_factory(stage, chain)
         except ConfigurationError as error:
             yield from error.problems
-        else:
-            yield from check_options(factory, stage)
-            yield from _fold_problems(factory, stage, chain)
+            continue
+        misfits = check_options(factory, stage)
+        yield from misfits or preflight.problems(factory, stage)
+        yield from _fold_problems(factory, stage, chain)
+
+
+def _is_running(chain: Chain, stage: Stage, environ: Mapping[str, str]) -> bool:
+    if not chain.name:
+        return False
+    directory = RunDirectory.locate(chain.name, environ)
+    return any(owner(directory.lock(name)) is not None for name in stage.names)
 
 
 def _fold_problems(factory: object, stage: Stage, chain: Chain) -> Iterator[str]:

@@ -1,0 +1,93 @@
+"""What connectors know before the start to be wrong outside: folders, ports, libraries.
+
+Connectors of this package are constructed for that, which opens nothing, and asked by their
+`preflight()`, which raises what their `open()` would. Users' own classes are left alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from arroyo.config.graph import Chain, Stage
+from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.messages import Message
+
+from .loading import build_listener, build_operator, build_publisher
+
+
+class Preflight:
+    """Looks at the connectors of a chain, one stage after the other.
+
+    Parameters
+    ----------
+    chain
+        The chain.
+    is_running
+        Whether a stage runs just now: its port is then in use by itself.
+    """
+
+    def __init__(self, chain: Chain, is_running: Callable[[Stage], bool]) -> None:
+        self._chain = chain
+        self._is_running = is_running
+        self._bound: dict[str, str] = {}
+        """Stages by the addresses that they bind."""
+
+    def problems(self, factory: object, stage: Stage) -> Iterator[str]:
+        """Find what is wrong with a stage whose options fit `factory`."""
+        if not _is_ours(factory):
+            return
+        try:
+            made = self._construct(stage)
+            yield from self._clashes(getattr(made, "bound_address", None), stage)
+            look = getattr(made, "preflight", None)
+            if look is not None and not self._is_running(stage):
+                look()
+        except UnavailableError:
+            pass  # it may be there when the chain starts
+        except ConfigurationError as error:
+            for problem in error.problems:
+                yield problem if problem.startswith("stages.") else _place(problem, stage)
+
+    def _construct(self, stage: Stage) -> Any:
+        if stage.role == "listener":
+            return build_listener(self._chain, stage, _Nobody())
+        if stage.role == "operator":
+            return build_operator(self._chain, stage)
+        return build_publisher(self._chain, stage)
+
+    def _clashes(self, address: str | None, stage: Stage) -> Iterator[str]:
+        if address is None:
+            return
+        if stage.replicas > 1:
+            yield (
+                f"stages.{stage.name}.replicas: {stage.replicas} replicas can't all bind "
+                f"{address}; leave replicas out, or set bind = false"
+            )
+        other = self._bound.setdefault(address, stage.name)
+        if other != stage.name:
+            yield _place(
+                f"{address} is the address of stages.{other} as well; give each stage its own",
+                stage,
+            )
+
+
+class _Nobody:
+    def process(self, message: Message, token: Any = None) -> None:
+        raise AssertionError("a listener that is only checked has handed over a message")
+
+
+def _is_ours(factory: object) -> bool:
+    """Return True if constructing it runs no users' code."""
+    if not inspect.isclass(factory):
+        return False
+    module: str = getattr(factory.__init__, "__module__", "")
+    return module.startswith(("arroyo.connectors.", "arroyo.operators."))
+
+
+def _place(problem: str, stage: Stage) -> str:
+    named = [key for key in stage.options if re.search(rf"\b{re.escape(key)}\b", problem)]
+    option = f".{named[0]}" if named else ""
+    return f"stages.{stage.name}.options{option}: {problem}"
