@@ -36,6 +36,7 @@ from ._nexus_layout import (
     split,
 )
 from ._nexus_values import fit
+from .outward import UPSTREAM
 
 _LOCK_AT = 1 << 62  # a byte that no file has, so that nobody else's lock is in the way
 
@@ -197,8 +198,8 @@ class NexusFile:
     def _convert(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         converted = {}
         for key, value in metadata.items():
-            if value is None:
-                continue
+            if value is None or key == UPSTREAM:
+                continue  # a table, which no dataset of the events holds
             dataset = self._scalars.get(key)
             fitting = None if dataset is None else fit(value, dataset.dtype)
             if fitting is None:

@@ -552,6 +552,15 @@ def test_a_full_disk_is_one_sentence_and_what_was_flushed_stays(tmp_path):
     assert len(rows_seen_by_another_process(tmp_path / "out.h5")) > 10
 
 
+def test_where_a_message_came_from_is_no_missing_value(tmp_path, caplog):
+    with opened(tmp_path / "out.h5") as publisher:
+        for sequence in range(3):
+            event = Event({"upstream": {"run": "r", "sequence": sequence}, "n": sequence})
+            publisher.publish(come_from(event, sequence))
+        publisher.publish(stop())
+    assert not [each for each in caplog.records if each.levelno >= logging.WARNING]
+
+
 NEARLY_FULL_DISK = """
     import gc, sys
     sys.path[:0] = sys.argv[2:]
