@@ -2,12 +2,14 @@
 
 The file is a row of frames: length and checksum of what follows, then the note. The first holds
 all that was known when the file was written anew; each further one is added by a single write
-before the source acts on it. That outlasts `kill -9` of the process. It is not forced to the
-disk, so a power failure may take the last seconds: then messages come again under new keys.
+before the source acts on it. That outlasts `kill -9` of the process. Only what is written anew is
+forced to the disk, so a power cut may take the last seconds: then messages come again under new
+keys. A file that is broken is set aside, and the source begins anew.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import zlib
@@ -17,6 +19,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from arroyo.durable.replaced_file import replacing, set_aside, write_all
 from arroyo.errors import ConfigurationError, UnavailableError, fault_of
 from arroyo.identifiers import new_epoch
 from arroyo.protocol.memory import Memo, SourceMemory
@@ -24,6 +27,7 @@ from arroyo.protocol.memory import Memo, SourceMemory
 REWRITE_BYTES = 1024 * 1024
 """The file is written anew when so much was added to it."""
 
+_log = logging.getLogger(__name__)
 _HEAD = struct.Struct(">II")
 _Frame: TypeAlias = SourceMemory | Memo
 _encode = msgspec.msgpack.Encoder().encode
@@ -36,7 +40,7 @@ class SourceJournal:
     Raises
     ------
     ConfigurationError
-        The file is there and is no such journal, or the folder can't be made.
+        The folder can't be made, or the file in it not be read.
     UnavailableError
         The disk is full, or gone; so for all methods that write.
     """
@@ -50,9 +54,27 @@ class SourceJournal:
                 f"the state directory {folder} can't be made: {error.strerror}; set "
                 "ARROYO_STATE_DIR to a folder that you may write"
             ) from error
-        self.memory = read_journal(self._path) or SourceMemory(epoch=new_epoch())
+        self.is_new = not self._path.exists()
+        """Whether nothing is known of a life before, and it is not that it was lost."""
+        self.memory = self._recall() or SourceMemory(epoch=new_epoch())
         self._descriptor, self._added = -1, 0
         self._rewrite()
+
+    def _recall(self) -> SourceMemory | None:
+        """Read what the life before has noted; a file that is broken is set aside."""
+        memory = read_journal(self._path)
+        if memory is None and not self.is_new:
+            try:
+                aside = set_aside(self._path)
+            except OSError as error:
+                raise self._unavailable(error) from error
+            _log.warning(
+                "the journal %s is broken, as after a power cut, and is now %s; this source begins "
+                "anew: what its input hands over again comes to the publishers a second time",
+                self._path,
+                aside.name,
+            )
+        return memory
 
     def note(self, memo: Memo) -> None:
         """Write a note down."""
@@ -64,17 +86,11 @@ class SourceJournal:
 
     def _rewrite(self) -> None:
         """Replace the file by one that holds what is known and no history."""
-        draft = self._path.with_suffix(".draft")
         try:
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with replacing(self._path) as descriptor:
+                self._append(descriptor, self.memory)
         except OSError as error:
             raise self._unavailable(error) from error
-        try:
-            self._append(descriptor, self.memory)
-            draft.replace(self._path)
-        except BaseException:
-            os.close(descriptor)
-            raise
         self.close()
         self._descriptor, self._added = descriptor, 0
 
@@ -82,8 +98,7 @@ class SourceJournal:
         body = _encode(frame)
         data = _HEAD.pack(len(body), zlib.crc32(body)) + body
         try:
-            while data:
-                data = data[os.write(descriptor, data) :]
+            write_all(descriptor, data)
         except OSError as error:
             raise self._unavailable(error) from error
         self._added += _HEAD.size + len(body)
@@ -102,7 +117,7 @@ class SourceJournal:
 
 
 def read_journal(path: Path) -> SourceMemory | None:
-    """Return what a journal says in all; None where there is none.
+    """Return what a journal says in all; None where there is none, or its beginning is broken.
 
     What follows the first frame that is not whole is left out: its writer died, or found the disk
     full, in the midst of it, and had not acted on it.
@@ -110,7 +125,7 @@ def read_journal(path: Path) -> SourceMemory | None:
     Raises
     ------
     ConfigurationError
-        It does not begin as a journal does.
+        It can't be read at all.
     """
     try:
         content = path.read_bytes()
@@ -121,10 +136,7 @@ def read_journal(path: Path) -> SourceMemory | None:
     frames = _frames(content)
     memory = next(frames, None)
     if not isinstance(memory, SourceMemory):
-        raise ConfigurationError(
-            f"{path} is no journal of a source, or is broken; remove it, and the source begins "
-            "anew, with messages that may come a second time"
-        )
+        return None
     for memo in frames:
         if not isinstance(memo, SourceMemory):
             memory.apply(memo)

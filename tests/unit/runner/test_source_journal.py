@@ -36,6 +36,10 @@ def known_after(notes, epoch):
     return memory
 
 
+def inode_of(file):
+    return os.stat(file).st_ino
+
+
 def test_the_next_life_knows_what_was_noted(tmp_path):
     journal = SourceJournal(tmp_path / "source" / "images.0")
     for note in NOTES:
@@ -80,10 +84,29 @@ def test_it_is_written_anew_before_it_grows_large(tmp_path):
     assert read_journal(tmp_path / "journal") == journal.memory
 
 
-def test_a_file_that_is_none_is_named(tmp_path):
-    (tmp_path / "journal").write_bytes(b"something else")
-    with pytest.raises(ConfigurationError, match="journal is no journal of a source"):
-        SourceJournal(tmp_path)
+@pytest.mark.parametrize("content", [b"", bytes(200), b"something else"])
+def test_a_broken_file_is_set_aside_and_the_source_begins_anew(tmp_path, content, caplog):
+    first = SourceJournal(tmp_path)
+    first.note(NOTES[0])
+    first.close()
+    for count in (1, 2):
+        (tmp_path / "journal").write_bytes(content)
+        journal = SourceJournal(tmp_path)
+        journal.close()
+        assert journal.memory == SourceMemory(epoch=journal.memory.epoch)
+        assert journal.memory.epoch != first.memory.epoch
+        assert read_journal(tmp_path / "journal") == journal.memory
+        assert (tmp_path / f"journal.broken-{count}").read_bytes() == content
+        assert f"is now journal.broken-{count}" in caplog.messages[-1]
+    assert {record.levelname for record in caplog.records} == {"WARNING"}
+
+
+def test_its_name_never_leads_to_what_is_not_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(inode_of(descriptor)))
+    journal = SourceJournal(tmp_path)
+    journal.close()
+    assert synced == [inode_of(tmp_path / "journal"), inode_of(tmp_path)]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -1,0 +1,1 @@
+"""Files that have to be right after a crash of the process or of the machine."""
