@@ -60,8 +60,3 @@ def new_epoch() -> int:
     Sequences are unique within an epoch only: a source that can't replay its input starts anew.
     """
     return int.from_bytes(os.urandom(8)) >> 2
-
-
-def new_incarnation() -> int:
-    """Make the number of one life of a replica: later lives of one host have greater numbers."""
-    return time.time_ns()

@@ -18,8 +18,8 @@ from pathlib import Path
 import chain_stages
 import pytest
 
+from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
-from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import owner
 from arroyo.supervision.status import read_status
 
@@ -41,8 +41,12 @@ class ChainFolder:
         self.path = folder / "chain.toml"
         self.path.write_text(f'[chain]\nname = "{name}"\n{tables}')
         shutil.copy(chain_stages.__file__, folder / "own_stages.py")
-        self.run_directory = RunDirectory(folder / "run")
-        self.environ = {**os.environ, "ARROYO_RUN_DIR": str(self.run_directory.path)}
+        self.environ = {
+            **os.environ,
+            "ARROYO_RUN_DIR": str(folder / "run"),
+            "ARROYO_STATE_DIR": str(folder / "state"),
+        }
+        self.run_directory, self.state_directory = Folders.locate(name, self.environ)
         for variable in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "JOURNAL_STREAM", "ARROYO_DEBUG"):
             self.environ.pop(variable, None)
         self.programs = []

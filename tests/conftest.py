@@ -1,4 +1,7 @@
-"""What every test keeps to: it leaves no thread or process behind, and logs no ERROR."""
+"""What every test keeps to: it leaves no thread or process behind, and logs no ERROR.
+
+Chains run in folders of the test's own, not where those of this machine's users do.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,13 @@ LEAVING_S = 5.0
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "logs_errors: the test makes Arroyo log an ERROR")
+
+
+@pytest.fixture(autouse=True)
+def own_places(tmp_path, monkeypatch):
+    """Keep what the test runs out of this machine's run and state directories."""
+    monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("ARROYO_STATE_DIR", str(tmp_path / "state"))
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ import time
 from pathlib import Path
 
 
-def stage(chain_path, name, replica, lifeline):
+def stage(chain_path, name, run_path, state_path, lifeline):
     from arroyo.supervision.child import detach, dismiss_group
 
     detach(lifeline)
@@ -41,8 +41,9 @@ def stage(chain_path, name, replica, lifeline):
     from arroyo.identifiers import ReplicaName
 
     chain = load_chain(chain_path)
-    own, me = chain.stages[name], ReplicaName(name, replica)
-    run_directory = RunDirectory.locate(chain.name, os.environ)
+    me = ReplicaName.parse(name)
+    own = chain.stages[me.stage]
+    run_directory = RunDirectory(Path(run_path))
     signal.signal(signal.SIGTERM, tell)
     options = own.options
     Lock.acquire(run_directory.lock(me))

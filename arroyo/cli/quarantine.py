@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from arroyo.config.reader import find_chain, load_chain
-from arroyo.config.state_directory import StateDirectory
+from arroyo.control.meeting import find_folders
 from arroyo.control.quarantine import Entry, Quarantine, outline
 from arroyo.errors import UsageError
 from arroyo.identifiers import is_name
@@ -129,7 +129,10 @@ def _store(chain: str) -> Quarantine:
 
 
 def _folder(name: str) -> Path:
-    return StateDirectory.locate(name, os.environ).quarantine
+    state = find_folders(name, os.environ).state
+    if reason := state.folder.hidden():
+        raise UsageError(f"can't see the quarantine of chain {name}: {reason}")
+    return state.quarantine
 
 
 def _select(store: Quarantine, ids: Sequence[str], every: bool) -> list[Entry]:

@@ -16,7 +16,7 @@ from arroyo.identifiers import is_name
 
 from .graph import Chain
 from .places import Places
-from .run_directory import RunDirectory, list_known_chains
+from .run_directory import RunDirectory, find_hidden, list_known_chains
 from .suggestions import did_you_mean
 from .tables import read_tables
 from .variables import substitute
@@ -89,6 +89,8 @@ def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
         raise UsageError(f"there is no chain file {text}")
     recorded = RunDirectory.locate(text, environ).chain_file(text)
     if recorded is None:
+        if hidden := find_hidden(text, environ):
+            raise UsageError(hidden)
         known = list_known_chains(environ)
         meant = did_you_mean(text, known) if known else "; no chain is running"
         raise UsageError(f"there is no chain file and no running chain {text!r}{meant}")

@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from arroyo.errors import ArroyoError, ConfigurationError, fault_of
-from arroyo.identifiers import ReplicaName, digest, is_name
+from arroyo.identifiers import ReplicaName, is_name
 
-from .graph import Chain
+from .private_folder import PrivateFolder, home_of, is_own, of_unit
 
-# sun_path holds 108 bytes with the closing zero; the longest name below is in/STAGE.R.
+SYSTEM = Path("/run/arroyo")
+"""Parent of the run directories of root, and of the units of systemd."""
+_USERS = Path("/run/user")
+
+# sun_path holds 108 bytes with the closing zero.
 _SOCKET_PATH_LIMIT = 107
+_NOTE = "chain"
+_PARTS = ("in", "back", "pub", "s", "lock", "status", "log")
+
+
+class Note(NamedTuple):
+    """What a run directory says of the chain that runs in it, or ran last."""
+
+    chain: str
+    file: Path
+    """Its chain file."""
+    state: Path
+    """Its state directory."""
 
 
 class RunDirectory:
@@ -26,110 +41,72 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.folder = PrivateFolder(path, "run directory", "ARROYO_RUN_DIR")
 
     @classmethod
     def locate(cls, chain: str, environ: Mapping[str, str]) -> RunDirectory:
         """Find the folder of `chain`.
 
-        It is ``$ARROYO_RUN_DIR`` itself, else a folder below ``$RUNTIME_DIRECTORY``,
-        ``$XDG_RUNTIME_DIR/arroyo`` or ``/run/arroyo``.
+        It is ``$ARROYO_RUN_DIR/CHAIN``, else in ``$RUNTIME_DIRECTORY`` (that of a systemd unit),
+        in ``/run/arroyo`` where systemd has made one for this user, in
+        ``$XDG_RUNTIME_DIR/arroyo``, ``/run/arroyo`` (root), ``/run/user/UID/arroyo`` where there
+        is a ``/run/user/UID``, or ``~/.cache/arroyo/run``.
         """
-        if own := environ.get("ARROYO_RUN_DIR"):
-            return cls(Path(own).absolute())
-        if runtime := environ.get("RUNTIME_DIRECTORY"):
-            # systemd gives a list with colons; the first is the unit's own.
-            return cls(Path(runtime.split(":")[0]) / chain)
-        if xdg := environ.get("XDG_RUNTIME_DIR"):
-            return cls(Path(xdg) / "arroyo" / chain)
-        return cls(Path("/run/arroyo") / chain)
+        return cls(next(_places(chain, environ)))
 
     def create(self) -> None:
         """Make the folder and its parts where missing; nobody else may be able to enter it.
 
+        Errors as in `PrivateFolder.create`.
+        """
+        self.folder.create(_PARTS)
+
+    def write_note(self, note: Note) -> None:
+        """Note down whose folder this is, so that the chain's name finds it.
+
+        Only for a process that holds one of the locks here: it would take the place of the note
+        of a chain that runs. Nothing is written where the note stands already.
+
         Raises
         ------
-        ConfigurationError
-            It can't be made, or belongs to somebody else.
-        UnavailableError
-            Its disk is full, or gone.
+        ConfigurationError, UnavailableError
+            It can't be written.
         """
+        if note == self.read_note():
+            return
+        draft = self.path / f"{_NOTE}.{os.getpid()}"
         try:
-            for folder in (self.path, *(self.path / part for part in _PARTS)):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            found = self.path.stat()
-            if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o700:
-                self.path.chmod(0o700)
-        except OSError as error:
-            raise self._unusable(error) from error
-        if found.st_uid != os.geteuid():
-            raise ConfigurationError(
-                f"the run directory {self.path} belongs to user {found.st_uid}, not to you; "
-                "set ARROYO_RUN_DIR to a folder of your own"
-            )
-
-    def create_for(self, chain: Chain) -> None:
-        """Do as `create`, and note down whose folder it is, so that the chain's name finds it.
-
-        Errors as in `create`.
-        """
-        self.create()
-        if self._has_note(note := f"{chain.name}\n{chain.path}\n"):
-            return  # so a stage comes back on a disk that is full
-        # Stages that start together all do this; each replaces the note whole, with the same.
-        draft = self.path / f"chain.{os.getpid()}"
-        try:
-            draft.write_text(note, "utf-8")
+            draft.write_bytes(b"\n".join(os.fsencode(field) for field in note) + b"\n")
             draft.replace(self.path / _NOTE)
         except OSError as error:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
-            raise self._unusable(error) from error
+            raise self.folder.unusable(error) from error
 
-    def _has_note(self, note: str) -> bool:
+    def read_note(self) -> Note | None:
+        """Return what stands in the note; None where there is none, or it makes no sense."""
         try:
-            return (self.path / _NOTE).read_text("utf-8") == note
-        except (OSError, UnicodeDecodeError):
-            return False
-
-    def _unusable(self, error: OSError) -> ArroyoError:
-        return fault_of(error)(
-            f"the run directory {self.path} can't be made: {error.strerror}; "
-            "set ARROYO_RUN_DIR to a folder that you may write"
-        )
+            name, file, state = (self.path / _NOTE).read_bytes().splitlines()
+        except (OSError, ValueError):
+            return None
+        return Note(os.fsdecode(name), Path(os.fsdecode(file)), Path(os.fsdecode(state)))
 
     def chain_file(self, chain: str) -> Path | None:
         """Chain file that `chain` was last started from; None where it never ran here."""
-        try:
-            name, file = (self.path / _NOTE).read_text("utf-8").splitlines()
-        except (OSError, ValueError):
-            return None
-        return Path(file) if name == chain else None
-
-    def obstacle(self) -> str | None:
-        """Say why `create` would fail, without making anything; None where it would not."""
-        existing = next(folder for folder in (self.path, *self.path.parents) if folder.exists())
-        if not existing.is_dir():
-            return f"the run directory {self.path} can't be made: {existing} is not a folder"
-        if existing == self.path and existing.stat().st_uid != os.geteuid():
-            return f"the run directory {self.path} belongs to user {existing.stat().st_uid}"
-        if not os.access(existing, os.W_OK | os.X_OK):
-            return f"the run directory {self.path} can't be made: {existing} is not yours to write"
-        return None
+        note = self.read_note()
+        return note.file if note is not None and note.chain == chain else None
 
     def socket(self, kind: str, name: ReplicaName | str) -> Path:
         """Path of a unix socket: kind ``in``, ``back``, ``pub`` of a replica, or ``s`` (others).
 
-        A path too long for a socket address is replaced by a short one with a hash in it.
+        One that is too long for a socket address goes by way of a descriptor that this process
+        holds of the folder. It leads to the same socket, but is of use in this process only, and
+        to those that may look into it.
         """
         path = self.path / kind / str(name)
         if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
             return path
-        twin = Path(f"/tmp/arroyo-{os.geteuid()}")  # noqa: S108  (0700 and checked below)
-        twin.mkdir(mode=0o700, exist_ok=True)
-        found = twin.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o77:
-            raise ConfigurationError(f"{twin} is not a private folder of yours; remove it")
-        return twin / digest(os.fsencode(path))
+        return Path(f"/proc/{os.getpid()}/fd/{_descriptor_of(self.path)}", kind, str(name))
 
     def address(self, kind: str, name: ReplicaName | str) -> str:
         """ZMQ address of `socket`."""
@@ -145,6 +122,11 @@ class RunDirectory:
         """The datagram socket that supervised stages report to (sd_notify)."""
         return self.socket("s", "notify")
 
+    @property
+    def locks(self) -> list[Path]:
+        """Lock files that are there, held or not."""
+        return sorted((self.path / "lock").glob("*"))
+
     def lock(self, name: ReplicaName | str) -> Path:
         """Lock file of a replica, or of the ``supervisor``."""
         return self.path / "lock" / str(name)
@@ -158,20 +140,63 @@ class RunDirectory:
         return self.path / "log" / f"{name}.jsonl"
 
 
+def find_hidden(chain: str, environ: Mapping[str, str]) -> str | None:
+    """Say why this user can't see whether `chain` runs; None where it can.
+
+    That is where its run directory is somebody else's, or the units of systemd run it as
+    somebody else.
+    """
+    for place in (RunDirectory.locate(chain, environ), RunDirectory(SYSTEM / chain)):
+        if reason := place.folder.hidden():
+            return f"can't see chain {chain}: {reason}"
+    return None
+
+
 def list_known_chains(environ: Mapping[str, str]) -> list[str]:
     """Name the chains that have a run directory of this user, in alphabetical order."""
-    folder = RunDirectory.locate("any", environ).path
-    candidates = [folder] if environ.get("ARROYO_RUN_DIR") else folder.parent.glob("*/")
+    parents = {place.parent for place in _places("any", environ)} | {SYSTEM}
     names = set()
-    for candidate in candidates:
-        try:
-            name = (candidate / _NOTE).read_text("utf-8").partition("\n")[0]
-        except OSError:
-            continue  # no chain's folder, or somebody else's
-        if is_name(name):
-            names.add(name)
+    for parent in parents:
+        for candidate in parent.glob("*/"):
+            note = RunDirectory(candidate).read_note()  # None for somebody else's
+            if note is None or not is_name(note.chain):
+                continue
+            if RunDirectory.locate(note.chain, environ).path == candidate:
+                names.add(note.chain)
     return sorted(names)
 
 
-_NOTE = "chain"
-_PARTS = ("in", "back", "pub", "s", "lock", "status", "log")
+def _places(chain: str, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield where the folder can be, the right place first. Others can't make any of them."""
+    if parent := environ.get("ARROYO_RUN_DIR"):
+        yield Path(parent).absolute() / chain
+    if unit := environ.get("RUNTIME_DIRECTORY"):
+        yield of_unit(unit, chain)
+    if is_own(SYSTEM / chain):
+        yield SYSTEM / chain
+    # That of another user stays in the environment after `su`.
+    xdg = Path(environ.get("XDG_RUNTIME_DIR", ""))
+    if xdg.is_absolute() and (is_own(xdg) or not xdg.exists()):
+        yield xdg / "arroyo" / chain
+    if os.geteuid() == 0:
+        yield SYSTEM / chain
+    if is_own(session := _USERS / str(os.geteuid())):
+        yield session / "arroyo" / chain
+    yield home_of(environ) / ".cache/arroyo/run" / chain
+
+
+_descriptors: dict[Path, int] = {}
+
+
+def _descriptor_of(folder: Path) -> int:
+    """Return a descriptor of a folder that stays open, and follows the path to a new folder.
+
+    There is one for each folder with a long name that this process has to do with.
+    """
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    known = _descriptors.setdefault(folder, descriptor)
+    if known != descriptor:
+        if not os.path.sameopenfile(known, descriptor):
+            os.dup2(descriptor, known, inheritable=False)  # the folder was made anew
+        os.close(descriptor)
+    return known

@@ -1,4 +1,4 @@
-"""Where a chain keeps what has to outlive it: messages in quarantine, how far inputs were read.
+"""Where a chain keeps what has to outlive a reboot: quarantine, journals, records of folds.
 
 One folder per chain, private to its user (0700), found from the chain's name alone. The run
 directory is no place for it: that is usually gone when the machine starts again.
@@ -7,10 +7,15 @@ directory is no place for it: that is usually gone when the machine starts again
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from arroyo.identifiers import ReplicaName
+
+from .private_folder import PrivateFolder, home_of, is_own, of_unit
+
+SYSTEM = Path("/var/lib/arroyo")
+"""Parent of the state directories of root, and of the units of systemd."""
 
 
 class StateDirectory:
@@ -18,30 +23,34 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.folder = PrivateFolder(path, "state directory", "ARROYO_STATE_DIR")
 
     @classmethod
     def locate(cls, chain: str, environ: Mapping[str, str]) -> StateDirectory:
         """Find the folder of `chain`.
 
-        It is ``$ARROYO_STATE_DIR`` itself, else ``$ARROYO_RUN_DIR``, else a folder below
-        ``$STATE_DIRECTORY``, ``$XDG_STATE_HOME/arroyo`` or ``~/.local/state/arroyo``; for root
-        ``/var/lib/arroyo``.
+        It is ``$ARROYO_STATE_DIR/CHAIN``, else in ``$STATE_DIRECTORY`` (that of a systemd unit),
+        ``/var/lib/arroyo`` (for root, and where systemd has made one for this user),
+        ``$XDG_STATE_HOME/arroyo`` or ``~/.local/state/arroyo``.
         """
-        if own := environ.get("ARROYO_STATE_DIR") or environ.get("ARROYO_RUN_DIR"):
-            return cls(Path(own).absolute())
-        if state := environ.get("STATE_DIRECTORY"):
-            # systemd gives a list with colons; the first is the unit's own.
-            return cls(Path(state.split(":")[0]) / chain)
-        if xdg := environ.get("XDG_STATE_HOME"):
-            return cls(Path(xdg) / "arroyo" / chain)
-        if os.geteuid() == 0:
-            return cls(Path("/var/lib/arroyo") / chain)
-        return cls(Path.home() / ".local/state/arroyo" / chain)
+        return cls(next(_places(chain, environ)))
+
+    def create(self) -> None:
+        """Make the folder where missing; nobody else may be able to enter it.
+
+        Errors as in `PrivateFolder.create`.
+        """
+        self.folder.create()
 
     @property
     def quarantine(self) -> Path:
         """Folder of the messages in quarantine."""
         return self.path / "quarantine"
+
+    @property
+    def sources(self) -> Path:
+        """Folder of the folders of all sources whose input can be read again."""
+        return self.path / "source"
 
     def fold(self, name: ReplicaName) -> Path:
         """File of a replica that folds: what its next life has to know."""
@@ -49,4 +58,25 @@ class StateDirectory:
 
     def source(self, name: ReplicaName) -> Path:
         """Folder of a source whose input can be read again: what its next life has to know."""
-        return self.path / "source" / str(name)
+        return self.sources / str(name)
+
+    def former_runs(self, name: ReplicaName) -> Path:
+        """File of a source whose input can't be read again: runs that its next life closes."""
+        return self.path / "runs" / str(name)
+
+    def lives(self, name: ReplicaName) -> Path:
+        """File of a replica that says which numbers its lives have had."""
+        return self.path / "lives" / str(name)
+
+
+def _places(chain: str, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield where the folder can be, the right place first."""
+    if parent := environ.get("ARROYO_STATE_DIR"):
+        yield Path(parent).absolute() / chain
+    if unit := environ.get("STATE_DIRECTORY"):
+        yield of_unit(unit, chain)
+    if os.geteuid() == 0 or is_own(SYSTEM / chain):
+        yield SYSTEM / chain
+    if (xdg := Path(environ.get("XDG_STATE_HOME", ""))).is_absolute():
+        yield xdg / "arroyo" / chain
+    yield home_of(environ) / ".local/state/arroyo" / chain

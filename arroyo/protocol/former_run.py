@@ -34,7 +34,8 @@ class FormerRun(msgspec.Struct, frozen=True):
         Its Start; None where it opened itself without one.
     next, frontier
         Sequences from `frontier` up to `next` had been sent, and nobody had acknowledged them.
-        `next` is the Stop's; None while the source lives and the run is open.
+        `next` is the Stop's; None while the source lives and the run is open, and where nobody
+        knows, since the words that counted it are gone, as after a reboot.
     stop
         Its Stop, once it is known what it says. What was lost is counted by then.
     unsent
@@ -74,6 +75,8 @@ class FormerRun(msgspec.Struct, frozen=True):
     @property
     def totals(self) -> dict[str, Any]:
         """What its Stop says where the source died before it could."""
+        if self.next is None:
+            return {"complete": False}
         handed = self.sent + self.unsent
         return {
             "sent": handed,
@@ -110,7 +113,9 @@ def settle(noted: Sequence[FormerRun], words: Mapping[str, int]) -> tuple[Former
         return tuple(runs)  # done already, by a life that died before it had words of its own
     unsent, unseen = max(0, words["received"] - placed), words["unseen"]
     for run in noted:
-        if run.next is None and run.epoch == epoch:
+        if run.next is None and run.epoch != epoch:
+            runs.append(run)  # of a life whose words are gone
+        elif run.next is None:
             counts = {"next": max(words["next"], run.base), "frontier": words["frontier"]}
             if words["run_end"]:
                 # What was handed over behind its end is of other runs.

@@ -24,6 +24,7 @@ from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import survey_chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import owner
+from arroyo.control.meeting import find_folders
 from arroyo.errors import ConfigurationError
 
 from .loading import check_options, load_factory, load_message_types
@@ -130,13 +131,13 @@ def _machine_problems(chain: Chain, environ: Mapping[str, str]) -> Iterator[str]
         yield from _cpu_problems(stage, os.cpu_count() or 1)
     if not chain.name:
         return
-    run_directory = RunDirectory.locate(chain.name, environ)
-    if obstacle := run_directory.obstacle():
-        yield f"chain.name: {obstacle}; set ARROYO_RUN_DIR to a folder that you may write"
+    folders = find_folders(chain.name, environ)
+    if obstacles := folders.obstacles():
+        yield from (f"chain.name: {obstacle}" for obstacle in obstacles)
         return
     ports_in_use = _read_ports_in_use()
     for stage in chain.stages.values():
-        yield from _port_problems(stage, ports_in_use, run_directory)
+        yield from _port_problems(stage, ports_in_use, folders.run)
 
 
 def _cpu_problems(stage: Stage, count: int) -> Iterator[str]:

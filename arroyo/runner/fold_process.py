@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from arroyo.codec import Batch, Encoded, Kind, Reason
-from arroyo.config.state_directory import StateDirectory
 from arroyo.messages import Message, Stop
 from arroyo.protocol.actions import Action, Isolate, Release
 from arroyo.protocol.boundary import Boundary, Folded
@@ -35,8 +33,7 @@ class FoldProcess(RelayProcess):
 
     def _prepare(self, made: Any) -> None:
         replica = self._replica
-        state = StateDirectory.locate(replica.chain.name, os.environ)
-        self._record = FoldRecord(state.fold(replica.name))
+        self._record = FoldRecord(replica.state.fold(replica.name))
         self._returning = Returning(
             replica.chain, replica.name, self._isolation.store, replica.codec
         )

@@ -1,7 +1,8 @@
 """What a source leaves for its next life: the runs whose Stop somebody may lack.
 
-They are in a file beside the status page, written when a run begins, is stopped, or is over for
-everybody; how far the open one has come is counted in words of the page. Both survive `kill -9`.
+They are in a file of the state directory, written when a run begins, is stopped, or is over for
+everybody; how far the open one has come is counted in words of the status page. Both survive
+`kill -9`. The page is gone after a reboot: then nobody knows how far the open run had come.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ from arroyo.protocol.former_run import FormerRun, settle
 from arroyo.telemetry.status_page import read_status_page
 
 
-def note_runs(page: Path, runs: Iterable[FormerRun]) -> None:
-    """Write down the runs of a source, oldest first, instead of those that are there.
+def note_runs(path: Path, runs: Iterable[FormerRun]) -> None:
+    """Write down the runs of a source, oldest first, instead of those in the file at `path`.
 
     Raises
     ------
     OSError
         There is no room for them; what was there is gone as well.
     """
-    path = _beside(page)
     kept = tuple(runs)
     if not kept:
         path.unlink(missing_ok=True)
         return
     draft = path.with_suffix(".draft")
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         draft.write_bytes(_encode(kept))
         draft.replace(path)
     except OSError:
@@ -40,26 +41,22 @@ def note_runs(page: Path, runs: Iterable[FormerRun]) -> None:
         raise
 
 
-def read_former_runs(page: Path) -> tuple[FormerRun, ...]:
-    """Return what the lives before left, oldest first.
+def read_former_runs(page: Path, path: Path) -> tuple[FormerRun, ...]:
+    """Return what the lives before left in their status page and the file at `path`, oldest first.
 
     Has to be asked before this life makes its own status page. What the page says of an open run
     is written down, for the life after this one, if this one dies before it has closed the run.
     """
     noted: tuple[FormerRun, ...] = ()
     with contextlib.suppress(OSError, msgspec.DecodeError):
-        noted = _decode(_beside(page).read_bytes())
+        noted = _decode(path.read_bytes())
     words = read_status_page(page)
     runs = noted if words is None else settle(noted, words)
     if runs != noted:
         with contextlib.suppress(OSError):  # without room only this life knows of them
-            note_runs(page, runs)
+            note_runs(path, runs)
     return runs
 
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[FormerRun, ...]).decode
-
-
-def _beside(page: Path) -> Path:
-    return page.with_name(f"{page.name}.run")

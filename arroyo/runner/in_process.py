@@ -20,6 +20,8 @@ from arroyo.clock import SystemClock
 from arroyo.codec import MessageCodec
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
+from arroyo.control.meeting import find_folders
+from arroyo.control.quarantine import Quarantine
 from arroyo.errors import ArroyoError, StageError
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
 from arroyo.stages import Awaiter
@@ -61,13 +63,15 @@ def run(chain: Chain | str | Path) -> None:
     """
     if not isinstance(chain, Chain):
         chain = load_chain(chain)
+    quarantine = Quarantine(find_folders(chain.name, os.environ).state.quarantine)
     with _folder_and_environment(chain):
-        _InProcessChain(chain).run()
+        _InProcessChain(chain, quarantine).run()
 
 
 class _InProcessChain:
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, quarantine: Quarantine) -> None:
         self._chain = chain
+        self._quarantine = quarantine
         self._codec = MessageCodec(load_message_types(chain))
         self._something = threading.Event()
         self._calls: dict[str, Call] = {}
@@ -96,7 +100,7 @@ class _InProcessChain:
         maker: Any = build_operator if stage.role == "operator" else build_publisher
         made = maker(self._chain, stage)
         name = ReplicaName(stage.name, 0)
-        isolation = Isolation(self._chain, name, self._codec, SystemClock())
+        isolation = Isolation(self._quarantine, self._chain, name, self._codec, SystemClock())
         call: Call
         if stage.role == "operator":
             call = operator_call(stage, made, self._codec, None, isolation)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -12,7 +11,6 @@ import msgspec
 from arroyo.clock import Clock
 from arroyo.codec import Batch, Buffer, Encoded, Kind, MessageCodec, Suspect, Unreadable
 from arroyo.config.graph import Chain
-from arroyo.config.state_directory import StateDirectory
 from arroyo.control.quarantine import Entry, Quarantine, entry_id
 from arroyo.errors import DecodeError, StageError, UnavailableError
 from arroyo.identifiers import ReplicaName
@@ -37,6 +35,8 @@ class Isolation:
 
     Parameters
     ----------
+    store
+        The quarantine of the chain.
     chain, name
         Which replica of which chain.
     codec
@@ -49,13 +49,15 @@ class Isolation:
 
     def __init__(
         self,
+        store: Quarantine,
         chain: Chain,
         name: ReplicaName,
         codec: MessageCodec,
         clock: Clock,
+        *,
         as_it_came: Callable[[Message], Message] = lambda message: message,
     ) -> None:
-        self.store = Quarantine(StateDirectory.locate(chain.name, os.environ).quarantine)
+        self.store = store
         self._chain = chain.name
         self._name = name
         self._codec = codec

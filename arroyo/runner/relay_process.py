@@ -88,7 +88,12 @@ class RelayProcess:
             made._on_allocate = replica.payloads.allocate
         replica.enter(Phase.OPEN)
         self._isolation = Isolation(
-            replica.chain, replica.name, replica.codec, replica.clock, self._as_it_came
+            replica.quarantine,
+            replica.chain,
+            replica.name,
+            replica.codec,
+            replica.clock,
+            as_it_came=self._as_it_came,
         )
         self._call = self._make_call(made)
         with contextlib.ExitStack() as closing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 from arroyo.clock import Clock, SystemClock
@@ -18,11 +19,12 @@ from arroyo.codec import (
     Suspect,
     join,
 )
+from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain, Stage
-from arroyo.config.run_directory import RunDirectory
 from arroyo.control.notify import Notifier
+from arroyo.control.quarantine import Quarantine
 from arroyo.errors import DecodeError
-from arroyo.identifiers import ReplicaName, new_incarnation
+from arroyo.identifiers import ReplicaName
 from arroyo.links import Links
 from arroyo.links.addresses import Addresses
 from arroyo.messages import Message
@@ -53,8 +55,8 @@ class Replica:
     ----------
     chain, name
         Which one.
-    directory
-        The chain's run directory.
+    folders
+        Those of the chain.
     notifier
         Whom to tell of readiness.
     lifeline
@@ -65,7 +67,7 @@ class Replica:
         self,
         chain: Chain,
         name: ReplicaName,
-        directory: RunDirectory,
+        folders: Folders,
         notifier: Notifier,
         lifeline: int | None,
     ) -> None:
@@ -74,11 +76,15 @@ class Replica:
         self.stage: Stage = chain.stages[name.stage]
         self.notifier = notifier
         self.clock: Clock = SystemClock()
-        self.incarnation = new_incarnation()
+        self.state = folders.state
+        self.quarantine = Quarantine(folders.state.quarantine)
+        directory = folders.run
+        self.incarnation = time.time_ns()
         self.codec = MessageCodec(load_message_types(chain))
         self.page_path = directory.status_page(name)
-        self.former_runs = read_former_runs(self.page_path)
-        self.page = StatusPage(directory.status_page(name), os.getpid(), self.incarnation)
+        self.runs_path = folders.state.former_runs(name)
+        self.former_runs = read_former_runs(self.page_path, self.runs_path)
+        self.page = StatusPage(self.page_path, os.getpid(), self.incarnation)
         self._directory = directory
         self._lifeline = lifeline
         self.rejected = 0

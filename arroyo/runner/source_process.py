@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from arroyo.codec import Kind
-from arroyo.config.state_directory import StateDirectory
 from arroyo.errors import ConfigurationError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
@@ -66,11 +64,13 @@ class SourceProcess:
                     f"stages.{replica.stage.name}.delivery: the input of {replica.stage.target} "
                     "can be read again, so that nothing of it needs to be lost; leave delivery out"
                 )
-            folder = StateDirectory.locate(replica.chain.name, os.environ).source(replica.name)
+            folder = replica.state.source(replica.name)
             self._journal = SourceJournal(folder)
             self._listener.state_directory = folder
         self._source = self._make_source()
-        self._isolation = Isolation(replica.chain, replica.name, replica.codec, replica.clock)
+        self._isolation = Isolation(
+            replica.quarantine, replica.chain, replica.name, replica.codec, replica.clock
+        )
         self._returning = Returning(
             replica.chain, replica.name, self._isolation.store, replica.codec
         )
@@ -181,8 +181,13 @@ class SourceProcess:
         """Make the Stop of a run that had a Start and has none yet."""
         if run.stop is not None or run.start is None:
             return run
-        stop = Stop({"reason": "the source died in mid-run", "totals": run.totals})
-        return msgspec.structs.replace(run, stop=self._replica.codec.encode(stop))
+        reason = "the source died in mid-run"
+        if run.next is None:
+            reason += ", and how much it had sent was lost with the run directory"
+        stop = self._replica.codec.encode(Stop({"reason": reason, "totals": run.totals}))
+        return msgspec.structs.replace(
+            run, stop=stop, next=run.base if run.next is None else run.next
+        )
 
     def _resume(self, now: float) -> None:
         """Take up where the life before has ended, if the input can be read again."""
@@ -213,7 +218,7 @@ class SourceProcess:
             self._gateway.look_for_end()
         self._open_run = found
         try:
-            note_runs(self._replica.page_path, runs)
+            note_runs(self._replica.runs_path, runs)
         except OSError as error:
             # What the listener has can't be had again: better no note than no source.
             if not self._unnoted:
@@ -221,7 +226,7 @@ class SourceProcess:
                     "the runs of this source can't be noted: %s; should it die, nobody hears the "
                     "end of the one that is open. Make room on the disk of %s",
                     error.strerror,
-                    self._replica.page_path.parent,
+                    self._replica.runs_path.parent,
                 )
             self._unnoted = True
 
@@ -305,6 +310,11 @@ class SourceProcess:
 
 
 def _tell_loss(run: FormerRun) -> None:
+    if run.next is None:
+        _log.warning(
+            "the life before died in run %s; how much it had sent was lost with the run directory",
+            run.run or "(none)",
+        )
     if run.under_way:
         _log.warning(
             "the life before died with %d messages under way: %d to %d of run %s",

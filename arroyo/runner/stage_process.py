@@ -7,11 +7,13 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
 from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.locks import Lock
+from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier
 from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
 from arroyo.identifiers import ReplicaName
@@ -33,7 +35,13 @@ SAID_CHARACTERS = 1000
 """What is said to a supervisor about why the stage can't begin; it takes no long datagram."""
 
 
-def run_stage(chain_path: str, stage: str, replica: int, lifeline: int | None = None) -> int:
+def run_stage(
+    chain_path: str,
+    stage: str,
+    replica: int,
+    folders: Folders | None = None,
+    lifeline: int | None = None,
+) -> int:
     """Run one replica until it has ended; returns its exit code and never raises user errors.
 
     What goes wrong is in the log of the replica, as its last ERROR line, and on a terminal.
@@ -43,15 +51,18 @@ def run_stage(chain_path: str, stage: str, replica: int, lifeline: int | None = 
     ----------
     chain_path, stage, replica
         Which one.
+    folders
+        Those that the supervisor has settled on; None: there is no supervisor.
     lifeline
         Descriptor that becomes readable when the supervisor dies; None: there is no supervisor.
     """
     try:
         chain = load_chain(chain_path)
         name = _find(chain, stage, replica)
-        directory = RunDirectory.locate(chain.name, os.environ)
-        directory.create_for(chain)
-        lock = Lock.acquire(directory.lock(name))
+        run_directory = folders.run if folders else RunDirectory.locate(chain.name, os.environ)
+        run_directory.create()
+        lock = Lock.acquire(run_directory.lock(name))
+        folders = folders or settle_folders(chain, os.environ, lock)
     except ArroyoError as error:
         if os.environ.get("ARROYO_DEBUG"):
             raise
@@ -61,10 +72,11 @@ def run_stage(chain_path: str, stage: str, replica: int, lifeline: int | None = 
             for line in str(error).splitlines():
                 sys.stderr.write(f"error: {line}\n")
         return error.exit_code
-    configure_logging(directory.log(name), str(name), chain.name, sys.stderr.isatty())
+    log = run_directory.log(name)
+    configure_logging(log, str(name), chain.name, sys.stderr.isatty())
     try:
-        with trace_faults(directory.log(name)):
-            return _run_locked(chain, name, directory, lifeline)
+        with trace_faults(log):
+            return _run_locked(chain, name, folders, lifeline)
     finally:
         lock.release()
 
@@ -82,15 +94,13 @@ def _find(chain: Chain, stage: str, replica: int) -> ReplicaName:
     return ReplicaName(stage, replica)
 
 
-def _run_locked(
-    chain: Chain, name: ReplicaName, directory: RunDirectory, lifeline: int | None
-) -> int:
+def _run_locked(chain: Chain, name: ReplicaName, folders: Folders, lifeline: int | None) -> int:
     notifier = Notifier.from_environ(os.environ)
     try:
         os.environ.update(chain.env)
         os.environ.update(chain.stages[name.stage].env)
         os.chdir(chain.folder)
-        _run(chain, name, directory, notifier, lifeline)
+        _run(chain, name, folders, notifier, lifeline)
     except StopNowError:
         _log.warning("stopped at the second signal; what was under way is not finished")
         return STOPPED_NOW
@@ -111,14 +121,14 @@ def _run_locked(
 def _run(
     chain: Chain,
     name: ReplicaName,
-    directory: RunDirectory,
+    folders: Folders,
     notifier: Notifier,
     lifeline: int | None,
 ) -> None:
     # Here, not above: a replica that may not run need not load zmq to say so.
     from .replica import Replica
 
-    with Replica(chain, name, directory, notifier, lifeline) as replica:
+    with Replica(chain, name, folders, notifier, lifeline) as replica:
         if replica.stage.role == "listener":
             from .source_process import SourceProcess
 

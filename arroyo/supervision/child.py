@@ -1,7 +1,7 @@
 """What a supervised stage's process does first. Nothing heavy is imported here.
 
 The supervisor starts a fresh interpreter that imports this module and calls `main`. It hands over
-a path and an index, no objects.
+paths and a name, no objects.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ SAFE_PATH_MARK = "arroyo-supervise"
 """Value of PYTHONSAFEPATH where the supervisor has set it and not the user."""
 
 
-def main(chain_path: str, stage: str, replica: int, lifeline: int) -> None:
+def main(chain_path: str, name: str, run_path: str, state_path: str, lifeline: int) -> None:
     """Run one replica and exit with its code."""
     detach(lifeline)
 
+    from arroyo.config.folders import Folders
+    from arroyo.identifiers import ReplicaName
     from arroyo.runner.stage_process import run_stage
 
-    code = run_stage(chain_path, stage, replica, lifeline)
+    folders = Folders.at(run_path, state_path)
+    code = run_stage(chain_path, *ReplicaName.parse(name), folders, lifeline)
     dismiss_group(lifeline)
     sys.exit(code)
 

@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from arroyo.clock import Clock, SystemClock
+from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
+from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier, NotifySocket
 from arroyo.control.requests import RequestServer
 from arroyo.errors import AlreadyRunningError, ConfigurationError
@@ -82,12 +84,13 @@ def supervise(
         The chain has mistakes, or the run directory can't be made or used.
     """
     run_directory = RunDirectory.locate(chain.name, environ)
-    run_directory.create_for(chain)
+    run_directory.create()
     try:
         lock = Lock.acquire(run_directory.lock("supervisor"))
     except AlreadyRunningError as error:
         raise AlreadyRunningError(f"chain {chain.name}: {error}") from error
     try:
+        folders = settle_folders(chain, environ, lock)
         if problems := check(chain.path):
             raise ConfigurationError(*problems)
         configure_logging(run_directory.log("supervisor"), "supervisor", chain.name, False)
@@ -97,7 +100,7 @@ def supervise(
         with contextlib.closing(console) if console else contextlib.nullcontext():
             supervisor = Supervisor(
                 chain,
-                run_directory,
+                folders,
                 notifier=Notifier.from_environ(environ),
                 console=console,
                 account=Account(colour),
@@ -116,7 +119,7 @@ class Supervisor:
     def __init__(
         self,
         chain: Chain,
-        run_directory: RunDirectory,
+        folders: Folders,
         *,
         notifier: Notifier,
         console: Console | None,
@@ -125,7 +128,7 @@ class Supervisor:
         clock: Clock,
     ) -> None:
         self._chain = chain
-        self._run_directory = run_directory
+        run_directory = folders.run
         self._notifier = notifier
         self._console = console
         self._account = account
@@ -167,12 +170,7 @@ class Supervisor:
             self._lookout = opened.enter_context(Lookout(run_directory))
             self._resources = opened.pop_all()
         self._spawner = Spawner(
-            chain,
-            {
-                "ARROYO_RUN_DIR": str(run_directory.path),
-                "NOTIFY_SOCKET": str(run_directory.notify),
-            },
-            target,
+            chain, folders, {"NOTIFY_SOCKET": str(run_directory.notify)}, target
         )
 
     def close(self) -> None:

@@ -16,14 +16,15 @@ from typing import NamedTuple
 from multiprocess import context, popen_spawn_posix, util
 from multiprocess.process import _children
 
+from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 
 from .child import SAFE_PATH_MARK
 
-Target = Callable[[str, str, int, int], None]
-"""A module-level function that is a stage's process: chain file, stage, replica, and the
-descriptor that becomes readable when the supervisor dies."""
+Target = Callable[[str, str, str, str, int], None]
+"""A module-level function that is a stage's process: chain file, replica's name, run directory,
+state directory, and the descriptor that becomes readable when the supervisor dies."""
 
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -40,7 +41,7 @@ class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]  # it has no types
         target, words = process.words
         lifeline, self.sentinel = os.pipe()
         code = f"from {target.__module__} import {target.__name__} as main; import sys; "
-        code += "a = sys.argv; main(a[1], a[2], int(a[3]), int(a[4]))"
+        code += "a = sys.argv; main(*a[1:5], int(a[5]))"
         flags = util._args_from_interpreter_flags()
         command = [sys.executable, *flags, "-c", code, *words, str(lifeline)]
         try:
@@ -104,14 +105,19 @@ class Spawner:
     ----------
     chain
         Which chain; its file's path is what a process gets.
+    folders
+        Those of the chain; their paths are handed on, so that all agree.
     environ
         What every stage finds in its environment on top of the supervisor's own.
     target
         Function that is a stage's process.
     """
 
-    def __init__(self, chain: Chain, environ: Mapping[str, str], target: Target) -> None:
+    def __init__(
+        self, chain: Chain, folders: Folders, environ: Mapping[str, str], target: Target
+    ) -> None:
         self._chain = chain
+        self._folders = str(folders.run.path), str(folders.state.path)
         self._environ = {"PYTHONSAFEPATH": SAFE_PATH_MARK, **environ}
         if os.environ.get("PYTHONSAFEPATH"):
             del self._environ["PYTHONSAFEPATH"]
@@ -126,7 +132,7 @@ class Spawner:
             No process, memory or descriptors are to be had, or nice or cpus are not allowed.
         """
         stage = self._chain.stages[name.stage]
-        words = str(self._chain.path), name.stage, str(name.replica)
+        words = str(self._chain.path), str(name), *self._folders
         process = _Process(self._target, words, str(name))
         threads = dict.fromkeys(_THREAD_COUNTS, str(len(stage.cpus))) if stage.cpus else {}
         environ = {**threads, **self._chain.env, **stage.env, **self._environ}

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import psutil
 
 from arroyo.config.graph import Chain
-from arroyo.config.run_directory import RunDirectory
+from arroyo.config.private_folder import name_of
+from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.control.locks import owner
 from arroyo.control.requests import request
-from arroyo.errors import UnavailableError
+from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.histogram import merge, quantile_s
 from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import read_histograms
 
+from . import child
 from .events import State
 from .replica_files import read_counters
 
 CPU_SAMPLE_S = 0.1
+_STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
+"""Last words of the command of a supervised stage."""
 Histogram: TypeAlias = Sequence[int]
 _COUNTERS = ("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight")
 _COLUMNS = (
@@ -59,10 +64,19 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         handing over to the end of this stage's work, ``hop_…`` from the neighbour's sending to
         its begin, both since the replica has started. Times in s, sizes in bytes; None where
         nobody knows.
+
+    Raises
+    ------
+    UsageError
+        It can't be seen from here: it is another user's, or has another run directory.
     """
     run_directory = RunDirectory.locate(chain.name, environ)
+    if hidden := find_hidden(chain.name, environ):
+        raise UsageError(hidden)
     supervisor = owner(run_directory.lock("supervisor"))
     state, rows = _from_supervisor(chain, run_directory, supervisor)
+    if state == State.STOPPED and (elsewhere := _find_elsewhere(chain, run_directory)):
+        raise UsageError(elsewhere)
     ends: list[Histogram] = []
     for name, row in zip(chain.replicas, rows, strict=True):
         page = read_counters(run_directory, name, row["pid"]) if row["pid"] else {}
@@ -98,6 +112,23 @@ def _from_supervisor(
                 return reply["state"], rows
     rows = [_by_hand(chain, run_directory, name) for name in chain.replicas]
     return _state_of_all({row["state"] for row in rows}), rows
+
+
+def _find_elsewhere(chain: Chain, run_directory: RunDirectory) -> str | None:
+    """Say who runs the chain with another run directory, as its processes tell; None: nobody."""
+    for process in psutil.process_iter(["cmdline", "uids"]):
+        words = process.info["cmdline"] or []
+        if len(words) < len(_STAGE_WORDS) or not any(child.__name__ in word for word in words):
+            continue
+        told = dict(zip(_STAGE_WORDS, words[-len(_STAGE_WORDS) :], strict=True))
+        if Path(told["chain"]) != chain.path or Path(told["run"]) == run_directory.path:
+            continue
+        user = name_of(process.info["uids"].effective)
+        return (
+            f"can't see chain {chain.name}: {user} runs it, with the run directory {told['run']}; "
+            f"ask as that user, with ARROYO_RUN_DIR={Path(told['run']).parent}"
+        )
+    return None
 
 
 def _row(chain: Chain, name: ReplicaName) -> dict[str, Any]:

@@ -24,7 +24,6 @@ _STAGE_WATCHDOG_S = 30.0
 _PERMANENT = "64 78"
 
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  (compared with, not written to)
-_SOCKET_PATH_BYTES = 107  # what a unix socket address holds
 
 Section = list[tuple[str, str]]
 
@@ -153,14 +152,13 @@ def _surroundings(chain: Chain, user: str, nice: int) -> Section:
     directory = f"arroyo/{chain.name}"
     return [
         ("User", user),
-        # One folder for all: the supervised chain, single stages, and commands of the shell.
+        # One folder for all: the supervised chain, single stages, and commands of the shell, which
+        # find it by its being there and this user's.
         ("RuntimeDirectory", directory),
         ("RuntimeDirectoryMode", "0700"),
         ("RuntimeDirectoryPreserve", "yes"),
         ("StateDirectory", directory),
         ("StateDirectoryMode", "0700"),
-        ("Environment", f"ARROYO_RUN_DIR=%t/{directory}"),
-        ("Environment", f"ARROYO_STATE_DIR=%S/{directory}"),
         ("EnvironmentFile", f"-/etc/arroyo/{chain.name}.env"),
         # The stage makes itself nicer; to become less nice it needs leave.
         *([("LimitNICE", str(nice))] if nice < 0 else []),
@@ -179,7 +177,7 @@ def _hardening(chain: Chain) -> Section:
         ("ProtectSystem", "strict"),
         ("ProtectHome", "read-only"),
         ("ReadWritePaths", _quote(os.fspath(chain.folder))),
-        *([] if _needs_tmp(chain) else [("PrivateTmp", "yes")]),
+        *([] if any(map(chain.folder.is_relative_to, _TEMPORARY)) else [("PrivateTmp", "yes")]),
         ("ProtectProc", "invisible"),
         ("ProtectHostname", "yes"),
         ("ProtectKernelTunables", "yes"),
@@ -195,13 +193,6 @@ def _hardening(chain: Chain) -> Section:
         ("SystemCallFilter", "@system-service"),
         ("SystemCallErrorNumber", "EPERM"),
     ]
-
-
-def _needs_tmp(chain: Chain) -> bool:
-    """Whether stages meet in /tmp: the chain is there, or sockets whose names are too long."""
-    longest = max(len(str(name)) for name in chain.replicas)
-    fits = len(f"/run/arroyo/{chain.name}/back/") + longest <= _SOCKET_PATH_BYTES
-    return not fits or any(map(chain.folder.is_relative_to, _TEMPORARY))
 
 
 def _render(**sections: Section) -> str:

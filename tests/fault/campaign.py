@@ -17,7 +17,6 @@ from fault.faults import send, wait
 from fault.oracle import Evidence, judge
 from fault.oracle_stages import ENOUGH, Handed, Published
 
-from arroyo.config.state_directory import StateDirectory
 from arroyo.control.quarantine import Quarantine
 from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
 
@@ -152,7 +151,7 @@ class Campaign:
     def judge(self):
         """Judge a chain that has ended by its accounts, and by what it has left behind."""
         verdict = judge(self.trial, self.evidence())
-        state = StateDirectory.locate("trial", self.chain.environ)
+        state = self.chain.state_directory
         aside = [entry.reason for entry in Quarantine(state.quarantine).entries()]
         verdict.figures["in quarantine"] = len(aside)
         verdict.require(not aside, f"{len(aside)} are in quarantine: {aside[:SHOWN]}")
@@ -185,7 +184,7 @@ class Campaign:
     def left_behind(self):
         """Processes, sockets and shared memory of the chain that are still there."""
         directory = self.chain.run_directory.path
-        mark = f"ARROYO_RUN_DIR={directory}".encode()
+        mark = f"ARROYO_RUN_DIR={directory.parent}".encode()
         found = [
             f"process {path.parent.name}"
             for path in Path("/proc").glob("[0-9]*/environ")

@@ -1,5 +1,6 @@
 """Fixtures of the tests that run whole chains."""
 
+from accounts import account
 from chains import make_chain
 
-__all__ = ["make_chain"]
+__all__ = ["account", "make_chain"]

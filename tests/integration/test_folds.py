@@ -52,8 +52,8 @@ def test_the_last_output_comes_before_the_stop_which_counts_outputs_and_inputs(m
 
 def test_an_opened_operator_is_closed_though_its_record_has_no_room(make_chain, small_disk):
     chain = make_chain(*chain_of("GatherAndTell"))
-    state = small_disk(64, chain.folder / "state", files=1)  # which is the folder itself
-    chain.environ["ARROYO_STATE_DIR"] = str(state)
+    chain.state_directory.create()
+    small_disk(64, chain.state_directory.path / "fold", files=1)  # which is the folder itself
     stage = chain.stage("fold")
     assert stage.wait() == 75, chain.text()
     assert "No space left" in chain.text()

@@ -1,6 +1,5 @@
 """What `arroyo new` writes runs to its end under the supervisor, in order and complete."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,6 @@ def test_a_new_chain_runs_to_its_end(tmp_path):
     ended = subprocess.run(
         [PROGRAMS / "arroyo-supervise", "chain.toml"],
         cwd=folder,
-        env={**os.environ, "ARROYO_RUN_DIR": str(tmp_path / "run")},
         capture_output=True,
         text=True,
         timeout=60,

@@ -229,7 +229,6 @@ def test_a_wheel_without_the_image_is_one_clear_sentence(tmp_path):
 
 def test_the_chain_of_processes_writes_every_curve_and_they_agree(synthetic_image, tmp_path):
     environ = os.environ | {
-        "ARROYO_RUN_DIR": str(tmp_path / "run"),
         "SAXS_IMAGE": str(synthetic_image),
         "SAXS_RESULTS": str(tmp_path),
         "FRAMES": "40",

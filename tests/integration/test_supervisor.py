@@ -62,8 +62,8 @@ class Supervised:
                 supervisor=supervisor, images=images, integrate=integrate, patterns=patterns
             )
         )
-        self.run_directory = RunDirectory(folder / "run")
-        self.environ = {**os.environ, "ARROYO_RUN_DIR": str(self.run_directory.path)}
+        self.environ = dict(os.environ)
+        self.run_directory = RunDirectory.locate("powder", self.environ)
         self.environ.pop("NOTIFY_SOCKET", None)
         # The processes of the stages have to find the fakes as well.
         self.environ["PYTHONPATH"] = str(Path(supervised_fakes.__file__).parent)
@@ -370,7 +370,6 @@ def test_systemd_hears_of_the_chain_and_not_of_its_stages(supervise, tmp_path):
 
 
 def command(name, *arguments, folder):
-    environ = {**os.environ, "ARROYO_RUN_DIR": str(folder / "run")}
     return subprocess.run(
         [Path(sys.executable).parent / name, *map(str, arguments)],
         capture_output=True,
@@ -378,7 +377,6 @@ def command(name, *arguments, folder):
         text=True,
         timeout=60,
         cwd=folder,
-        env=environ,
     )
 
 

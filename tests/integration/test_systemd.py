@@ -117,14 +117,12 @@ class Manager:
             "NOTIFY_SOCKET": str(self.notify.path),
             "WATCHDOG_USEC": str(WATCHDOG_USEC),
         }
-        for setting in unit["Environment"]:
-            key, _, value = setting.partition("=")
-            for specifier, folder in (("%t", "run"), ("%S", "state")):
-                value = value.replace(specifier, str(self.folder / folder))
-            environ[key] = value
+        for key, parent in (("RuntimeDirectory", "run"), ("StateDirectory", "state")):
+            made = self.folder / parent / unit[key][0]
+            made.mkdir(0o700, parents=True, exist_ok=True)
+            environ[{"run": "RUNTIME_DIRECTORY", "state": "STATE_DIRECTORY"}[parent]] = str(made)
         # Only the process itself knows its pid before it is replaced by the program.
         command = ["/bin/sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh", *unit["ExecStart"]]
-        (self.folder / "run" / unit["RuntimeDirectory"][0]).mkdir(parents=True, exist_ok=True)
         with open(self.folder / f"{name}.log", "ab") as log:
             process = subprocess.Popen(
                 command, env=environ, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log

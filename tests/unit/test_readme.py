@@ -27,7 +27,6 @@ def block(language, mark):
 def folder(tmp_path, monkeypatch):
     (tmp_path / "profiles.py").write_text(block("python", "class Profile"))
     (tmp_path / "chain.toml").write_text(block("toml", "[chain]"))
-    monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("LIVE_PORT", "0")
     monkeypatch.setenv("RATE_HZ", "10000")
     return tmp_path

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
+from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.status_page import read_status_page
@@ -41,16 +42,21 @@ class SupervisedChain:
     def __enter__(self) -> SupervisedChain:
         self._temporary = tempfile.TemporaryDirectory(prefix="arroyo-bench-")
         self.folder = Path(self._temporary.name)
-        self.directory = RunDirectory(self.folder / "run")
         chain_path = self.folder / "chain.toml"
         chain_path.write_text(self._chain_file(self.folder), "utf-8")
+        environ = {
+            **os.environ,
+            "ARROYO_RUN_DIR": str(self.folder / "run"),
+            "ARROYO_STATE_DIR": str(self.folder / "state"),
+        }
+        self.directory = RunDirectory.locate(load_chain(chain_path).name, environ)
         self.begin_ns = time.monotonic_ns()
         with self._output.open("wb") as output:
             self.process = subprocess.Popen(  # noqa: S603  (our own module)
                 [sys.executable, "-P", "-c", _SUPERVISE, str(chain_path)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "ARROYO_RUN_DIR": str(self.directory.path)},
+                env=environ,
             )
         return self
 

@@ -37,7 +37,7 @@ def check(tmp_path, monkeypatch):
 
     def check(chain, name="chain.toml"):
         (tmp_path / "chain.toml").write_text(chain, "utf-8")
-        runner = CliRunner(env={"ARROYO_RUN_DIR": str(tmp_path / "run"), "ARROYO_DEBUG": ""})
+        runner = CliRunner(env={"ARROYO_DEBUG": ""})
         return runner.invoke(command, [name])
 
     return check

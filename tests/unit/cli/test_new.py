@@ -14,8 +14,7 @@ def new(*arguments):
     return CliRunner(env={"ARROYO_DEBUG": ""}).invoke(command, [str(each) for each in arguments])
 
 
-def test_the_new_chain_has_no_mistakes(tmp_path, monkeypatch):
-    monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
+def test_the_new_chain_has_no_mistakes(tmp_path):
     folder = tmp_path / "first_chain"
     result = new(folder)
     assert result.exit_code == 0

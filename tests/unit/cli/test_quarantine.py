@@ -1,4 +1,5 @@
 import json
+import os
 
 import msgspec
 import pytest
@@ -7,14 +8,16 @@ from quarantine_entries import make_entry
 
 from arroyo.cli.quarantine import command
 from arroyo.codec import MessageCodec
+from arroyo.config.state_directory import StateDirectory
 from arroyo.control.quarantine import Quarantine
 from arroyo.messages import Event
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setenv("ARROYO_STATE_DIR", str(tmp_path))
-    store = Quarantine(tmp_path / "quarantine")
+def store():
+    state = StateDirectory.locate("saxs", os.environ)
+    state.create()
+    store = Quarantine(state.quarantine)
     for number in ("aa", "bb"):
         put(store, number)
     return store

@@ -2,7 +2,7 @@ import pytest
 
 from arroyo.config.graph import Input
 from arroyo.config.reader import find_chain, load_chain
-from arroyo.config.run_directory import RunDirectory
+from arroyo.config.run_directory import Note, RunDirectory
 from arroyo.errors import ConfigurationError, UsageError
 
 GOOD = """
@@ -157,30 +157,38 @@ def test_a_file_that_is_missing_or_no_text_is_one_sentence(tmp_path):
     assert "UTF-8" in found
 
 
+def start(path, environ):
+    """Do what the start of a chain does for its name."""
+    chain = load_chain(path, environ)
+    directory = RunDirectory.locate(chain.name, environ)
+    directory.create()
+    directory.write_note(Note(chain.name, chain.path, path.parent / "state"))
+    return chain
+
+
 class TestFindingAChain:
     def test_a_file_is_taken_as_it_is(self, write):
         path = write(GOOD)
         assert find_chain(str(path), {}) == path
 
     def test_a_name_leads_to_the_file_it_was_started_from(self, write, tmp_path):
-        environ = {**ENVIRON, "XDG_RUNTIME_DIR": str(tmp_path)}
-        chain = load_chain(write(GOOD), environ)
-        RunDirectory.locate("powder", environ).create_for(chain)
+        environ = {**ENVIRON, "ARROYO_RUN_DIR": str(tmp_path)}
+        chain = start(write(GOOD), environ)
         assert find_chain("powder", environ) == chain.path
 
     def test_an_unknown_name_is_answered_with_the_known_ones(self, write, tmp_path):
-        environ = {**ENVIRON, "XDG_RUNTIME_DIR": str(tmp_path)}
-        RunDirectory.locate("powder", environ).create_for(load_chain(write(GOOD), environ))
+        environ = {**ENVIRON, "ARROYO_RUN_DIR": str(tmp_path)}
+        start(write(GOOD), environ)
         with pytest.raises(UsageError, match="did you mean 'powder'"):
             find_chain("powdr", environ)
 
-    def test_a_private_run_directory_knows_one_chain_only(self, write, tmp_path):
+    def test_chains_of_one_parent_do_not_share_a_folder(self, write, tmp_path):
         environ = {**ENVIRON, "ARROYO_RUN_DIR": str(tmp_path / "run")}
-        chain = load_chain(write(GOOD), environ)
-        RunDirectory.locate("powder", environ).create_for(chain)
-        assert find_chain("powder", environ) == chain.path
-        with pytest.raises(UsageError, match="there are: powder"):
-            find_chain("other", environ)
+        for name in ("powder", "other"):
+            chain = start(write(GOOD.replace("powder", name)), environ)
+            assert find_chain(name, environ) == chain.path
+        with pytest.raises(UsageError, match="there are: other, powder"):
+            find_chain("zzz", environ)
 
     @pytest.mark.parametrize("text", ["none/chain.toml", "Powder", "."])
     def test_what_is_no_file_and_no_name_is_a_usage_error(self, text, tmp_path):

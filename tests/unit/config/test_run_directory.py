@@ -1,102 +1,218 @@
 import os
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 from small_disk import fill
 
-from arroyo.config.graph import Chain
-from arroyo.config.run_directory import RunDirectory, list_known_chains
+from arroyo.config import run_directory
+from arroyo.config.run_directory import Note, RunDirectory, list_known_chains
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
 
 NAME = ReplicaName("images", 0)
+NOBODY = 65534
+
+
+@pytest.fixture
+def user(monkeypatch):
+    """Let this process be of another user, as far as it asks for that itself."""
+    return lambda uid: monkeypatch.setattr("os.geteuid", lambda: uid)
+
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """Have a /run/arroyo and a /run/user of the test's own."""
+    monkeypatch.setattr(run_directory, "SYSTEM", tmp_path / "run" / "arroyo")
+    monkeypatch.setattr(run_directory, "_USERS", tmp_path / "run" / "user")
+    return tmp_path / "run"
+
+
+def found(environ):
+    return str(RunDirectory.locate("powder", environ).path)
 
 
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({}, "/run/arroyo/powder"),
-        ({"XDG_RUNTIME_DIR": "/run/user/7"}, "/run/user/7/arroyo/powder"),
+        ({"ARROYO_RUN_DIR": "/srv/own", "RUNTIME_DIRECTORY": "/run/a"}, "/srv/own/powder"),
         ({"RUNTIME_DIRECTORY": "/run/a:/run/b", "XDG_RUNTIME_DIR": "/x"}, "/run/a/powder"),
-        ({"ARROYO_RUN_DIR": "/srv/own", "RUNTIME_DIRECTORY": "/run/a"}, "/srv/own"),
+        ({"RUNTIME_DIRECTORY": "/run/arroyo/powder"}, "/run/arroyo/powder"),
+        ({"XDG_RUNTIME_DIR": "/run/user/7"}, "/run/user/7/arroyo/powder"),
+        ({"XDG_RUNTIME_DIR": "not/absolute", "HOME": "/home/mx"}, "{system}/arroyo/powder"),
+        ({"HOME": "/home/mx"}, "{system}/arroyo/powder"),
     ],
 )
-def test_the_environment_says_where_it_is(environ, expected):
-    assert RunDirectory.locate("powder", environ).path == Path(expected)
+def test_the_environment_says_where_it_is(environ, expected, system, user):
+    user(0)
+    assert found(environ) == expected.format(system=system)
 
 
-def test_it_is_made_private_with_all_its_parts(tmp_path):
-    directory = RunDirectory(tmp_path / "run")
-    directory.create()
-    directory.create()
-    assert stat.S_IMODE(directory.path.stat().st_mode) == 0o700
-    assert directory.socket("in", NAME).parent.is_dir()
-    assert directory.log(NAME).parent.is_dir()
+def test_an_ordinary_user_has_it_in_the_session_or_at_home(system, user):
+    user(os.getuid() or NOBODY)
+    environ = {"HOME": "/home/mx"}
+    assert found(environ) == "/home/mx/.cache/arroyo/run/powder"
+    session = system / "user" / str(os.geteuid())
+    session.mkdir(parents=True)
+    os.chown(session, os.geteuid(), -1)
+    assert found(environ) == f"{session}/arroyo/powder"
 
 
-def test_a_folder_that_others_could_enter_is_closed_to_them(tmp_path):
+def test_the_folder_that_systemd_has_made_for_the_user_comes_before_the_session(system):
+    made = system / "arroyo" / "powder"
+    made.mkdir(parents=True)
+    assert found({"XDG_RUNTIME_DIR": "/run/user/7"}) == str(made)
+
+
+def test_the_session_of_another_user_is_left_alone(system, tmp_path, user):
+    environ = {"XDG_RUNTIME_DIR": str(tmp_path), "HOME": "/home/mx"}
+    user(os.getuid() + 1)
+    assert found(environ) == "/home/mx/.cache/arroyo/run/powder"
+
+
+def test_a_user_without_a_home_is_told_what_to_set(system, user):
+    user(4_000_000)
+    with pytest.raises(ConfigurationError, match="set HOME, or ARROYO_RUN_DIR"):
+        found({})
+
+
+def test_it_is_made_private_with_all_its_parts_whatever_the_umask_is(tmp_path):
+    directory = RunDirectory(tmp_path / "above" / "run")
+    before = os.umask(0)
+    try:
+        directory.create()
+        directory.create()
+    finally:
+        os.umask(before)
+    parts = [directory.path, directory.socket("in", NAME).parent, directory.log(NAME).parent]
+    assert {stat.S_IMODE(part.stat().st_mode) for part in parts} == {0o700}
+    assert stat.S_IMODE((tmp_path / "above").stat().st_mode) == 0o755
+
+
+def test_folders_that_others_could_enter_are_closed_to_them(tmp_path):
     path = tmp_path / "run"
-    path.mkdir(mode=0o755)
+    (path / "lock").mkdir(parents=True)
+    for folder in (path, path / "lock"):
+        folder.chmod(0o777)
     RunDirectory(path).create()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(each.stat().st_mode) for each in (path, path / "lock")} == {0o700}
+
+
+@pytest.mark.parametrize("part", ["", "s", "lock"])
+def test_a_link_in_its_place_or_in_it_is_refused(tmp_path, part):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    link = tmp_path / "run" / "powder" / part
+    link.parent.mkdir(parents=True)
+    link.symlink_to(elsewhere)
+    with pytest.raises(ConfigurationError, match="is a symbolic link, expected a folder"):
+        RunDirectory(tmp_path / "run" / "powder").create()
+    assert list(elsewhere.iterdir()) == []
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give folders away")
+@pytest.mark.parametrize("part", ["", "s"])
+def test_what_belongs_to_somebody_else_is_refused(tmp_path, part):
+    path = tmp_path / "run"
+    (path / part).mkdir(parents=True)
+    os.chown(path / part, NOBODY, -1)
+    with pytest.raises(ConfigurationError, match=rf"belongs to user \w+ \({NOBODY}\), not to you"):
+        RunDirectory(path).create()
 
 
 def test_a_file_in_its_place_is_a_configuration_error(tmp_path):
     (tmp_path / "run").write_text("")
     directory = RunDirectory(tmp_path / "run" / "powder")
-    assert "is not a folder" in directory.obstacle()
+    assert "is not a folder" in directory.folder.obstacle()
     with pytest.raises(ConfigurationError, match="ARROYO_RUN_DIR"):
         directory.create()
 
 
 def test_a_full_disk_is_worth_trying_again(tmp_path, small_disk):
     disk = small_disk(64)
-    fill(disk)
     directory = RunDirectory(disk)
+    directory.create()
+    fill(disk)
     with pytest.raises(UnavailableError, match="No space left on device"):
-        directory.create_for(Chain("powder", tmp_path, tmp_path / "chain.toml", {}))
+        directory.write_note(Note("powder", tmp_path / "chain.toml", tmp_path / "state"))
     assert directory.chain_file("powder") is None
     assert not list(disk.glob("chain*"))
 
 
 def test_a_stage_comes_back_on_a_full_disk_that_knows_its_chain(tmp_path, small_disk):
     disk = small_disk(64)
-    chain = Chain("powder", tmp_path, tmp_path / "chain.toml", {})
+    note = Note("powder", tmp_path / "chain.toml", tmp_path / "state")
     directory = RunDirectory(disk)
-    directory.create_for(chain)
+    directory.create()
+    directory.write_note(note)
     fill(disk)
-    directory.create_for(chain)
-    assert directory.chain_file("powder") == chain.path
+    directory.create()
+    directory.write_note(note)
+    assert directory.chain_file("powder") == note.file
 
 
 def test_looking_for_obstacles_makes_nothing(tmp_path):
-    assert RunDirectory(tmp_path / "a" / "b").obstacle() is None
+    assert RunDirectory(tmp_path / "a" / "b").folder.obstacle() is None
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_path_too_long_for_a_socket_gets_a_short_twin_of_its_own(tmp_path):
+def test_a_socket_whose_path_is_too_long_is_the_same_for_all(tmp_path):
+    long = tmp_path / ("x" * 100) / "powder"
+    ours, theirs = RunDirectory(long), RunDirectory(long)
+    ours.create()
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as client:
+        server.bind(str(ours.socket("s", "control")))
+        server.listen()
+        client.connect(str(theirs.control))
+    assert stat.S_ISSOCK((long / "s" / "control").stat().st_mode)
+    assert ours.address("in", NAME) == f"ipc://{ours.socket('in', NAME)}"
+    assert len(os.fsencode(ours.socket("back", ReplicaName("s" * 63, 10_000)))) <= 107
+
+
+def test_a_folder_with_a_long_name_that_was_made_anew_is_found(tmp_path):
     directory = RunDirectory(tmp_path / ("x" * 100))
-    one, other = directory.socket("in", NAME), directory.socket("in", ReplicaName("images", 1))
-    assert len(os.fsencode(one)) <= 107
-    assert one != other
-    assert one == directory.socket("in", NAME)
-    assert directory.address("in", NAME) == f"ipc://{one}"
+    for _ in range(2):
+        directory.create()
+        directory.control.touch()
+        assert (directory.path / "s" / "control").exists()
+        directory.path.rename(directory.path.with_name("old"))
+        (tmp_path / "old").rename(tmp_path / f"old{os.urandom(4).hex()}")
 
 
 def test_the_chain_that_it_belongs_to_is_noted_down(tmp_path):
-    chain = Chain("powder", tmp_path, tmp_path / "chain.toml", {})
-    environ = {"XDG_RUNTIME_DIR": str(tmp_path)}
+    note = Note("powder", tmp_path / "chain\xe4.toml", tmp_path / "state")
+    environ = {"ARROYO_RUN_DIR": str(tmp_path)}
     directory = RunDirectory.locate("powder", environ)
-    assert directory.chain_file("powder") is None
+    assert directory.read_note() is None
     assert list_known_chains(environ) == []
-    directory.create_for(chain)
-    assert directory.chain_file("powder") == chain.path
+    directory.create()
+    directory.write_note(note)
+    assert directory.read_note() == note
+    assert directory.chain_file("powder") == note.file
     assert directory.chain_file("other") is None
     assert list_known_chains(environ) == ["powder"]
+
+
+def test_a_note_that_stands_already_is_not_written_again(tmp_path):
+    directory = RunDirectory(tmp_path)
+    note = Note("powder", tmp_path / "chain.toml", tmp_path / "state")
+    directory.write_note(note)
+    before = (tmp_path / "chain").stat()
+    directory.write_note(note)
+    assert (tmp_path / "chain").stat() == before
 
 
 def test_a_note_that_is_broken_is_none(tmp_path):
     directory = RunDirectory(tmp_path)
     (tmp_path / "chain").write_text("powder")
-    assert directory.chain_file("powder") is None
+    assert directory.read_note() is None
+
+
+def test_known_chains_are_those_that_their_names_lead_to(tmp_path):
+    environ = {"ARROYO_RUN_DIR": str(tmp_path)}
+    directory = RunDirectory(tmp_path / "another_name")
+    directory.create()
+    directory.write_note(Note("powder", Path("/chain.toml"), Path("/state")))
+    assert list_known_chains(environ) == []

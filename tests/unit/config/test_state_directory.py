@@ -1,29 +1,64 @@
-from pathlib import Path
+import os
+import stat
 
 import pytest
 
+from arroyo.config import state_directory
+from arroyo.config.folders import Folders
 from arroyo.config.state_directory import StateDirectory
+from arroyo.errors import ConfigurationError
 
-HOME = str(Path.home())
+
+@pytest.fixture
+def system(tmp_path, monkeypatch):
+    """Have a /var/lib/arroyo of the test's own."""
+    monkeypatch.setattr(state_directory, "SYSTEM", tmp_path / "lib" / "arroyo")
+    return tmp_path / "lib" / "arroyo"
 
 
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
-        ({"ARROYO_STATE_DIR": "/s", "ARROYO_RUN_DIR": "/r"}, "/s"),
-        ({"ARROYO_RUN_DIR": "/r", "STATE_DIRECTORY": "/v"}, "/r"),
-        ({"STATE_DIRECTORY": "/v/one:/v/two", "XDG_STATE_HOME": "/x"}, "/v/one/saxs"),
-        ({"XDG_STATE_HOME": "/x"}, "/x/arroyo/saxs"),
+        ({"ARROYO_STATE_DIR": "/s", "STATE_DIRECTORY": "/v"}, "/s/saxs"),
+        ({"ARROYO_RUN_DIR": "/r", "STATE_DIRECTORY": "/v"}, "/v/saxs"),
+        ({"STATE_DIRECTORY": "/v/arroyo/saxs:/v/two", "XDG_STATE_HOME": "/x"}, "/v/arroyo/saxs"),
+        ({"XDG_STATE_HOME": "/x", "HOME": "/home/mx"}, "/x/arroyo/saxs"),
+        ({"XDG_STATE_HOME": "x", "HOME": "/home/mx"}, "/home/mx/.local/state/arroyo/saxs"),
+        ({"HOME": "/home/mx"}, "/home/mx/.local/state/arroyo/saxs"),
     ],
 )
-def test_the_first_that_is_set_says_where_it_is(environ, expected):
+def test_the_first_that_is_set_says_where_it_is(environ, expected, system, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert str(StateDirectory.locate("saxs", environ).path) == expected
 
 
-@pytest.mark.parametrize(
-    ("user", "expected"),
-    [(0, "/var/lib/arroyo/saxs"), (1000, f"{HOME}/.local/state/arroyo/saxs")],
-)
-def test_without_any_it_is_the_users_own(monkeypatch, user, expected):
-    monkeypatch.setattr("os.geteuid", lambda: user)
-    assert str(StateDirectory.locate("saxs", {}).path) == expected
+def test_root_has_it_where_services_do(system, monkeypatch):
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert StateDirectory.locate("saxs", {"XDG_STATE_HOME": "/x"}).path == system / "saxs"
+
+
+def test_the_folder_that_systemd_has_made_for_the_user_comes_before_the_home(system):
+    (system / "saxs").mkdir(parents=True)
+    assert StateDirectory.locate("saxs", {"HOME": "/home/mx"}).path == system / "saxs"
+
+
+def test_it_is_made_private(tmp_path):
+    folder = StateDirectory(tmp_path / "saxs")
+    folder.path.mkdir(mode=0o755)
+    folder.create()
+    assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
+
+
+def test_a_link_in_its_place_is_refused(tmp_path):
+    (tmp_path / "saxs").symlink_to(tmp_path)
+    with pytest.raises(ConfigurationError, match="set ARROYO_STATE_DIR to a folder"):
+        StateDirectory(tmp_path / "saxs").create()
+
+
+def test_it_is_never_inside_the_run_directory(tmp_path):
+    both = str(tmp_path / "one")
+    folders = Folders.locate("saxs", {"ARROYO_RUN_DIR": both, "ARROYO_STATE_DIR": both})
+    with pytest.raises(ConfigurationError, match="which may vanish with a reboot"):
+        folders.create()
+    assert len(folders.obstacles()) == 1
+    assert os.listdir(tmp_path) == []

@@ -50,14 +50,10 @@ def write(tmp_path):
     return write
 
 
-@pytest.fixture(autouse=True)
-def run_directory(tmp_path, monkeypatch):
-    monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
-
-
 def test_a_good_chain_has_no_problems_and_leaves_no_traces(write, tmp_path):
     assert check_in_child(write()) == []
     assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "state").exists()
 
 
 def test_mistakes_of_all_kinds_are_told_at_once_in_the_order_of_the_file(write):
@@ -177,7 +173,7 @@ def test_a_stage_that_runs_already_may_use_its_own_ports(write, tmp_path):
         port = server.getsockname()[1]
         listen = f'[stages.numbers]\nlisten = "tcp://127.0.0.1:{port}"'
         path = write(CHAIN.replace("[stages.numbers]", listen))
-        directory = RunDirectory(tmp_path / "run")
+        directory = RunDirectory.locate("checked", os.environ)
         directory.create()
         lock = Lock.acquire(directory.lock("numbers.0"))
         try:

@@ -16,19 +16,23 @@ def page(tmp_path):
     return tmp_path / "count.0"
 
 
+def noted(page):
+    return page.parent / "runs" / page.name
+
+
 def live(page, *runs, epoch=EPOCH, **words):
     """Live as far as that, and die; returns what the next life finds."""
     mapped = StatusPage(page, 1, 1)
     for field, value in {"epoch": epoch, "next": 1, "controls": 1, **words}.items():
         mapped.set(field, value)
     if runs:
-        note_runs(page, runs)
+        note_runs(noted(page), runs)
     mapped.close()
-    return read_former_runs(page)
+    return read_former_runs(page, noted(page))
 
 
 def test_a_first_life_finds_nothing(page):
-    assert read_former_runs(page) == ()
+    assert read_former_runs(page, noted(page)) == ()
 
 
 def test_a_run_that_was_open_is_found_as_far_as_it_had_come(page):
@@ -47,7 +51,7 @@ def test_a_stop_that_somebody_lacks_is_found_as_it_was_beside_the_run_that_was_o
 
 def test_a_run_that_is_over_for_everybody_is_not_found(page):
     live(page, OPEN, next=9, frontier=9)
-    note_runs(page, ())
+    note_runs(noted(page), ())
     assert live(page, next=9, frontier=9, received=8) == ()
 
 
@@ -63,14 +67,14 @@ def test_rather_no_run_is_known_than_one_as_open_that_has_ended_since(small_disk
     live(page, OPEN, next=9, frontier=9, received=8)
     fill(page.parent)
     with pytest.raises(OSError, match="No space left"):
-        note_runs(page, [STOPPED])
-    assert read_former_runs(page) == ()
+        note_runs(noted(page), [STOPPED])
+    assert read_former_runs(page, noted(page)) == ()
 
 
 def test_what_a_life_has_left_is_counted_once_whoever_dies_next(page):
     found = live(page, OPEN, next=9, frontier=4, received=20, run_end=12)
     assert [run.run for run in found] == ["run", ""]
-    assert read_former_runs(page) == read_former_runs(page) == found
+    assert read_former_runs(page, noted(page)) == read_former_runs(page, noted(page)) == found
 
 
 def test_a_life_adds_its_runs_to_those_that_are_not_over(page):
@@ -91,7 +95,17 @@ def test_the_oldest_runs_are_forgotten_where_there_are_too_many(page):
     assert live(page, *runs) == tuple(runs[2:])
 
 
+def test_after_a_reboot_nobody_knows_how_far_the_open_run_had_come(page):
+    live(page, OPEN, next=9, frontier=4)
+    note_runs(noted(page), [STOPPED, OPEN])
+    page.unlink()
+    assert read_former_runs(page, noted(page)) == (STOPPED, OPEN)
+    assert OPEN.totals == {"complete": False}
+    # The life that found it dies before it has closed it.
+    assert live(page, epoch=8, next=0, controls=0) == (STOPPED, OPEN)
+
+
 def test_a_file_that_cannot_be_read_leaves_nothing(page):
     live(page, OPEN, next=9)
-    page.with_name("count.0.run").write_bytes(b"{}")
-    assert read_former_runs(page) == ()
+    noted(page).write_bytes(b"{}")
+    assert read_former_runs(page, noted(page)) == ()

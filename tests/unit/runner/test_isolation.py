@@ -6,7 +6,7 @@ from batches import make_batch
 
 from arroyo.codec import MessageCodec, Suspect
 from arroyo.config.graph import Chain
-from arroyo.control.quarantine import entry_id
+from arroyo.control.quarantine import Quarantine, entry_id
 from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event, Origin
@@ -19,10 +19,9 @@ BATCH = make_batch(base=1, ranges=((3, 5),))
 
 
 @pytest.fixture
-def isolation(tmp_path, monkeypatch):
-    monkeypatch.setenv("ARROYO_STATE_DIR", str(tmp_path))
+def isolation(tmp_path):
     chain = Chain("saxs", Path("/"), Path("/chain.toml"), {})
-    return Isolation(chain, ReplicaName("work", 1), CODEC, FakeClock())
+    return Isolation(Quarantine(tmp_path), chain, ReplicaName("work", 1), CODEC, FakeClock())
 
 
 def event(number):

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import itertools
 import os
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from batches import make_batch
 from arroyo import Event, Operator
 from arroyo.codec import Shared
 from arroyo.config.graph import Chain, Input, Stage
-from arroyo.identifiers import ReplicaName, new_incarnation
+from arroyo.identifiers import ReplicaName
 from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
 from arroyo.links.slab_reader import SlabReader
 from arroyo.runner.payloads import PayloadStore
@@ -33,12 +34,13 @@ def make_store(run_directory):
         ),
         "write": Stage(name="write", role="publisher", target="own:W", inputs=(Input("mean"),)),
     }
+    lives = itertools.count(1)
     chain = Chain(name="c", folder=Path("/"), path=Path("/c"), stages=stages)
     with contextlib.ExitStack() as closing:
 
         def make(stage):
             name = ReplicaName(stage, 0)
-            made = PayloadStore(chain, name, new_incarnation(), run_directory, lambda: 0)
+            made = PayloadStore(chain, name, next(lives), run_directory, lambda: 0)
             closing.callback(made.close)
             return made
 

@@ -6,6 +6,7 @@ from batches import make_batch
 
 from arroyo.codec import Kind, MessageCodec, Reason, Tombstone, join
 from arroyo.config.graph import Chain
+from arroyo.control.quarantine import Quarantine
 from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event, Message, Start, Stop
@@ -25,10 +26,10 @@ SENDER, Reading, Sample = make_codec(int)
 
 
 @pytest.fixture
-def isolation(tmp_path, monkeypatch):
-    monkeypatch.setenv("ARROYO_STATE_DIR", str(tmp_path))
+def isolation(tmp_path):
     chain = Chain("saxs", Path("/"), Path("/chain.toml"), {})
-    return Isolation(chain, ReplicaName("work", 0), make_codec(str)[0], FakeClock())
+    store = Quarantine(tmp_path)
+    return Isolation(store, chain, ReplicaName("work", 0), make_codec(str)[0], FakeClock())
 
 
 @pytest.fixture

@@ -1,0 +1,181 @@
+"""Where a chain keeps its things when nobody has said where: as each account finds it."""
+
+import json
+import os
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+from accounts import ORDINARY, OTHER
+from chains import wait_until
+
+ROOT = 0
+STAGES = """
+from arroyo import Event, IteratingListener, Operator, Publisher
+
+
+class Numbers(IteratingListener):
+    def messages(self):
+        yield from (Event({"index": index}) for index in range(5))
+
+
+class Touchy(Operator):
+    def process(self, message):
+        if isinstance(message, Event) and message.metadata.get("index") == 3:
+            raise ValueError("no sense in 3")
+        return message
+
+
+class Write(Publisher):
+    def publish(self, message):
+        if isinstance(message, Event):
+            with open("out", "a") as file:
+                print(message.metadata.get("index", message.metadata.get("filename")), file=file)
+"""
+TOUCHY = """
+[chain]
+name = "{name}"
+[stages.numbers]
+listener = "places_stages:Numbers"
+[stages.touchy]
+operator = "places_stages:Touchy"
+inputs = ["numbers"]
+[stages.write]
+publisher = "places_stages:Write"
+inputs = ["touchy"]
+"""
+FILES = """
+[chain]
+name = "{name}"
+[stages.files]
+listener = "arroyo.connectors.directory_watch:DirectoryListener"
+options = {{ directory = "files", settle_s = 0.1, poll_s = 0.05 {idle} }}
+[stages.write]
+publisher = "places_stages:Write"
+inputs = ["files"]
+"""
+ENDLESS = FILES.replace("{idle}", "")
+FINITE = FILES.replace("{idle}", ", stop_after_idle_s = 0.3")
+NAME = f"places-{os.getpid()}"
+
+
+@pytest.fixture(params=[ROOT, ORDINARY], ids=["root", "ordinary"])
+def anybody(request, account):
+    made = account(request.param)
+    yield made
+    for place in places_of(made):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def places_of(account):
+    """The run and the state directory of the chain `NAME` by default."""
+    if account.uid == ROOT:
+        return Path("/run/arroyo", NAME), Path("/var/lib/arroyo", NAME)
+    return account.home / ".cache/arroyo/run" / NAME, account.home / ".local/state/arroyo" / NAME
+
+
+def write_chain(account, text, folder="chain", name=NAME):
+    account.write(f"{folder}/places_stages.py", STAGES)
+    return account.write(f"{folder}/chain.toml", text.format(name=name))
+
+
+def written(path):
+    out = path.parent / "out"
+    return out.read_text().split() if out.exists() else []
+
+
+def start_endless(account, **environ):
+    """Start a chain that goes on, and wait until it works."""
+    path = write_chain(account, ENDLESS)
+    account.write("chain/files/first", "1")
+    account.start("arroyo-supervise", path, **environ)
+    wait_until(lambda: written(path) == ["first"])
+    return path
+
+
+def test_a_chain_runs_where_nothing_is_set(anybody):
+    path = write_chain(anybody, TOUCHY)
+    anybody.run("arroyo", "check", path)
+    anybody.run("arroyo-supervise", path)
+    for place in places_of(anybody):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o700
+        assert place.stat().st_uid == anybody.uid
+    assert written(path) == ["0", "1", "2", "4"]
+
+
+def test_what_is_in_quarantine_is_found_after_the_run_directory_is_gone(anybody):
+    path = write_chain(anybody, TOUCHY)
+    anybody.run("arroyo-supervise", path)
+    shutil.rmtree(places_of(anybody)[0])
+    for chain in (path, NAME):
+        (entry,) = json.loads(anybody.run("arroyo", "quarantine", "list", chain, "--json"))
+        assert entry["reason"] == "raised ValueError: no sense in 3"
+
+
+def test_a_directory_is_not_handed_over_again_after_the_run_directory_is_gone(anybody):
+    path = write_chain(anybody, FINITE)
+    anybody.write("chain/files/first", "1")
+    anybody.run("arroyo-supervise", path)
+    shutil.rmtree(places_of(anybody)[0])
+    anybody.write("chain/files/second", "2")
+    anybody.run("arroyo-supervise", path)
+    assert written(path) == ["first", "second"]
+
+
+def test_a_run_directory_with_a_long_name_is_as_good_as_any(account):
+    user = account(ORDINARY)
+    folder = user.home / ("x" * 100)
+    path = write_chain(user, TOUCHY)
+    user.run("arroyo-supervise", path, ARROYO_RUN_DIR=str(folder))
+    assert written(path) == ["0", "1", "2", "4"]
+    assert not Path(f"/tmp/arroyo-{ORDINARY}").exists()
+
+
+def test_a_refused_start_leaves_the_note_of_the_chain_that_runs(account):
+    user = account(ORDINARY)
+    path = start_endless(user)
+    other = write_chain(user, TOUCHY, folder="another")
+    assert "already running" in user.run("arroyo-supervise", other, code=75)
+    status = json.loads(user.run("arroyo", "status", NAME, "--json"))
+    assert {row["stage"] for row in status["stages"]} == {"files", "write"}
+    assert written(path) == ["first"]
+
+
+def test_chains_of_one_parent_do_not_share_their_quarantine(account):
+    user = account(ORDINARY)
+    parents = {"ARROYO_RUN_DIR": str(user.home / "r"), "ARROYO_STATE_DIR": str(user.home / "s")}
+    for name in ("one", "two"):
+        path = write_chain(user, TOUCHY, folder=name, name=name)
+        user.run("arroyo-supervise", path, **parents)
+        listed = user.run("arroyo", "quarantine", "list", path, "--json", **parents)
+        assert len(json.loads(listed)) == 1
+
+
+def test_a_command_asks_where_the_chain_runs_whatever_its_own_environment_is(account):
+    user = account(ORDINARY)
+    state = user.home / "state"
+    path = write_chain(user, TOUCHY)
+    user.run("arroyo-supervise", path, ARROYO_STATE_DIR=str(state))
+    assert len(json.loads(user.run("arroyo", "quarantine", "list", NAME, "--json"))) == 1
+    assert (state / NAME / "quarantine").is_dir()
+
+
+@pytest.mark.parametrize("parent", ["", "/shared"], ids=["default", "shared parent"])
+def test_another_account_is_told_that_it_cannot_see_the_chain(account, parent):
+    user, other = account(ORDINARY), account(OTHER)
+    environ = {"ARROYO_RUN_DIR": str(user.home) + parent} if parent else {}
+    path = start_endless(user, **environ)
+    chains = [path, NAME] if parent else [path]
+    for chain in chains:
+        said = other.run("arroyo", "status", chain, code=64, **environ)
+        assert f"can't see chain {NAME}" in said
+        assert f"({ORDINARY})" in said
+        assert "STOPPED" not in said
+
+
+def test_root_is_told_who_runs_the_chain(account):
+    user = account(ORDINARY)
+    path = start_endless(user)
+    said = account(ROOT).run("arroyo", "status", path, code=64)
+    assert f"user nobody ({ORDINARY}) runs it, with the run directory {user.home}" in said
