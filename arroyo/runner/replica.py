@@ -33,6 +33,7 @@ from arroyo.telemetry.status_page import StatusPage
 
 from .allocation import settle
 from .former_life import read_former_runs
+from .lives import begin_life
 from .loading import load_message_types
 from .payloads import PayloadStore
 from .stop_signals import StopSignals
@@ -79,7 +80,7 @@ class Replica:
         self.state = folders.state
         self.quarantine = Quarantine(folders.state.quarantine)
         directory = folders.run
-        self.incarnation = time.time_ns()
+        self.incarnation = begin_life(folders.state.lives(name), time.time_ns())
         self.codec = MessageCodec(load_message_types(chain))
         self.page_path = directory.status_page(name)
         self.runs_path = folders.state.former_runs(name)
