@@ -7,6 +7,7 @@ that the stage's options name. Only while such a stage is there, and once a seco
 
 from __future__ import annotations
 
+import contextlib
 import stat
 import sys
 from collections.abc import Iterable, Sequence
@@ -76,11 +77,12 @@ def _modules(chain: Chain, stage: Stage) -> list[Path]:
     if top == "arroyo":
         return []
     for folder in (*map(Path, sys.path), chain.folder):
-        if (folder / top).is_dir():
-            within = folder.joinpath(top, *inner)
-            return sorted((within if within.is_dir() else within.parent).glob("*.py"))
-        if (found := folder / f"{top}.py").is_file():
-            return [found]
+        with contextlib.suppress(PermissionError):  # as Python passes over such a folder
+            if (folder / top).is_dir():
+                within = folder.joinpath(top, *inner)
+                return sorted((within if within.is_dir() else within.parent).glob("*.py"))
+            if (found := folder / f"{top}.py").is_file():
+                return [found]
     return []
 
 
