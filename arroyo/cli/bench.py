@@ -11,9 +11,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from arroyo.config.quantities import parse_size
-
-from .benchmark.case import (
+from arroyo.bench.case import (
     LATENCY_PAYLOAD_BYTES,
     Case,
     delivery_case,
@@ -21,23 +19,23 @@ from .benchmark.case import (
     latency_case,
     throughput_case,
 )
-from .benchmark.frameworks import OTHERS, OURS, Match, framework_case, match_rows
-from .benchmark.gate import read_gate
-from .benchmark.journal import Journal, open_journal
-from .benchmark.machine import describe_machine
-from .benchmark.pairs import Comparison, Pair, compare, measure_pair
-from .benchmark.plots import draw_plots, has_matplotlib
-from .benchmark.recovery import measure_idle, measure_restarts, measure_start
-from .benchmark.report import (
+from arroyo.bench.gate import read_gate
+from arroyo.bench.journal import Journal, open_journal
+from arroyo.bench.machine import describe_machine
+from arroyo.bench.pairs import Comparison, Pair, compare, measure_pair
+from arroyo.bench.plots import draw_plots, has_matplotlib
+from arroyo.bench.recovery import measure_idle, measure_restarts, measure_start
+from arroyo.bench.report import (
     comparison_table,
     idle_line,
     restarts_line,
     start_line,
-    table,
 )
+from arroyo.config.quantities import parse_size
+
 from .exits import Command
 
-PARTS = ("throughput", "latency", "delivery", "frameworks", "recovery")
+PARTS = ("throughput", "latency", "delivery", "recovery")
 REGRESSED = 1
 """Exit code when a ratio is less than the gate accepts."""
 
@@ -116,9 +114,8 @@ def command(
     Each figure stands beside that of the same chain written by hand in pyzmq, without types,
     restarts or any promise. Only ratios can be compared between machines, or between two days.
     PARTS: throughput, latency (per hop, at low load and at half of the rate that the slower of both
-    chains can take), delivery (reliable beside best-effort), frameworks (the same chain made with
-    others, where installed; of the first length, without replicas), recovery (kills, start,
-    idling); default all.
+    chains can take), delivery (reliable beside best-effort), recovery (kills, start, idling);
+    default all.
     --size, --length, --replicas may be given more than once: all of their combinations.
     """
     plan = QUICK if quick else FULL
@@ -144,8 +141,6 @@ def command(
             click.echo(comparison_table(comparisons))
         if "delivery" in chosen:
             _measure_delivery(payloads, pairs or plan.pairs, plan.effort, journal)
-        if "frameworks" in chosen:
-            _measure_frameworks(payloads, lengths[0], pairs or plan.pairs, plan.effort, journal)
         _plot(comparisons, machine, journal)
         if "recovery" in chosen:
             _measure_recovery(plan, journal)
@@ -195,27 +190,6 @@ def _measure_delivery(payloads: Sequence[int], count: int, effort: float, journa
     cases = [delivery_case(size, effort=effort) for size in payloads]
     found = [_measure(case, count, journal) for case in cases]
     click.echo(comparison_table(found, "best-effort", "reliable"))
-
-
-def _measure_frameworks(
-    payloads: Sequence[int], length: int, rounds: int, effort: float, journal: Journal
-) -> None:
-    for each in OTHERS:
-        if not each.installed:
-            click.echo(f"{each.name} is left out: it is not installed; pip install 'arroyo[bench]'")
-    others = [each for each in OTHERS if each.installed]
-    if not others:
-        return
-    matches = []
-    for size in payloads:
-        case = framework_case(size, length, effort=effort)
-        match = Match(case, {each.name: [] for each in (*OURS, *others)})
-        for number, each in itertools.product(range(1, rounds + 1), (*OURS, *others)):
-            click.echo(f"{each.name} {case.label}: round {number} of {rounds}", err=True)
-            match.outcomes[each.name].append(each.run(case))
-        journal.note({"kind": "frameworks", **match._asdict()})
-        matches.append(match)
-    click.echo(table(match_rows(matches)))
 
 
 def _plot(comparisons: Sequence[Comparison], machine: dict[str, Any], journal: Journal) -> None:

@@ -6,12 +6,12 @@ import statistics
 import pytest
 from click.testing import CliRunner
 
+from arroyo.bench.case import Case
+from arroyo.bench.meter import read_notes
+from arroyo.bench.pairs import measure_pair
+from arroyo.bench.recovery import measure_restarts, measure_start
+from arroyo.bench.supervised import SupervisedChain, case_chain
 from arroyo.cli.bench import command
-from arroyo.cli.benchmark.case import Case
-from arroyo.cli.benchmark.meter import read_notes
-from arroyo.cli.benchmark.pairs import measure_pair
-from arroyo.cli.benchmark.recovery import measure_restarts, measure_start
-from arroyo.cli.benchmark.supervised import SupervisedChain, case_chain
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.histogram import quantile_s
 from arroyo.telemetry.status_page import read_histograms
@@ -45,8 +45,8 @@ def test_a_chain_is_timed_from_its_start_to_its_stop():
 
 
 def test_what_is_measured_is_kept_with_the_machine_it_was_measured_on(tmp_path, monkeypatch):
-    monkeypatch.setattr("arroyo.cli.benchmark.case.RUN_BYTES", 0)
-    monkeypatch.setattr("arroyo.cli.benchmark.case.MIN_EVENTS", 100)
+    monkeypatch.setattr("arroyo.bench.case.RUN_BYTES", 0)
+    monkeypatch.setattr("arroyo.bench.case.MIN_EVENTS", 100)
     arguments = ["throughput", "--size", "100 B", "--length", "1", "--pairs", "1"]
     ended = CliRunner().invoke(command, [*arguments, "--save", str(tmp_path / "kept")])
     assert ended.exit_code == 0, ended.output
@@ -61,7 +61,7 @@ def test_what_is_measured_is_kept_with_the_machine_it_was_measured_on(tmp_path, 
 
 
 def test_a_gate_that_nothing_passes_ends_with_code_1(tmp_path, monkeypatch):
-    monkeypatch.setattr("arroyo.cli.benchmark.case.RUN_BYTES", 0)
+    monkeypatch.setattr("arroyo.bench.case.RUN_BYTES", 0)
     gate = tmp_path / "accepted.json"
     gate.write_text('{"tolerance": 0, "ratios": {"throughput 100 B x1 r1": 1e9}}')
     arguments = ["throughput", "--size", "100 B", "--length", "1", "--pairs", "1"]

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
+from peers.frameworks import OTHERS
 
-from arroyo.cli.benchmark.case import Case
-from arroyo.cli.benchmark.frameworks import OTHERS
-from arroyo.cli.benchmark.processes import SHARED_MEMORY
+from arroyo.bench.case import Case
+from arroyo.bench.processes import SHARED_MEMORY
 
+ROOT = Path(__file__).parents[2]
 SMALL = Case(1024, 200)
 LONG = Case(64 * 1024, 10_000_000)
 PROCESSES = 4
@@ -34,6 +35,7 @@ def folder(monkeypatch):
     shared = foreign_shared_memory()
     with tempfile.TemporaryDirectory(prefix="fw-") as name:
         monkeypatch.setenv("TMPDIR", name)
+        monkeypatch.setenv("PYTHONPATH", str(ROOT / "scripts" / "benchmarks"))
         monkeypatch.setattr(tempfile, "tempdir", name)
         yield Path(name)
         assert list(Path(name).iterdir()) == []
@@ -77,7 +79,7 @@ def test_what_a_framework_keeps_for_a_slow_stage_arrives(name, size_bytes, folde
 
 def test_a_ctrl_c_ends_a_chain_of_a_framework(framework, folder):
     code = (
-        "from arroyo.cli.benchmark.case import Case\n"
+        "from arroyo.bench.case import Case\n"
         f"from {framework.run.__module__} import {framework.run.__name__} as run\n"
         f"run({LONG!r})"
     )

@@ -16,8 +16,8 @@ RECORDS = [
     for kind in vars(records).values()
     if isinstance(kind, type) and issubclass(kind, records._Record) and kind is not records._Record
 ]
-# Of the commands and of what users' tests need, the map names the folders only.
-NAMED_BY_FOLDER = {"cli", "testing"}
+# Of the commands, the benchmark and what users' tests need, the map names the folders only.
+NAMED_BY_FOLDER = {"bench", "cli", "testing"}
 
 
 def read(page):

@@ -1,14 +1,14 @@
 from click.testing import CliRunner
+from peers.__main__ import main
+from peers.frameworks import Framework, Match, match_rows
 
-from arroyo.cli.bench import command
-from arroyo.cli.benchmark.case import Case, Outcome
-from arroyo.cli.benchmark.frameworks import Framework, Match, match_rows
+from arroyo.bench.case import Case, Outcome
 
 
 def test_what_is_not_installed_is_left_out_with_a_line(monkeypatch):
     absent = Framework("nobody's", "no_such_module", lambda case: None)
-    monkeypatch.setattr("arroyo.cli.bench.OTHERS", (absent,))
-    ended = CliRunner().invoke(command, ["frameworks"])
+    monkeypatch.setattr("peers.__main__.OTHERS", (absent,))
+    ended = CliRunner().invoke(main, [])
     assert ended.exit_code == 0
     assert "nobody's is left out: it is not installed" in ended.output
 

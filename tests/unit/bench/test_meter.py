@@ -3,8 +3,8 @@ import time
 import psutil
 import pytest
 
-from arroyo.cli.benchmark.case import Case, half_rate_case, latency_case, throughput_case
-from arroyo.cli.benchmark.meter import (
+from arroyo.bench.case import Case, half_rate_case, latency_case, throughput_case
+from arroyo.bench.meter import (
     MeasurementError,
     Meter,
     Note,

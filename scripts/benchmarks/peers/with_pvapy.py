@@ -11,9 +11,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from .case import Case, Outcome
-from .meter import Meter
-from .processes import (
+from arroyo.bench.case import Case, Outcome
+from arroyo.bench.meter import Meter
+from arroyo.bench.processes import (
     FIRST_S,
     QUIET_S,
     Job,

@@ -1,5 +1,6 @@
-from arroyo.cli.benchmark.case import Case
-from arroyo.cli.benchmark.with_dora import dataflow_nodes
+from peers.with_dora import dataflow_nodes
+
+from arroyo.bench.case import Case
 
 
 def test_each_node_hears_the_one_above_it_and_the_source_hears_of_the_sinks_end(tmp_path):

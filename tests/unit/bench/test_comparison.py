@@ -1,9 +1,9 @@
 import pytest
 
-from arroyo.cli.benchmark.case import Case, Outcome
-from arroyo.cli.benchmark.gate import Gate, read_gate
-from arroyo.cli.benchmark.pairs import Pair, compare
-from arroyo.cli.benchmark.report import comparison_table
+from arroyo.bench.case import Case, Outcome
+from arroyo.bench.gate import Gate, read_gate
+from arroyo.bench.pairs import Pair, compare
+from arroyo.bench.report import comparison_table
 from arroyo.errors import ConfigurationError
 
 SMALL = Case(100, 1000)

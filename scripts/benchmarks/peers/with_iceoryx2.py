@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .case import Case, Outcome
-from .handwritten import NO_COPY_BYTES
-from .meter import Meter
-from .processes import (
+from arroyo.bench.case import Case, Outcome
+from arroyo.bench.handwritten import NO_COPY_BYTES
+from arroyo.bench.meter import Meter
+from arroyo.bench.processes import (
     FIRST_S,
     QUIET_S,
     SHARED_MEMORY,

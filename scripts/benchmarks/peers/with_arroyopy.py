@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 import zmq
 import zmq.asyncio
 
-from .case import Case, Outcome
-from .meter import Meter
-from .processes import Job, read_job, report_ready, run_processes
+from arroyo.bench.case import Case, Outcome
+from arroyo.bench.meter import Meter
+from arroyo.bench.processes import Job, read_job, report_ready, run_processes
 
 
 def run_arroyopy(case: Case) -> Outcome:

@@ -1,6 +1,6 @@
-from arroyo.cli.benchmark.case import Case, Outcome
-from arroyo.cli.benchmark.pairs import Pair, compare
-from arroyo.cli.benchmark.plots import draw_plots
+from arroyo.bench.case import Case, Outcome
+from arroyo.bench.pairs import Pair, compare
+from arroyo.bench.plots import draw_plots
 
 
 def compared(case, handwritten, arroyo):

@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 import psutil
 
-from .case import Case, Outcome
-from .meter import MeasurementError, Meter, outcome_of, read_notes
-from .processes import (
+from arroyo.bench.case import Case, Outcome
+from arroyo.bench.meter import MeasurementError, Meter, outcome_of, read_notes
+from arroyo.bench.processes import (
     FIRST_S,
     QUIET_S,
     RUN_TIMEOUT_S,
@@ -70,7 +70,7 @@ def _dataflow(case: Case, folder: Path, output: Path) -> Iterator[subprocess.Pop
     path = folder / "dataflow.yml"
     path.write_bytes(msgspec.json.encode({"nodes": dataflow_nodes(case, folder)}))  # YAML as well
     with output.open("wb") as file:
-        process = subprocess.Popen(  # noqa: S603  (what the extra installs)
+        process = subprocess.Popen(
             [sys.executable, "-P", "-c", _RUN, "run", str(path)],
             stdout=file,
             stderr=subprocess.STDOUT,

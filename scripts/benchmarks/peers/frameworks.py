@@ -11,9 +11,10 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from .case import MIN_EVENTS, Case, Outcome, size_text
-from .handwritten import run_handwritten
-from .supervised import run_supervised
+from arroyo.bench.case import MIN_EVENTS, Case, Outcome, size_text
+from arroyo.bench.handwritten import run_handwritten
+from arroyo.bench.supervised import run_supervised
+
 from .with_arroyopy import run_arroyopy
 from .with_dora import run_dora
 from .with_iceoryx2 import run_iceoryx2

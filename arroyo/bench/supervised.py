@@ -19,7 +19,7 @@ from arroyo.telemetry.status_page import read_status_page
 from .case import Case, Outcome
 from .meter import MeasurementError, outcome_of, read_notes
 
-_STAGES = "arroyo.cli.benchmark.stages"
+_STAGES = "arroyo.bench.stages"
 _SUPERVISE = "from arroyo.cli.supervise import main; main()"
 RUN_TIMEOUT_S = 300.0
 READY_TIMEOUT_S = 60.0
@@ -163,7 +163,7 @@ def idle_chain(operators: int, *, importing: bool) -> str:
     Any number of kills of it is forgiven at once: `importing` chains are there to be killed.
     """
     module, prefix = (
-        ("arroyo.cli.benchmark.importing_stages", "Importing") if importing else (_STAGES, "Idle")
+        ("arroyo.bench.importing_stages", "Importing") if importing else (_STAGES, "Idle")
     )
     return f"""
 [chain]

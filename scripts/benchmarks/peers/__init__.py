@@ -1,0 +1,1 @@
+"""The same chain made with other frameworks, to compare with: an adapter each."""

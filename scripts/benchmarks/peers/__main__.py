@@ -1,0 +1,72 @@
+"""Measures the same chain made with each framework that is installed; `scripts/bench-peers`."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arroyo.bench.case import Case
+from arroyo.bench.journal import open_journal
+from arroyo.bench.machine import describe_machine
+from arroyo.bench.report import table
+from arroyo.config.quantities import parse_size
+
+from .frameworks import OTHERS, OURS, Framework, Match, framework_case, match_rows
+
+
+class _Size(click.ParamType[int]):
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command()
+@click.option(
+    "--size", "sizes", type=_Size(), multiple=True, default=["1 KiB", "8 MiB"], show_default=True
+)
+@click.option("--length", type=click.IntRange(1, 8), default=2, show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--effort", default=1.0, show_default=True, help="Scales how long each run takes.")
+@click.option("--save", type=click.Path(file_okay=False, path_type=Path))
+def main(
+    sizes: tuple[int, ...], length: int, rounds: int, effort: float, save: Path | None
+) -> None:
+    """Measure the same chain (source, pass-through stages, sink) made with other frameworks.
+
+    Those that are not installed are left out; the extra `bench` has them.
+    """
+    for each in OTHERS:
+        if not each.installed:
+            click.echo(f"{each.name} is left out: it is not installed; pip install -e '.[bench]'")
+    installed = [each for each in OTHERS if each.installed]
+    if not installed:
+        return
+    with open_journal(save) as journal:
+        journal.note(describe_machine())
+        matches = [
+            measure(framework_case(size, length, effort=effort), [*OURS, *installed], rounds)
+            for size in sizes
+        ]
+        for match in matches:
+            journal.note({"kind": "frameworks", **match._asdict()})
+    click.echo(table(match_rows(matches)))
+
+
+def measure(case: Case, frameworks: list[Framework], rounds: int) -> Match:
+    """Run the chains of one case in turn, so that all meet the same moods of the machine."""
+    match = Match(case, {each.name: [] for each in frameworks})
+    for number, each in itertools.product(range(1, rounds + 1), frameworks):
+        click.echo(f"{each.name} {case.label}: round {number} of {rounds}", err=True)
+        match.outcomes[each.name].append(each.run(case))
+    return match
+
+
+if __name__ == "__main__":
+    main()
