@@ -85,6 +85,7 @@ class InMemoryLink:
                 closing.callback(call.close)
             if error is None:
                 self._route.close("the test ended in mid-run")
+                self._flush()
 
     def process(self, message: Message, token: Any = None) -> None:
         """Carry one message all the way.
@@ -99,10 +100,16 @@ class InMemoryLink:
         self._route.take(self._intake(message))
 
     def process_all(self, messages: Iterable[Message]) -> list[Message]:
-        """Carry messages all the way, and return what was published so far."""
+        """Carry messages all the way, flush, and return what was published so far."""
         for message in messages:
             self.process(message)
+        self._flush()
         return self.published.messages
+
+    def _flush(self) -> None:
+        for call in self._calls:
+            if isinstance(call, PublisherCall):
+                call.flush()
 
     def _intake(self, message: Message) -> Intake:
         encoded = self._codec.encode(message)

@@ -88,6 +88,18 @@ def test_stages_put_together_by_hand_hand_on_what_comes(printed, tmp_path, capsy
     ]
 
 
+def test_the_test_of_the_table_publisher_passes(printed, tmp_path):
+    printed("test_tables").test_each_position_is_a_row(tmp_path)
+
+
+def test_the_operator_of_arroyopy_runs(printed):
+    with InMemoryLink(printed("peaks").PeakOperator()) as link:
+        messages = [Start(), Event({"max": 3.0}), Event({"max": 30.0}), Stop()]
+        published = link.process_all(messages)
+    assert [type(message) for message in published] == [Start, Event, Stop]
+    assert published[1].metadata == {"peak": True, "max": 30.0}
+
+
 def test_the_labview_parser_reads_an_image(printed):
     parser = printed("labview").LabViewParser()
     assert isinstance(parser, MessageParser)
