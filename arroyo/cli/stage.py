@@ -13,12 +13,12 @@ from .exits import Command
 @click.argument("chain")
 @click.argument("stage")
 @click.option("--replica", type=click.IntRange(min=0), default=0, help="Which one, from 0.")
-def main(chain: str, stage: str, replica: int) -> int:
+def main(chain: str, stage: str, replica: int) -> None:
     """Run one replica of STAGE of CHAIN (a chain file, or the name of a chain that ran before).
 
     It finds the other stages by itself, whoever starts them and in whatever order. The first
     SIGTERM or Ctrl-C drains it, a second one stops it now.
     """
-    from arroyo.runner.stage_process import run_stage
+    from arroyo.runner.stage_process import leave, run_stage
 
-    return run_stage(str(find_chain(chain)), stage, replica)
+    leave(run_stage(str(find_chain(chain)), stage, replica))

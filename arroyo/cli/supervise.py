@@ -25,8 +25,12 @@ def main(chain: str, in_process: bool) -> int | None:
     path = find_chain(chain)
     if in_process:
         from arroyo.runner.in_process import run
+        from arroyo.telemetry.console import Console
+        from arroyo.telemetry.logs import configure_logging
 
-        run(path)
+        loaded = load_chain(path)
+        configure_logging(None, loaded.name, loaded.name, Console(1))
+        run(loaded)
         return None
     from arroyo.supervision.loop import supervise
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+import threading
+from typing import TYPE_CHECKING, NoReturn
 
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
@@ -17,7 +19,9 @@ from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier
 from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
 from arroyo.identifiers import ReplicaName
-from arroyo.telemetry.logs import configure_logging
+from arroyo.telemetry.console import Console
+from arroyo.telemetry.logs import configure_logging, is_journal
+from arroyo.telemetry.output import Output, output_file
 
 from .fault_trace import trace_faults
 from .stop_signals import StopNowError
@@ -31,6 +35,7 @@ _log = logging.getLogger(__name__)
 STOPPED_NOW = 1
 """Exit code after a second stop signal: it may have left work unfinished."""
 CRASHED = 70
+ATEXIT_S = 2.0
 SAID_CHARACTERS = 1000
 """What is said to a supervisor about why the stage can't begin; it takes no long datagram."""
 
@@ -44,8 +49,9 @@ def run_stage(
 ) -> int:
     """Run one replica until it has ended; returns its exit code and never raises user errors.
 
-    What goes wrong is in the log of the replica, as its last ERROR line, and on a terminal.
+    What goes wrong is in the log of the replica, as its last ERROR line, and by hand on stdout.
     Before there is a log, it is said to the supervisor, or to systemd and on stderr.
+    From then on stdout and stderr of this process go to the log as well.
 
     Parameters
     ----------
@@ -73,12 +79,30 @@ def run_stage(
                 sys.stderr.write(f"error: {line}\n")
         return error.exit_code
     log = run_directory.log(name)
-    configure_logging(log, str(name), chain.name, sys.stderr.isatty())
+    console = None if lifeline is not None or is_journal(2) else Console(1)
+    configure_logging(log, str(name), chain.name, console)
+    output = Output(output_file(log), console)
     try:
         with trace_faults(log):
             return _run_locked(chain, name, folders, lifeline)
     finally:
+        output.close()
         lock.release()
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End this process, whose work is done.
+
+    Threads that the stage's code has left running don't keep it, as they would at the end of
+    the interpreter. What libraries have registered with `atexit` has `ATEXIT_S` for its work.
+    """
+    deadline = threading.Timer(ATEXIT_S, os._exit, (exit_code,))
+    deadline.daemon = True
+    deadline.start()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    atexit._run_exitfuncs()
+    os._exit(exit_code)
 
 
 def _find(chain: Chain, stage: str, replica: int) -> ReplicaName:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import sys
 
 SAFE_PATH_MARK = "arroyo-supervise"
 """Value of PYTHONSAFEPATH where the supervisor has set it and not the user."""
@@ -21,12 +20,12 @@ def main(chain_path: str, name: str, run_path: str, state_path: str, lifeline: i
 
     from arroyo.config.folders import Folders
     from arroyo.identifiers import ReplicaName
-    from arroyo.runner.stage_process import run_stage
+    from arroyo.runner.stage_process import leave, run_stage
 
     folders = Folders.at(run_path, state_path)
     code = run_stage(chain_path, *ReplicaName.parse(name), folders, lifeline)
     dismiss_group(lifeline)
-    sys.exit(code)
+    leave(code)
 
 
 def detach(lifeline: int) -> None:

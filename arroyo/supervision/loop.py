@@ -30,16 +30,17 @@ from arroyo.control.requests import RequestServer
 from arroyo.errors import AlreadyRunningError, ConfigurationError
 from arroyo.identifiers import ReplicaName
 from arroyo.runner.checking import check_in_child
+from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import configure_logging, is_journal
 
 from . import child
 from . import events as ev
 from .account import TOTALS, Account, lossless_stages
-from .console import Console
 from .corrections import Corrections
 from .ending import describe_end
 from .lookout import Lookout
 from .orphans import adopts_orphans, reap_orphans
+from .overheard import Overheard
 from .post_mortem import PostMortem
 from .processes import Spawner, StageProcess, Target
 from .replica import Replica
@@ -93,9 +94,15 @@ def supervise(
         folders = settle_folders(chain, environ, lock)
         if problems := check(chain.path):
             raise ConfigurationError(*problems)
-        configure_logging(run_directory.log("supervisor"), "supervisor", chain.name, False)
-        # The lines of the log are in the journal already.
+        # Under systemd the lines of the log are in the journal already.
         console = None if is_journal(2) else Console(1)
+        configure_logging(
+            run_directory.log("supervisor"),
+            "supervisor",
+            chain.name,
+            console and Console(1),
+            console_level=logging.WARNING,
+        )
         colour = console is not None and console.is_terminal and not environ.get("NO_COLOR")
         with contextlib.closing(console) if console else contextlib.nullcontext():
             supervisor = Supervisor(
@@ -142,6 +149,8 @@ class Supervisor:
         )
         self._processes: dict[ReplicaName, StageProcess] = {}
         self._said: dict[ReplicaName, str] = {}
+        self._overheard: dict[ReplicaName, Overheard] = {}
+        self._run_directory = run_directory
         self._post_mortem = PostMortem(chain, run_directory)
         self._corrections = Corrections(chain)
         self._adopts_orphans = adopts_orphans()
@@ -174,7 +183,9 @@ class Supervisor:
         )
 
     def close(self) -> None:
-        """Give back sockets and signals. Processes that could not be killed are left alone."""
+        """Give back files, sockets, signals. Processes that could not be killed are left alone."""
+        for overheard in self._overheard.values():
+            overheard.close()
         self._resources.close()
 
     def run(self) -> int:
@@ -260,11 +271,29 @@ class Supervisor:
             hung=self._machine.replicas[name].hung,
             said=self._said.pop(name, ""),
         )
+        if (overheard := self._overheard.get(name)) is not None:
+            self._show(name, overheard.last_look(evidence.said))
         self._handle(ev.ProcessEnded(name, end.status, evidence))
 
     def _look_out(self) -> None:
-        for name, verdict in self._lookout.look(self._monotonic()):
+        now = self._monotonic()
+        looks = self._lookout.next_at is not None and now >= self._lookout.next_at
+        for name, verdict in self._lookout.look(now):
             self._handle(ev.Judged(name, *verdict))
+        if looks:
+            self._listen_in(now)
+
+    def _listen_in(self, now: float) -> None:
+        """Show what the stages print and warn of, as far as the console keeps up."""
+        for name in self._processes:
+            if self._console is None or not self._console.is_ready:
+                return
+            self._show(name, self._overheard[name].look(now))
+
+    def _show(self, name: ReplicaName, lines: Sequence[str]) -> None:
+        for line in lines:
+            if self._console is not None:
+                self._console.write(f"{name}: {line}")
 
     def _look_for_idle(self) -> None:
         for name in self._machine.awaiting_end:
@@ -302,6 +331,8 @@ class Supervisor:
 
     def _spawn(self, name: ReplicaName) -> ev.ProcessStarted | ev.StartFailed:
         self._corrections.note(name)
+        if self._console is not None and name not in self._overheard:
+            self._overheard[name] = Overheard(self._run_directory.log(name))
         try:
             process = self._spawner.spawn(name)
         except OSError as error:

@@ -19,7 +19,7 @@ from arroyo.runner.suspect import STACK_CHARACTERS, Suspect, leave_suspect
 from .ending import FINISHED, Evidence, blame
 from .memory import MemoryKills
 from .processes import Exit
-from .replica_files import last_error, last_lines
+from .replica_files import last_error, last_lines, last_output
 
 _log = logging.getLogger("arroyo.supervision")
 
@@ -128,7 +128,10 @@ class PostMortem:
         """Put into the supervisor's log what is too long for the terminal."""
         place = f"at {evidence.phase or 'the start'}"
         in_hand = f" with {evidence.message} in hand" if evidence.message else ""
-        lines = last_lines(self._run_directory.log(name), pid)
+        log = self._run_directory.log(name)
+        lines = last_lines(log, pid)
+        if printed := last_output(log):
+            lines += ["its last output:", *printed]
         _log.info("%s ended %s%s; its last words:\n%s", name, place, in_hand, "\n".join(lines))
 
 

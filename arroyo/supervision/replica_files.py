@@ -1,7 +1,8 @@
-"""What replicas leave behind for others to read: their status pages and the ends of their logs."""
+"""What replicas leave behind for others to read: status pages, and the ends of logs and output."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -11,9 +12,11 @@ import msgspec
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.status_page import Phase
+from arroyo.telemetry.output import output_file
 from arroyo.telemetry.status_page import read_status_page
 
 _TAIL_BYTES = 64 * 1024
+_OUTPUT_TAIL_BYTES = 4096
 
 
 class _LogLine(msgspec.Struct):
@@ -34,6 +37,17 @@ def last_lines(log: Path, pid: int, count: int = 10) -> list[str]:
     """Return the last messages that process `pid` logged, oldest first."""
     lines = islice(_backwards(log, pid), count)
     return [f"{line.level} {line.message}" for line in lines][::-1]
+
+
+def last_output(log: Path, count: int = 10) -> list[str]:
+    """Return the last lines that the process with this log printed, oldest first."""
+    try:
+        with output_file(log).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _OUTPUT_TAIL_BYTES))
+            lines = file.read(_OUTPUT_TAIL_BYTES).splitlines()
+    except OSError:
+        return []
+    return [line.decode(errors="backslashreplace") for line in lines[-count:]]
 
 
 def _backwards(log: Path, pid: int) -> Iterator[_LogLine]:

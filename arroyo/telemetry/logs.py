@@ -1,7 +1,8 @@
 """Where log records go: a JSON-lines file for each replica, readable lines for people.
 
 Logging never stops a stage: a record that can't be written (disk full, terminal held, pipe that
-nobody reads) is counted, and the count is written as soon as writing works again.
+nobody reads) is counted, and the count is written as soon as writing works again. A record that is
+too long is cut, and says so.
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ import contextlib
 import itertools
 import logging
 import os
-import select
+import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from .console import Console
+
 FILE_BYTES = 8 * 1024 * 1024
 FILES = 3
 """A log takes at most `FILES` times `FILE_BYTES`; older files end in ``.1`` and ``.2``."""
 
+RECORD_CHARACTERS = 16 * 1024
+"""A longer message, or traceback, is cut."""
+
+OUTPUT = "arroyo.output"
+"""Logger of what a stage's code, or a program that it started, wrote to stdout or stderr."""
+
 _STDERR = 2
-# A descriptor that poll() calls writable takes this much without blocking (POSIX, PIPE_BUF).
-_PIPE_BUF = 4096
 # Priorities of syslog(3), which the journal takes as a prefix of the line.
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -42,7 +49,14 @@ class LogLine(msgspec.Struct, omit_defaults=True):
     """Traceback, where the record has one."""
 
 
-def configure_logging(path: Path | None, name: str, chain: str, console: bool) -> None:
+def configure_logging(
+    path: Path | None,
+    name: str,
+    chain: str,
+    console: Console | None = None,
+    *,
+    console_level: int = logging.INFO,
+) -> None:
     """Send the records of this process (INFO and up, and warnings) where they belong.
 
     Calling it again replaces what the call before had set up.
@@ -56,18 +70,23 @@ def configure_logging(path: Path | None, name: str, chain: str, console: bool) -
     chain
         Name of the chain.
     console
-        Whether to write readable lines to stderr too. Under systemd they are always written:
-        stderr is the journal there.
+        Where to write readable lines too. Under systemd they are always written, to the journal.
+    console_level
+        Which records a console gets. INFO records of installed libraries are not among them.
     """
     root = logging.getLogger()
-    for handler in [found for found in root.handlers if isinstance(found, _LineHandler)]:
-        root.removeHandler(handler)
-        handler.close()
+    for handler in root.handlers[:]:
+        if isinstance(handler, FileHandler | ConsoleHandler):
+            root.removeHandler(handler)
+            handler.close()
     if path is not None:
         root.addHandler(FileHandler(path, name, chain))
-    journal = is_journal(_STDERR)
-    if console or journal:
-        root.addHandler(ConsoleHandler(name, journal))
+    if journal := is_journal(_STDERR):
+        console, console_level = Console(_STDERR), logging.INFO
+    if console is not None:
+        handler = ConsoleHandler(console, name, journal)
+        handler.setLevel(console_level)
+        root.addHandler(handler)
     root.setLevel(logging.INFO)
     logging.captureWarnings(True)
 
@@ -84,35 +103,22 @@ def is_journal(descriptor: int) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
-class _LineHandler(logging.Handler):
-    """Turns records into lines, and counts those that could not be written."""
+class FileHandler(logging.Handler):
+    """Writes `LogLine`s to a file that no other process writes to, and rotates it by size."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path, name: str, chain: str) -> None:
         super().__init__()
         self.lost = 0
         """Records not written since the last one that was."""
+        self._path = path
+        self._name = name
+        self._chain = chain
+        self._descriptor: int | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, or count it as lost."""
         told = self._line(_lost_record(self.lost)) if self.lost else b""
         self.lost = 0 if self._write(told + self._line(record)) else self.lost + 1
-
-    def _line(self, record: logging.LogRecord) -> bytes:
-        raise NotImplementedError
-
-    def _write(self, line: bytes) -> bool:
-        raise NotImplementedError
-
-
-class FileHandler(_LineHandler):
-    """Writes `LogLine`s to a file that no other process writes to, and rotates it by size."""
-
-    def __init__(self, path: Path, name: str, chain: str) -> None:
-        super().__init__()
-        self._path = path
-        self._name = name
-        self._chain = chain
-        self._descriptor: int | None = None
 
     def _line(self, record: logging.LogRecord) -> bytes:
         line = LogLine(
@@ -180,46 +186,57 @@ class FileHandler(_LineHandler):
         super().close()
 
 
-class ConsoleHandler(_LineHandler):
-    """Writes readable lines to stderr, for a terminal or for the journal.
+class ConsoleHandler(logging.Handler):
+    """Writes readable lines, for a terminal or for the journal.
 
     Parameters
     ----------
+    console
+        Where to; it is closed with the handler.
     name
         Replica, or ``supervisor``.
     journal
         The journal knows the time itself and wants the priority in front.
     """
 
-    def __init__(self, name: str, journal: bool) -> None:
+    def __init__(self, console: Console, name: str, journal: bool) -> None:
         super().__init__()
+        self._console = console
         self._name = name
         self._journal = journal
+        # What was printed is on the console already, as it was.
+        self.addFilter(lambda record: record.name != OUTPUT and not _is_chatter(record))
 
-    def _line(self, record: logging.LogRecord) -> bytes:
-        text = f"{self._name}: {_message(record)}"
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record; a console that takes nothing now counts it."""
+        self._console.write(self._line(record))
+
+    def _line(self, record: logging.LogRecord) -> str:
+        text = f"{self._name}: {_message(record).rstrip()}"
         if exception := _exception(record):
             text += f"\n{exception}"
         if self._journal:
             prefix = f"<{_priority(record.levelno)}>"
-            text = prefix + text.replace("\n", f"\n{prefix}")
-        else:
-            time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-            text = f"{time} {record.levelname:<7} {text}"
-        return text.encode() + b"\n"
+            return prefix + text.replace("\n", f"\n{prefix}")
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        return f"{time} {record.levelname:<7} {text}"
 
-    def _write(self, line: bytes) -> bool:
-        # stderr is shared with other processes, so it can't be made non-blocking: ask first.
-        writable = select.poll()
-        writable.register(_STDERR, select.POLLOUT)
-        try:
-            for start in range(0, len(line), _PIPE_BUF):
-                if not any(mask & select.POLLOUT for _, mask in writable.poll(0)):
-                    return False
-                os.write(_STDERR, line[start : start + _PIPE_BUF])
-        except OSError:
-            return False
-        return True
+    def close(self) -> None:
+        """Close the console."""
+        self._console.close()
+        super().close()
+
+
+_LIBRARIES = tuple(
+    {sysconfig.get_path(kind) + os.sep for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
+)
+
+
+def _is_chatter(record: logging.LogRecord) -> bool:
+    """Whether it is an INFO record of a library that is neither Arroyo's nor the user's own."""
+    if record.levelno >= logging.WARNING or record.name.partition(".")[0] == "arroyo":
+        return False
+    return record.pathname.startswith(_LIBRARIES)
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -227,13 +244,24 @@ def _message(record: logging.LogRecord) -> str:
         text = record.getMessage()
     except (TypeError, ValueError, LookupError) as error:
         text = f"{record.msg!s} (its arguments {record.args!r} don't fit: {error})"
-    return _encodable(text)
+    return _encodable(_cut(text))
 
 
 def _exception(record: logging.LogRecord) -> str | None:
     if record.exc_info is None or record.exc_info[0] is None:
         return None
-    return _encodable(logging.Formatter().formatException(record.exc_info))
+    # The end of a traceback says most.
+    return _encodable(_cut(logging.Formatter().formatException(record.exc_info), keep_end=True))
+
+
+def _cut(text: str, keep_end: bool = False) -> str:
+    """Shorten a text that is too long for a log."""
+    if len(text) <= RECORD_CHARACTERS:
+        return text
+    note = f"[cut: {len(text):,} characters, of which {RECORD_CHARACTERS:,} are shown]"
+    if keep_end:
+        return f"{note}\n{text[-RECORD_CHARACTERS:]}"
+    return f"{text[:RECORD_CHARACTERS]} {note}"
 
 
 def _encodable(text: str) -> str:

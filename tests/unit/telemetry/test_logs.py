@@ -1,5 +1,6 @@
 import contextlib
 import fcntl
+import json
 import logging
 import os
 import stat
@@ -10,6 +11,7 @@ import pytest
 from small_disk import small_files
 
 from arroyo.telemetry import logs
+from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import LogLine, configure_logging
 
 STDERR = 2
@@ -20,7 +22,7 @@ log = logging.getLogger("tests.logs")
 def logging_as_before():
     level = logging.getLogger().level
     yield
-    configure_logging(None, "", "", console=False)
+    configure_logging(None, "", "")
     logging.captureWarnings(False)
     logging.getLogger().setLevel(level)
 
@@ -31,7 +33,7 @@ def path(tmp_path):
 
 
 def configure(path, console=False):
-    configure_logging(path, "integrate.0", "powder", console)
+    configure_logging(path, "integrate.0", "powder", Console(STDERR) if console else None)
 
 
 def lines(path):
@@ -152,6 +154,43 @@ def stderr_pipe():
         os.close(before)
 
 
+def test_a_record_of_any_size_is_cut_and_says_so(path):
+    configure(path)
+    for _ in range(3):
+        log.warning("pixels: %s", "7" * 30_000_000)
+    for line in lines(path):
+        assert len(line.message) < 20_000
+        assert line.message.startswith("pixels: 777")
+        assert line.message.endswith("[cut: 30,000,008 characters, of which 16,384 are shown]")
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 100_000
+
+
+def test_of_a_long_traceback_the_end_is_kept(path):
+    configure(path)
+    try:
+        raise ValueError(30_000_000 * "x" + " bad pixel")
+    except ValueError:
+        log.warning("image skipped", exc_info=True)
+    (line,) = lines(path)
+    assert len(line.exception) < 20_000
+    assert line.exception.startswith("[cut: ")
+    assert line.exception.endswith("x bad pixel")
+
+
+def test_info_of_libraries_is_kept_from_the_console_and_in_the_log(path):
+    with stderr_pipe() as reader:
+        configure(path, console=True)
+        for level in ("info", "warning"):
+            code = compile(f"log.{level}('{level} of a library')", json.__file__, "exec")
+            exec(code, {"log": logging.getLogger("library")})
+        log.info("info of a stage")
+        text = reader.read().decode()
+    assert "info of a library" not in text
+    assert "warning of a library" in text
+    assert "info of a stage" in text
+    assert len(messages(path)) == 3
+
+
 def test_the_console_gets_readable_lines():
     with stderr_pipe() as reader:
         configure(None, console=True)
@@ -186,8 +225,8 @@ def test_a_console_that_nobody_reads_blocks_nobody_and_is_told_afterwards():
         reader.read()
         log.warning("after")
         last = reader.read().decode().splitlines()
-    assert "records before this one could not be written" in last[0]
-    assert last[1].endswith("after")
+    assert "lines left out" in last[-2]
+    assert last[-1].endswith("after")
 
 
 def test_a_console_that_is_gone_harms_nobody():

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from arroyo.supervision.console import Console
+from arroyo.telemetry.console import Console
 
 
 @pytest.fixture
@@ -59,3 +59,17 @@ def test_a_file_gets_everything_in_its_place(tmp_path):
             console.write("x" * 20_000)
         file.write(b"after\n")
     assert (tmp_path / "out").read_text() == "before\n" + "x" * 20_000 + "\nafter\n"
+
+
+def test_raw_bytes_are_written_as_far_as_they_go(pipe):
+    reading, writing = pipe
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    data = b"x" * 10_000
+    with contextlib.closing(Console(writing)) as console:
+        assert console.is_ready
+        assert console.write_some(data) == 4096
+        assert not console.is_ready
+        assert console.write_some(data) == 0
+        os.read(reading, 1 << 20)
+        assert console.write_some(b"prompt> ") == 8
+    assert os.read(reading, 100) == b"prompt> "

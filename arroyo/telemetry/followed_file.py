@@ -1,0 +1,116 @@
+"""`FollowedFile`: what is appended to a file that others write, rotate and truncate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+BEHIND_BYTES = 8 * 1024 * 1024
+"""A reader that falls further behind than this skips to the end."""
+LINE_BYTES = 32 * 1024
+"""A longer line is given out in pieces."""
+
+
+class FollowedFile:
+    """Reads a file as it grows; nothing here waits or fails.
+
+    Parameters
+    ----------
+    path
+        The file; it may come later, be replaced by another one, or be emptied.
+    from_end
+        Leave out what is in it now.
+    behind_bytes
+        How far the reader may fall behind.
+    """
+
+    def __init__(
+        self, path: Path, *, from_end: bool = False, behind_bytes: int = BEHIND_BYTES
+    ) -> None:
+        self.skipped_bytes = 0
+        """How much was left out because the reader fell behind; set it to 0 once told."""
+        self._path = path
+        self._behind_bytes = behind_bytes
+        self._descriptor = -1
+        self._offset = 0
+        self._partial = b""
+        if from_end and self._open():
+            self._offset = self._size()
+
+    def read(self, limit_bytes: int = LINE_BYTES) -> bytes:
+        """Return the next bytes; empty where there is nothing new."""
+        if self._descriptor < 0 and not self._open():
+            return b""
+        try:
+            found = self._read(limit_bytes)
+            if not found and self._is_replaced():
+                self.close()
+                found = self._read(limit_bytes) if self._open() else b""
+        except OSError:
+            return b""
+        return found
+
+    def put_back(self, count: int) -> None:
+        """Read the last `count` bytes again the next time."""
+        self._offset -= count
+
+    def lines(self, limit_bytes: int, *, final: bool = False) -> Iterator[bytes]:
+        """Yield whole lines of the next `limit_bytes`, without their ends.
+
+        `final`: also the last one, where it has no end.
+        """
+        left = limit_bytes
+        while left > 0 and (data := self.read(min(left, LINE_BYTES))):
+            left -= len(data)
+            *whole, self._partial = (self._partial + data).split(b"\n")
+            yield from whole
+            if len(self._partial) >= LINE_BYTES:
+                partial, self._partial = self._partial, b""
+                yield partial
+        if final and self._partial:
+            partial, self._partial = self._partial, b""
+            yield partial
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much is still to be read."""
+        return 0 if self._descriptor < 0 else max(0, self._size() - self._offset)
+
+    def restart(self) -> None:
+        """Read from the beginning: the file is being emptied."""
+        self._offset = 0
+
+    def close(self) -> None:
+        """Close the file; reading opens it again, at its beginning."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._offset = -1, 0
+
+    def _open(self) -> bool:
+        try:
+            flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._descriptor = os.open(self._path, flags)
+        except OSError:
+            return False
+        return True
+
+    def _read(self, limit_bytes: int) -> bytes:
+        size = self._size()
+        if size < self._offset:  # it was emptied
+            self._offset = 0
+        if size - self._offset > self._behind_bytes:
+            self.skipped_bytes += size - self._offset
+            self._offset = size
+        found = os.pread(self._descriptor, limit_bytes, self._offset)
+        self._offset += len(found)
+        return found
+
+    def _size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def _is_replaced(self) -> bool:
+        try:
+            return not os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
