@@ -62,6 +62,22 @@ class Tombstone(NamedTuple):
     fragment: Fragment = ()
 
 
+class Returned(NamedTuple):
+    """What a message from quarantine was before: its origin at the stage that it goes into.
+
+    `start` and `stop` are those of its run as that stage got them, packed. Empty where the run has
+    none, or is open still: the stages below know it then.
+    """
+
+    run: str
+    epoch: Count
+    sequence: Count
+    path: Count = 0
+    fragment: Fragment = ()
+    start: bytes = b""
+    stop: bytes = b""
+
+
 class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
     pass
 
@@ -122,6 +138,8 @@ class Batch(_Record, frozen=True, tag=2):
         0: nobody knows.
     sent_ns
         When the neighbour sent it, likewise.
+    returned
+        With a message from quarantine: what it was, which it is again for the stages' code.
     """
 
     sender: str
@@ -147,6 +165,7 @@ class Batch(_Record, frozen=True, tag=2):
     holders: tuple[tuple[str, Count, Count], ...] = ()
     handed_ns: Count = 0
     sent_ns: Count = 0
+    returned: Returned | None = None
 
 
 class End(_Record, frozen=True, tag=3):
@@ -310,6 +329,8 @@ def _require_batch(batch: Batch) -> None:
     if batch.fragments:
         _require_fragments(fragment for _, fragment in batch.fragments)
         _require_places("fragments", [place for place, _ in batch.fragments], count)
+    if batch.returned is not None:
+        _require_fragments((batch.returned.fragment,))
     if batch.detached:
         _require_places("detached payloads", batch.detached, count)
     if batch.slabs:

@@ -6,6 +6,7 @@ Rules:
 - The same message at the same stage is the same entry, however often it is put aside.
 - Whoever wants an entry back moves its ``ID.json`` to ``requeue/``; the source that it came from
   sends it from there, and removes it when it is finished.
+- ``runs/`` keeps Start and Stop of their runs; see `quarantined_runs`.
 - It is bounded, and nothing falls out of it: when it is full, messages stay in the chain.
 """
 
@@ -14,13 +15,15 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import digest
 from arroyo.messages import Fragment, Origin
+
+from .quarantined_runs import QuarantinedRuns
 
 ENTRIES_MAX = 1000
 BYTES_MAX = 1 << 30
@@ -50,8 +53,26 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     stack: str = ""
     attempts: int
     """How often it was tried, or how many processes it has ended."""
+    path: int = 0
+    """Number of the way by which it came to the stage, as in `Origin.path`."""
     enters: str
     """Stage that it was on its way into; that of its source: it is as that had sent it."""
+
+
+class Fill(NamedTuple):
+    """How full a quarantine is."""
+
+    messages: int
+    bytes: int
+
+    @property
+    def share(self) -> float:
+        """Part of its room that is used, of 1; the scarcer of both counts."""
+        return max(self.messages / ENTRIES_MAX, self.bytes / BYTES_MAX)
+
+
+def _run_of(entry: Entry) -> tuple[str, str, str]:
+    return entry.stage, entry.source, entry.run
 
 
 def entry_id(stage: str, origin: Origin, control: str = "") -> str:
@@ -71,9 +92,12 @@ class Quarantine:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._requeue = folder / "requeue"
+        self.runs = QuarantinedRuns(folder / "runs")
 
-    def put(self, entry: Entry, message: bytes) -> None:
+    def put(self, entry: Entry, message: bytes, start: bytes = b"") -> Fill:
         """Keep a message; when this returns, it survives the end of this process.
+
+        `start` is the packed Start of its run. Returns how full the quarantine is.
 
         Raises
         ------
@@ -83,22 +107,34 @@ class Quarantine:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._requeue.mkdir(mode=0o700, exist_ok=True)
-            self._require_room(entry, len(message))
+            fill = self._require_room(entry, len(message))
             _write(self._message(entry.id), message)
+            self.runs.add(*_run_of(entry), entry.id, start)
             _write(self._listed(entry.id), msgspec.json.encode(entry))
             # Put aside again: whoever had asked for it before has not got it.
             self._requeued(entry.id).unlink(missing_ok=True)
+            return fill
         except OSError as error:
             raise UnavailableError(
                 f"a message can't be put into quarantine in {self._folder}: {error.strerror}; "
                 "make room there, or set ARROYO_STATE_DIR to another folder"
             ) from error
 
-    def _require_room(self, entry: Entry, message_bytes: int) -> None:
+    def fill(self) -> Fill:
+        """Return how full it is."""
+        sizes = self._sizes()
+        return Fill(len(sizes), sum(sizes.values()))
+
+    def _sizes(self) -> dict[str, int]:
         sizes = {}
         for path in self._folder.glob("*.msg"):
             with contextlib.suppress(FileNotFoundError):  # somebody drops messages meanwhile
                 sizes[path.name] = path.stat().st_size
+        return sizes
+
+    def _require_room(self, entry: Entry, message_bytes: int) -> Fill:
+        """Return how full it is with one more message."""
+        sizes = self._sizes()
         sizes.pop(self._message(entry.id).name, None)
         total_bytes = sum(sizes.values()) + message_bytes
         if len(sizes) >= ENTRIES_MAX or total_bytes > BYTES_MAX:
@@ -108,6 +144,7 @@ class Quarantine:
                 f"and {BYTES_MAX >> 20} MiB; look at 'arroyo quarantine list {entry.chain}', and "
                 "requeue or drop what is there"
             )
+        return Fill(len(sizes) + 1, total_bytes)
 
     def entries(self) -> list[Entry]:
         """Return what waits here, oldest first; what is on its way back is left out."""
@@ -156,14 +193,22 @@ class Quarantine:
 
     def drop(self, number: str) -> None:
         """Forget an entry for good."""
+        entry = _read(self._listed(number)) or _read(self._requeued(number))
         self._listed(number).unlink(missing_ok=True)
-        self.finish(number)
+        self._forget(number, entry, returned=False)
 
     def finish(self, number: str) -> None:
-        """An entry that was on its way back has arrived."""
+        """An entry that was on its way back has arrived, if it isn't here again."""
+        self._forget(number, _read(self._requeued(number)), returned=True)
+
+    def _forget(self, number: str, entry: Entry | None, *, returned: bool) -> None:
         self._requeued(number).unlink(missing_ok=True)
-        if not self._listed(number).exists():
-            self._message(number).unlink(missing_ok=True)
+        if self._listed(number).exists():
+            return
+        self._message(number).unlink(missing_ok=True)
+        if entry is not None:
+            with contextlib.suppress(OSError):  # what is left of its run does no harm
+                self.runs.remove(*_run_of(entry), number, returned=returned)
 
     def _move(self, before: Path, after: Path) -> None:
         try:

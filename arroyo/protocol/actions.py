@@ -67,6 +67,8 @@ class Isolate(NamedTuple):
     suspect: Suspect
     """The last of those that told of it."""
     deaths: int
+    start: Any = None
+    """The Start of its run, if there is one."""
 
 
 Action: TypeAlias = Connect | Transmit | Broadcast | Reply | Release | Isolate | Note | NoteRuns

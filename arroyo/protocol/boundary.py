@@ -163,6 +163,11 @@ class Boundary(Relay):
         """An output is in quarantine; a tombstone goes in its place from now on."""
         self._outputs.bury(epoch, sequence)
 
+    @property
+    def open_runs(self) -> frozenset[str] | None:
+        """See `Source.open_runs`."""
+        return self._outputs.open_runs
+
     def bring_back(self, intake: Intake, now: float) -> Iterator[Action]:
         """Send a message that people have brought back; it is in a run of its own."""
         self._now = now

@@ -73,6 +73,12 @@ class FoldOutputs:
         return sum(each.ledger.next - each.ledger.frontier for each in self.sources.values())
 
     @property
+    def open_runs(self) -> frozenset[str] | None:
+        """See `Source.open_runs`; here many may be open at a time."""
+        found = [source.open_runs for source in self.sources.values()]
+        return None if None in found else frozenset().union(*filter(None, found))
+
+    @property
     def counts(self) -> tuple[OpenOutputs, ...]:
         """How many are finished, of each run that the next life has to know."""
         opened = [OpenOutputs(*run, source.finished) for run, source in self.sources.items()]

@@ -104,6 +104,10 @@ class Outflow(ABC):
     def _frontier_mark(self, frontier: int) -> Load:
         """Return what tells a restarted stage that restores order where to begin."""
 
+    def _start_of_run(self) -> Any:
+        """Return the item of the Start of the run that is open; None where it has none."""
+        return None
+
     @property
     def ready(self) -> bool:
         """Whether every replica below is there."""
@@ -250,7 +254,7 @@ class Outflow(ABC):
         deaths = self.ledger.accuse(suspect)
         if deaths >= DEATHS and suspect.sequence < self.ledger.next:
             load, item = self.ledger.find(suspect.sequence)
-            yield Isolate(load.header, item, suspect, deaths)
+            yield Isolate(load.header, item, suspect, deaths, self._start_of_run())
 
     def _note_loss(self, now: float) -> None:
         if self.ledger.empty:

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from arroyo.codec import Kind
+from arroyo.codec import Kind, Returned
 
 from .loads import Load
 
@@ -25,7 +25,7 @@ class Intake(msgspec.Struct):
     make_stop
         For Stop: makes its item of the totals, which are known when it leaves.
     enters
-        For a message that is brought back: see `Batch.enters`.
+        For a message that is brought back: see `Batch.enters`; with it goes ``returned``.
     handed_ns
         When the oldest of them came (monotonic); 0: nobody knows.
     """
@@ -38,6 +38,7 @@ class Intake(msgspec.Struct):
     make_stop: MakeStop | None = None
     enters: str = ""
     handed_ns: int = 0
+    returned: Returned | None = None
 
 
 class Run(msgspec.Struct):

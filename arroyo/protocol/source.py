@@ -63,6 +63,14 @@ class Source(Outflow):
         return bool(self._inbox) or any(outlet.blocked for outlet in self._outlets.values())
 
     @property
+    def open_runs(self) -> frozenset[str] | None:
+        """Name of the run that has a Start and no Stop yet, if any; None: one is about to end."""
+        if self._closing is not None:
+            return None
+        run = self._run
+        return frozenset() if run is None or run.implicit else frozenset((run.name,))
+
+    @property
     def ended(self) -> bool:
         """Whether all is finished and End has been sent."""
         return self._is_through() and all(outlet.ended for outlet in self._outlets.values())
@@ -96,6 +104,10 @@ class Source(Outflow):
         yield from self._work(now)
 
     # Runs
+
+    def _start_of_run(self) -> Any:
+        run = self._run
+        return run.load.items[0] if run is not None and run.load is not None else None
 
     def _work(self, now: float) -> Iterator[Action]:
         while self._closing is None and (self._inbox or self._finishing):
@@ -216,6 +228,7 @@ class Source(Outflow):
             ranges=((first, first + len(intake.items)),),
             enters=intake.enters,
             handed_ns=intake.handed_ns,
+            returned=intake.returned,
         )
         return Load(header, intake.items, intake.size, intake.keys)
 

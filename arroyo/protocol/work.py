@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias, overload
 
-from arroyo.codec import Batch, Reason
+from arroyo.codec import Batch, Reason, Returned
 from arroyo.messages import Fragment, Origin
 
 
@@ -71,6 +71,16 @@ def as_output(outcome: Outcome) -> Output:
 
 
 def origins_of(batch: Batch) -> Callable[[int, Fragment], Origin]:
-    """Return what makes the origin of a message in a batch, if somebody asks for it."""
+    """Return what makes the origin of a message in a batch, if somebody asks for it.
+
+    One from quarantine has the origin that it had when it was put there.
+    """
+    if batch.returned is not None:
+        return _origins_again(batch, batch.returned)
     run, source, epoch, base, path = batch.run, batch.source, batch.epoch, batch.base, batch.path
     return lambda sequence, fragment: Origin(run, source, epoch, sequence - base, path, fragment)
+
+
+def _origins_again(batch: Batch, returned: Returned) -> Callable[[int, Fragment], Origin]:
+    place = returned.run, batch.source, returned.epoch, returned.sequence, batch.path
+    return lambda _, fragment: Origin(*place, (*returned.fragment, *fragment))

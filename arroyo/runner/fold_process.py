@@ -6,6 +6,8 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from arroyo.codec import Batch, Encoded, Kind, Reason
 from arroyo.messages import Message, Stop
 from arroyo.protocol.actions import Action, Isolate, Release
@@ -66,7 +68,7 @@ class FoldProcess(RelayProcess):
     def _do_regularly(self, now: float) -> None:
         super()._do_regularly(now)
         if not self._relay.blocked:
-            for intake in self._returning.look(now):
+            for intake in self._returning.look(now, self._relay.open_runs):
                 self._perform(self._relay.bring_back(intake, now))
 
     def _work_on(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
@@ -82,9 +84,18 @@ class FoldProcess(RelayProcess):
         self._counters.give_out([each.output for each in outcomes], publishes=False)
         return list(outcomes)
 
+    def _work_on_returned(
+        self, batch: Batch, work: Sequence[Work]
+    ) -> tuple[Batch, Sequence[Outcome]]:
+        """Fold a message from quarantine into an output of a run of its own."""
+        batch = msgspec.structs.replace(batch, returned=None)
+        return batch, self._work_on(batch, work)
+
     def _stop(self, batch: Batch, message: Message) -> Folded:
         """Work on a Stop when it is announced, or when it comes, if that is the first one hears."""
         message._origin = origins_of(batch)(batch.base - 1, ())
+        if batch.kind == Kind.STOP:
+            self._isolation.note_control(batch, (message,))
         output, chosen = self._call.stop((batch.source, batch.run), message)
         above = getattr(message, "data", {}).get("totals")
         return Folded(output, None, functools.partial(self._encode_stop, chosen, above))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from arroyo.clock import Clock
 from arroyo.codec import Batch, Buffer, Encoded, Kind, MessageCodec, Suspect, Unreadable
 from arroyo.config.graph import Chain
-from arroyo.control.quarantine import Entry, Quarantine, entry_id
+from arroyo.control.quarantine import Entry, Fill, Quarantine, entry_id
 from arroyo.errors import DecodeError, StageError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin, origin_key
 from arroyo.protocol.actions import Isolate
 from arroyo.protocol.loads import Position
+from arroyo.protocol.recent import drop_oldest
 from arroyo.protocol.work import origins_of
 
 from .streak import STREAK_MESSAGES, STREAK_S, Streak
@@ -24,6 +26,12 @@ from .suspect import STACK_CHARACTERS
 from .trials import in_words
 
 _log = logging.getLogger(__name__)
+
+
+STARTS = 64
+"""Of so many runs, the last ones, the Start is known."""
+NEARLY_FULL = (0.5, 0.9)
+"""Parts of the quarantine's room at which people are warned."""
 
 
 class StageBrokenError(StageError):
@@ -63,8 +71,24 @@ class Isolation:
         self._codec = codec
         self._clock = clock
         self._as_it_came = as_it_came
+        self._starts: dict[tuple[str, str], bytes] = {}
+        """The last Starts, as they came, by source and run."""
         self._raised = Streak()
         self._unreadable = Streak()
+
+    def note_control(self, batch: Batch, messages: Iterable[Message]) -> None:
+        """Keep Start and Stop of a run for messages that are brought back when it is over.
+
+        Called before the stage's code has them.
+        """
+        for message in messages:
+            packed = self._codec.pack(message)
+            if batch.kind == Kind.START:
+                self._starts[batch.source, batch.run] = packed
+                drop_oldest(self._starts, self._starts, STARTS)
+            else:
+                with contextlib.suppress(OSError):  # then it comes back with a plain Stop
+                    self.store.runs.note_stop(self._name.stage, batch.source, batch.run, packed)
 
     def put(self, message: Message, error: BaseException, attempts: int) -> None:
         """Put aside a message that the stage's code raised on.
@@ -125,17 +149,23 @@ class Isolation:
         """Keep a message that has ended too many processes; False where that can't be."""
         suspect = action.suspect
         try:
-            self.put_suspect(action.header, decode(action.item), suspect, action.deaths)
+            message = decode(action.item)
+            start = b"" if action.start is None else self._codec.pack(decode(action.start))
+            self.put_suspect(action.header, message, suspect, action.deaths, start)
         except (UnavailableError, DecodeError) as error:
             # It stays in the ledger; the next death is the next occasion.
             _log.error("a message that ends processes can't be kept: %s", error)
             return False
         return True
 
-    def put_suspect(self, batch: Batch, message: Message, suspect: Suspect, deaths: int) -> None:
+    def put_suspect(
+        self, batch: Batch, message: Message, suspect: Suspect, deaths: int, start: bytes = b""
+    ) -> None:
         """Put aside a message, as the source had it, that processes of a stage have died of."""
-        sequence = suspect.sequence - batch.base
-        origin = Origin(batch.run, batch.source, batch.epoch, sequence)
+        origin = origins_of(batch)(suspect.sequence, ())
+        if batch.returned is not None:
+            origin = origin._replace(path=batch.returned.path)
+            start = batch.returned.start
         message._origin = origin
         entry = self._entry(
             origin,
@@ -147,7 +177,9 @@ class Isolation:
         )
         failed_at = {"stage": suspect.stage, "replica": suspect.replica}
         number = entry_id(suspect.stage, origin)
-        self._put(msgspec.structs.replace(entry, id=number, **failed_at), self._codec.pack(message))
+        enters = batch.enters or entry.enters
+        entry = msgspec.structs.replace(entry, id=number, enters=enters, **failed_at)
+        self._put(entry, self._codec.pack(message), start)
 
     def note_success(self) -> None:
         """The stage's code has worked on a message."""
@@ -187,6 +219,7 @@ class Isolation:
             epoch=origin.epoch,
             sequence=origin.sequence,
             fragment=origin.fragment,
+            path=origin.path,
             key=key,
             type=type,
             reason=reason,
@@ -195,8 +228,9 @@ class Isolation:
             enters=self._name.stage,
         )
 
-    def _put(self, entry: Entry, message: bytes) -> None:
-        self.store.put(entry, message)
+    def _put(self, entry: Entry, message: bytes, start: bytes = b"") -> None:
+        start = start or self._starts.get((entry.source, entry.run), b"")
+        self._warn(self.store.put(entry, message, start), len(message), entry.chain)
         _log.warning(
             "%s is in quarantine (%s): see 'arroyo quarantine show %s %s'",
             entry.key,
@@ -204,3 +238,19 @@ class Isolation:
             entry.chain,
             entry.id,
         )
+
+    @staticmethod
+    def _warn(fill: Fill, message_bytes: int, chain: str) -> None:
+        """Say that the quarantine fills, while there is time to do something about it."""
+        before = Fill(fill.messages - 1, fill.bytes - message_bytes)
+        for share in NEARLY_FULL:
+            if before.share < share <= fill.share:
+                _log.warning(
+                    "the quarantine is %.0f %% full (%d messages, %d MiB): when it is full, stages "
+                    "that have to put a message there stand still; look at 'arroyo quarantine list "
+                    "%s', and requeue or drop what is there",
+                    100 * share,
+                    fill.messages,
+                    fill.bytes >> 20,
+                    chain,
+                )

@@ -27,11 +27,15 @@ class Passing:
     def __init__(self, chain: Chain, stage: str, encode: Callable[[Message], Encoded]) -> None:
         self._encode = encode
         self._key_field = key_field(chain, stage)
+        self._stage = stage
         self._own = {"", stage}
         self._below = {each.name for each in chain.below(stage)}
 
     def concerns(self, batch: Batch) -> bool:
-        """Whether the messages of a batch are not for the code of this stage."""
+        """Return True if a message from quarantine is not for the code of this stage."""
+        if batch.enters == self._stage and batch.returned is not None:
+            # It was quarantined as it had come by one of several ways; the others are done.
+            return batch.path != batch.returned.path
         return batch.enters not in self._own and not batch.source.startswith(f"{batch.enters}.")
 
     def outcomes(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:

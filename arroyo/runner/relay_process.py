@@ -30,6 +30,7 @@ from .isolation import Isolation
 from .passing import Passing
 from .reading import BatchReader
 from .replica import Replica
+from .returned_run import ReturnedRun
 from .wiring import key_field, make_relay
 
 _log = logging.getLogger(__name__)
@@ -307,7 +308,10 @@ class RelayProcess:
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
         """Have the stage's code work, and send on what comes of it; what can wait comes after."""
         begun_ns = self._replica.now_ns()
-        outcomes = self._work_on(batch, work)
+        if batch.returned is None:
+            outcomes = self._work_on(batch, work)
+        else:
+            batch, outcomes = self._work_on_returned(batch, work)
         done_ns = self._replica.now_ns()
         if batch.kind == Kind.EVENTS and outcomes:
             took_s = (done_ns - begun_ns) / 1e9 / len(outcomes)
@@ -342,6 +346,7 @@ class RelayProcess:
         if batch.kind != Kind.EVENTS:
             for _, _, message in work:
                 message._origin = origins_of(batch)(batch.base - 1, ())
+            self._isolation.note_control(batch, [message for _, _, message in work])
             return [call.control(message) for _, _, message in work]
         if batch.enters and self._passing.concerns(batch):
             return self._passing.outcomes(batch, work)
@@ -349,6 +354,17 @@ class RelayProcess:
         self._counters.received += len(work)
         self._counters.give_out(outcomes, publishes=isinstance(call, PublisherCall))
         return outcomes
+
+    def _work_on_returned(
+        self, batch: Batch, work: Sequence[Work]
+    ) -> tuple[Batch, Sequence[Outcome]]:
+        """Work on a message from quarantine, within its run."""
+        if not work or (batch.enters and self._passing.concerns(batch)):
+            return batch, self._work_on(batch, work)
+        run = ReturnedRun(self._replica.codec, self._call)
+        batch = run.begin(batch)
+        outcomes = self._work_on(batch, work)
+        return run.end(batch), outcomes
 
     def _pass_on(self, message: Message) -> Outcome:
         """Announce a Stop further down; only folds have something to do when one is near."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 
-from arroyo.codec import Encoded, Kind, MessageCodec
+from arroyo.codec import Encoded, Kind, MessageCodec, Returned
 from arroyo.config.graph import Chain
 from arroyo.control.quarantine import Entry, Quarantine
 from arroyo.errors import ArroyoError, DecodeError
@@ -51,33 +51,78 @@ class Returning:
         self._codec = codec
         self._key_field = key_field(chain, name.stage)
         self._places = {name.stage, *(stage.name for stage in chain.below(name.stage))}
-        self._under_way: dict[int, tuple[Encoded, str]] = {}
+        self._under_way: dict[int, tuple[Encoded, Entry]] = {}
         self._look_at = 0.0
 
-    def look(self, now: float) -> Iterator[Intake]:
-        """Yield what has to be sent, at most once a second."""
-        if now < self._look_at:
+    @property
+    def under_way(self) -> bool:
+        """Whether anything of it was sent and is not finished."""
+        return bool(self._under_way)
+
+    def look(
+        self, now: float, open_runs: frozenset[str] | None, *, at_once: bool = False
+    ) -> Iterator[Intake]:
+        """Yield what has to be sent, at most once a second unless it is wanted `at_once`.
+
+        A message goes back into its run while that is open, and else when no run is: so the stages'
+        code never has to do with two runs of one source at a time.
+
+        Parameters
+        ----------
+        open_runs
+            Runs of the source that have a Start and no Stop yet; None: wait, one is ending.
+        """
+        if open_runs is None or (now < self._look_at and not at_once):
             return
         self._look_at = now + LOOK_S
-        known = {number for _, number in self._under_way.values()}
+        known = {entry.id for _, entry in self._under_way.values()}
         for entry in self._store.requeued(str(self._name)):
             if len(self._under_way) >= AT_ONCE:
                 return
-            if entry.id not in known:
-                yield from self._send(entry)
+            if entry.id not in known and (not open_runs or entry.run in open_runs):
+                yield from self._send(entry, is_open=entry.run in open_runs)
 
-    def _send(self, entry: Entry) -> Iterator[Intake]:
+    def _send(self, entry: Entry, *, is_open: bool) -> Iterator[Intake]:
         try:
             message = self._read(entry)
             keys = None if self._key_field is None else [key_of(message, self._key_field)]
             item = self._codec.encode(message)
-        except ArroyoError as error:
+            returned = self._returned(entry, is_open=is_open)
+        except (ArroyoError, OSError) as error:
             _log.warning("%s can't be sent and stays in quarantine: %s", entry.key, error)
             self._store.take_back(entry.id)
             return
         _log.info("%s comes back from quarantine", entry.key)
-        self._under_way[id(item)] = item, entry.id
-        yield Intake(Kind.EVENTS, [item], (None,), len(item), keys, enters=entry.enters)
+        self._under_way[id(item)] = item, entry
+        yield Intake(
+            Kind.EVENTS,
+            [item],
+            (None,),
+            len(item),
+            keys,
+            enters=entry.enters,
+            returned=returned,
+        )
+
+    def _returned(self, entry: Entry, *, is_open: bool) -> Returned:
+        place = entry.run, entry.epoch, entry.sequence, entry.path, entry.fragment
+        if is_open:
+            return Returned(*place)
+        run = self._store.runs.find(entry.stage, entry.source, entry.run)
+        same = [other for _, other in self._under_way.values() if _run_of(other) == _run_of(entry)]
+        returned = run.returned + len(same) + 1
+        return Returned(*place, run.start, self._stop_without(run.stop, returned))
+
+    def _stop_without(self, stop_then: bytes, returned: int) -> bytes:
+        """Return a run's Stop with totals in which what was brought back is not quarantined."""
+        if not stop_then:
+            return b""
+        stop = self._codec.unpack(stop_then)
+        data = getattr(stop, "data", {})
+        totals = data.get("totals")
+        if isinstance(totals, dict) and isinstance(totals.get("quarantined"), int):
+            data["totals"] = {**totals, "quarantined": max(0, totals["quarantined"] - returned)}
+        return self._codec.pack(stop)
 
     def _read(self, entry: Entry) -> Message:
         if not entry.type:
@@ -91,6 +136,10 @@ class Returning:
         if not self._under_way:
             return
         for item in items:
-            _, number = self._under_way.pop(id(item), (item, None))
-            if number is not None:
-                self._store.finish(number)
+            _, entry = self._under_way.pop(id(item), (item, None))
+            if entry is not None:
+                self._store.finish(entry.id)
+
+
+def _run_of(entry: Entry) -> tuple[str, str]:
+    return entry.stage, entry.run

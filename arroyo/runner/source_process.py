@@ -81,6 +81,7 @@ class SourceProcess:
         self._open_run = ""
         self._unnoted = False
         self._sent = self._lost_before = 0
+        self._finishing = False
         self._linger_until = 0.0
         self._report_due = 0.0
 
@@ -137,7 +138,6 @@ class SourceProcess:
 
     def _loop(self, listener: Listener) -> None:
         replica, source = self._replica, self._source
-        finishing = False
         while not source.ended:
             now = replica.clock.monotonic()
             if self._listening is None and source.ready and not replica.signals.asked:
@@ -148,12 +148,15 @@ class SourceProcess:
             if replica.signals.asked and self._listening is not None:
                 self._listening.stop()
             self._perform(source.tick(now))
-            if source.ready and not finishing and not source.blocked:
-                for intake in self._returning.look(now):
-                    self._perform(source.accept(intake, now))
+            self._bring_back(now)
             self._send_pending(now)
-            if not finishing and self._is_over() and self._gateway.empty:
-                finishing = True
+            if (
+                not self._finishing
+                and self._is_over()
+                and self._gateway.empty
+                and (not self._brings_back(now))
+            ):
+                self._finishing = True
                 replica.report_stopping()
                 self._perform(self._finish(now))
                 continue
@@ -163,6 +166,20 @@ class SourceProcess:
             self._take_what_came(now)
             self._count()
         self._report()
+
+    def _bring_back(self, now: float, *, at_once: bool = False) -> None:
+        """Send what people want back from quarantine, if its turn has come."""
+        source = self._source
+        if source.ready and not self._finishing and not source.blocked:
+            for intake in self._returning.look(now, source.open_runs, at_once=at_once):
+                self._perform(source.accept(intake, now))
+
+    def _brings_back(self, now: float) -> bool:
+        """Return True while messages from quarantine go before the end of the source."""
+        if self._replica.signals.asked:
+            return False
+        self._bring_back(now, at_once=True)
+        return self._returning.under_way
 
     def _close_former_runs(self, now: float) -> None:
         """Tell the stages below what became of the runs that the lives before have left."""

@@ -4,12 +4,13 @@ import msgspec
 import pytest
 from batches import make_batch
 
-from arroyo.codec import MessageCodec, Suspect
+from arroyo.codec import Kind, MessageCodec, Returned, Suspect
 from arroyo.config.graph import Chain
 from arroyo.control.quarantine import Quarantine, entry_id
 from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
-from arroyo.messages import Event, Origin
+from arroyo.messages import Event, Origin, Start, Stop
+from arroyo.protocol.work import origins_of
 from arroyo.runner.isolation import Isolation, StageBrokenError
 from arroyo.runner.streak import STREAK_MESSAGES
 from arroyo.testing import FakeClock
@@ -77,3 +78,48 @@ def test_a_suspect_is_kept_under_the_stage_that_died_of_it(isolation):
     assert (entry.stage, entry.replica, entry.sequence, entry.attempts) == ("work", 3, 3, 3)
     assert (entry.reason, entry.stack) == ("died of a segmentation fault", "the stack")
     assert entry.id == entry_id("work", Origin("run", "src.0", 1, 3))
+
+
+def test_the_start_and_stop_of_its_run_are_kept_with_a_message(isolation):
+    control = make_batch(base=1, kind=Kind.START, ranges=((0, 1),))
+    isolation.note_control(control, [Start({"gain": 2})])
+    isolation.put(event(2), raised(), 1)
+    isolation.note_control(msgspec.structs.replace(control, kind=Kind.STOP), [Stop({"n": 3})])
+    found = isolation.store.runs.find("work", "src.0", "run")
+    assert (CODEC.unpack(found.start), CODEC.unpack(found.stop)) == (
+        Start({"gain": 2}),
+        Stop({"n": 3}),
+    )
+
+
+def test_the_stop_of_a_run_without_messages_in_quarantine_is_not_kept(isolation):
+    isolation.note_control(make_batch(kind=Kind.STOP, ranges=((9, 10),)), [Stop()])
+    assert isolation.store.runs.find("work", "src.0", "run") == (b"", b"", 0)
+
+
+def test_people_are_warned_when_the_quarantine_is_half_full_and_nearly_full(
+    isolation, monkeypatch, caplog
+):
+    monkeypatch.setattr("arroyo.control.quarantine.ENTRIES_MAX", 20)
+    for number in range(20):
+        isolation.put(event(number), raised(), 1)
+        isolation.note_success()
+    said = [record.message for record in caplog.records if "% full" in record.message]
+    assert [words.split(":")[0] for words in said] == [
+        "the quarantine is 50 % full (10 messages, 0 MiB)",
+        "the quarantine is 90 % full (18 messages, 0 MiB)",
+    ]
+    assert "arroyo quarantine list saxs" in said[0]
+
+
+def test_a_message_that_has_come_back_and_fails_again_is_the_same_entry(isolation):
+    isolation.put(event(2), raised(), 1)
+    (entry,) = isolation.store.entries()
+    isolation.store.requeue(entry.id)
+    returned = Returned("run", 1, 2, path=0)
+    again = make_batch(base=50, ranges=((57, 58),), enters="work", returned=returned)
+    message = Event({"index": 2})
+    message._origin = origins_of(again)(57, ())
+    isolation.put(message, raised(), 1)
+    assert [each.id for each in isolation.store.entries()] == [entry.id]
+    assert isolation.store.requeued() == []

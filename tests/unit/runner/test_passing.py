@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from arroyo.codec import MessageCodec, Reason
+from arroyo.codec import MessageCodec, Reason, Returned
 from arroyo.messages import Event
 from arroyo.runner.passing import Passing
 
@@ -19,6 +19,8 @@ CHAIN = chain(
 class Header(msgspec.Struct):
     enters: str
     source: str = "src.0"
+    path: int = 0
+    returned: Returned | None = None
 
 
 def passing(stage):
@@ -39,6 +41,14 @@ def passing(stage):
 )
 def test_a_stage_works_on_what_is_for_it_or_for_all(stage, enters, concerns):
     assert passing(stage).concerns(Header(enters)) == concerns
+
+
+@pytest.mark.parametrize(("path", "concerns"), [(0, True), (1, False)])
+def test_what_had_come_by_one_of_several_ways_comes_back_by_that_one_only(path, concerns):
+    header = Header("out", path=path, returned=Returned("run", 1, 5, path=1))
+    assert passing("out").concerns(header) == concerns
+    (outcome,) = passing("out").outcomes(header, [(0, (), Event())])
+    assert outcome.reason == Reason.FINISHED
 
 
 def test_what_a_fold_has_sent_enters_it_and_goes_all_ways_below():
