@@ -50,13 +50,60 @@ LISTENER_MESSAGES = 64
 """Messages that may wait in front of a listener; more don't make it faster."""
 
 
-class _ZMQListener(OutsideStage, PollingListener):
-    """What both listeners share: a socket, a parser, one message per poll."""
+class ZMQListener(OutsideStage, PollingListener):
+    """Receives from a PUSH socket: each message goes to one of its receivers.
 
-    def __init__(self, operator: Processor, outside: OutsideSocket, parser: MessageParser) -> None:
+    Parameters
+    ----------
+    operator
+        Gets the messages.
+    address
+        ``tcp://host:port`` or ``ipc://path``; or give `host` and `port`.
+    host, port
+        The same in two parts; the host is 127.0.0.1 by default. When binding, port 0 takes
+        a free one, and host ``*`` every network of this machine.
+    bind
+        Whether this end is the fixed point. By default it connects to the program that sends;
+        bind where several programs send to this one.
+    parser
+        ``"arroyo"``, ``"raw"``, ``"module:Class"``, or a `MessageParser`.
+    high_water_mark
+        Messages of each sender that may wait here before it has to wait itself; each may be as
+        large as an image.
+    max_message_bytes
+        Larger frames are refused: ZeroMQ then drops the connection to their sender.
+    """
+
+    _kind = zmq.PULL
+    _topics: Sequence[str] = ()
+
+    def __init__(
+        self,
+        operator: Processor,
+        address: str | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        bind: bool = False,
+        parser: MessageParser | str = "arroyo",
+        high_water_mark: int = LISTENER_MESSAGES,
+        max_message_bytes: int = GIB,
+    ) -> None:
         super().__init__(operator)
-        self._outside = outside
-        self._parser = TolerantParser(parser)
+        self._outside = OutsideSocket(
+            self._kind,
+            choose_address(type(self).__name__, address, host, port, bind=bind),
+            bind=bind,
+            high_water_mark=high_water_mark,
+            max_message_bytes=max_message_bytes,
+            topics=self._topics,
+        )
+        self._parser = TolerantParser(make_parser(parser))
+
+    @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The ZeroMQ socket itself, of the listener's thread, from `open()` to `close()`."""
+        return self._outside.socket
 
     @property
     def rejected(self) -> int:
@@ -84,53 +131,7 @@ class _ZMQListener(OutsideStage, PollingListener):
         return []
 
 
-class ZMQListener(_ZMQListener):
-    """Receives from a PUSH socket: each message goes to one of its receivers.
-
-    Parameters
-    ----------
-    operator
-        Gets the messages.
-    address
-        ``tcp://host:port`` or ``ipc://path``; or give `host` and `port`.
-    host, port
-        The same in two parts; the host is 127.0.0.1 by default. When binding, port 0 takes
-        a free one, and host ``*`` every network of this machine.
-    bind
-        Whether this end is the fixed point. By default it connects to the program that sends;
-        bind where several programs send to this one.
-    parser
-        ``"arroyo"``, ``"raw"``, ``"module:Class"``, or a `MessageParser`.
-    high_water_mark
-        Messages of each sender that may wait here before it has to wait itself; each may be as
-        large as an image.
-    max_message_bytes
-        Larger frames are refused: ZeroMQ then drops the connection to their sender.
-    """
-
-    def __init__(
-        self,
-        operator: Processor,
-        address: str | None = None,
-        *,
-        host: str | None = None,
-        port: int | None = None,
-        bind: bool = False,
-        parser: MessageParser | str = "arroyo",
-        high_water_mark: int = LISTENER_MESSAGES,
-        max_message_bytes: int = GIB,
-    ) -> None:
-        outside = OutsideSocket(
-            zmq.PULL,
-            choose_address("ZMQListener", address, host, port, bind=bind),
-            bind=bind,
-            high_water_mark=high_water_mark,
-            max_message_bytes=max_message_bytes,
-        )
-        super().__init__(operator, outside, make_parser(parser))
-
-
-class ZMQPubSubListener(_ZMQListener):
+class ZMQPubSubListener(ZMQListener):
     """Receives from a PUB socket: each subscriber gets everything, unless it is too slow.
 
     Parameters
@@ -148,6 +149,8 @@ class ZMQPubSubListener(_ZMQListener):
         ``metadata["topic"]``. Above the high-water mark messages are lost.
     """
 
+    _kind = zmq.SUB
+
     def __init__(
         self,
         operator: Processor,
@@ -161,45 +164,20 @@ class ZMQPubSubListener(_ZMQListener):
         high_water_mark: int = LISTENER_MESSAGES,
         max_message_bytes: int = GIB,
     ) -> None:
-        outside = OutsideSocket(
-            zmq.SUB,
-            choose_address("ZMQPubSubListener", address, host, port, bind=bind),
+        self._topics = check_texts("ZMQPubSubListener", "topics", topics)
+        super().__init__(
+            operator,
+            address,
+            host=host,
+            port=port,
             bind=bind,
+            parser=make_parser(parser, has_topic=True),
             high_water_mark=high_water_mark,
             max_message_bytes=max_message_bytes,
-            topics=check_texts("ZMQPubSubListener", "topics", topics),
         )
-        super().__init__(operator, outside, make_parser(parser, has_topic=True))
 
 
-class _ZMQPublisher(OutsideStage, Publisher):
-    """What both publishers share: a socket, a topic, bounds for what waits, a bounded close."""
-
-    def __init__(
-        self,
-        kind: int,
-        address: str,
-        *,
-        bind: bool,
-        high_water_mark: int,
-        topic: str,
-        linger_s: float,
-    ) -> None:
-        limit = PeerLimit(high_water_mark)
-        self._outside = OutsideSocket(kind, address, bind=bind, high_water_mark=limit.mark)
-        self._queue = SendQueue(self._outside, limit)
-        self._topic = topic.encode()
-        self._linger_s = linger_s
-
-    def close(self) -> None:
-        """Close the socket; waits up to `linger_s` for what is still to be sent."""
-        self._outside.close(self._linger_s)
-
-    def _frames(self, message: Message) -> tuple[bytes, bytes, Frame]:
-        return (self._topic, *write_outward(message))
-
-
-class ZMQPublisher(_ZMQPublisher):
+class ZMQPublisher(OutsideStage, Publisher):
     """Sends by a PUSH socket: each message goes to one of the connected receivers.
 
     Delivery: published means that ZeroMQ has queued it for a receiver. Up to there it is at
@@ -225,6 +203,9 @@ class ZMQPublisher(_ZMQPublisher):
         How long `close()` waits for what is queued, in s; after that it is lost.
     """
 
+    _kind = zmq.PUSH
+    _topic = b""
+
     def __init__(
         self,
         address: str | None = None,
@@ -236,15 +217,16 @@ class ZMQPublisher(_ZMQPublisher):
         send_timeout_s: float | None = None,
         linger_s: float = 5.0,
     ) -> None:
-        super().__init__(
-            zmq.PUSH,
-            choose_address("ZMQPublisher", address, host, port, bind=bind),
-            bind=bind,
-            high_water_mark=high_water_mark,
-            topic="",
-            linger_s=linger_s,
-        )
+        limit = PeerLimit(high_water_mark)
+        address = choose_address(type(self).__name__, address, host, port, bind=bind)
+        self._outside = OutsideSocket(self._kind, address, bind=bind, high_water_mark=limit.mark)
+        self._queue = SendQueue(self._outside, limit)
+        self._linger_s = linger_s
         self._send_timeout_s = send_timeout_s
+
+    def close(self) -> None:
+        """Close the socket; waits up to `linger_s` for what is still to be sent."""
+        self._outside.close(self._linger_s)
 
     def publish(self, message: Message) -> None:
         """Queue the message for one receiver; waits for one in slices of 100 ms.
@@ -279,8 +261,11 @@ class ZMQPublisher(_ZMQPublisher):
         if self._outside.socket.poll(SEND_SLICE_MS, zmq.POLLOUT):
             time.sleep(FULL_SLICE_S)  # one could take it, but all together hold too much
 
+    def _frames(self, message: Message) -> tuple[bytes, bytes, Frame]:
+        return (self._topic, *write_outward(message))
 
-class ZMQPubSubPublisher(_ZMQPublisher):
+
+class ZMQPubSubPublisher(ZMQPublisher):
     """Sends by a PUB socket: every subscriber gets a copy, and nobody holds the chain up.
 
     Delivery: at most once. A subscriber misses what is sent before it has connected, and what
@@ -301,6 +286,8 @@ class ZMQPubSubPublisher(_ZMQPublisher):
         How long `close()` waits for what is queued, in s.
     """
 
+    _kind = zmq.PUB
+
     def __init__(
         self,
         address: str | None = None,
@@ -313,13 +300,14 @@ class ZMQPubSubPublisher(_ZMQPublisher):
         linger_s: float = 1.0,
     ) -> None:
         super().__init__(
-            zmq.PUB,
-            choose_address("ZMQPubSubPublisher", address, host, port, bind=bind),
+            address,
+            host=host,
+            port=port,
             bind=bind,
             high_water_mark=high_water_mark,
-            topic=topic,
             linger_s=linger_s,
         )
+        self._topic = topic.encode()
         self._warn_at_s = 0.0
         self.dropped = 0
         """Messages that nobody got, since too much waited for slow subscribers."""

@@ -78,6 +78,14 @@ def endpoint(made):
 # In
 
 
+def test_the_classes_are_those_of_the_diagram(tmp_path):
+    assert issubclass(ZMQPubSubListener, ZMQListener)
+    assert issubclass(ZMQPubSubPublisher, ZMQPublisher)
+    for kind, number in ((ZMQListener, zmq.PULL), (ZMQPubSubListener, zmq.SUB)):
+        with opened(kind(Recorder(), f"ipc://{tmp_path}/{number}", bind=True)) as made:
+            assert made.socket.type == number
+
+
 def test_a_plain_program_feeds_a_chain(foreign):
     push = foreign(zmq.PUSH, bind="tcp://127.0.0.1:*")
     recorder = Recorder()
