@@ -95,18 +95,23 @@ def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> 
 def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
     """Send messages again, into the stage that failed on them.
 
-    Their source does it, within a second or when the chain runs again. What fails once more is
-    back in quarantine, under a new ID.
+    Their source does it, within a second or when the chain runs again; where their run is over,
+    when none is open. They keep run, sequence and key, and the stages hear the Start of their run
+    with them, so that they land where its results are. What fails once more is back here.
     """
     store = _store(chain)
+    check = _checker(chain)
+    problems = []
     for entry in _select(store, ids, every):
-        if not entry.type:
-            raise UsageError(
-                f"{entry.id} could not be read, so it is no message that can be sent again; "
-                "'arroyo quarantine drop' removes it"
-            )
+        try:
+            check(entry, store.message(entry.id))
+        except UsageError as error:
+            problems.append(f"{entry.id} ({entry.key}) stays in quarantine: {error}")
+            continue
         store.requeue(entry.id)
         click.echo(f"{entry.id} ({entry.key}) goes back into {entry.enters}")
+    if problems:
+        raise UsageError("\n".join(problems))
 
 
 @_subcommand("drop")
@@ -119,6 +124,45 @@ def drop_entries(chain: str, ids: Sequence[str], every: bool) -> None:
     for entry in _select(store, ids, every):
         store.drop(entry.id)
         click.echo(f"{entry.id} ({entry.key}) is dropped")
+
+
+@_subcommand("export")
+@_CHAIN
+@click.argument("number", metavar="ID")
+@click.argument("path", type=click.Path(path_type=Path))
+def export_entry(chain: str, number: str, path: Path) -> None:
+    """Write one message to PATH, for other programs.
+
+    As an array if PATH ends in .npy or .tif; with metadata, payload (base64) and all that is known
+    of it if it ends in .json.
+    """
+    from .exporting import export
+
+    store = _store(chain)
+    entry = store.find(number)
+    export(entry, store.message(number), path)
+    click.echo(f"{entry.id} ({entry.key}) is in {path}")
+
+
+def _checker(chain: str) -> Callable[[Entry, bytes], Any]:
+    """Return what tells whether the chain, as its file and its classes are now, takes a message."""
+    from arroyo.codec import MessageCodec
+    from arroyo.runner.loading import load_message_types
+    from arroyo.runner.returnable import read_returnable
+
+    try:
+        path = find_chain(chain)
+    except UsageError:
+        # By the name of a chain that doesn't run: its source looks again when it does.
+        return lambda entry, _: _require_type(entry)
+    known = load_chain(path)
+    codec = MessageCodec(load_message_types(known))
+    return lambda entry, packed: read_returnable(known, codec, entry, packed)
+
+
+def _require_type(entry: Entry) -> None:
+    if not entry.type:
+        raise UsageError("it could not be read, so it is no message that can be sent again")
 
 
 def _store(chain: str) -> Quarantine:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 from arroyo.codec import Encoded, Kind, MessageCodec, Returned
 from arroyo.config.graph import Chain
 from arroyo.control.quarantine import Entry, Quarantine
-from arroyo.errors import ArroyoError, DecodeError
+from arroyo.errors import ArroyoError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message
 from arroyo.protocol.runs import Intake
 
 from .calls import key_of
+from .returnable import read_returnable
 from .wiring import key_field
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Returning:
         self._store = store
         self._codec = codec
         self._key_field = key_field(chain, name.stage)
-        self._places = {name.stage, *(stage.name for stage in chain.below(name.stage))}
+        self._chain = chain
         self._under_way: dict[int, tuple[Encoded, Entry]] = {}
         self._look_at = 0.0
 
@@ -125,11 +126,8 @@ class Returning:
         return self._codec.pack(stop)
 
     def _read(self, entry: Entry) -> Message:
-        if not entry.type:
-            raise DecodeError("it could not be read, so it is no message")
-        if entry.enters not in self._places:
-            raise DecodeError(f"the chain has no stage {entry.enters} below {self._name.stage}")
-        return self._codec.unpack(self._store.message(entry.id))
+        packed = self._store.message(entry.id)
+        return read_returnable(self._chain, self._codec, entry, packed)
 
     def finish(self, items: Iterable[Encoded]) -> None:
         """These will never be sent again: what had come back is done with."""

@@ -1,8 +1,11 @@
+import base64
 import json
 import os
 
 import msgspec
+import numpy as np
 import pytest
+import tifffile
 from click.testing import CliRunner
 from quarantine_entries import make_entry
 
@@ -82,3 +85,107 @@ def test_a_mistake_is_one_sentence(store, arguments, words):
 def test_frames_that_could_not_be_read_are_not_sent_again(store):
     put(store, "cc", type="")
     assert "could not be read" in run("requeue", "saxs", "cc", code=64)
+
+
+# Export
+
+
+def test_an_array_is_exported_for_numpy_and_as_an_image(store, tmp_path):
+    put(store, "dd")
+    run("export", "saxs", "dd", str(tmp_path / "one.npy"))
+    assert np.load(tmp_path / "one.npy").tolist() == [0x3231, 0x3433]
+    run("export", "saxs", "dd", str(tmp_path / "one.tif"))
+    assert tifffile.imread(tmp_path / "one.tif").tolist() == [0x3231, 0x3433]
+
+
+def test_all_of_a_message_is_exported_as_json(store, tmp_path):
+    text = run("export", "saxs", "aa", str(tmp_path / "one.json"))
+    assert f"aa (src.0/run/aa) is in {tmp_path / 'one.json'}" in text
+    found = json.loads((tmp_path / "one.json").read_text())
+    assert found["metadata"] == {"name": "aa"}
+    assert base64.b64decode(found["payload"]) == b"1234"
+    assert (found["dtype"], found["shape"]) == ("<u2", [2])
+    assert (found["reason"], found["run"]) == ("raised ValueError: no beam", "run")
+
+
+def test_what_is_no_event_is_exported_as_json_by_its_fields(store, tmp_path):
+    store.put(make_entry("dd", type="Reading"), msgspec.msgpack.encode(["Reading", 5, [1.5]]))
+    run("export", "saxs", "dd", str(tmp_path / "one.json"))
+    assert json.loads((tmp_path / "one.json").read_text())["fields"] == [5, [1.5]]
+    store.put(make_entry("ee", type=""), msgspec.msgpack.encode([b"frame"]))
+    run("export", "saxs", "ee", str(tmp_path / "two.json"))
+    frames = json.loads((tmp_path / "two.json").read_text())["frames"]
+    assert [base64.b64decode(frame) for frame in frames] == [b"frame"]
+    store.put(make_entry("ff", type="Reading"), b"\xc1")
+    run("export", "saxs", "ff", str(tmp_path / "three.json"))
+    assert base64.b64decode(json.loads((tmp_path / "three.json").read_text())["frame"]) == b"\xc1"
+
+
+def test_mistakes_in_an_export_are_one_sentence(store, tmp_path):
+    (tmp_path / "there.npy").touch()
+    store.put(make_entry("dd", type="Reading"), msgspec.msgpack.encode(["Reading", 5]))
+    for number, name, words in (
+        ("aa", "there.npy", "there already"),
+        ("aa", "one.txt", "should end in .npy, .tif or .json"),
+        ("dd", "one.npy", "dd carries no array; export it to a .json file"),
+        ("zz", "one.npy", "no message 'zz'"),
+    ):
+        assert words in run("export", "saxs", number, str(tmp_path / name), code=64)
+    text = run("export", "saxs", "aa", str(tmp_path / "none" / "one.json"), code=78)
+    assert "can't be written: No such file or directory" in text
+
+
+# What the chain can't take back
+
+CHAIN = """
+[chain]
+name = "saxs"
+[stages.src]
+listener = "own:Listen"
+[stages.work]
+operator = "own:Work"
+inputs = ["src"]
+[stages.out]
+publisher = "own:Out"
+inputs = ["work"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("src", "images", "its source src.0 is not in the chain any more, which has images.0"),
+        ("work", "reduce", "it goes into stage work, but below src the chain has reduce, out"),
+    ],
+)
+def test_a_message_whose_stage_has_another_name_stays_and_the_command_says_so(
+    store, tmp_path, before, after, words
+):
+    path = tmp_path / "chain.toml"
+    path.write_text(CHAIN.replace(before, after))
+    text = run("requeue", str(path), "aa", code=64)
+    assert "aa (src.0/run/aa) stays in quarantine" in text
+    assert words in text
+    path.write_text(CHAIN)
+    run("requeue", str(path), "aa")
+    assert [entry.id for entry in store.requeued()] == ["aa"]
+
+
+def test_those_that_can_go_back_do_though_others_can_not(store, tmp_path):
+    put(store, "cc", enters="gone")
+    path = tmp_path / "chain.toml"
+    path.write_text(CHAIN)
+    assert "cc (src.0/run/aa)" not in run("requeue", str(path), "--all", code=64)
+    assert sorted(entry.id for entry in store.requeued()) == ["aa", "bb"]
+    assert [entry.id for entry in store.entries()] == ["cc"]
+
+
+def test_a_message_whose_class_has_changed_stays_and_the_command_says_so(store, tmp_path):
+    store.put(make_entry("cc", type="Reading"), msgspec.msgpack.encode(["Reading", "five"]))
+    (tmp_path / "own_readings.py").write_text(
+        "from arroyo import Message\nclass Reading(Message):\n    index: int\n"
+    )
+    path = tmp_path / "chain.toml"
+    path.write_text(CHAIN.replace("[chain]", '[chain]\nmessages = ["own_readings:Reading"]'))
+    text = run("requeue", str(path), "cc", code=64)
+    assert "a Reading is not as declared: index: expected int, got str" in text

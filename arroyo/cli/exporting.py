@@ -1,0 +1,91 @@
+"""Writes a message from quarantine to a file for other programs, without its class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from arroyo.control.quarantine import Entry
+from arroyo.errors import ConfigurationError, UsageError
+from arroyo.messages import Event
+
+_EVENT_FIELDS = 5
+"""Tag, metadata, payload, dtype, shape: what a message begins with that has a payload."""
+
+
+def export(entry: Entry, packed: bytes, path: Path) -> None:
+    """Write a message as an array (``.npy``, ``.tif``) or with all that is known of it (``.json``).
+
+    Raises
+    ------
+    UsageError
+        The file is there already, has another suffix, or the message carries no array.
+    ConfigurationError
+        A library is missing, or the file can't be written.
+    """
+    if path.exists():
+        raise UsageError(f"{path} is there already; choose another name")
+    kind = path.suffix.lower()
+    if kind not in {".npy", ".tif", ".tiff", ".json"}:
+        raise UsageError(f"{path} should end in .npy, .tif or .json, to say what to write")
+    try:
+        if kind == ".json":
+            path.write_bytes(msgspec.json.format(msgspec.json.encode(_describe(entry, packed))))
+        else:
+            _write_array(_array(entry, packed), path, kind)
+    except OSError as error:
+        raise ConfigurationError(f"{path} can't be written: {error.strerror}") from error
+    except ImportError as error:
+        raise ConfigurationError(
+            f"writing {path} needs {error.name}, which is not installed: "
+            'pip install "arroyo[images]"'
+        ) from error
+
+
+def _write_array(array: Any, path: Path, kind: str) -> None:
+    if kind == ".npy":
+        import numpy as np
+
+        np.save(path, array)
+    else:
+        import tifffile
+
+        tifffile.imwrite(path, array)
+
+
+def _array(entry: Entry, packed: bytes) -> Any:
+    fields = _fields(packed) or []
+    if not _is_event(fields) or not fields[3]:
+        raise UsageError(f"{entry.id} carries no array; export it to a .json file")
+    _, _, payload, dtype, shape, *_ = fields
+    try:
+        return Event({}, payload, dtype, tuple(shape)).array
+    except ValueError as error:
+        raise UsageError(f"{entry.id}: {error}; export it to a .json file") from error
+
+
+def _describe(entry: Entry, packed: bytes) -> dict[str, Any]:
+    """Return what JSON can hold: bytes are base64 there."""
+    described: dict[str, Any] = msgspec.to_builtins(entry)
+    fields = _fields(packed)
+    if fields is None:
+        return described | {"frame": packed}
+    if not _is_event(fields):
+        return described | {"fields" if entry.type else "frames": fields[bool(entry.type) :]}
+    _, metadata, payload, dtype, shape, *own = fields
+    found = {"metadata": metadata, "dtype": dtype, "shape": shape, "payload": payload}
+    return described | found | ({"fields": own} if own else {})
+
+
+def _fields(packed: bytes) -> list[Any] | None:
+    try:
+        fields = msgspec.msgpack.decode(packed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return fields if isinstance(fields, list) else None
+
+
+def _is_event(fields: list[Any]) -> bool:
+    return list(map(type, fields[1:_EVENT_FIELDS])) == [dict, bytes, str, list]
