@@ -1,0 +1,3 @@
+from chains import make_chain
+
+__all__ = ["make_chain"]

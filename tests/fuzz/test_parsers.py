@@ -1,0 +1,372 @@
+"""Whatever comes from outside is understood or refused in a sentence, and nothing else happens."""
+
+import contextlib
+import json
+import selectors
+import socket
+import tomllib
+
+import msgspec
+from fuzz.effort import fuzzed
+from fuzz.records import back_records, damaged, data_records, packed
+from hypothesis import given
+from hypothesis import strategies as st
+
+from arroyo import Event, Message, Start, Stop
+from arroyo.codec import MessageCodec, decode_back, decode_data, encode_record, join
+from arroyo.config.graph import Chain
+from arroyo.config.reader import survey_chain
+from arroyo.connectors._file_journal import FileJournal
+from arroyo.connectors._parsing import RawParser, TolerantParser
+from arroyo.connectors._settling import Stamp
+from arroyo.connectors.outward import OutwardParser, write_outward
+from arroyo.control.notify import parse_fields
+from arroyo.control.requests import RequestServer
+from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
+from arroyo.protocol.memory import Progress, RunOpened, Sent, SourceMemory
+from arroyo.runner.source_journal import SourceJournal, read_journal
+from arroyo.stages import MessageParser
+
+frames = st.lists(st.binary(max_size=40), max_size=4)
+
+
+# The outward format, and parsers
+
+
+class Reading(Event):
+    """An own type, with a field of each kind that JSON can express."""
+
+    value: float = 0.0
+    names: tuple[str, ...] = ()
+
+
+PARSER = OutwardParser([Reading])
+CODEC = MessageCodec([Reading])
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+dtypes = st.sampled_from(["<u2", ">f8", "|b1", "<M8[ns]", "|S3", "<U2", "|O", "", "u2", "<x9"])
+headers = st.fixed_dictionaries(
+    {"type": st.one_of(st.sampled_from(["Event", "Start", "Stop", "Reading"]), json_values)},
+    optional={
+        "run": st.one_of(st.text(max_size=5), json_values),
+        "source": json_values,
+        "sequence": json_values,
+        "fragment": json_values,
+        "path": json_values,
+        "metadata": st.one_of(st.dictionaries(st.text(max_size=5), json_values), json_values),
+        "data": st.one_of(
+            st.fixed_dictionaries({}, optional={"value": json_values, "names": json_values}),
+            json_values,
+        ),
+        "dtype": st.one_of(dtypes, json_values),
+        "shape": st.one_of(st.lists(st.integers(-1, 4), max_size=4), json_values),
+    },
+)
+
+
+def hold_good(message):
+    """What a parser has made goes through a chain, and out again."""
+    assert isinstance(message, Message)
+    (again,) = CODEC.decode(*join([CODEC.encode(message)]))
+    assert type(again) is type(message)
+    if isinstance(message, Event) and message.dtype:
+        assert message.array.nbytes == len(message.payload)
+    write_outward(message)
+
+
+def parse(given_frames):
+    try:
+        message = PARSER.parse(given_frames)
+    except DecodeError:
+        return
+    hold_good(message)
+
+
+@fuzzed(133)
+@given(frames=frames)
+def test_any_frames_for_the_outward_parser(frames):
+    parse(frames)
+
+
+@fuzzed(133)
+@given(header=headers, payload=st.binary(max_size=16), topic=st.booleans())
+def test_headers_with_anything_in_them(header, payload, topic):
+    header = json.dumps(header).encode("utf-8", "surrogatepass")
+    parse([b"topic", header, payload] if topic else [header, payload])
+    parse([msgspec.msgpack.encode([header, payload])])
+
+
+@fuzzed(66)
+@given(frame=damaged(headers.map(lambda header: json.dumps(header).encode())))
+def test_damaged_headers(frame):
+    parse([frame])
+
+
+@fuzzed(66)
+@given(frames=frames, has_topic=st.booleans())
+def test_any_frames_for_the_raw_parser(frames, has_topic):
+    try:
+        event = RawParser(has_topic=has_topic).parse(frames)
+    except DecodeError:
+        assert not frames
+    else:
+        hold_good(event)
+
+
+class OwnParser(MessageParser):
+    """A user's parser that trusts what comes."""
+
+    def parse(self, frames):
+        meta = json.loads(frames[0])
+        return Event({"value": meta["values"][0]}, frames[1], "<i4", (int(meta["n"]),))
+
+
+@fuzzed(100)
+@given(
+    frames=st.one_of(
+        frames, json_values.map(lambda value: [json.dumps({"values": value, "n": value}).encode()])
+    )
+)
+def test_a_parser_that_trusts_what_comes_ends_no_listener(frames):
+    parser = TolerantParser(OwnParser())
+    message = parser.parse(frames)
+    assert (message is None) == (parser.rejected == 1)
+
+
+# Records and bodies
+
+
+@fuzzed(100)
+@given(header=st.one_of(st.binary(max_size=60), packed, damaged(data_records.map(encode_record))))
+def test_any_header_of_data(header):
+    with contextlib.suppress(DecodeError):
+        record = decode_data(header)
+        assert decode_data(encode_record(record)) == record
+
+
+@fuzzed(100)
+@given(header=st.one_of(st.binary(max_size=60), packed, damaged(back_records.map(encode_record))))
+def test_any_header_from_below(header):
+    with contextlib.suppress(DecodeError):
+        record = decode_back(header)
+        assert decode_back(encode_record(record)) == record
+
+
+messages = st.one_of(
+    st.builds(Start, st.dictionaries(st.text(max_size=5), st.integers(0, 9), max_size=3)),
+    st.builds(Event, st.dictionaries(st.text(max_size=5), st.floats(), max_size=3), st.binary()),
+    st.just(Stop()),
+)
+bodies = st.lists(messages, min_size=1, max_size=4).map(
+    lambda each: bytes(join([CODEC.encode(message) for message in each])[0])
+)
+
+
+@fuzzed(100)
+@given(
+    body=st.one_of(st.binary(max_size=60), packed, damaged(bodies)),
+    places=st.lists(st.integers(0, 4), max_size=2),
+    payloads=st.lists(st.binary(max_size=8), max_size=2),
+)
+def test_any_body(body, places, payloads):
+    with contextlib.suppress(DecodeError):
+        for message in CODEC.decode(body, places, payloads):
+            assert isinstance(message, Message)
+
+
+# Control and readiness
+
+
+@fuzzed(66)
+@given(sent=st.lists(st.one_of(st.binary(max_size=50), packed), max_size=3), ends=st.booleans())
+def test_any_request_leaves_the_server_well(tmp_path_factory, sent, ends):
+    path = tmp_path_factory.getbasetemp() / "control"
+    with selectors.DefaultSelector() as selector:
+        server = RequestServer(path, selector, {"status": lambda: {"state": "READY"}}, lambda: 0.0)
+        with contextlib.closing(server):
+            assert ask(path, selector, b"".join(sent) + (b"\n" if ends else b"")) is not None
+            reply = ask(path, selector, b'{"verb":"status"}\n')
+            assert json.loads(reply) == {"reply": {"state": "READY"}}
+
+
+def ask(path, selector, data):
+    """Send bytes and hang up; return what came back."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+        client.sendall(data)
+        client.shutdown(socket.SHUT_WR)
+        client.setblocking(False)
+        received = b""
+        while True:
+            for key, _ in selector.select(0):
+                key.data()
+            try:
+                if not (came := client.recv(1 << 16)):
+                    return received
+            except BlockingIOError:
+                continue
+            except ConnectionResetError:
+                return received
+            received += came
+
+
+@fuzzed(100)
+@given(datagram=st.one_of(st.binary(max_size=60), damaged(st.just(b"READY=1\nSTATUS=well\n"))))
+def test_any_word_of_a_stage(datagram):
+    for key, value in parse_fields(datagram).items():
+        assert key
+        assert isinstance(value, str)
+
+
+# Files that outlive a process
+
+
+journal_lines = st.lists(
+    st.sampled_from(
+        [b"+ 0 5 7 a\n", b"+ 1 5 7 b c\n", b"= 0\n", b"- 1\n", b"+ 3 5 7 \\n\\\\\n", b"= 9\n"]
+    )
+).map(b"".join)
+
+
+@fuzzed(66)
+@given(content=st.one_of(st.binary(max_size=60), damaged(journal_lines)))
+def test_any_journal_of_files(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "files"
+    path.write_bytes(content)
+    journal = FileJournal(path)
+    journal.forget(["a"])
+    number = journal.hand_over("new\nfile", Stamp(1, 2))
+    journal.close()
+    following = FileJournal(path)
+    assert following.under_way[-1] == ("new\nfile", (number, Stamp(1, 2)))
+
+
+def journal_of(path):
+    """A journal as a source leaves it."""
+    path.mkdir(exist_ok=True)
+    (path / "journal").unlink(missing_ok=True)
+    journal = SourceJournal(path)
+    journal.note(RunOpened("run", False, 0, None))
+    journal.note(Sent(1, (b"\x01", b"\x02")))
+    journal.note(Progress(2, 0, {0: 1}, (), (b"\x01",)))
+    journal.close()
+    return (path / "journal").read_bytes()
+
+
+@fuzzed(66)
+@given(data=st.data())
+def test_any_journal_of_a_source(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp() / "source"
+    good = journal_of(folder)
+    content = data.draw(st.one_of(st.binary(max_size=60), damaged(st.just(good))))
+    path = folder / "journal"
+    path.write_bytes(content)
+    try:
+        memory = read_journal(path)
+    except ConfigurationError:
+        return
+    assert memory is None or isinstance(memory, SourceMemory)
+
+
+# Chain files
+
+
+CHAIN = b"""
+[chain]
+name = "powder"
+env = { A = "1" }
+
+[stages.images]
+listener = "own:Images"
+options = { directory = "${DATA:-images}", pattern = "*.tif" }
+window = 100
+window_bytes = "256 MiB"
+
+[stages.integrate]
+operator = "own:Integrate"
+inputs = ["images"]
+replicas = 2
+dispatch = "key:detector"
+on_error = "retry:3"
+
+[stages.live]
+publisher = "own:Live"
+inputs = [{ stage = "integrate", link = "pub-sub" }]
+listen = "tcp://127.0.0.1:5000"
+backoff_s = "5 s"
+
+[supervisor]
+stop_timeout_s = 3
+"""
+
+
+def survey(path, content):
+    path.write_bytes(content)
+    try:
+        chain, problems, places = survey_chain(path, {"DATA": "here"})
+    except ArroyoError as error:
+        assert str(error)
+        return
+    assert isinstance(chain, Chain)
+    for problem in places.sort(list(problems)):
+        assert "\n" not in places.locate(problem)
+
+
+@fuzzed(100)
+@given(content=st.one_of(st.binary(max_size=80), damaged(st.just(CHAIN))))
+def test_any_chain_file(tmp_path_factory, content):
+    survey(tmp_path_factory.getbasetemp() / "chain.toml", content)
+
+
+def keys_in(tables):
+    for key, value in tables.items():
+        yield key
+        if isinstance(value, dict):
+            yield from keys_in(value)
+
+
+toml_values = st.one_of(
+    st.integers(-(1 << 62), 1 << 62),
+    st.floats(),
+    st.booleans(),
+    st.text(st.characters(exclude_categories=["C"]), max_size=8),
+    st.sampled_from(["images", "own:Images", "key:", "retry:3000", "${", "${A}", "-1 s", "1e9 s"]),
+)
+
+
+@fuzzed(100)
+@given(data=st.data())
+def test_any_value_at_any_place_of_a_chain_file(tmp_path_factory, data):
+    tables = tomllib.loads(CHAIN.decode())
+    table = tables
+    key = data.draw(st.sampled_from(sorted(table)))
+    while isinstance(table[key], dict) and data.draw(st.integers(0, 4)):
+        table = table[key]
+        key = data.draw(st.sampled_from(sorted(table)))
+    inner = st.one_of(toml_values, st.lists(toml_values, max_size=3))
+    table[key] = data.draw(
+        st.one_of(inner, st.dictionaries(st.sampled_from(sorted(keys_in(tables))), inner))
+    )
+    survey(tmp_path_factory.getbasetemp() / "chain.toml", as_toml(tables).encode())
+
+
+def as_toml(tables):
+    """Write every table inline, so that a value may stand anywhere."""
+    return "".join(f"{json.dumps(key)} = {inline(value)}\n" for key, value in tables.items())
+
+
+def inline(value):
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {inline(each)}" for key, each in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(inline, value))}]"
+    if isinstance(value, float):
+        return {"nan": "nan", "inf": "inf", "-inf": "-inf"}.get(repr(value), repr(value))
+    return json.dumps(value, ensure_ascii=False)
