@@ -8,7 +8,7 @@ import struct
 from collections.abc import Sequence
 
 from arroyo.clock import Clock, SystemClock
-from arroyo.errors import ConfigurationError, DecodeError
+from arroyo.errors import ConfigurationError, DecodeError, EncodeError
 from arroyo.messages import Event, Message
 from arroyo.stages import Frame, MessageParser
 
@@ -68,20 +68,21 @@ class TolerantParser(MessageParser):
         try:
             return self._parser.parse(frames)
         except _BROKEN_INPUT as error:
-            self._reject(error)
+            self.reject(error)
             return None
 
-    def _reject(self, error: Exception) -> None:
+    def reject(self, error: Exception) -> None:
+        """Count a message that can't be taken, and log it now and then."""
         self.rejected += 1
         self._unreported += 1
         now = self._clock.monotonic()
         if now < self._log_again_at:
             return
         reason = str(error)
-        if not isinstance(error, DecodeError):
+        if not isinstance(error, DecodeError | EncodeError):
             reason = f"{type(error).__name__}: {reason}"
         _log.warning(
-            "refused %d message(s) that can't be read, the last because %s",
+            "refused %d message(s) that can't be taken, the last because %s",
             self._unreported,
             reason,
         )

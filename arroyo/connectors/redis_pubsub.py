@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from arroyo.errors import EncodeError
 from arroyo.messages import Message
 from arroyo.stages import MessageParser, PollingListener, Processor, Publisher
 
@@ -78,8 +79,12 @@ class RedisListener(PollingListener):
 
     @property
     def rejected(self) -> int:
-        """Messages that could not be read, since the start."""
+        """Messages that could not be read or sent on, since the start."""
         return self._parser.rejected
+
+    def refuse(self, error: EncodeError) -> None:
+        """Go on without a message of somebody outside that can't be sent."""
+        self._parser.reject(error)
 
     def open(self) -> None:
         """Connect and subscribe; from here on nothing that is published is missed.

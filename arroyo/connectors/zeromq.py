@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 import zmq
 
-from arroyo.errors import UnavailableError
+from arroyo.errors import EncodeError, UnavailableError
 from arroyo.messages import Message
 from arroyo.stages import Frame, MessageParser, PollingListener, Processor, Publisher
 
@@ -107,8 +107,12 @@ class ZMQListener(OutsideStage, PollingListener):
 
     @property
     def rejected(self) -> int:
-        """Messages that could not be read, since the start."""
+        """Messages that could not be read or sent on, since the start."""
         return self._parser.rejected
+
+    def refuse(self, error: EncodeError) -> None:
+        """Go on without a message of somebody outside that can't be sent."""
+        self._parser.reject(error)
 
     def poll(self, timeout_s: float) -> Message | None:
         """Receive and parse one message; None if none came or it could not be read."""

@@ -27,6 +27,8 @@ from .quarantined_runs import QuarantinedRuns
 
 ENTRIES_MAX = 1000
 BYTES_MAX = 1 << 30
+NEARLY_FULL = (0.5, 0.9)
+"""Parts of this room at which people are warned."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):

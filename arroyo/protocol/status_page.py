@@ -65,13 +65,16 @@ FIELDS: tuple[str, ...] = (
     "controls",
     "unseen",
     "run_end",
+    "rejected",
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
 ``phase_since_ns`` and ``ready_since_ns`` are CLOCK_MONOTONIC; ``ready_since_ns`` 0: not ready.
 ``received`` and ``sent`` count messages (Start and Stop left out), ``dropped`` those that were
 given up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no
-credit for), ``inline`` payloads that found no room in shared memory.
+credit for), ``inline`` payloads that found no room in shared memory, ``rejected`` what came in and
+was refused: frames that were no records, and of a source messages from outside that could not be
+read or sent.
 
 What a source whose input can't be read again leaves for its next life: ``epoch``, in which its
 sequences count; ``next``, the first that was not sent yet; ``frontier``, the first that not every

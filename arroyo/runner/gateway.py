@@ -13,7 +13,7 @@ from typing import Any
 
 from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, Kind, MessageCodec
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError
+from arroyo.errors import EncodeError, StageError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.protocol.outlets import BATCH_MESSAGES
 from arroyo.protocol.runs import Intake
@@ -83,6 +83,8 @@ class Gateway:
         self.counts = counts
         self._received_word = counts.received
         self.dropped = 0
+        self.refused = 0
+        """Messages that can't travel, which the listener was told."""
 
     # The listener's threads
 
@@ -118,7 +120,12 @@ class Gateway:
         kind = _KINDS.get(type(message))
         if kind is None:
             kind = _kind_of(message)
-        item = self._codec.encode(message)
+        try:
+            item = self._codec.encode(message)
+        except EncodeError:
+            with self._lock:
+                self.refused += 1
+            raise
         size = len(item)
         key = None
         if self._key_field is not None and kind is Kind.EVENTS:

@@ -12,7 +12,7 @@ import msgspec
 from arroyo.clock import Clock
 from arroyo.codec import Batch, Buffer, Encoded, Kind, MessageCodec, Suspect, Unreadable
 from arroyo.config.graph import Chain
-from arroyo.control.quarantine import Entry, Fill, Quarantine, entry_id
+from arroyo.control.quarantine import NEARLY_FULL, Entry, Fill, Quarantine, entry_id
 from arroyo.errors import DecodeError, StageError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin, origin_key
@@ -30,8 +30,6 @@ _log = logging.getLogger(__name__)
 
 STARTS = 64
 """Of so many runs, the last ones, the Start is known."""
-NEARLY_FULL = (0.5, 0.9)
-"""Parts of the quarantine's room at which people are warned."""
 
 
 class StageBrokenError(StageError):

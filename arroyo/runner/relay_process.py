@@ -406,6 +406,7 @@ class RelayProcess:
             counters.held + self._reader.unreadable + self._call.errors + self._replica.rejected
         )
         page.set("errors", errors)
+        page.set("rejected", self._replica.rejected)
         for word in ("received", "sent", "bytes_in", "bytes_out", "filtered"):
             page.set(word, getattr(counters, word))
         page.set("dropped", self._relay.dropped)

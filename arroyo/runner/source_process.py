@@ -314,9 +314,16 @@ class SourceProcess:
                 self._count()
                 self._links.perform((action,))
 
+    def _refused_input(self) -> int:
+        """Count what came from outside and could not be taken."""
+        # A listener that counts what it rejects counts there what was refused to it as well.
+        rejected = getattr(self._listener, "rejected", 0)
+        return max(self._gateway.refused, rejected if isinstance(rejected, int) else 0)
+
     def _report(self) -> None:
         page, gateway = self._replica.page, self._gateway
         page.set("errors", self._replica.rejected)
+        page.set("rejected", self._replica.rejected + self._refused_input())
         page.set("bytes_in", gateway.bytes_in)
         page.set("dropped", gateway.dropped)
         page.set("sent", self._sent)

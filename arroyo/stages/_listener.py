@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from arroyo.errors import EncodeError
 from arroyo.messages import Message
 
 from ._allocating import AllocatingStage
@@ -118,10 +119,20 @@ class PollingListener(Listener):
             item = self.poll(self.poll_s)
             if item is None:
                 continue
-            if isinstance(item, tuple):
-                self.operator.process(item[0], token=item[1])
-            else:
-                self.operator.process(item)
+            try:
+                if isinstance(item, tuple):
+                    self.operator.process(item[0], token=item[1])
+                else:
+                    self.operator.process(item)
+            except EncodeError as error:
+                self.refuse(error)
+
+    def refuse(self, error: EncodeError) -> None:
+        """A message was refused, since it can't be sent; the default ends the listener by raising.
+
+        Where anybody may send what they like, count it and go on.
+        """
+        raise error
 
     def stop(self) -> None:
         """Return from `start()` within `poll_s`."""

@@ -18,7 +18,7 @@ _UNWELL = {
     Condition.UNINTERRUPTIBLE: "waits within the kernel, for a disk or file server perhaps",
 }
 _PAINT = re.compile("\033\\[[0-9;]*m")
-TOTALS = ("received", "sent", "errors", "dropped", "lost")
+TOTALS = ("received", "sent", "errors", "rejected", "dropped", "lost")
 """What the summary adds up, by its names on the status page."""
 
 

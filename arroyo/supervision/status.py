@@ -17,6 +17,8 @@ from arroyo.config.graph import Chain
 from arroyo.config.private_folder import name_of
 from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.control.locks import owner
+from arroyo.control.meeting import find_folders
+from arroyo.control.quarantine import BYTES_MAX, ENTRIES_MAX, NEARLY_FULL, Fill, Quarantine
 from arroyo.control.requests import request
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
@@ -32,7 +34,18 @@ CPU_SAMPLE_S = 0.1
 _STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
 """Last words of the command of a supervised stage."""
 Histogram: TypeAlias = Sequence[int]
-_COUNTERS = ("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight")
+_COUNTERS = (
+    "received",
+    "sent",
+    "errors",
+    "rejected",
+    "dropped",
+    "bytes_in",
+    "bytes_out",
+    "in_flight",
+)
+_ONLY_WHERE_ANY = frozenset({"rejected"})
+"""Columns that are left out while there is nothing in them."""
 _COLUMNS = (
     ("replica", "name"),
     ("state", "state"),
@@ -42,6 +55,7 @@ _COLUMNS = (
     ("received", "received"),
     ("sent", "sent"),
     ("errors", "errors"),
+    ("rejected", "rejected"),
     ("dropped", "dropped"),
     ("in_flight", "in flight"),
     ("latency_p50_s", "latency p50"),
@@ -57,13 +71,13 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``chain``, ``state``, ``supervisor`` (its pid, or None), ``latency_p50_s`` and
-        ``latency_p99_s`` (from the sources to the publishers, all of them) and ``stages``: one
-        dict for each replica, from the sources down. There ``reason`` is why a replica is down
-        and ``next_try_s`` when it is started again, ``latency_…`` is from the source's
-        handing over to the end of this stage's work, ``hop_…`` from the neighbour's sending to
-        its begin, both since the replica has started. Times in s, sizes in bytes; None where
-        nobody knows.
+        ``chain``, ``state``, ``supervisor`` (its pid, or None), ``quarantine`` (how full it is),
+        ``latency_p50_s`` and ``latency_p99_s`` (from the sources to the publishers, all of them)
+        and ``stages``: one dict for each replica, from the sources down. There ``reason`` is why a
+        replica is down and ``next_try_s`` when it is started again, ``latency_…`` is from the
+        source's handing over to the end of this stage's work, ``hop_…`` from the neighbour's
+        sending to its begin, both since the replica has started. Times in s, sizes in bytes; None
+        where nobody knows.
 
     Raises
     ------
@@ -88,8 +102,19 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         if seen and row["role"] == "publisher":
             ends.append(seen["latency"])
     _add_usage(rows)
-    status = {"chain": chain.name, "state": state, "supervisor": supervisor}
+    status: dict[str, Any] = {"chain": chain.name, "state": state, "supervisor": supervisor}
+    status["quarantine"] = _quarantine(chain, environ)
     return status | _quantiles("latency", merge(ends)) | {"stages": rows}
+
+
+def _quarantine(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
+    fill = Quarantine(find_folders(chain.name, environ).state.quarantine).fill()
+    return {
+        "messages": fill.messages,
+        "messages_max": ENTRIES_MAX,
+        "bytes": fill.bytes,
+        "bytes_max": BYTES_MAX,
+    }
 
 
 def _quantiles(way: str, counts: Histogram) -> dict[str, float | None]:
@@ -189,9 +214,14 @@ def status_table(status: Mapping[str, Any]) -> str:
         head += f", from source to publisher {median}, 99 % within {most}"
     lines = [head]
     if status["state"] == State.STOPPED:
-        return f"{lines[0]}\nnothing of it is running"
-    table = [[title for _, title in _COLUMNS]]
-    table += [[_cell(row, key) for key, _ in _COLUMNS] for row in status["stages"]]
+        return "\n".join([lines[0], "nothing of it is running", *_quarantine_lines(status)])
+    shown = [
+        (key, title)
+        for key, title in _COLUMNS
+        if key not in _ONLY_WHERE_ANY or any(row[key] for row in status["stages"])
+    ]
+    table = [[title for _, title in shown]]
+    table += [[_cell(row, key) for key, _ in shown] for row in status["stages"]]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for cells in table:
         aligned = [
@@ -199,7 +229,24 @@ def status_table(status: Mapping[str, Any]) -> str:
             for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
         ]
         lines.append("  ".join(aligned).rstrip())
-    return "\n".join([*lines, *_reasons(status["stages"])])
+    return "\n".join([*lines, *_reasons(status["stages"]), *_quarantine_lines(status)])
+
+
+def _quarantine_lines(status: Mapping[str, Any]) -> list[str]:
+    """Say how full the quarantine is, if anything is in it."""
+    found = status["quarantine"]
+    fill = Fill(found["messages"], found["bytes"])
+    if not fill.messages:
+        return []
+    count = "1 message" if fill.messages == 1 else f"{fill.messages:,} messages"
+    line = f"{count} in quarantine; see: arroyo quarantine list {status['chain']}"
+    if fill.share >= NEARLY_FULL[0]:
+        line += (
+            f"\nthe quarantine is {100 * fill.share:.0f} % full ({ENTRIES_MAX:,} messages or "
+            f"{BYTES_MAX >> 20:,} MiB at most); stages that can't put a message there stand still: "
+            "requeue or drop what is there"
+        )
+    return [line]
 
 
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -1,11 +1,13 @@
 """What can't be sent is refused where it is handed over: in the user's call, and in words."""
 
 import json
+import signal
 
-from chains import indices, listener, operator, publisher, totals
+import zmq
+from chains import indices, listener, operator, publisher, totals, wait_until
 
 STAGES = """
-from arroyo import Event, Listener, Message, Operator, Start, Stop
+from arroyo import Event, Listener, Message, MessageParser, Operator, Start, Stop
 from arroyo.errors import EncodeError
 
 
@@ -45,6 +47,14 @@ class Careful(Careless):
         for index in range(25):
             self.operator.process(Event({"index": index}))
         self.operator.process(Stop({}))
+
+
+class Strict(MessageParser):
+    def parse(self, frames):
+        word = bytes(frames[-1]).decode()
+        if word == "broken":
+            raise ValueError("it is broken")
+        return Event({1: word} if word == "refused" else {"index": int(word)})
 
 
 class Wrong(Operator):
@@ -90,3 +100,38 @@ def test_a_result_that_can_not_be_sent_counts_as_raised_on_its_message_alone(mak
     assert [entry["sequence"] for entry in found] == [0, 5, 10, 15, 20]
     assert {entry["stage"] for entry in found} == {"work"}
     assert "metadata has the key 7: expected str, got int" in found[0]["reason"]
+
+
+def test_what_others_send_and_can_not_be_taken_is_counted_in_status_and_at_the_end(
+    make_chain, tmp_path
+):
+    address = f"ipc://{tmp_path}/in"
+    chain = make(
+        make_chain,
+        listener(
+            "outside",
+            "arroyo.connectors.zeromq:ZMQListener",
+            address=address,
+            bind=True,
+            parser="careless:Strict",
+        ),
+        publisher("write", ["outside"]),
+    )
+    supervisor = chain.supervise()
+    with zmq.Context() as context, context.socket(zmq.PUSH) as sender:
+        sender.connect(address)
+        for word in ("0", "broken", "refused", "1", "broken", "refused", "2"):
+            sender.send_string(word)
+        chain.wait_for_lines(3)
+    assert indices(chain.lines()) == [0, 1, 2]
+    wait_until(lambda: chain.status()["outside.0"]["rejected"] == 4, chain.text)
+    supervisor.send(signal.SIGTERM)
+    assert supervisor.wait() == 0, chain.text()
+    assert "4 rejected" in supervisor.text
+
+
+def test_a_message_that_was_refused_to_a_listener_is_counted(make_chain):
+    chain = make(make_chain, listener("count", "careless:Careless"), publisher("write", ["count"]))
+    supervisor = chain.supervise()
+    assert supervisor.wait() == 0, chain.text()
+    assert "5 rejected" in supervisor.text

@@ -3,10 +3,13 @@ import os
 import time
 
 import pytest
+from quarantine_entries import make_entry
 from supervised_histories import LINE, make_chain
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
+from arroyo.control.meeting import find_folders
+from arroyo.control.quarantine import Quarantine
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.histogram import note
 from arroyo.protocol.status_page import Phase
@@ -15,7 +18,7 @@ from arroyo.telemetry.status_page import StatusPage
 
 KEYS = {
     *("stage", "replica", "role", "pid", "state", "incarnation", "restarts", "uptime_s"),
-    *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
+    *("received", "sent", "errors", "rejected", "dropped", "bytes_in", "bytes_out", "in_flight"),
     *("reason", "next_try_s"),
     *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),
     *("cpu_percent", "rss_bytes"),
@@ -137,3 +140,34 @@ def test_latencies_of_a_predecessor_are_not_shown(environ, run_directory):
     finally:
         lock.release()
     assert status["stages"][0]["latency_p50_s"] is None
+
+
+def fill_quarantine(environ, messages):
+    store = Quarantine(find_folders("chain", environ).state.quarantine)
+    for number in range(messages):
+        store.put(make_entry(f"{number:x}"), b"message")
+
+
+def test_what_is_in_quarantine_is_told_and_more_loudly_when_it_is_half_full(
+    environ, run_directory, monkeypatch, tmp_path
+):
+    environ["ARROYO_STATE_DIR"] = str(tmp_path / "state")
+    monkeypatch.setattr("arroyo.control.quarantine.ENTRIES_MAX", 10)
+    assert "quarantine" not in status_table(read_status(make_chain(LINE), environ))
+    find_folders("chain", environ).state.create()
+    fill_quarantine(environ, 4)
+    status = read_status(make_chain(LINE), environ)
+    assert (status["quarantine"]["messages"], status["quarantine"]["bytes"]) == (4, 28)
+    text = status_table(status)
+    assert text.endswith("4 messages in quarantine; see: arroyo quarantine list chain")
+    fill_quarantine(environ, 5)
+    assert "the quarantine is 50 % full" in status_table(read_status(make_chain(LINE), environ))
+
+
+def test_what_was_refused_is_shown_where_there_was_any(environ, run_directory):
+    with by_hand(run_directory, ReplicaName("images", 0)):
+        assert "rejected" not in status_table(read_status(make_chain(LINE), environ))
+    with by_hand(run_directory, ReplicaName("images", 0), rejected=3):
+        status = read_status(make_chain(LINE), environ)
+        assert status["stages"][0]["rejected"] == 3
+        assert "rejected" in status_table(status)
