@@ -8,6 +8,9 @@ from arroyo.config.reader import find_chain, load_chain
 
 from .exits import Command
 
+QUARANTINED = 65
+"""Exit code of a chain in one process that has put messages into quarantine."""
+
 
 @click.command("arroyo-supervise", cls=Command)
 @click.argument("chain")
@@ -24,14 +27,14 @@ def main(chain: str, in_process: bool) -> int | None:
     """
     path = find_chain(chain)
     if in_process:
-        from arroyo.runner.in_process import run
+        from arroyo.runner.in_process import run_and_count
         from arroyo.telemetry.console import Console
         from arroyo.telemetry.logs import configure_logging
 
         loaded = load_chain(path)
         configure_logging(None, loaded.name, loaded.name, Console(1))
-        run(loaded)
-        return None
+        counts = run_and_count(loaded)
+        return QUARANTINED if any(each["quarantined"] for each in counts.values()) else 0
     from arroyo.supervision.loop import supervise
 
     return supervise(load_chain(path))

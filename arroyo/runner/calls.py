@@ -202,7 +202,7 @@ class PublisherCall:
         self._controls = Trial(
             stage, self._work_on, list, skipped=SKIPPED, isolated=SKIPPED, aside=None
         )
-        self._publisher = publisher
+        self.publisher = publisher
         self._awaiter = Awaiter()
 
     @property
@@ -212,7 +212,7 @@ class PublisherCall:
 
     def open(self) -> None:
         """Call the publisher's `open()`."""
-        _open(self._publisher, self._awaiter)
+        _open(self.publisher, self._awaiter)
 
     def events(self, messages: Iterable[Message]) -> list[Output | None]:
         """Publish messages between Start and Stop; None: done."""
@@ -227,12 +227,12 @@ class PublisherCall:
         return self._controls.run((message,))[0]
 
     def _work_on(self, left: Iterator[Message], done: list[Output | None]) -> Failure | None:
-        publish: Callable[[Message], Any] = self._publisher.publish
+        publish: Callable[[Message], Any] = self.publisher.publish
         try:
             for message in left:
                 returned = publish(message)
                 if returned is not None:
-                    settle(returned, self._publisher, "publish", self._awaiter)
+                    settle(returned, self.publisher, "publish", self._awaiter)
                 done.append(None)
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             require_users_own(error)
@@ -242,15 +242,15 @@ class PublisherCall:
     @property
     def flushes(self) -> bool:
         """Whether what was published counts only after a `flush()`."""
-        return getattr(self._publisher, "flush", None) is not None
+        return getattr(self.publisher, "flush", None) is not None
 
     def flush(self) -> None:
         """Call the publisher's `flush()`, if it has one."""
-        call_if_there(self._publisher, "flush", self._awaiter)
+        call_if_there(self.publisher, "flush", self._awaiter)
 
     def close(self) -> None:
         """Call the publisher's `close()`."""
-        _close(self._publisher, self._awaiter)
+        _close(self.publisher, self._awaiter)
 
 
 class _Outbox(Publisher):

@@ -9,7 +9,7 @@ import msgspec
 
 from arroyo.codec import Encoded, Reason
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError
+from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Message, Origin
 from arroyo.protocol.boundary import Folded
 from arroyo.protocol.recent import Recent
@@ -121,7 +121,7 @@ class FoldCall(OperatorCall):
         self._outbox.begin()
         try:
             results = self._results(self._operator.process(message))
-        except StageError:
+        except (StageError, UnavailableError):
             raise
         except BaseException as error:
             require_users_own(error)

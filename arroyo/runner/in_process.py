@@ -2,16 +2,21 @@
 
 Each listener has its thread, which puts messages into a queue as long as its window; one more
 thread (the caller's) takes them out and carries each through the chain. Nothing is restarted, and
-each stage is there once, whatever its `replicas`.
+each stage is there once, whatever its `replicas`. A message that a stage raises on goes the way
+that `on_error` says, and one for which something outside is away is tried again until that is back.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
+import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,7 +27,7 @@ from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
 from arroyo.control.meeting import find_folders
 from arroyo.control.quarantine import Quarantine
-from arroyo.errors import ArroyoError, StageError
+from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
 from arroyo.stages import Awaiter
 
@@ -38,7 +43,17 @@ from .routing import Call, Router, SourceRoute, edges_of
 from .stop_signals import StopNowError
 from .trials import in_words, require_users_own
 
+_log = logging.getLogger(__name__)
+
 FLUSH_S = 0.1
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 30.0
+"""Between two tries of a message while something outside is away; it doubles each time."""
+STOPPING_PAUSE_S = 1.0
+"""The same at most, while the chain stops."""
+COUNTED = ("received", "sent", "filtered", "skipped", "quarantined")
+LOOK_S = 0.05
+"""How often a pause looks whether the chain shall stop."""
 
 
 def run(chain: Chain | str | Path) -> None:
@@ -61,11 +76,16 @@ def run(chain: Chain | str | Path) -> None:
     KeyboardInterrupt
         There was a second signal.
     """
+    run_and_count(chain)
+
+
+def run_and_count(chain: Chain | str | Path) -> Mapping[str, Mapping[str, int]]:
+    """Do as `run`; returns for each stage what it has received, sent, quarantined and so on."""
     if not isinstance(chain, Chain):
         chain = load_chain(chain)
     quarantine = Quarantine(find_folders(chain.name, os.environ).state.quarantine)
     with _folder_and_environment(chain):
-        _InProcessChain(chain, quarantine).run()
+        return _InProcessChain(chain, quarantine).run()
 
 
 class _InProcessChain:
@@ -76,20 +96,25 @@ class _InProcessChain:
         self._something = threading.Event()
         self._calls: dict[str, Call] = {}
         self._sources: list[_Source] = []
+        self._stop_asked: Callable[[], bool] = bool
+        self._stopping_since_s: float | None = None
 
-    def run(self) -> None:
+    def run(self) -> Mapping[str, Mapping[str, int]]:
         with contextlib.ExitStack() as cleanup:
             for level in reversed(self._chain.levels):
                 for stage in level:
                     self._open(stage, cleanup)
-            router = Router(self._calls, self._codec, edges_of(self._chain))
+            self._router = Router(self._calls, self._codec, edges_of(self._chain), self._wait)
             with _stop_signals() as asked:
+                self._stop_asked = asked
                 for source in self._sources:
-                    source.start(router, asked)
+                    source.start(self._router, asked)
                 self._work()
         errors = [source.listening.error for source in self._sources if source.listening]
+        self._tell()
         for error in filter(None, errors):
             raise error
+        return self._router.counts
 
     def _open(self, stage: Stage, cleanup: contextlib.ExitStack) -> None:
         if stage.role == "listener":
@@ -100,15 +125,22 @@ class _InProcessChain:
         maker: Any = build_operator if stage.role == "operator" else build_publisher
         made = maker(self._chain, stage)
         name = ReplicaName(stage.name, 0)
-        isolation = Isolation(self._quarantine, self._chain, name, self._codec, SystemClock())
+        isolation = Isolation(
+            self._quarantine,
+            self._chain,
+            name,
+            self._codec,
+            SystemClock(),
+            as_it_came=lambda _: self._router.as_it_came(),
+        )
         call: Call
         if stage.role == "operator":
             call = operator_call(stage, made, self._codec, None, isolation)
         else:
             call = PublisherCall(stage, made, isolation)
         self._calls[stage.name] = call
-        _open(made, call.open)
-        cleanup.callback(call.close)
+        _call(made, "open", call.open)
+        cleanup.callback(_call, made, "close", call.close)
 
     def _work(self) -> None:
         while any([source.carry() for source in self._sources]):
@@ -119,8 +151,41 @@ class _InProcessChain:
 
     def _flush(self) -> None:
         for call in self._calls.values():
-            if isinstance(call, PublisherCall):
-                call.flush()
+            if isinstance(call, PublisherCall) and call.flushes:
+                self._flush_one(call)
+
+    def _flush_one(self, call: PublisherCall) -> None:
+        for attempt in itertools.count():
+            try:
+                _call(call.publisher, "flush", call.flush)
+            except UnavailableError as error:
+                self._wait(error, attempt)
+            else:
+                return
+
+    def _wait(self, error: UnavailableError, attempt: int) -> None:
+        """Pause before the next try; a chain that stops has only so much time for them."""
+        if attempt == 0:
+            _log.warning("%s; it is tried again until it works", error)
+        begun_s = time.monotonic()
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 10))
+        while (now_s := time.monotonic()) < begun_s + pause_s:
+            if self._stop_asked():
+                self._stopping_since_s = self._stopping_since_s or now_s
+                if now_s >= self._stopping_since_s + self._chain.supervision.stop_timeout_s:
+                    raise error
+                pause_s = min(pause_s, STOPPING_PAUSE_S)
+            time.sleep(LOOK_S)
+
+    def _tell(self) -> None:
+        """Give the account of what went through."""
+        for stage in self._chain.stages:
+            counted = self._router.counts[stage]
+            shown = [f"{counted[word]:,} {word}" for word in COUNTED if counted[word]]
+            _log.info("%s: %s", stage, ", ".join(shown) or "nothing")
+        if count := sum(counted["quarantined"] for counted in self._router.counts.values()):
+            name = self._chain.name
+            _log.warning("%d in quarantine: see 'arroyo quarantine list %s'", count, name)
 
 
 class _Source:
@@ -135,7 +200,7 @@ class _Source:
         self._listener = build_listener(chain, stage, self._gateway)
         self.listening: Listening | None = None
         self._awaiter = Awaiter()
-        _open(self._listener, lambda: call_if_there(self._listener, "open", self._awaiter))
+        self._call("open")
 
     def start(self, router: Router, stop_asked: Callable[[], bool]) -> None:
         self._stop_asked = stop_asked
@@ -168,8 +233,14 @@ class _Source:
         if self.listening is not None:
             self.listening.stop()
             self.listening.join()
-        call_if_there(self._listener, "close", self._awaiter)
-        self._awaiter.close()
+        try:
+            self._call("close")
+        finally:
+            self._awaiter.close()
+
+    def _call(self, method: str) -> None:
+        do = functools.partial(call_if_there, self._listener, method, self._awaiter)
+        _call(self._listener, method, do)
 
 
 @contextlib.contextmanager
@@ -200,14 +271,16 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
-def _open(stage: object, call_open: Callable[[], None]) -> None:
+def _call(stage: object, method: str, do: Callable[[], None]) -> None:
+    """Call a method of a stage for the chain; what it raises becomes a sentence."""
     try:
-        call_open()
+        do()
     except ArroyoError:
         raise
     except BaseException as error:
         require_users_own(error)
-        raise StageError(f"{type(stage).__name__}.open() raised {in_words(error)}") from error
+        kind = UnavailableError if may_pass(error) else StageError
+        raise kind(f"{type(stage).__name__}.{method}() raised {in_words(error)}") from error
 
 
 @contextlib.contextmanager

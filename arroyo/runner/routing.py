@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from arroyo.codec import Encoded, Kind, MessageCodec, Reason, join
 from arroyo.config.graph import Chain
+from arroyo.errors import UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin, Stop
 from arroyo.protocol.relay import Output
@@ -25,6 +26,13 @@ from .fold_call import FoldCall, with_totals
 from .wiring import path_table
 
 Call = OperatorCall | PublisherCall
+
+T = TypeVar("T")
+
+
+def give_up(error: UnavailableError, attempt: int) -> None:
+    """Wait for nothing that is away."""
+    raise error
 
 
 class _Run(msgspec.Struct):
@@ -146,6 +154,9 @@ class Router:
         Of the chain: each stage gets a copy of its own, as it would from a socket.
     edges
         For each stage those below it and the path number of the link, from the sources down.
+    wait
+        Waits before a call is tried again that failed for something outside; gets the error and
+        how often it was tried again. It raises where that has no sense any more.
     """
 
     def __init__(
@@ -153,8 +164,12 @@ class Router:
         calls: Mapping[str, Call],
         codec: MessageCodec,
         edges: Mapping[str, Sequence[tuple[str, int]]],
+        wait: Callable[[UnavailableError, int], None] = give_up,
     ) -> None:
         self._calls = calls
+        self._wait = wait
+        self.counts: dict[str, Counter[str]] = {stage: Counter() for stage in edges}
+        """For each stage what it has received, sent, filtered, skipped and quarantined."""
         self._codec = codec
         self._below = edges
         self._folded: dict[tuple[str, str], _Run] = {}
@@ -163,31 +178,52 @@ class Router:
     def event(self, stage: str, item: Encoded, origin: Origin) -> set[Reason]:
         """Carry an event from `stage` down; returns why parts of it ended on the way, if any."""
         ends: set[Reason] = set()
+        self.counts[stage]["sent"] += 1
         for below, edge in self._below[stage]:
             place = origin._replace(path=origin.path + edge)
-            call = self._calls[below]
-            message = self._decode(item, place)
+            call, counts = self._calls[below], self.counts[below]
+            counts["received"] += 1
             if isinstance(call, FoldCall):
-                ends |= self._fold(below, call, message, origin)
+                ends |= self._fold(below, call, item, place)
                 continue
-            outcome = call.event(message)
+            outcome = self._try(call.event, item, place)
             if outcome is None:
+                counts["sent"] += 1
                 continue
             results = outcome.items if isinstance(outcome, Output) else (outcome,)
             reason = outcome.reason if isinstance(outcome, Output) else None
             if reason is not None:
                 ends.add(reason)
+                counts[reason.name.lower()] += 1
             count = len(results)
             for index, result in enumerate(results):
                 part = place.fragment if count == 1 else (*place.fragment, (index, count))
                 ends |= self.event(below, result, place._replace(fragment=part))
         return ends
 
-    def _fold(self, fold: str, call: FoldCall, message: Message, origin: Origin) -> set[Reason]:
+    def _try(self, do: Callable[[Message], T], item: Encoded, origin: Origin) -> T:
+        """Have a message worked on, as often as it takes until what it needs is there."""
+        attempt = 0
+        while True:
+            self._in_hand = item, origin
+            try:
+                return do(self._decode(item, origin))
+            except UnavailableError as error:
+                self._wait(error, attempt)
+                attempt += 1
+
+    def as_it_came(self) -> Message:
+        """Return the message in hand anew; the stage's code may have changed the one it got."""
+        return self._decode(*self._in_hand)
+
+    def _fold(self, fold: str, call: FoldCall, item: Encoded, origin: Origin) -> set[Reason]:
         """Have an event folded; returns why it ended there, if it is not in any output."""
-        (folded,) = call.folded((origin.source, origin.run), (message,))
+        run = origin.source, origin.run
+        (folded,) = self._try(lambda message: call.folded(run, (message,)), item, origin)
         self._give_out(fold, folded.output.items, origin)
         reason = folded.output.reason
+        if reason is not None:
+            self.counts[fold][reason.name.lower()] += 1
         return set() if reason in (None, Reason.FILTERED) else {reason}
 
     def _give_out(self, fold: str, items: Sequence[Encoded], origin: Origin) -> None:
@@ -222,16 +258,18 @@ class Router:
                 fold = isinstance(self._calls[stage], FoldCall)
                 made: Encoded | None = each
                 if fold or not announced:
-                    made = self._control(stage, self._decode(each, place), place)
+                    made = self._control(stage, each, place)
                 if made is not None:
                     told[stage][str(ReplicaName(stage, 0)) if fold else name] = made
 
-    def _control(self, stage: str, message: Message, origin: Origin) -> Encoded | None:
+    def _control(self, stage: str, item: Encoded, origin: Origin) -> Encoded | None:
         call = self._calls[stage]
+        message = self._decode(item, origin)
         if not isinstance(call, FoldCall) or not isinstance(message, Stop):
-            outcome = call.control(message)
+            outcome = self._try(call.control, item, origin)
             return None if isinstance(outcome, Output) else outcome
-        output, stop = call.stop((origin.source, origin.run), message)
+        place = origin.source, origin.run
+        output, stop = self._try(lambda each: call.stop(place, each), item, origin)
         self._give_out(stage, output.items, origin)
         run = self._folded.pop((origin.run, str(ReplicaName(stage, 0))))
         totals = run.totals(complete=True)

@@ -1,5 +1,6 @@
 """A chain in one process that is stopped from outside."""
 
+import json
 import signal
 
 import pytest
@@ -28,4 +29,102 @@ def test_a_second_one_stops_it_now(make_chain):
     program.send(signal.SIGINT)
     program.send(signal.SIGTERM)
     assert program.wait() == 130
+    assert "Traceback" not in program.text
+
+
+STAGES = '''
+import sys
+from pathlib import Path
+
+from arroyo import Event, Operator, Publisher, UnavailableError
+
+
+class Touchy(Operator):
+    """Changes each message, and then does to some what its name says."""
+
+    def __init__(self, how, at):
+        self.how, self.at = how, at
+
+    def process(self, message):
+        if isinstance(message, Event):
+            bad = message.metadata["index"] in self.at
+            message.metadata["worked"] = True
+            if bad:
+                getattr(self, self.how)()
+        return message
+
+    def fail(self):
+        raise ValueError("no sense")
+
+    def exit(self):
+        sys.exit(1)
+
+    def want(self):
+        Path("waiting").touch()
+        if not Path("there").exists():
+            raise UnavailableError("the server is away")
+
+
+class NeverFlushes(Publisher):
+    def publish(self, message):
+        pass
+
+    def flush(self):
+        raise ValueError("no disk")
+'''
+EVENTS = 100
+
+
+def make(make_chain, how, at, write=WRITE):
+    counted = listener("count", events=EVENTS)
+    work = operator("work", "touchy:Touchy", ["count"], how=how, at=at)
+    chain = make_chain(counted, work, write)
+    (chain.folder / "touchy.py").write_text(STAGES)
+    return chain
+
+
+@pytest.mark.parametrize("how", ["fail", "exit"])
+def test_what_raises_is_quarantined_as_it_came_and_accounted_for(make_chain, how):
+    chain = make(make_chain, how, [7, 8])
+    program = chain.supervise("--in-process")
+    assert program.wait() == 65, program.text
+    assert indices(chain.lines()) == [each for each in range(EVENTS) if each not in (7, 8)]
+    assert "work: 100 received, 98 sent, 2 quarantined" in program.text
+    assert "2 in quarantine: see 'arroyo quarantine list numbers'" in program.text
+    entries = json.loads(chain.command("quarantine", "list", chain.path, "--json"))
+    assert [each["sequence"] for each in entries] == [7, 8]
+    (shown,) = json.loads(
+        chain.command("quarantine", "show", chain.path, entries[0]["id"], "--json")
+    )
+    assert "worked" not in shown["metadata"]
+
+
+def test_a_message_waits_for_what_is_away(make_chain):
+    chain = make(make_chain, "want", [7])
+    program = chain.supervise("--in-process")
+    wait_until((chain.folder / "waiting").exists, chain.text)
+    assert len(indices(chain.lines())) == 7
+    (chain.folder / "there").touch()
+    assert program.wait() == 0, program.text
+    assert indices(chain.lines()) == list(range(EVENTS))
+    assert "the server is away; it is tried again until it works" in program.text
+
+
+def test_a_chain_that_waits_for_what_is_away_can_be_stopped(make_chain):
+    chain = make(make_chain, "want", [7])
+    chain.path.write_text(f"{chain.path.read_text()}\n[supervisor]\nstop_timeout_s = 0.1\n")
+    program = chain.supervise("--in-process")
+    wait_until((chain.folder / "waiting").exists, chain.text)
+    program.send(signal.SIGTERM)
+    assert program.wait() == 75
+    assert "error: the server is away" in program.text
+    assert "Traceback" not in program.text
+
+
+def test_a_flush_that_raises_is_told_in_a_sentence(make_chain):
+    never = '[stages.write]\npublisher = "touchy:NeverFlushes"\ninputs = ["work"]\n'
+    chain = make(make_chain, "fail", [], never)
+    program = chain.supervise("--in-process")
+    assert program.wait() == 70
+    assert "error: NeverFlushes.flush() raised ValueError: no disk" in program.text
     assert "Traceback" not in program.text
