@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from chains import kill, wait_until
 from fault.faults import FAULTS, wait
 
 HOUR_S = 3600
@@ -52,3 +53,24 @@ def test_a_clock_that_jumps_disturbs_nobody(make_campaign, clock):
     log = campaign.chain.run_directory.log("supervisor").read_text().splitlines()
     last = datetime.fromisoformat(json.loads(log[-1])["time"])
     assert last > datetime.now(UTC) + timedelta(days=399)
+
+
+@pytest.mark.parametrize("topology", ["branching", "fold", "replicated-fold"])
+def test_stages_that_come_back_with_an_earlier_clock_are_known(make_campaign, clock, topology):
+    campaign = make_campaign(topology, 5, timeout_s=1.0, rate_hz=500.0)
+    campaign.chain.environ |= clock.environ
+    campaign.supervise()
+    for offset_s in (-HOUR_S, -2 * HOUR_S):
+        clock.jump(offset_s)
+        for name, pid in campaign.chain.pids().items():
+            stage = name.partition(".")[0]
+            if stage in campaign.stages:
+                kill(pid)
+                wait_until(lambda name=name, pid=pid: comes_back(campaign, name, pid))
+    verdict = campaign.finish()
+    assert not verdict.broken, "\n".join(verdict.broken)
+
+
+def comes_back(campaign, name, pid):
+    row = campaign.chain.status()[name]
+    return row["state"] == "READY" and row["pid"] != pid
