@@ -79,7 +79,9 @@ class DirectoryListener(Listener):
     begins another. A file that was changed since it was reported, or made anew, is a new file
     after a restart; one under way that is gone or changed is counted in `vanished` and named in
     the Stop's totals. The log names the journal: remove it, with the chain stopped, to have all
-    files reported again.
+    files reported again. A journal that is damaged is set aside with a warning.
+
+    There can be one replica only: two would both report each file.
 
     Parameters
     ----------
@@ -106,6 +108,7 @@ class DirectoryListener(Listener):
     """
 
     replayable: ClassVar[bool] = True
+    shares_input: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -72,7 +72,17 @@ def build_publisher(chain: Chain, stage: Stage) -> Publisher:
 
 def check_options(factory: Factory, stage: Stage) -> list[str]:
     """Hold the stage's options against the signature of `factory`; say all that doesn't fit."""
-    return bind_options(factory, stage)[1]
+    return [*bind_options(factory, stage)[1], *_too_many(factory, stage)]
+
+
+def _too_many(factory: Factory, stage: Stage) -> list[str]:
+    if stage.replicas == 1 or getattr(factory, "shares_input", True):
+        return []
+    return [
+        f"stages.{stage.name}.replicas: replicas of {stage.target} can't share out its input: each "
+        f"of the {stage.replicas} would hand over everything; leave replicas out here, and set it "
+        "for the stages below"
+    ]
 
 
 def load_message_types(chain: Chain) -> tuple[type[Message], ...]:
@@ -103,7 +113,7 @@ def load_message_types(chain: Chain) -> tuple[type[Message], ...]:
 
 def _construct(chain: Chain, stage: Stage, factory: Factory, own: dict[str, Any]) -> Any:
     options, problems = bind_options(factory, stage)
-    if problems:
+    if problems := [*problems, *_too_many(factory, stage)]:
         raise ConfigurationError(*problems)
     try:
         made = factory(**options, **own)

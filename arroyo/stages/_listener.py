@@ -47,6 +47,12 @@ class Listener(AllocatingStage, ABC):
 
     operator: Processor
     replayable: ClassVar[bool] = False
+    shares_input: ClassVar[bool] = True
+    """Whether replicas of this listener share out one input, as workers of a queue do.
+
+    Where False, as for files of a directory, each would get all of it, and a chain file with more
+    than one is refused.
+    """
     state_directory: Path | None = None
     """Where a replayable listener may keep what its next life has to know, a folder of its own.
 

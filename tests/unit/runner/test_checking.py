@@ -50,6 +50,14 @@ def write(tmp_path):
     return write
 
 
+def test_replicas_that_would_all_hand_over_everything_are_refused(write):
+    chain = CHAIN.replace("[stages.numbers]", "[stages.numbers]\nreplicas = 2")
+    assert check_in_child(write(chain)) == []
+    alone = STAGES.replace("    def messages", "    shares_input = False\n    def messages")
+    (found,) = check_in_child(write(chain, alone))
+    assert "stages.numbers.replicas: replicas of checked_stages:Numbers can't share out" in found
+
+
 def test_a_good_chain_has_no_problems_and_leaves_no_traces(write, tmp_path):
     assert check_in_child(write()) == []
     assert not (tmp_path / "run").exists()
