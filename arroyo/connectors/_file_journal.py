@@ -1,24 +1,32 @@
 """`FileJournal`: which files were handed over, in which order, and which of them are finished.
 
-A text file of lines that are only added: ``+ NUMBER SIZE MTIME PATH`` before a file is handed
-over, ``= NUMBER`` when it and all before it are finished, ``- NUMBER`` when it will never be. A
-last line that is not whole was never acted on, and is left out.
+A text file with a headline, to which lines are only added: ``+ NUMBER SIZE MTIME PATH`` before a
+file is handed over, ``= NUMBER`` when it and all before it are finished, ``- NUMBER`` when it will
+never be. A last line that is not whole was never acted on, and is left out. A file with other lines
+is damaged, as after a power cut: it is set aside, and what can be read of it counts.
+
+Numbers are the tokens of a listener, by which the source knows what comes again. So a journal
+never gives out those of one that was lost or removed: it begins at a random number.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from arroyo.durable.replaced_file import replacing, set_aside, write_all
 from arroyo.errors import UnavailableError
 
 from ._settling import Stamp
 
 REWRITE_LINES = 100_000
 """The file is written anew, without what is gone, when so many lines were added."""
+_HEADLINE = "# files that a DirectoryListener has handed over\n"
+_log = logging.getLogger(__name__)
 
 
 class Entry(NamedTuple):
@@ -124,14 +132,36 @@ class FileJournal:
         try:
             content = path.read_bytes()
         except FileNotFoundError:
+            self._next = self._finished = _far_from_others()
             return
         except OSError as error:
             raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
         self.is_new = False
-        for line in content.split(b"\n")[:-1]:
-            self._take(os.fsdecode(line))
+        *lines, rest = content.split(b"\n")
+        # All of them, though one is broken: each that can be read is true.
+        whole = [self._take(os.fsdecode(line)) for line in lines]
+        if not lines or b"\0" in rest or not all(whole):
+            self._set_aside(path)
 
-    def _take(self, line: str) -> None:
+    def _set_aside(self, path: Path) -> None:
+        # Beyond what may have stood in the lines that are lost.
+        self._next += _far_from_others()
+        try:
+            aside = set_aside(path)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        _log.warning(
+            "the journal %s is damaged, as after a power cut, and is now %s: of %d files it can "
+            "still be read that they were handed over, others may be handed over again",
+            path,
+            aside.name,
+            len(self._entries),
+        )
+
+    def _take(self, line: str) -> bool:
+        """Take up a line; return whether it is one."""
+        if f"{line}\n" == _HEADLINE:
+            return True
         sign, *fields = line.split(" ", 4)
         try:
             number = int(fields[0])
@@ -146,18 +176,17 @@ class FileJournal:
                 self._entries.pop(next(dropped, ""), None)
             self._next = max(self._next, number + 1)
         except (ValueError, IndexError):
-            return  # no line of ours
+            return False
+        return True
 
     def _rewrite(self, path: Path) -> None:
-        draft = path.with_suffix(".draft")
         entries = sorted(self._entries.items(), key=lambda item: item[1].number)
-        lines = [_line(name, entry) for name, entry in entries]
+        lines = [_HEADLINE, *(_line(name, entry) for name, entry in entries)]
         if self._finished:
             lines.append(f"= {self._finished - 1}\n")
         try:
-            draft.write_bytes(os.fsencode("".join(lines)))
-            descriptor = os.open(draft, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-            draft.replace(path)
+            with replacing(path) as descriptor:
+                write_all(descriptor, os.fsencode("".join(lines)))
         except OSError as error:
             raise self._unavailable(error) from error
         self.close()
@@ -171,8 +200,7 @@ class FileJournal:
             raise self._failure
         data = os.fsencode(line)
         try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            write_all(self._descriptor, data)
         except OSError as error:
             self._failure = self._unavailable(error)
             raise self._failure from error
@@ -183,6 +211,11 @@ class FileJournal:
             f"{self._path} can't be written: {error.strerror}; make room on its disk, and the "
             "listener goes on where it was"
         )
+
+
+def _far_from_others() -> int:
+    """Return a number to count from that, as good as surely, no other journal comes near to."""
+    return int.from_bytes(os.urandom(6)) | 1 << 47
 
 
 def _line(name: str, entry: Entry) -> str:

@@ -334,22 +334,22 @@ def test_what_was_acknowledged_is_not_reported_by_the_next_life(folders):
 
 def test_what_was_under_way_comes_first_in_its_old_order_with_its_old_tokens(folders):
     images, state = folders
-    assert live(images, state, finish=1).tokens == [0, 1, 2]
+    first = live(images, state, finish=1).tokens
     write(images / "older", mtime_s=0)
     again = live(images, state, finish=0)
     assert again.names == ["b", "c", "older"]
-    assert again.tokens == [1, 2, 3]
-    assert live(images, state).tokens == [1, 2, 3]
+    assert again.tokens == [*first[1:], first[2] + 1]
+    assert live(images, state).tokens == again.tokens
 
 
 def test_what_was_under_way_and_is_gone_or_another_one_is_counted(folders):
     images, state = folders
-    live(images, state, finish=0)
+    first = live(images, state, finish=0).tokens
     (images / "a").unlink()
     write(images / "b", b"another content", mtime_s=9)
     again = live(images, state, finish=0)
     assert again.names == ["c", "b"]
-    assert again.tokens == [2, 3]
+    assert again.tokens == [first[2], first[2] + 1]
     assert again.messages[-1].data == {"files": 2, "rejected": 0, "vanished": 2}
     assert live(images, state).messages[-1].data["vanished"] == 0
 

@@ -40,14 +40,14 @@ def test_the_next_life_knows_every_file_by_its_name(tmp_path, names, data):
     assert names_under_way(following) == names[finished:]
     assert [entry.number for _, entry in following.under_way] == numbers[finished:]
     assert all(following.is_known(name, Stamp(index, index)) for index, name in enumerate(names))
-    assert following.hand_over("another", STAMP) == len(names)
+    assert following.hand_over("another", STAMP) not in numbers
     following.close()
 
 
 def test_a_line_that_was_cut_off_was_never_written(tmp_path):
     path = tmp_path / "files"
     journal = begin(path)
-    journal.hand_over("a", STAMP)
+    first = journal.hand_over("a", STAMP)
     whole = path.stat().st_size
     journal.hand_over("b", STAMP)
     journal.close()
@@ -56,7 +56,8 @@ def test_a_line_that_was_cut_off_was_never_written(tmp_path):
         copy.write_bytes(path.read_bytes()[:size])
         following = begin(copy)
         assert names_under_way(following) == ["a"]
-        assert following.hand_over("c", STAMP) == 1
+        assert following.hand_over("c", STAMP) == first + 1
+        assert not list(tmp_path.glob("*.broken-*"))
         following.close()
         following = begin(copy)
         assert names_under_way(following) == ["a", "c"]
@@ -90,12 +91,12 @@ def test_what_is_finished_and_gone_is_forgotten_now_and_then(tmp_path, monkeypat
     for number in range(100):
         journal.finish(journal.hand_over(f"file{number}", STAMP))
         journal.forget([f"file{number}"])
-    journal.hand_over("last", STAMP)
+    last = journal.hand_over("last", STAMP)
     assert path.read_bytes().count(b"\n") < 20
     journal.close()
     following = begin(path)
     assert names_under_way(following) == ["last"]
-    assert following.hand_over("next", STAMP) == 101
+    assert following.hand_over("next", STAMP) == last + 1
     following.close()
 
 
@@ -123,3 +124,43 @@ def test_a_journal_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "files").mkdir()
     with pytest.raises(UnavailableError, match="files can't be read: Is a directory"):
         FileJournal(tmp_path / "files")
+
+
+@pytest.mark.parametrize("content", [b"", bytes(100), b"something else\n"])
+def test_a_journal_of_which_nothing_can_be_read_is_set_aside_and_that_is_said(
+    tmp_path, content, caplog
+):
+    (tmp_path / "files").write_bytes(content)
+    journal = begin(tmp_path / "files")
+    journal.close()
+    assert not journal.is_new
+    assert (tmp_path / "files.broken-1").read_bytes() == content
+    assert "files is damaged, as after a power cut, and is now files.broken-1" in caplog.text
+
+
+@pytest.mark.parametrize("damage", [bytes(60), b"\0\0\n", b"+ no line\n"])
+def test_what_can_be_read_of_a_damaged_journal_counts(tmp_path, damage, caplog):
+    path = tmp_path / "files"
+    journal = begin(path)
+    numbers = [journal.hand_over(name, STAMP) for name in "abc"]
+    journal.finish(numbers[0])
+    journal.close()
+    path.write_bytes(path.read_bytes() + damage)
+    following = begin(path, "abc")
+    assert all(following.is_known(name, STAMP) for name in "abc")
+    assert names_under_way(following) == ["b", "c"]
+    # Nor are numbers given out that may have stood where it is damaged.
+    assert following.hand_over("d", STAMP) > numbers[-1] + 1000
+    following.close()
+    assert "of 3 files it can still be read" in caplog.text
+
+
+def test_a_journal_that_was_removed_gives_way_to_one_with_other_numbers(tmp_path):
+    path = tmp_path / "files"
+    lives = []
+    for _ in range(2):
+        journal = begin(path)
+        lives.append({journal.hand_over(name, STAMP) for name in "abc"})
+        journal.close()
+        path.unlink()
+    assert not lives[0] & lives[1]
