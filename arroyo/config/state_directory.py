@@ -12,6 +12,7 @@ from pathlib import Path
 
 from arroyo.identifiers import ReplicaName
 
+from .graph import Chain
 from .private_folder import PrivateFolder, home_of, is_own, of_unit
 
 SYSTEM = Path("/var/lib/arroyo")
@@ -67,6 +68,24 @@ class StateDirectory:
     def lives(self, name: ReplicaName) -> Path:
         """File of a replica that says which numbers its lives have had."""
         return self.path / "lives" / str(name)
+
+
+def find_strangers(chain: Chain, state: StateDirectory) -> list[str]:
+    """Name the journals of sources that the chain doesn't have (any more), a sentence each.
+
+    Such a source may have been renamed. Under its new name it knows nothing of what it has handed
+    over, and hands it over again.
+    """
+    if not state.sources.is_dir():
+        return []
+    known = set(map(str, chain.replicas))
+    return [
+        f"{folder} is the journal of {folder.name}, which chain {chain.name} doesn't have: if that "
+        "source was renamed, all its input is handed over again. To go on where it was, stop the "
+        "chain and give the folder the new name; else remove it"
+        for folder in sorted(state.sources.iterdir())
+        if folder.name not in known
+    ]
 
 
 def _places(chain: str, environ: Mapping[str, str]) -> Iterator[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from arroyo.codec import Kind
+from arroyo.config.state_directory import find_strangers
 from arroyo.errors import ConfigurationError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
@@ -66,6 +67,9 @@ class SourceProcess:
                 )
             folder = replica.state.source(replica.name)
             self._journal = SourceJournal(folder)
+            if self._journal.is_new:
+                for stranger in find_strangers(replica.chain, replica.state):
+                    _log.warning("%s", stranger)
             self._listener.state_directory = folder
         self._source = self._make_source()
         self._isolation = Isolation(

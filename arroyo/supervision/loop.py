@@ -23,6 +23,7 @@ from arroyo.clock import Clock, SystemClock
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
+from arroyo.config.state_directory import find_strangers
 from arroyo.control.locks import Lock
 from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier, NotifySocket
@@ -135,6 +136,7 @@ class Supervisor:
         clock: Clock,
     ) -> None:
         self._chain = chain
+        self._state = folders.state
         run_directory = folders.run
         self._notifier = notifier
         self._console = console
@@ -191,6 +193,8 @@ class Supervisor:
     def run(self) -> int:
         """Run the chain to its end; return its exit code."""
         self._say(self._account.header(self._chain))
+        for stranger in find_strangers(self._chain, self._state):
+            self._say(f"warning: {stranger}")
         self._handle(ev.Tick())
         while self._exit_code is None:
             ready = self._selector.select(self._timeout_s())

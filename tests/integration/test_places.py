@@ -161,6 +161,41 @@ def test_a_command_asks_where_the_chain_runs_whatever_its_own_environment_is(acc
     assert (state / NAME / "quarantine").is_dir()
 
 
+def test_a_source_that_was_renamed_says_that_it_begins_anew_and_goes_on_as_it_is_told(account):
+    user = account(ORDINARY)
+    path = write_chain(user, FINITE)
+    user.write("chain/files/first", "1")
+    user.run("arroyo-supervise", path)
+    renamed = FINITE.replace("[stages.files]", "[stages.images]")
+    write_chain(user, renamed.replace('inputs = ["files"]', 'inputs = ["images"]'))
+    sources = places_of(user)[1] / "source"
+    said = user.run("arroyo-supervise", path)
+    assert f"warning: {sources / 'files.0'} is the journal of files.0, which chain {NAME}" in said
+    assert written(path) == ["first", "first"]
+    shutil.rmtree(sources / "images.0")
+    (sources / "files.0").rename(sources / "images.0")
+    assert "warning" not in user.run("arroyo-supervise", path)
+    assert written(path) == ["first", "first"]
+
+
+@pytest.mark.parametrize("content", [b"", bytes(64)], ids=["empty", "zeroed"])
+def test_a_chain_starts_with_journals_that_a_power_cut_has_spoilt(account, content):
+    user = account(ORDINARY)
+    path = write_chain(user, FINITE)
+    user.write("chain/files/first", "1")
+    user.run("arroyo-supervise", path)
+    run, state = places_of(user)
+    journals = [file for file in (state / "source" / "files.0").iterdir() if file.is_file()]
+    assert len(journals) == 2
+    for journal in journals:
+        journal.write_bytes(content)
+    user.run("arroyo-supervise", path)
+    log = (run / "log" / "files.0.jsonl").read_text()
+    for journal in journals:
+        assert f"is now {journal.name}.broken-1" in log
+    assert written(path) == ["first", "first"]
+
+
 @pytest.mark.parametrize("parent", ["", "/shared"], ids=["default", "shared parent"])
 def test_another_account_is_told_that_it_cannot_see_the_chain(account, parent):
     user, other = account(ORDINARY), account(OTHER)

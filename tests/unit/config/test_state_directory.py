@@ -1,11 +1,13 @@
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
 from arroyo.config import state_directory
 from arroyo.config.folders import Folders
-from arroyo.config.state_directory import StateDirectory
+from arroyo.config.graph import Chain, Stage
+from arroyo.config.state_directory import StateDirectory, find_strangers
 from arroyo.errors import ConfigurationError
 
 
@@ -53,6 +55,19 @@ def test_a_link_in_its_place_is_refused(tmp_path):
     (tmp_path / "saxs").symlink_to(tmp_path)
     with pytest.raises(ConfigurationError, match="set ARROYO_STATE_DIR to a folder"):
         StateDirectory(tmp_path / "saxs").create()
+
+
+def test_journals_of_sources_that_the_chain_does_not_have_are_named(tmp_path):
+    state = StateDirectory(tmp_path)
+    stages = {"images": Stage("images", "listener", "own:Images")}
+    chain = Chain("saxs", Path("/"), Path("/chain.toml"), stages)
+    assert find_strangers(chain, state) == []
+    for name in ("images.0", "images.1", "detector.0"):
+        (state.sources / name).mkdir(parents=True)
+    first, second = find_strangers(chain, state)
+    assert first.startswith(f"{state.sources / 'detector.0'} is the journal of detector.0, which")
+    assert "give the folder the new name" in first
+    assert "the journal of images.1, which" in second
 
 
 def test_it_is_never_inside_the_run_directory(tmp_path):
