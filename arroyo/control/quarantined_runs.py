@@ -7,7 +7,10 @@ of its messages in quarantine; the last of these takes the folder along.
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,16 +37,20 @@ class QuarantinedRuns:
     def add(self, stage: str, source: str, run: str, number: str, start: bytes) -> None:
         """Note that a message of a run is put aside; `start` as the stage got it."""
         folder = self._of(stage, source, run)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if start and not (folder / "start").exists():
-            _write(folder / "start", start)
-        (folder / number).touch(0o600)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        with self._locked():
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if start and not (folder / "start").exists():
+                _write(folder / "start", start)
+            (folder / number).touch(0o600)
 
     def note_stop(self, stage: str, source: str, run: str, stop: bytes) -> None:
         """Note the Stop of a run as the stage got it, if any of its messages is put aside."""
         folder = self._of(stage, source, run)
         if folder.is_dir():
-            _write(folder / "stop", stop)
+            with self._locked():
+                if folder.is_dir():
+                    _write(folder / "stop", stop)
 
     def find(self, stage: str, source: str, run: str) -> QuarantinedRun:
         """Return what is known of a run."""
@@ -56,12 +63,25 @@ class QuarantinedRuns:
         folder = self._of(stage, source, run)
         if not folder.is_dir():
             return
-        if returned:
-            (folder / f"{number}{_BACK}").touch(0o600)
-        (folder / number).unlink(missing_ok=True)
-        names = {path.name for path in folder.iterdir() if path.suffix != _BACK}
-        if names <= {"start", "stop"}:
-            shutil.rmtree(folder, ignore_errors=True)
+        with self._locked():
+            if returned:
+                (folder / f"{number}{_BACK}").touch(0o600)
+            (folder / number).unlink(missing_ok=True)
+            left = [path.name for path in folder.iterdir() if path.suffix != _BACK]
+            if set(left) <= {"start", "stop"}:
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other processes from changing anything meanwhile."""
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _of(self, stage: str, source: str, run: str) -> Path:
         return self._folder / digest(repr((stage, source, run)).encode())

@@ -53,6 +53,9 @@ class Returning:
         self._key_field = key_field(chain, name.stage)
         self._chain = chain
         self._under_way: dict[int, tuple[Encoded, Entry]] = {}
+        # Runs of a fold overlap where those of several listeners go through it.
+        above = [stage for stage in chain.above(name.stage) if stage.role == "listener"]
+        self._overlapping = sum(stage.replicas for stage in above) > 1
         self._look_at = 0.0
 
     @property
@@ -66,7 +69,7 @@ class Returning:
         """Yield what has to be sent, at most once a second unless it is wanted `at_once`.
 
         A message goes back into its run while that is open, and else when no run is: so the stages'
-        code never has to do with two runs of one source at a time.
+        code never has to do with two runs of one source at a time, unless it has anyway.
 
         Parameters
         ----------
@@ -80,7 +83,9 @@ class Returning:
         for entry in self._store.requeued(str(self._name)):
             if len(self._under_way) >= AT_ONCE:
                 return
-            if entry.id not in known and (not open_runs or entry.run in open_runs):
+            if entry.id not in known and (
+                self._overlapping or not open_runs or entry.run in open_runs
+            ):
                 yield from self._send(entry, is_open=entry.run in open_runs)
 
     def _send(self, entry: Entry, *, is_open: bool) -> Iterator[Intake]:

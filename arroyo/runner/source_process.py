@@ -182,7 +182,8 @@ class SourceProcess:
         """Return True while messages from quarantine go before the end of the source."""
         if self._replica.signals.asked:
             return False
-        self._bring_back(now, at_once=True)
+        if not self._returning.under_way:
+            self._bring_back(now, at_once=True)
         return self._returning.under_way
 
     def _close_former_runs(self, now: float) -> None:

@@ -106,3 +106,11 @@ def test_a_message_goes_back_into_its_run_while_that_is_open_and_waits_for_anoth
     (second,) = returning.look(0.0, NONE, at_once=True)
     assert second.returned.run == "old"
     assert returning.under_way
+
+
+def test_below_several_listeners_the_runs_of_a_fold_overlap_and_nothing_waits(store):
+    two = chain(listener("one"), listener("two"), operator("fold", "one", "two"))
+    put(store, source="fold.0", enters="fold", run="old")
+    returning = Returning(two, ReplicaName("fold", 0), store, CODEC)
+    (intake,) = returning.look(0.0, frozenset({"open"}))
+    assert intake.returned.run == "old"
