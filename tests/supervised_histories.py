@@ -64,9 +64,10 @@ class History:
                         told += self.do(ev.ProcessStarted(name, self.pids))
                     case ev.Signal(name, number):
                         self.signals.append((str(name), int(number)))
-                    case ev.Finish(exit_code):
+                    case ev.Finish(exit_code, reasons):
                         assert self.exit_code is None
-                        self.exit_code = exit_code
+                        assert bool(exit_code) == bool(reasons), "a reason for each code but 0"
+                        self.exit_code, self.reasons = exit_code, reasons
                     case _:
                         told.append(action)
         self.told += told

@@ -81,6 +81,16 @@ class Ledger:
         return self.frontier == self.next
 
     @property
+    def open_events(self) -> int:
+        """How many events some path has not finished; takes its time, if there are many gaps."""
+        missing = RangeSet()
+        for path in self._paths:
+            for first, end in path.missing(self.frontier, self.next):
+                missing.add(first, end)
+        controls = sum(sequence in missing for sequence in self._controls)
+        return sum(end - first for first, end in missing) - controls
+
+    @property
     def quiet(self) -> bool:
         """Whether everything sent is finished, or held by folds that live."""
         return not any(

@@ -35,6 +35,9 @@ class Phase(IntEnum):
     ENDED = 8
 
 
+INPUTS = 8
+"""Inputs of a stage that are counted one by one; the last also counts those beyond."""
+
 FIELDS: tuple[str, ...] = (
     "magic",
     "pid",
@@ -66,6 +69,13 @@ FIELDS: tuple[str, ...] = (
     "unseen",
     "run_end",
     "rejected",
+    "skipped",
+    "quarantined",
+    "repeated",
+    "lost_before",
+    "unfinished",
+    "replayable",
+    *(f"input_{place}" for place in range(INPUTS)),
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
@@ -74,7 +84,13 @@ FIELDS: tuple[str, ...] = (
 given up with a reason, ``in_flight`` what a source waits for (or a stage has sent and got no
 credit for), ``inline`` payloads that found no room in shared memory, ``rejected`` what came in and
 was refused: frames that were no records, and of a source messages from outside that could not be
-read or sent.
+read or sent. Messages end on the way as ``filtered``, ``skipped`` (an error, and ``on_error`` says
+so) or ``quarantined``. ``repeated``: how many of ``received`` were sent again after a death.
+``input_0`` and so on: how many of them came from the first stage of ``inputs``, and so on.
+
+Of a source: ``lost`` counts messages that this life can't deliver any more, ``lost_before`` those
+that the life before has lost; ``unfinished`` those that were handed over and that not every sink
+has finished yet, at most; ``replayable`` (1) says that its input can be read again.
 
 What a source whose input can't be read again leaves for its next life: ``epoch``, in which its
 sequences count; ``next``, the first that was not sent yet; ``frontier``, the first that not every

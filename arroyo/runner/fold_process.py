@@ -80,7 +80,7 @@ class FoldProcess(RelayProcess):
             return [Folded(Output(reason=Reason.FINISHED)) for _ in work]
         run = batch.source, batch.run
         outcomes = self._call.folded(run, self._hand_over(batch, work))
-        self._counters.received += len(work)
+        self._counters.take_up(batch, len(work))
         self._counters.give_out([each.output for each in outcomes], publishes=False)
         return list(outcomes)
 

@@ -252,6 +252,13 @@ class Gateway:
 
     # The main thread
 
+    @property
+    def waiting(self) -> int:
+        """How many events were handed over and not taken yet."""
+        with self._lock:
+            self._count()
+            return self._received - self._taken
+
     def take(self, *, whole: bool = False) -> Intake | None:
         """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing.
 

@@ -71,6 +71,8 @@ class Isolation:
         self._as_it_came = as_it_came
         self._starts: dict[tuple[str, str], bytes] = {}
         """The last Starts, as they came, by source and run."""
+        self.counted: memoryview | list[int] = [0]
+        """In its first place: how many messages were put aside, for the status page."""
         self._raised = Streak()
         self._unreadable = Streak()
 
@@ -229,6 +231,7 @@ class Isolation:
     def _put(self, entry: Entry, message: bytes, start: bytes = b"") -> None:
         start = start or self._starts.get((entry.source, entry.run), b"")
         self._warn(self.store.put(entry, message, start), len(message), entry.chain)
+        self.counted[0] += 1
         _log.warning(
             "%s is in quarantine (%s): see 'arroyo quarantine show %s %s'",
             entry.key,

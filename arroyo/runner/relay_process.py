@@ -96,6 +96,7 @@ class RelayProcess:
             replica.clock,
             as_it_came=self._as_it_came,
         )
+        self._isolation.counted = replica.page.word("quarantined")
         self._call = self._make_call(made)
         with contextlib.ExitStack() as closing:
             self._call.open()
@@ -105,6 +106,7 @@ class RelayProcess:
             self._prepare(made)
             closing.pop_all()
             closing.callback(self._close)  # which closes that too
+            closing.callback(self._report)  # however it ends
             self._latencies = Latencies(
                 replica.page.histogram("latency"),
                 replica.page.histogram("hop"),
@@ -351,7 +353,7 @@ class RelayProcess:
         if batch.enters and self._passing.concerns(batch):
             return self._passing.outcomes(batch, work)
         outcomes: Sequence[Outcome] = call.events(self._hand_over(batch, work))
-        self._counters.received += len(work)
+        self._counters.take_up(batch, len(work))
         self._counters.give_out(outcomes, publishes=isinstance(call, PublisherCall))
         return outcomes
 
@@ -406,9 +408,8 @@ class RelayProcess:
             counters.held + self._reader.unreadable + self._call.errors + self._replica.rejected
         )
         page.set("errors", errors)
+        counters.write(page, [source.stage for source in self._replica.stage.inputs])
         page.set("rejected", self._replica.rejected)
-        for word in ("received", "sent", "bytes_in", "bytes_out", "filtered"):
-            page.set(word, getattr(counters, word))
         page.set("dropped", self._relay.dropped)
         page.set("inline", self._replica.payloads.inline)
         page.set("in_flight", self._relay.in_flight)

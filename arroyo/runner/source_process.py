@@ -66,6 +66,7 @@ class SourceProcess:
                     "can be read again, so that nothing of it needs to be lost; leave delivery out"
                 )
             folder = replica.state.source(replica.name)
+            replica.page.set("replayable", 1)
             self._journal = SourceJournal(folder)
             if self._journal.is_new:
                 for stranger in find_strangers(replica.chain, replica.state):
@@ -75,6 +76,7 @@ class SourceProcess:
         self._isolation = Isolation(
             replica.quarantine, replica.chain, replica.name, replica.codec, replica.clock
         )
+        self._isolation.counted = replica.page.word("quarantined")
         self._returning = Returning(
             replica.chain, replica.name, self._isolation.store, replica.codec
         )
@@ -84,7 +86,7 @@ class SourceProcess:
         self._controls = replica.page.word("controls")
         self._open_run = ""
         self._unnoted = False
-        self._sent = self._lost_before = 0
+        self._sent = 0
         self._finishing = False
         self._linger_until = 0.0
         self._report_due = 0.0
@@ -129,6 +131,7 @@ class SourceProcess:
             replica.report_ready("listening")
             self._loop(listener)
         finally:
+            self._report_at_end()
             self._gateway.shut()
             if self._listening is not None:
                 self._listening.stop()
@@ -193,9 +196,8 @@ class SourceProcess:
             return
         for run in former:
             if run.stop is None:
-                self._lost_before += run.lost
+                self._replica.page.add("lost_before", run.lost)
                 _tell_loss(run)
-        self._replica.page.set("lost", self._lost_before)
         runs = [self._close(run) for run in former]
         self._perform(source.close_former([run for run in runs if run.stop is not None], now))
 
@@ -332,10 +334,19 @@ class SourceProcess:
         page.set("bytes_in", gateway.bytes_in)
         page.set("dropped", gateway.dropped)
         page.set("sent", self._sent)
-        page.set("in_flight", self._source.ledger.next - self._source.ledger.frontier)
+        in_flight = self._source.ledger.next - self._source.ledger.frontier
+        page.set("in_flight", in_flight)
+        page.set("unfinished", in_flight + gateway.waiting)
         page.set("inline", self._replica.payloads.inline)
         page.set("redelivered", self._source.redelivered)
-        page.set("lost", self._lost_before + self._source.lost)
+        page.set("lost", self._source.lost)
+
+    def _report_at_end(self) -> None:
+        """Report first of all what is left undone: there may be little time."""
+        self._report()
+        self._replica.page.set(
+            "unfinished", self._source.ledger.open_events + self._gateway.waiting
+        )
 
 
 def _tell_loss(run: FormerRun) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
-from arroyo.config.graph import Chain, Stage
+from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 
 from . import events as ev
 from .ending import Ending, describe_end
 from .judge import Condition
+from .totals import ENDS, QUARANTINED, Totals, Verdict
 
 _COLOURS = {"plain": "", "good": "32", "bad": "31", "warning": "33", "bold": "1"}
 _UNWELL = {
@@ -18,8 +18,6 @@ _UNWELL = {
     Condition.UNINTERRUPTIBLE: "waits within the kernel, for a disk or file server perhaps",
 }
 _PAINT = re.compile("\033\\[[0-9;]*m")
-TOTALS = ("received", "sent", "errors", "rejected", "dropped", "lost")
-"""What the summary adds up, by its names on the status page."""
 
 
 class Account:
@@ -67,20 +65,19 @@ class Account:
         self._waits_for[happened.replica] = reason
         return told
 
-    def summary(
-        self, chain: Chain, totals: Mapping[str, Mapping[str, int]], exit_code: int, after_s: float
-    ) -> list[str]:
-        """Lines at the end: totals of each stage that counted something, and how it went."""
-        lines = []
-        for name in chain.stages:
-            counted = totals.get(name, {})
-            shown = [f"{counted.get(word, 0):,} {word}" for word in TOTALS[:2]]
-            shown += [f"{counted[word]:,} {word}" for word in TOTALS[2:] if counted.get(word)]
-            if any(counted.get(word) for word in TOTALS):
-                lines.append(f"  {name}: {', '.join(shown)}")
-        how = "ended well" if exit_code == 0 else f"ended with exit code {exit_code}"
-        verdict = f"chain {chain.name} {how} after {_seconds(after_s)}"
-        lines.append(self._paint("good" if exit_code == 0 else "bad", verdict))
+    def summary(self, chain: Chain, totals: Totals, verdict: Verdict, after_s: float) -> list[str]:
+        """Lines at the end: what became of the messages of each stage, and how it went."""
+        lines = [f"  {name}: {text}" for name in chain.stages if (text := _became(totals, name))]
+        for name, count in totals.lost_before.items():
+            if count:
+                text = f"an earlier run of this chain lost {count:,} messages; this one did not"
+                lines.append(self._paint("warning", f"  {name}: {text}"))
+        code, reasons = verdict
+        how = "ended well" if code == 0 else f"ended with exit code {code}"
+        line = f"chain {chain.name} {how} after {_seconds(after_s)}"
+        line += f": {'; '.join(reasons)}" if reasons else ""
+        colour = {0: "good", QUARANTINED: "warning"}.get(code, "bad")
+        lines.append(self._paint(colour, line))
         return lines
 
     @staticmethod
@@ -146,20 +143,23 @@ def _retry(retry_s: float | None, until_changed: bool) -> str:
     return "" if retry_s is None else f", next try in {_seconds(retry_s)}"
 
 
-def lossless_stages(chain: Chain) -> set[str]:
-    """Stages that nothing may be lost on: reached from a source by push-pull links only."""
-    found: set[str] = set()
-    for level in chain.levels:
-        for stage in level:
-            if _is_lossless(stage, found):
-                found.add(stage.name)
-    return found
+def _became(totals: Totals, stage: str) -> str:
+    """Say what became of the messages of a stage; empty where it has counted nothing."""
+    counted, left = totals.of(stage), totals.not_delivered(stage)
+    shown = [f"{counted['received']:,} received{_detail(totals, stage)}"]
+    shown += [f"{counted['sent']:,} sent"]
+    shown += [f"{counted[word]:,} {word}" for word in ENDS if counted[word]]
+    shown += [f"{left:,} not delivered"] if left else []
+    return ", ".join(shown) if left or any(counted.values()) else ""
 
 
-def _is_lossless(stage: Stage, above: set[str]) -> bool:
-    return stage.delivery == "reliable" and all(
-        source.link == "push-pull" and source.stage in above for source in stage.inputs
-    )
+def _detail(totals: Totals, stage: str) -> str:
+    """Say where the messages came from, if there are several ways, and how many were repeats."""
+    links = totals.received_from(stage)
+    details = [f"{count:,} from {name}" for name, count in links.items()] if len(links) > 1 else []
+    if repeated := totals.of(stage)["repeated"]:
+        details.append(f"{repeated:,} repeated")
+    return f" ({', '.join(details)})" if details else ""
 
 
 def _how(name: ReplicaName, ending: Ending) -> str:

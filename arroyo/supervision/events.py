@@ -124,9 +124,10 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 class Finish(msgspec.Struct, frozen=True):
-    """The chain is over; the supervisor ends with `exit_code`."""
+    """The chain is over; `exit_code`, and `reasons` if that is not 0, by its processes alone."""
 
     exit_code: int
+    reasons: tuple[str, ...] = ()
 
 
 # Actions that tell people what happened.

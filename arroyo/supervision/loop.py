@@ -14,7 +14,7 @@ import random
 import selectors
 import signal
 import socket
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from arroyo.config.state_directory import find_strangers
 from arroyo.control.locks import Lock
 from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier, NotifySocket
+from arroyo.control.quarantine import Quarantine
 from arroyo.control.requests import RequestServer
 from arroyo.errors import AlreadyRunningError, ConfigurationError
 from arroyo.identifiers import ReplicaName
@@ -36,7 +37,7 @@ from arroyo.telemetry.logs import configure_logging, is_journal
 
 from . import child
 from . import events as ev
-from .account import TOTALS, Account, lossless_stages
+from .account import Account
 from .corrections import Corrections
 from .ending import describe_end
 from .lookout import Lookout
@@ -46,7 +47,8 @@ from .post_mortem import PostMortem
 from .processes import Spawner, StageProcess, Target
 from .replica import Replica
 from .replica_files import idle_since
-from .state_machine import UNWELL, ChainMachine
+from .state_machine import ChainMachine
+from .totals import Totals, Verdict
 from .wakes import signals_as_bytes
 
 IDLE_CHECK_S = 0.5
@@ -156,9 +158,10 @@ class Supervisor:
         self._post_mortem = PostMortem(chain, run_directory)
         self._corrections = Corrections(chain)
         self._adopts_orphans = adopts_orphans()
-        self._totals: dict[str, Counter[str]] = {name: Counter() for name in chain.stages}
+        self._totals = Totals(chain)
+        self._quarantine = Quarantine(folders.state.quarantine)
         self._events: deque[ev.Event] = deque()
-        self._exit_code: int | None = None
+        self._trouble: Verdict | None = None
         self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
             self._selector = opened.enter_context(selectors.DefaultSelector())
@@ -196,7 +199,7 @@ class Supervisor:
         for stranger in find_strangers(self._chain, self._state):
             self._say(f"warning: {stranger}")
         self._handle(ev.Tick())
-        while self._exit_code is None:
+        while self._trouble is None:
             ready = self._selector.select(self._timeout_s())
             # Before deaths: that a stage drains explains why the ones below it end.
             self._hear_words()
@@ -210,7 +213,8 @@ class Supervisor:
             self._look_for_idle()
             self._look_for_corrections()
             self._handle(ev.Tick())
-        return self._sum_up(self._exit_code)
+        waiting = len(self._quarantine.entries())
+        return self._sum_up(self._totals.verdict(self._trouble, waiting=waiting))
 
     def _timeout_s(self) -> float | None:
         now = self._monotonic()
@@ -265,7 +269,7 @@ class Supervisor:
         self._selector.unregister(process)
         page = self._lookout.page(name, process.pid)
         self._lookout.forget(name)
-        self._totals[name.stage].update({word: page.get(word, 0) for word in TOTALS})
+        self._totals.note(name, page)
         end = process.reap()
         evidence = self._post_mortem.examine(
             name,
@@ -328,8 +332,8 @@ class Supervisor:
             case ev.Signal(name, number):
                 if name in self._processes:
                     self._processes[name].send(number)
-            case ev.Finish(exit_code):
-                self._exit_code = exit_code
+            case ev.Finish(exit_code, reasons):
+                self._trouble = Verdict(exit_code, reasons)
             case _:
                 self._announce(action)
 
@@ -375,14 +379,11 @@ class Supervisor:
         self._handle(ev.StopRequested("a stop command"))
         return {"state": self._machine.state}
 
-    def _sum_up(self, exit_code: int) -> int:
-        lossless = lossless_stages(self._chain)
-        lost = sum(self._totals[name]["lost"] for name in lossless)
-        exit_code = exit_code or (UNWELL if lost else 0)
+    def _sum_up(self, verdict: Verdict) -> int:
         after_s = self._monotonic() - self._began_at
-        for line in self._account.summary(self._chain, self._totals, exit_code, after_s):
+        for line in self._account.summary(self._chain, self._totals, verdict, after_s):
             self._say(line)
-        return exit_code
+        return verdict.exit_code
 
 
 def _row(replica: Replica, now: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ An event only changes what is wanted; `_reconcile`, run after each, makes it so.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
@@ -34,11 +34,12 @@ from .restart_policy import (
 )
 from .roster import Roster
 from .stop_schedule import StopSchedule
+from .totals import UNWELL
 
 END_GRACE_S = 2.0
 """A stage with nothing above it that is idle for so long will not be told the end any more."""
-UNWELL = 1
-"""Exit code of a chain that ended, but not well."""
+NAMED = 5
+"""So many replicas are named in a sentence; more of them are counted."""
 _NOTHING = Evidence()
 _TOO_SLOW = "it did not end in time"
 
@@ -71,6 +72,7 @@ class ChainMachine:
         self._was_ready = False
         self._flowing = False
         self._exit_code = 0
+        self._reasons: tuple[str, ...] = ()
         self.replicas = Roster(chain)
         self.finished = False
 
@@ -191,7 +193,7 @@ class ChainMachine:
         if replica.has_finished(ending) or told:
             self._tell(ev.Finished(replica.name, ending.after_s))
             return
-        self._note_trouble(UNWELL)
+        self._note_trouble(UNWELL, f"{replica.name} did not end in order")
         if not replica.overdue and not self._stop.has_killed:
             self._tell(ev.EndedBadly(replica.name, ending))
 
@@ -236,7 +238,8 @@ class ChainMachine:
         hopes = replica.awaits_correction and not useless and not self.replicas.stopping
         self._tell(ev.GaveUp(replica.name, ending, retry_s, until_changed=hopes))
         if useless or self._policy.on_failed == "stop-chain":
-            self._note_trouble(ending.status or UNWELL if useless else UNWELL)
+            why = f"{replica.name} {'can not run as it is configured' if useless else 'failed'}"
+            self._note_trouble(ending.status or UNWELL if useless else UNWELL, why)
             if not self.replicas.stopping:
                 self._begin_stop(f"{replica.name}, which failed", now)
 
@@ -267,7 +270,7 @@ class ChainMachine:
     def _cut_short(self, by: str, now: float) -> None:
         self._stop.cut_short(now)
         if left := tuple(replica.name for replica in self.replicas.living):
-            self._note_trouble(UNWELL)
+            self._note_trouble(UNWELL, f"it was stopped before {_names(left)} had finished")
             self._tell(ev.CutShort(left, by))
         for replica in self.replicas:
             self._dismiss(replica)
@@ -353,9 +356,12 @@ class ChainMachine:
 
     def _finish(self) -> None:
         self.finished = True
-        if any(replica.alive or replica.state is State.FAILED for replica in self.replicas):
-            self._note_trouble(UNWELL)
-        self._actions.append(ev.Finish(self._exit_code))
+        if alive := [replica.name for replica in self.replicas.living]:
+            self._note_trouble(UNWELL, f"{_names(alive)} could not be ended")
+        failed = [replica.name for replica in self.replicas if replica.state is State.FAILED]
+        if failed:
+            self._note_trouble(UNWELL, f"{_names(failed)} failed")
+        self._actions.append(ev.Finish(self._exit_code, self._reasons))
 
     # Small questions.
 
@@ -390,9 +396,14 @@ class ChainMachine:
     def _is_due(time: float | None, now: float) -> bool:
         return time is not None and now >= time
 
-    def _note_trouble(self, exit_code: int) -> None:
-        """The first trouble decides how the supervisor ends."""
+    def _note_trouble(self, exit_code: int, reason: str) -> None:
+        """The first trouble decides how the supervisor ends, and is what is told of it."""
         self._exit_code = self._exit_code or exit_code
+        self._reasons = self._reasons or (reason,)
 
     def _tell(self, announcement: ev.Announcement) -> None:
         self._actions.append(announcement)
+
+
+def _names(names: Sequence[ReplicaName]) -> str:
+    return ", ".join(map(str, names)) if len(names) <= NAMED else f"{len(names)} processes"

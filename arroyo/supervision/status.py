@@ -23,7 +23,7 @@ from arroyo.control.requests import request
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.histogram import merge, quantile_s
-from arroyo.protocol.status_page import Phase
+from arroyo.protocol.status_page import INPUTS, Phase
 from arroyo.telemetry.status_page import read_histograms
 
 from . import child
@@ -34,18 +34,12 @@ CPU_SAMPLE_S = 0.1
 _STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
 """Last words of the command of a supervised stage."""
 Histogram: TypeAlias = Sequence[int]
-_COUNTERS = (
-    "received",
-    "sent",
-    "errors",
-    "rejected",
-    "dropped",
-    "bytes_in",
-    "bytes_out",
-    "in_flight",
-)
-_ONLY_WHERE_ANY = frozenset({"rejected"})
+_ONLY_WHERE_ANY = frozenset({"repeated", "filtered", "skipped", "quarantined", "rejected", "lost"})
 """Columns that are left out while there is nothing in them."""
+_COUNTERS = (
+    *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
+    *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
+)
 _COLUMNS = (
     ("replica", "name"),
     ("state", "state"),
@@ -58,6 +52,11 @@ _COLUMNS = (
     ("rejected", "rejected"),
     ("dropped", "dropped"),
     ("in_flight", "in flight"),
+    ("repeated", "repeated"),
+    ("filtered", "filtered"),
+    ("skipped", "skipped"),
+    ("quarantined", "quarantined"),
+    ("lost", "lost"),
     ("latency_p50_s", "latency p50"),
     ("latency_p99_s", "p99"),
     ("cpu_percent", "CPU"),
@@ -74,8 +73,9 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         ``chain``, ``state``, ``supervisor`` (its pid, or None), ``quarantine`` (how full it is),
         ``latency_p50_s`` and ``latency_p99_s`` (from the sources to the publishers, all of them)
         and ``stages``: one dict for each replica, from the sources down. There ``reason`` is why a
-        replica is down and ``next_try_s`` when it is started again, ``latency_…`` is from the
-        source's handing over to the end of this stage's work, ``hop_…`` from the neighbour's
+        replica is down and ``next_try_s`` when it is started again, ``inputs`` how many messages
+        came from which stage, ``lost`` also what the life before has lost, ``latency_…`` is from
+        the source's handing over to the end of this stage's work, ``hop_…`` from the neighbour's
         sending to its begin, both since the replica has started. Times in s, sizes in bytes; None
         where nobody knows.
 
@@ -96,6 +96,9 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         page = read_counters(run_directory, name, row["pid"]) if row["pid"] else {}
         row["incarnation"] = page.get("incarnation")
         row |= {word: page.get(word, 0) for word in _COUNTERS}
+        row["lost"] += page.get("lost_before", 0)
+        inputs = enumerate(chain.stages[name.stage].inputs[:INPUTS])
+        row["inputs"] = {above.stage: page.get(f"input_{place}", 0) for place, above in inputs}
         seen = read_histograms(run_directory.status_page(name), page["incarnation"]) if page else {}
         row.update(_quantiles("latency", seen.get("latency", ())))
         row.update(_quantiles("hop", seen.get("hop", ())))

@@ -30,9 +30,10 @@ def start(request, make_chain):
 def run(start):
     """Runs a chain of the given tables to its end; returns what its sink wrote."""
 
-    def run_chain(*tables):
+    def run_chain(*tables, code=0):
         chain, program = start(*tables)
-        assert program.wait() == 0, chain.text()
+        has_code = program.arguments[0].name == "arroyo-supervise"
+        assert program.wait() == (code if has_code else 0), chain.text()
         return chain.lines()
 
     return run_chain
@@ -132,12 +133,12 @@ def test_start_and_stop_go_on_once_whatever_an_operator_returns(run, kind, data)
 
 
 @pytest.mark.parametrize(
-    ("policy", "counted"), [("quarantine", "quarantined"), ("skip", "skipped")]
+    ("policy", "counted", "code"), [("quarantine", "quarantined", 65), ("skip", "skipped", 0)]
 )
-def test_a_message_that_raises_is_given_up_and_counted(run, policy, counted):
+def test_a_message_that_raises_is_given_up_and_counted(run, policy, counted, code):
     keys = f'on_error = "{policy}"'
     work = operator("work", "Fussy", ["count"], keys=keys)
-    lines = run(LISTENED, work, publisher("write", ["work"]))
+    lines = run(LISTENED, work, publisher("write", ["work"]), code=code)
     assert indices(lines) == [index for index in range(EVENTS) if index % 10 != 3]
     assert totals(lines)[counted] == EVENTS // 10
 

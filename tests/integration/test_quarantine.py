@@ -79,7 +79,7 @@ def good(bad=BAD):
 
 def test_what_raises_is_kept_with_its_reason_and_stack_and_its_neighbours_arrive(make_chain):
     chain = make(make_chain, "fail")
-    assert chain.supervise().wait() == 0, chain.text()
+    assert chain.supervise().wait() == 65, chain.text()
     lines = chain.lines()
     assert sorted(indices(lines)) == good()
     assert totals(lines)["quarantined"] == len(BAD)
@@ -98,7 +98,7 @@ def test_whatever_is_raised_is_kept_and_costs_no_process(make_chain):
     bad = [20, 41, 62, 83, 104]
     chain = make(make_chain, "raise_all_sorts", bad)
     supervisor = chain.supervise()
-    assert supervisor.wait() == 0, chain.text()
+    assert supervisor.wait() == 65, chain.text()
     assert "starting it again" not in supervisor.text
     assert sorted(indices(chain.lines())) == good(bad)
     assert [entry["reason"] for entry in entries(chain)] == [
@@ -112,7 +112,7 @@ def test_whatever_is_raised_is_kept_and_costs_no_process(make_chain):
 
 def test_a_message_that_exits_the_process_is_kept_at_its_third_exit(make_chain):
     chain = make(make_chain, "leave", [7])
-    assert chain.supervise().wait() == 0, chain.text()
+    assert chain.supervise().wait() == 65, chain.text()
     assert sorted(indices(chain.lines())) == good([7])
     (entry,) = entries(chain)
     assert entry["reason"] == "was ended by an exit(3) in the stage's own code"
@@ -121,7 +121,7 @@ def test_a_message_that_exits_the_process_is_kept_at_its_third_exit(make_chain):
 
 def test_what_is_brought_back_goes_into_the_stage_that_failed_and_nowhere_else(make_chain):
     chain = make(make_chain, "fail")
-    assert chain.supervise().wait() == 0, chain.text()
+    assert chain.supervise().wait() == 65, chain.text()
     (chain.folder / "mended").touch()
     chain.command("quarantine", "requeue", "numbers", "--all")
     assert {entry["state"] for entry in entries(chain)} == {"requeued"}

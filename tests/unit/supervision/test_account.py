@@ -1,12 +1,12 @@
 import pytest
 from supervised_histories import LINE, make_chain
 
-from arroyo.config.graph import Input
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision import events as ev
-from arroyo.supervision.account import Account, lossless_stages
+from arroyo.supervision.account import Account
 from arroyo.supervision.ending import Ending, Evidence
 from arroyo.supervision.judge import Condition
+from arroyo.supervision.totals import Totals, Verdict
 
 IMAGES = ReplicaName("images", 0)
 LINES = [
@@ -99,26 +99,40 @@ def test_colour_comes_and_goes():
     assert Account.plain(line) == "images.0 ready after 0.10 s"
 
 
-def test_the_summary_names_what_was_lost():
-    totals = {
-        "images": {"received": 1200, "sent": 1200},
-        "integrate": {"received": 1200, "sent": 1100, "errors": 7, "lost": 3},
-    }
-    lines = Account(colour=False).summary(make_chain(LINE), totals, 1, 12.3)
+def totals_of(links, **pages):
+    totals = Totals(make_chain(links))
+    for stage, page in pages.items():
+        totals.note(ReplicaName(stage, 0), page)
+    return totals
+
+
+def test_the_summary_says_what_became_of_the_messages_of_each_stage():
+    totals = totals_of(
+        LINE,
+        images={"received": 1200, "sent": 1100, "dropped": 5, "unfinished": 100},
+        integrate={"received": 1231, "repeated": 131, "sent": 1220, "filtered": 4, "skipped": 7},
+    )
+    lines = Account(colour=False).summary(make_chain(LINE), totals, Verdict(1, ("a", "b")), 12.3)
     assert lines == [
-        "  images: 1,200 received, 1,200 sent",
-        "  integrate: 1,200 received, 1,100 sent, 7 errors, 3 lost",
-        "chain chain ended with exit code 1 after 12.3 s",
+        "  images: 1,200 received, 1,100 sent, 5 dropped, 100 not delivered",
+        "  integrate: 1,231 received (131 repeated), 1,220 sent, 4 filtered, 7 skipped",
+        "chain chain ended with exit code 1 after 12.3 s: a; b",
     ]
 
 
-def test_below_a_pub_sub_link_something_may_be_lost():
-    links = {"images": (), "live": ("images",), "page": ("live",), "file": ("images",)}
-    chain = make_chain(links, live={}, page={})
-    stages = dict(chain.stages)
-    live = make_chain(links).stages["live"]
-    stages["live"] = type(live)(
-        name="live", role="operator", target="m:C", inputs=(Input("images", "pub-sub"),)
-    )
-    chain = type(chain)(name="chain", folder=chain.folder, path=chain.path, stages=stages)
-    assert lossless_stages(chain) == {"images", "file"}
+def test_the_summary_tells_several_links_into_a_stage_apart():
+    links = {"images": (), "motors": (), "pairs": ("images", "motors")}
+    totals = totals_of(links, pairs={"received": 5, "sent": 5, "input_0": 3, "input_1": 2})
+    lines = Account(colour=False).summary(make_chain(links), totals, Verdict(0), 1.0)
+    assert lines[0] == "  pairs: 5 received (3 from images, 2 from motors), 5 sent"
+    assert lines[-1] == "chain chain ended well after 1.00 s"
+
+
+def test_what_an_earlier_run_lost_is_told_as_that():
+    totals = totals_of(LINE, images={"received": 5, "sent": 5, "lost_before": 12})
+    lines = Account(colour=False).summary(make_chain(LINE), totals, Verdict(0), 1.0)
+    assert lines == [
+        "  images: 5 received, 5 sent",
+        "  images: an earlier run of this chain lost 12 messages; this one did not",
+        "chain chain ended well after 1.00 s",
+    ]

@@ -18,8 +18,9 @@ from arroyo.telemetry.status_page import StatusPage
 
 KEYS = {
     *("stage", "replica", "role", "pid", "state", "incarnation", "restarts", "uptime_s"),
-    *("received", "sent", "errors", "rejected", "dropped", "bytes_in", "bytes_out", "in_flight"),
-    *("reason", "next_try_s"),
+    *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
+    *("reason", "next_try_s", "inputs"),
+    *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
     *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),
     *("cpu_percent", "rss_bytes"),
 }
