@@ -33,7 +33,9 @@ from arroyo.connectors import (
 )
 from arroyo.connectors._zeromq_queue import FIRST_MESSAGES, LARGE_BYTES, PEER_BYTES
 from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event, Start, Stop
+from arroyo.telemetry.status_page import read_status_page
 
 MIB = 1 << 20
 HEADER = b'{"type": "Event", "metadata": {"n": 1}}'
@@ -371,8 +373,8 @@ def test_a_stop_is_not_held_up_by_a_receiver_that_does_not_read(foreign, make_ch
     )
     chain.stage("count")
     out = chain.stage("out")
-    wait_until(lambda: chain.status()["out.0"].get("state") == "READY", chain.text)
-    wait_until(lambda: chain.status()["count.0"]["in_flight"] > 0, chain.text)
+    page = chain.run_directory.status_page(ReplicaName("out", 0))
+    wait_until(lambda: (read_status_page(page) or {"waits": 0})["waits"], chain.text)
     out.send(signal.SIGTERM)
     assert out.wait(10) == 75, chain.text()
     assert "was asked to stop" in chain.text()
