@@ -40,6 +40,7 @@ def choose_url(
     """
     if url is None:
         host = host or "127.0.0.1"
+        _require_port(owner, port)
         name = f"[{host}]" if ":" in host else host
         return f"redis://{name}:{6379 if port is None else port}/{db or 0}"
     if (host, port, db) != (None, None, None):
@@ -47,6 +48,10 @@ def choose_url(
     parts = urlsplit(url)
     if parts.scheme not in {"redis", "rediss", "unix"}:
         raise ConfigurationError(f"{owner}: url should begin with redis://, rediss:// or unix://")
+    try:
+        _require_port(owner, parts.port)
+    except ValueError as error:  # no number, or beyond 65535
+        raise ConfigurationError(f"{owner}: url has no port that can be: {error}") from error
     # It would show in process lists and logs.
     if parts.password is not None or "password=" in parts.query:
         raise ConfigurationError(
@@ -54,6 +59,11 @@ def choose_url(
             "and name the variable in password_env"
         )
     return url
+
+
+def _require_port(owner: str, port: int | None) -> None:
+    if port is not None and not 1 <= port <= 65_535:
+        raise ConfigurationError(f"{owner}: port is {port}; expected a number from 1 to 65535")
 
 
 def connect(url: str, password_env: str | None) -> redis.Redis:

@@ -23,7 +23,7 @@ listener = "arroyo.connectors:SyntheticListener"
 @pytest.fixture(autouse=True)
 def run_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
-    return RunDirectory(tmp_path / "run")
+    return RunDirectory.locate("checked", os.environ)
 
 
 @pytest.fixture
@@ -130,6 +130,22 @@ def test_a_port_out_of_range_is_found(check):
     (found,) = check(live(70_000))
     assert found.startswith("stages.live.options.port: ")
     assert "port 70000 in 'tcp://127.0.0.1:70000' is beyond 65535" in found
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("port = 70_000", "port is 70000; expected a number from 1 to 65535"),
+        ("port = 0", "port is 0"),
+        ('url = "redis://host:70000/0"', "url has no port that can be"),
+        ('url = "redis://host:0/0"', "port is 0"),
+    ],
+)
+def test_a_port_of_a_server_out_of_range_is_found(check, options, words):
+    pytest.importorskip("redis")
+    options = f'channel = "a", {options}'
+    (found,) = check(publisher("out", "arroyo.connectors:RedisPublisher", options))
+    assert words in found
 
 
 def test_an_address_of_no_network_of_this_machine_is_found(check):
