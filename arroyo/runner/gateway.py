@@ -255,9 +255,14 @@ class Gateway:
     @property
     def waiting(self) -> int:
         """How many events were handed over and not taken yet."""
+        return self.received - self._taken
+
+    @property
+    def received(self) -> int:
+        """How many events were handed over, those left out that were dropped."""
         with self._lock:
             self._count()
-            return self._received - self._taken
+            return self._received
 
     def take(self, *, whole: bool = False) -> Intake | None:
         """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing.

@@ -109,9 +109,11 @@ class _InProcessChain:
                 self._stop_asked = asked
                 for source in self._sources:
                     source.start(self._router, asked)
-                self._work()
+                try:
+                    self._work()
+                finally:
+                    self._tell()
         errors = [source.listening.error for source in self._sources if source.listening]
-        self._tell()
         for error in filter(None, errors):
             raise error
         return self._router.counts
@@ -183,6 +185,9 @@ class _InProcessChain:
             counted = self._router.counts[stage]
             shown = [f"{counted[word]:,} {word}" for word in COUNTED if counted[word]]
             _log.info("%s: %s", stage, ", ".join(shown) or "nothing")
+        for source in self._sources:
+            if left := source.left:
+                _log.warning("%s: %d handed over and not delivered", source.name, left)
         if count := sum(counted["quarantined"] for counted in self._router.counts.values()):
             name = self._chain.name
             _log.warning("%d in quarantine: see 'arroyo quarantine list %s'", count, name)
@@ -194,7 +199,7 @@ class _Source:
     def __init__(
         self, chain: Chain, stage: Stage, codec: MessageCodec, something: threading.Event
     ) -> None:
-        self._name = ReplicaName(stage.name, 0)
+        self.name = ReplicaName(stage.name, 0)
         self._something = something
         self._gateway = Gateway(stage, codec, None, something.set, Counts([0], [0], [0]))
         self._listener = build_listener(chain, stage, self._gateway)
@@ -205,9 +210,14 @@ class _Source:
     def start(self, router: Router, stop_asked: Callable[[], bool]) -> None:
         self._stop_asked = stop_asked
         self._route = SourceRoute(
-            self._name, new_epoch(), router, new_run, self._gateway.runs.early_stop
+            self.name, new_epoch(), router, new_run, self._gateway.runs.early_stop
         )
         self.listening = Listening(self._listener, self._awaiter, self._something.set)
+
+    @property
+    def left(self) -> int:
+        """How many events the listener has handed over that did not go all the way."""
+        return self._gateway.received - self._route.carried
 
     def carry(self) -> bool:
         """Carry all that waits through the chain; False once nothing more will come."""

@@ -83,6 +83,8 @@ class SourceRoute:
         self._new_run = new_run
         self._early_stop = early_stop
         self._run: _Run | None = None
+        self.carried = 0
+        """Events that went all the way."""
 
     def take(self, intake: Intake) -> None:
         """Carry it through the chain."""
@@ -115,6 +117,7 @@ class SourceRoute:
         origin = Origin(self._run.name, str(self._name), self._epoch, self._run.sent)
         self._run.sent += 1
         self._run.ends.update(self._router.event(self._name.stage, item, origin))
+        self.carried += 1
 
     def _stop(self, make_stop: Callable[[dict[str, Any]], Encoded], *, complete: bool) -> None:
         self._run = self._run or _Run(self._new_run(), implicit=True)

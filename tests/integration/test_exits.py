@@ -246,3 +246,17 @@ def test_status_shows_how_messages_have_ended_and_where_they_came_from(make_chai
     assert "skipped" in chain.command("status", chain.path).splitlines()[1]
     chain.open_gate()
     assert supervisor.wait() == 0, chain.text()
+
+
+def test_what_a_stop_left_undone_in_one_process_is_said_as_well(make_chain):
+    chain = make_chain(
+        listener("count", events=300),
+        publisher("write", ["count"], every_s=0.01),
+    )
+    program = chain.supervise("--in-process")
+    chain.wait_for_lines(5)
+    program.send(signal.SIGINT)
+    program.send(signal.SIGTERM)
+    assert program.wait() == 130, program.text
+    (said,) = re.findall(r"count.0: (\d+) handed over and not delivered", program.text)
+    assert int(said) in (300 - len(indices(chain.lines())) + more for more in (0, 1))
