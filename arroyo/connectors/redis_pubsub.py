@@ -220,7 +220,7 @@ class RedisPublisher(Publisher):
         EncodeError
             The message holds a value that JSON can't express.
         UnavailableError
-            The server could not be reached for `retry_for_s`.
+            The server could not be reached for `retry_for_s`, or until the stage had to stop.
         """
         assert self._client is not None
         body = msgspec.msgpack.encode(write_outward(message))
@@ -234,9 +234,8 @@ class RedisPublisher(Publisher):
                 except redis.exceptions.AuthenticationError:
                     raise
                 except LOST:
-                    if time.monotonic() + wait_s > give_up_at:
+                    if self.report_waiting() or time.monotonic() + wait_s > give_up_at:
                         raise
-                self.report_waiting()
                 time.sleep(wait_s)
                 wait_s = min(2 * wait_s, LONGEST_WAIT_S)
 

@@ -187,6 +187,14 @@ def test_a_publisher_gives_up_after_the_time_asked_for(redis_server):
             publisher.publish(Event())
 
 
+def test_a_publisher_that_is_asked_to_stop_waits_no_longer(redis_server):
+    with opened(RedisPublisher("det", port=redis_server.port, retry_for_s=3600)) as publisher:
+        publisher._on_waiting = lambda: True  # as its process does after SIGTERM
+        redis_server.stop()
+        with pytest.raises(UnavailableError, match="can't be reached"):
+            publisher.publish(Event())
+
+
 @pytest.mark.parametrize("make", [RedisPublisher, lambda c, **o: RedisListener(None, [c], **o)])
 def test_a_missing_server_is_named_and_may_be_tried_again(redis_server, make):
     redis_server.stop()
