@@ -8,9 +8,6 @@ from arroyo.config.reader import find_chain, load_chain
 
 from .exits import Command
 
-QUARANTINED = 65
-"""Exit code of a chain in one process that has put messages into quarantine."""
-
 
 @click.command("arroyo-supervise", cls=Command)
 @click.argument("chain")
@@ -23,11 +20,13 @@ def main(chain: str, in_process: bool) -> int | None:
     """Run CHAIN, a chain file or the name of a chain that was started before.
 
     Ctrl-C (or SIGTERM) stops it in order: sources first, then what they sent is finished. A second
-    one stops it now. Exit code 0: all went well; 78: the chain file is wrong; 75: it runs already.
+    one stops it now. Exit code 0: all is finished; 65: messages are in quarantine; 1: something was
+    lost or left undone; 78: the chain file is wrong; 75: it runs already.
     """
     path = find_chain(chain)
     if in_process:
         from arroyo.runner.in_process import run_and_count
+        from arroyo.supervision.totals import QUARANTINED
         from arroyo.telemetry.console import Console
         from arroyo.telemetry.logs import configure_logging
 

@@ -20,8 +20,9 @@ _GRACE_S = 15.0
 _SUPERVISOR_WATCHDOG_S = 10.0
 _STAGE_WATCHDOG_S = 30.0
 
-# Programs that failed for good: usage (64) and configuration (78), see sysexits(3).
-_PERMANENT = "64 78"
+# What the same again would not mend: usage (64) and configuration (78), see sysexits(3); a chain
+# that ended with messages in quarantine (65) would begin anew.
+_PERMANENT = "64 65 78"
 
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  (compared with, not written to)
 
