@@ -208,7 +208,7 @@ class Boundary(Relay):
         """
         self._message_s = message_s
         if batch.kind == Kind.EVENTS:
-            yield from self._fold(batch, work, outcomes)
+            yield from self._finish_events(batch, work, outcomes)
         elif batch.kind == Kind.START:
             (outcome,) = outcomes
             self._gate.note(batch, outcome)
@@ -220,7 +220,7 @@ class Boundary(Relay):
             yield from self._close(batch, outcomes[0])
         yield from self._credit(batch)
 
-    def _fold(
+    def _finish_events(
         self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Folded]
     ) -> Iterator[Action]:
         outputs = [outcome.output for outcome in outcomes]

@@ -3,7 +3,8 @@
 Records go in (`record`), deliveries come out; the shell has the stage's code work on each and
 reports what became of it (`finish`). What may come, and when, is decided by `Inflow`. Rules:
 - A terminal stage does nothing twice and acknowledges; any other keeps nothing.
-- One batch in, one batch out; what ended here goes on as tombstones.
+- One batch in, one batch out, or several one after the other where the stage's code is slow; what
+  ended here goes on as tombstones.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from .loads import (
     sequences_of,
 )
 from .outlets import Outlet
+from .parts import cut
 from .publication import Publication
 from .recent import Recent
 from .reorder import Reorder
@@ -196,15 +198,40 @@ class Relay(Inflow):
         self._message_s = message_s
         if batch.kind != Kind.EVENTS:
             yield from self._finish_control(batch, outcomes)
-        elif self._is_one_to_one(batch, outcomes):
-            yield from self._finish_whole(batch, outcomes)
         else:
-            outputs = [as_output(outcome) for outcome in outcomes]
-            if self._outlets or self._publication is not None:
-                yield from self._send_on(batch, work, outputs)
-            if self.terminal and batch.reliable:
-                yield from self._reply(self._completion.finish(batch, work, outputs))
+            yield from self._finish_events(batch, work, outcomes)
         yield from self._credit(batch)
+
+    def hand_on(
+        self, batch: Batch, done: Sequence[Work], outcomes: Sequence[Outcome]
+    ) -> tuple[list[Action], Batch]:
+        """The stage's code is through with the first messages of a delivery, and works on.
+
+        Parameters
+        ----------
+        done, outcomes
+            The first of what `plan` gave, and what became of each.
+
+        Returns
+        -------
+        tuple
+            What to do now, and the batch that is left for the next `hand_on` and for `finish`,
+            as are those of the work that are not in `done`.
+        """
+        head, rest = cut(batch, done)
+        return list(self._finish_events(head, done, outcomes)), rest
+
+    def _finish_events(
+        self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome]
+    ) -> Iterator[Action]:
+        if self._is_one_to_one(batch, outcomes):
+            yield from self._finish_whole(batch, outcomes)
+            return
+        outputs = [as_output(outcome) for outcome in outcomes]
+        if self._outlets or self._publication is not None:
+            yield from self._send_on(batch, work, outputs)
+        if self.terminal and batch.reliable:
+            yield from self._reply(self._completion.finish(batch, work, outputs))
 
     def _is_one_to_one(self, batch: Batch, outcomes: Sequence[Outcome]) -> bool:
         """Whether exactly one thing came of each message in the batch, in the same order."""

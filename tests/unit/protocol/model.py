@@ -523,16 +523,47 @@ class World:
         for batch, items in deliveries:
             work = relay.plan(batch, items)
             try:
-                if isinstance(relay, Boundary):
-                    outputs = self._fold(node, batch, work)
-                else:
-                    outputs = [self._process(node, batch, each) for each in work]
+                while work and (part := self._cut(batch, work)):
+                    outputs = self._work_on(node, batch, work[:part])
+                    actions, batch = relay.hand_on(batch, work[:part], outputs)
+                    work = work[part:]
+                    self._do(node, actions)
+                    if self._interrupt(node):
+                        return
+                outputs = self._work_on(node, batch, work)
             except DeadlyError as death:
                 self._die_of(node, batch, death.sequence)
                 return
             message_s = self.random.choice((0.0001, 0.004, 0.02))
             self._do(node, relay.finish(batch, work, outputs, message_s))
         self._look_for_end(node)
+
+    def _work_on(self, node: Node, batch: Batch, work: Any) -> list[Any]:
+        if isinstance(node.machine, Boundary):
+            return self._fold(node, batch, work)
+        return [self._process(node, batch, each) for each in work]
+
+    def _cut(self, batch: Batch, work: Any) -> int:
+        """How much of the work is handed on before the stage works on the rest; 0: all at once."""
+        if batch.kind != Kind.EVENTS or len(work) < 2 or self.random.random() < 0.5:
+            return 0
+        return self.random.randrange(1, len(work))
+
+    def _interrupt(self, node: Node) -> bool:
+        """What may happen in the midst of a batch: the process hears from below, or is killed."""
+        for pipe in self.pipes:
+            if pipe.back and pipe.receiver == node.name and pipe.queue:
+                if self.random.random() < 0.5:
+                    record = pipe.queue.popleft()
+                    self.heard.append((node.name, record))
+                    self._do(node, node.machine.back(record, self.now))
+        if not self.faults["kill"] or self.random.random() > 0.08:
+            return False
+        self.faults["kill"] -= 1
+        node.deaths += 1
+        node.unflushed.clear()
+        self._bury(node)
+        return True
 
     def _fold(self, node: Node, batch: Batch, work: Any) -> list[Any]:
         key = (batch.source, batch.run)
