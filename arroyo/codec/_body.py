@@ -77,6 +77,15 @@ class Body(Sequence[bytes]):
         self.buffer[:HEAD_BYTES] = b"\xdd" + self.length.to_bytes(4, "big")
         return self.buffer
 
+    def so_far(self) -> list[bytes]:
+        """Return the messages while another thread appends; none while it writes one just now."""
+        length, content = self.length, bytes(self.buffer)
+        head = b"\xdd" + length.to_bytes(4, "big")
+        try:
+            return list(map(bytes, split(head + content[HEAD_BYTES:])))
+        except msgspec.DecodeError:
+            return []  # there is more in the buffer than the length tells of
+
     def __len__(self) -> int:
         return self.length
 

@@ -75,6 +75,7 @@ FIELDS: tuple[str, ...] = (
     "lost_before",
     "unfinished",
     "replayable",
+    "hand_since_ns",
     *(f"input_{place}" for place in range(INPUTS)),
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
@@ -102,9 +103,10 @@ over; ``unseen``, how many events beyond ``received`` may have been handed over,
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,
 ``hand_sequence`` (+ 1; 0: a Start or Stop), ``hand_base`` (the sequence of its run's first event)
-and ``hand_part`` (tells the parts of a split message from each other). The words carry no time:
-whoever wants to know for how long a message has been in hand looks again and compares. ``waits``
-counts how often the stage's code has said that it waits for the outside world.
+and ``hand_part`` (tells the parts of a split message from each other). ``hand_since_ns`` is when
+a batch was taken in hand, or a message of it that takes longer than a moment; it is for people, and
+whoever acts on how long a message has been in hand looks again and compares. ``waits`` counts how
+often the stage's code has said that it waits for the outside world.
 """
 
 OFFSET = {name: 8 * index for index, name in enumerate(FIELDS)}

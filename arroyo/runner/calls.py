@@ -32,7 +32,7 @@ SKIPPED = Output(reason=Reason.SKIPPED)
 QUARANTINED = Output(reason=Reason.QUARANTINED)
 
 
-class _Results:
+class Results:
     """What became of messages: those that make up one body, and all others beside it."""
 
     def __init__(self) -> None:
@@ -43,6 +43,7 @@ class _Results:
         return len(self.body) + len(self._others)
 
     def append(self, outcome: Encoded | Output) -> None:
+        """Note what became of the next message."""
         self._others[len(self)] = outcome
 
     def __getitem__(self, index: int) -> Encoded | Output:
@@ -55,6 +56,23 @@ class _Results:
         singles = iter(self.body)
         others = self._others
         return [others[index] if index in others else next(singles) for index in range(len(self))]
+
+    def so_far(self) -> Sequence[Encoded | Output]:
+        """Return what is there while another thread appends; the last few may be missing."""
+        # In this order: all that came before one of the singles is there when it is.
+        singles, others = iter(self.body.so_far()), dict(self._others)
+        found: list[Encoded | Output] = []
+        while (outcome := others.get(len(found)) or next(singles, None)) is not None:
+            found.append(outcome)
+        return found
+
+
+class ListedResults(list[Any]):
+    """What became of messages, one by one."""
+
+    def so_far(self) -> Sequence[Any]:
+        """Return what is there while another thread appends."""
+        return self[:]
 
 
 class OperatorCall:
@@ -90,7 +108,7 @@ class OperatorCall:
         self._awaiter = Awaiter()
         self._outbox = _Outbox(stage.target, self._awaiter)
         self._events = Trial(
-            stage, self._work_on, _Results, skipped=SKIPPED, isolated=QUARANTINED, aside=aside
+            stage, self._work_on, Results, skipped=SKIPPED, isolated=QUARANTINED, aside=aside
         )
         # A Start or Stop goes on all the same, so there is nothing to be put aside.
         self._controls: Trial[list[Encoded | None]]
@@ -109,15 +127,24 @@ class OperatorCall:
         """Call the operator's `open()`."""
         _open(self._operator, self._awaiter)
 
-    def events(self, messages: Iterable[Message]) -> Sequence[Encoded | Output]:
-        """Process messages between Start and Stop; most become exactly one."""
-        return self._events.run(messages).in_order()
+    def events(
+        self, messages: Iterable[Message], results: Results | None = None
+    ) -> Sequence[Encoded | Output]:
+        """Process messages between Start and Stop; most become exactly one.
+
+        `results`: where others may see meanwhile what has come of them.
+        """
+        return self._events.run(messages, results).in_order()
+
+    def make_results(self) -> Results | ListedResults:
+        """Make what `events` appends to."""
+        return Results()
 
     def event(self, message: Message) -> Encoded | Output:
         """Process one."""
         return self.events((message,))[0]
 
-    def _work_on(self, left: Iterator[Message], results: _Results) -> Failure | None:
+    def _work_on(self, left: Iterator[Message], results: Results) -> Failure | None:
         process: Callable[[Message], Any] = self._operator.process
         write, write_again = self._codec.write, self._codec.write_again
         outbox, body, keyed = self._outbox, results.body, self._key_field is not None
@@ -214,9 +241,18 @@ class PublisherCall:
         """Call the publisher's `open()`."""
         _open(self.publisher, self._awaiter)
 
-    def events(self, messages: Iterable[Message]) -> list[Output | None]:
-        """Publish messages between Start and Stop; None: done."""
-        return self._events.run(messages)
+    def events(
+        self, messages: Iterable[Message], results: ListedResults | None = None
+    ) -> list[Output | None]:
+        """Publish messages between Start and Stop; None: done.
+
+        `results`: where others may see meanwhile what has been done.
+        """
+        return self._events.run(messages, results)
+
+    def make_results(self) -> ListedResults:
+        """Make what `events` appends to."""
+        return ListedResults()
 
     def event(self, message: Message) -> Output | None:
         """Publish one."""

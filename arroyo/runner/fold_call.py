@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from arroyo.protocol.recent import Recent
 from arroyo.protocol.relay import Output
 from arroyo.stages import Operator, sort_results
 
-from .calls import OperatorCall, key_of
+from .calls import ListedResults, OperatorCall, key_of
 from .trials import StageFailedError, in_words, require_users_own
 
 
@@ -47,19 +47,26 @@ class FoldCall(OperatorCall):
         self._max_inputs = getattr(operator, "max_inputs", 0)
         self._runs: Recent[tuple[str, str], _Run] = Recent(_Run)
 
-    def folded(self, run: tuple[str, str], messages: Iterable[Message]) -> list[Folded]:
+    def make_results(self) -> ListedResults:
+        """Make what `folded` appends to."""
+        return ListedResults()
+
+    def folded(
+        self,
+        run: tuple[str, str],
+        messages: Iterable[Message],
+        results: list[Folded] | None = None,
+    ) -> list[Folded]:
         """Process messages between Start and Stop; says after each which are still held.
+
+        `results`: where others may see meanwhile what has come of them.
 
         Raises
         ------
         StageError
             There are more than the operator's `max_inputs`; and what any operator's calls raise.
         """
-        return list(self._folded_one_by_one(run, messages))
-
-    def _folded_one_by_one(
-        self, run: tuple[str, str], messages: Iterable[Message]
-    ) -> Iterator[Folded]:
+        results = [] if results is None else results
         for message in messages:
             self._runs[run].stop = None
             outcome = self.event(message)
@@ -68,7 +75,8 @@ class FoldCall(OperatorCall):
             still_held = self._still_held()
             if self._max_inputs:
                 self._require_bound(run, outcome, still_held)
-            yield Folded(outcome, still_held)
+            results.append(Folded(outcome, still_held))
+        return results
 
     def _require_bound(
         self, run: tuple[str, str], output: Output, still_held: frozenset[Origin] | None

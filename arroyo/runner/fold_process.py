@@ -19,6 +19,7 @@ from .fold_call import FoldCall, with_totals
 from .fold_record import FoldRecord
 from .relay_process import RelayProcess
 from .returning import Returning
+from .under_way import UnderWay
 from .wiring import key_field, make_boundary
 
 
@@ -71,25 +72,27 @@ class FoldProcess(RelayProcess):
             for intake in self._returning.look(now, self._relay.open_runs):
                 self._perform(self._relay.bring_back(intake, now))
 
-    def _work_on(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
+    def _treat(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
         if batch.kind == Kind.START:
-            return super()._work_on(batch, work)
+            return super()._treat(batch, work)
         if batch.kind != Kind.EVENTS:
             return [self._stop(batch, message) for _, _, message in work]
-        if batch.enters and self._passing.concerns(batch):
-            return [Folded(Output(reason=Reason.FINISHED)) for _ in work]
+        return [Folded(Output(reason=Reason.FINISHED)) for _ in work]
+
+    def _call_code(self, batch: Batch, work: Sequence[Work], results: Any) -> Sequence[Outcome]:
         run = batch.source, batch.run
-        outcomes = self._call.folded(run, self._hand_over(batch, work))
-        self._counters.take_up(batch, len(work))
+        return self._call.folded(run, self._hand_over(batch, work), results)
+
+    def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        self._counters.take_up(batch, len(outcomes))
         self._counters.give_out([each.output for each in outcomes], publishes=False)
-        return list(outcomes)
 
     def _work_on_returned(
-        self, batch: Batch, work: Sequence[Work]
-    ) -> tuple[Batch, Sequence[Outcome]]:
+        self, batch: Batch, work: Sequence[Work], now_ns: int
+    ) -> tuple[Batch, UnderWay | None, Sequence[Outcome]]:
         """Fold a message from quarantine into an output of a run of its own."""
         batch = msgspec.structs.replace(batch, returned=None)
-        return batch, self._work_on(batch, work)
+        return batch, *self._work_through(batch, work, now_ns)
 
     def _stop(self, batch: Batch, message: Message) -> Folded:
         """Work on a Stop when it is announced, or when it comes, if that is the first one hears."""

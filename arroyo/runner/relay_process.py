@@ -1,4 +1,7 @@
-"""An operator's or publisher's replica: one thread that takes, works, sends and acknowledges."""
+"""An operator's or publisher's replica: one thread that takes, works, sends and acknowledges.
+
+While the stage's code works, another one does what can't wait; see `attendant`.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from arroyo.errors import DecodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataCame, LinkBroke, RecordCame, SubscriptionStands
 from arroyo.links.slab_reader import StaleSlabError
+from arroyo.links.sockets import LinkEvent
 from arroyo.messages import Message
 from arroyo.protocol.actions import Action, Reply
 from arroyo.protocol.latencies import Latencies
@@ -24,6 +28,7 @@ from arroyo.protocol.status_page import Phase
 from arroyo.protocol.work import origins_of
 from arroyo.stages import AllocatingStage, WaitingStage
 
+from .attendant import Attendant
 from .calls import OperatorCall, PublisherCall
 from .counters import Counters
 from .isolation import Isolation
@@ -31,6 +36,7 @@ from .passing import Passing
 from .reading import BatchReader
 from .replica import Replica
 from .returned_run import ReturnedRun
+from .under_way import Advice, UnderWay
 from .wiring import key_field, make_relay
 
 _log = logging.getLogger(__name__)
@@ -46,6 +52,10 @@ ORPHAN_LEAVE_S = 4.0
 STALE_IN_A_ROW = 1000
 """So many batches whose payloads are gone, and none that is there, are no accident any more."""
 REPORT_S = 0.2
+LOOK_S = 0.002
+"""While results wait for a batch that takes long, it is looked at so often."""
+IDLE_LOOK_S = 0.05
+"""How often the links are looked after while the stage's code stays with one message."""
 _WORD = (1 << 64) - 1
 
 
@@ -64,6 +74,11 @@ class RelayProcess:
         self._flush_due: float | None = None
         self._message_s = self._report_due = 0.0
         self._receipts = Receipts()
+        self._way: UnderWay | None = None
+        self._due: list[bool] = []
+        """Not empty: the code is to be left before its next message, and what is there goes on."""
+        self._begun_ns = 0
+        self._hand_since = replica.page.word("hand_since_ns")
         chain = replica.chain
         self._unheard = {
             above
@@ -107,6 +122,8 @@ class RelayProcess:
             closing.pop_all()
             closing.callback(self._close)  # which closes that too
             closing.callback(self._report)  # however it ends
+            self._attendant = Attendant(self._look)
+            closing.callback(self._attendant.close)
             self._latencies = Latencies(
                 replica.page.histogram("latency"),
                 replica.page.histogram("hop"),
@@ -202,6 +219,9 @@ class RelayProcess:
         self._report()
 
     def _do_regularly(self, now: float) -> None:
+        self._tell_what_is_due(now)
+
+    def _tell_what_is_due(self, now: float) -> None:
         if self._receipts.is_due(now):
             self._send_receipts()
         if now >= self._report_due:
@@ -225,15 +245,20 @@ class RelayProcess:
                     self._send_receipts()
                 if relay.blocked or self._replica.signals.asked:
                     return
-            elif isinstance(event, RecordCame):
-                self._replica.note(event.record)
-                self._perform(relay.back(event.record, now))
-            elif isinstance(event, LinkBroke):
-                self._perform(relay.disconnected(event.replica, event.link))
-            elif isinstance(event, AboveCame) and not self._replica.signals.asked:
-                self._perform(self._relay.greet(event.replica))
-            elif isinstance(event, SubscriptionStands):
-                self._hear(event.replica)
+            else:
+                self._take_news(event, now)
+
+    def _take_news(self, event: LinkEvent, now: float) -> None:
+        """Take anything but data."""
+        if isinstance(event, RecordCame):
+            self._replica.note(event.record)
+            self._perform(self._relay.back(event.record, now))
+        elif isinstance(event, LinkBroke):
+            self._perform(self._relay.disconnected(event.replica, event.link))
+        elif isinstance(event, AboveCame) and not self._replica.signals.asked:
+            self._perform(self._relay.greet(event.replica))
+        elif isinstance(event, SubscriptionStands):
+            self._hear(event.replica)
 
     def _time_left(self, now: float) -> float:
         """Return how long nothing is due, in s."""
@@ -309,23 +334,79 @@ class RelayProcess:
 
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
         """Have the stage's code work, and send on what comes of it; what can wait comes after."""
-        begun_ns = self._replica.now_ns()
+        count, begun_ns = len(work), self._replica.now_ns()
+        self._begun_ns = begun_ns
         if batch.returned is None:
-            outcomes = self._work_on(batch, work)
+            way, outcomes = self._work_through(batch, work, begun_ns)
         else:
-            batch, outcomes = self._work_on_returned(batch, work)
+            batch, way, outcomes = self._work_on_returned(batch, work, begun_ns)
         done_ns = self._replica.now_ns()
-        if batch.kind == Kind.EVENTS and outcomes:
-            took_s = (done_ns - begun_ns) / 1e9 / len(outcomes)
+        if batch.kind == Kind.EVENTS and count:
+            took_s = (done_ns - begun_ns) / 1e9 / count
             self._message_s += (took_s - self._message_s) / 4
-        if batch.enters == self._replica.name.stage:
-            batch = msgspec.structs.replace(batch, enters="")  # from here on it goes all ways
+        if way is not None:
+            batch, work = way.batch, way.work
         # Not after an error: who asks why the stage ended finds the message still in hand.
         self._replica.page.put_down()
+        if batch.enters:
+            batch = self._onward(batch)
         self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         self._reader.put_down()
+        if way is not None:
+            self._count(batch, outcomes)
         self._latencies.note(batch, len(work), begun_ns, done_ns)
         self._let_go()
+
+    def _onward(self, batch: Batch) -> Batch:
+        """From here on what came back from quarantine goes all ways."""
+        if batch.enters == self._replica.name.stage:
+            return msgspec.structs.replace(batch, enters="")
+        return batch
+
+    def _hand_on(self, way: UnderWay, outcomes: Sequence[Outcome]) -> None:
+        """Send on what came of the first messages of a batch that is under way."""
+        now_ns = self._replica.now_ns()
+        done = way.work[: len(outcomes)]
+        actions, left = self._relay.hand_on(self._onward(way.batch), done, outcomes)
+        self._perform(actions)
+        self._count(way.batch, outcomes)
+        self._latencies.note(way.batch, len(done), self._begun_ns, now_ns)
+        way.note_gone(len(done), left, now_ns / 1e9)
+
+    def _look(self, first: bool) -> float:
+        """Do what can't wait until the stage's code returns; in the attendant's thread."""
+        now = self._replica.clock.monotonic()
+        way, stays = self._way, True
+        if way is not None:
+            advice = way.look(now)
+            stays = advice is Advice.TAKE
+            if advice is not Advice.LEAVE:
+                self._due.append(True)
+            if not stays:
+                self._hand_since[0] = int(now * 1e9)
+            elif outcomes := way.so_far():
+                self._hand_on(way, outcomes)
+        if stays and not first:
+            self._look_after(now)
+        soon = self._relay.blocked or (way is not None and way.waiting > 0)
+        next_s = LOOK_S if soon else IDLE_LOOK_S
+        due = self._receipts.deadline
+        return next_s if due is None else min(next_s, max(0.001, due - now))
+
+    def _look_after(self, now: float) -> None:
+        """Hear those below, and say what is due, in the midst of a batch."""
+        for event in self._links.poll(0.0, deaf=True):
+            self._take_news(event, now)
+        self._tell_what_is_due(now)
+
+    def _look_after_all(self) -> int:
+        """The same between two messages, where the stage's code can be called; returns the time."""
+        self._look_after(self._replica.clock.monotonic())
+        self._plan_flush()
+        if self._flush_due is not None and self._replica.clock.monotonic() >= self._flush_due:
+            self._flush()
+            self._replica.enter(Phase.PROCESS)
+        return self._replica.now_ns()
 
     def _as_it_came(self, message: Message) -> Message:
         return self._reader.as_it_came(message)
@@ -341,32 +422,73 @@ class RelayProcess:
             )
         self._counters.held += held
 
-    def _work_on(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
-        call = self._call
+    def _work_through(
+        self, batch: Batch, work: Sequence[Work], now_ns: int
+    ) -> tuple[UnderWay | None, Sequence[Outcome]]:
+        """Have the stage's code work on everything; returns the last part, as `_work_on` does."""
+        way, outcomes = self._work_on(batch, work, now_ns)
+        while way is not None and len(outcomes) < len(way.work):
+            if outcomes:
+                self._hand_on(way, outcomes)
+            way, outcomes = self._work_on(way.batch, way.work, self._look_after_all())
+        return way, outcomes
+
+    def _work_on(
+        self, batch: Batch, work: Sequence[Work], now_ns: int
+    ) -> tuple[UnderWay | None, Sequence[Outcome]]:
+        """Have the stage's code work; returns what came of it and has not gone on.
+
+        That is less than there is work where the code was left, so that results go on. The first
+        of the two has the rest of the batch, or nothing where a batch is not worked on in parts.
+        """
+        self._hand_since[0] = now_ns
+        self._way = None
+        if batch.kind != Kind.EVENTS or (batch.enters and self._passing.concerns(batch)):
+            with self._attendant:
+                return None, self._treat(batch, work)
+        self._due.clear()
+        results = self._call.make_results()
+        way = self._way = UnderWay(batch, work, results, now_ns / 1e9)
+        with self._attendant:
+            outcomes = self._call_code(batch, work, results)
+        return way, (outcomes[way.gone :] if way.gone else outcomes)
+
+    def _treat(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
+        """Return what comes of a Start, a Stop, or what is for other stages than this one."""
+        if batch.kind == Kind.EVENTS:
+            return self._passing.outcomes(batch, work)
         if batch.kind == Kind.CLOSING:
             return [self._pass_on(message) for _, _, message in work]
-        if batch.kind != Kind.EVENTS:
-            for _, _, message in work:
-                message._origin = origins_of(batch)(batch.base - 1, ())
-            self._isolation.note_control(batch, [message for _, _, message in work])
-            return [call.control(message) for _, _, message in work]
-        if batch.enters and self._passing.concerns(batch):
-            return self._passing.outcomes(batch, work)
-        outcomes: Sequence[Outcome] = call.events(self._hand_over(batch, work))
-        self._counters.take_up(batch, len(work))
-        self._counters.give_out(outcomes, publishes=isinstance(call, PublisherCall))
-        return outcomes
+        for _, _, message in work:
+            message._origin = origins_of(batch)(batch.base - 1, ())
+        self._isolation.note_control(batch, [message for _, _, message in work])
+        return [self._call.control(message) for _, _, message in work]
+
+    def _call_code(self, batch: Batch, work: Sequence[Work], results: Any) -> Sequence[Outcome]:
+        """Return what comes of events, which `results` has meanwhile."""
+        return self._call.events(self._hand_over(batch, work), results)
+
+    def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        self._counters.take_up(batch, len(outcomes))
+        self._counters.give_out(outcomes, publishes=isinstance(self._call, PublisherCall))
 
     def _work_on_returned(
-        self, batch: Batch, work: Sequence[Work]
-    ) -> tuple[Batch, Sequence[Outcome]]:
+        self, batch: Batch, work: Sequence[Work], now_ns: int
+    ) -> tuple[Batch, UnderWay | None, Sequence[Outcome]]:
         """Work on a message from quarantine, within its run."""
         if not work or (batch.enters and self._passing.concerns(batch)):
-            return batch, self._work_on(batch, work)
+            return batch, *self._work_through(batch, work, now_ns)
         run = ReturnedRun(self._replica.codec, self._call)
-        batch = run.begin(batch)
-        outcomes = self._work_on(batch, work)
-        return run.end(batch), outcomes
+        self._way = None
+        with self._attendant:
+            batch = run.begin(batch)
+        way, outcomes = self._work_through(batch, work, now_ns)
+        self._way = None
+        with self._attendant:
+            batch = run.end(batch if way is None else way.batch)
+        if way is not None:
+            way.batch = batch
+        return batch, way, outcomes
 
     def _pass_on(self, message: Message) -> Outcome:
         """Announce a Stop further down; only folds have something to do when one is near."""
@@ -375,10 +497,12 @@ class RelayProcess:
         )
 
     def _hand_over(self, batch: Batch, work: Sequence[Work]) -> Iterator[Message]:
-        """Yield the messages, each marked as in hand and with its origin."""
-        make_origin = origins_of(batch)
+        """Yield the messages, each marked as in hand and with its origin, until results are due."""
+        make_origin, due = origins_of(batch), self._due
         hand_sequence, hand_part = self._replica.hand_sequence, self._replica.hand_part
         for sequence, fragment, message in work:
+            if due:
+                return
             hand_sequence[0] = sequence + 1
             if fragment:
                 hand_part[0] = hash(fragment) & _WORD
@@ -397,7 +521,9 @@ class RelayProcess:
             return
         if self._call.flushes:
             self._replica.enter(Phase.FLUSH)
-            self._call.flush()
+            self._way = None
+            with self._attendant:
+                self._call.flush()
         self._flush_due, self._flushed_bytes = None, self._counters.bytes_in
         self._latencies.flushed(self._replica.now_ns())
         self._perform(self._relay.flushed())

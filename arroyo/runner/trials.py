@@ -100,8 +100,10 @@ class Trial(Generic[Kept]):
         self._last_word = "it is skipped" if self._aside is None else "it is put aside"
         self.errors = 0
 
-    def run(self, messages: Iterable[Message]) -> Kept:
+    def run(self, messages: Iterable[Message], outcomes: Kept | None = None) -> Kept:
         """Return what became of each message, or what stands for it if the code raised on it.
+
+        `outcomes`: the place where it is appended; else one is made.
 
         Raises
         ------
@@ -113,7 +115,7 @@ class Trial(Generic[Kept]):
         UnusableMethodError
             The method can't work on any message.
         """
-        outcomes = self._make_outcomes()
+        outcomes = self._make_outcomes() if outcomes is None else outcomes
         left = iter(messages)
         while (failure := self._go_on(left, outcomes)) is not None:
             outcomes.append(self._after(*failure))

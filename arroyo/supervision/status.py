@@ -33,6 +33,8 @@ from .replica_files import read_counters
 CPU_SAMPLE_S = 0.1
 _STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
 """Last words of the command of a supervised stage."""
+LONG_S = 0.5
+"""A message that has been in hand for less than this is not told to people."""
 Histogram: TypeAlias = Sequence[int]
 _ONLY_WHERE_ANY = frozenset({"repeated", "filtered", "skipped", "quarantined", "rejected", "lost"})
 """Columns that are left out while there is nothing in them."""
@@ -57,6 +59,7 @@ _COLUMNS = (
     ("skipped", "skipped"),
     ("quarantined", "quarantined"),
     ("lost", "lost"),
+    ("in_hand_s", "in hand"),
     ("latency_p50_s", "latency p50"),
     ("latency_p99_s", "p99"),
     ("cpu_percent", "CPU"),
@@ -76,8 +79,9 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         replica is down and ``next_try_s`` when it is started again, ``inputs`` how many messages
         came from which stage, ``lost`` also what the life before has lost, ``latency_…`` is from
         the source's handing over to the end of this stage's work, ``hop_…`` from the neighbour's
-        sending to its begin, both since the replica has started. Times in s, sizes in bytes; None
-        where nobody knows.
+        sending to its begin, both since the replica has started. ``in_hand_s`` is how long the
+        stage's code has had the message, or been in the `flush()`, that it is at; None: it is at
+        none. Times in s, sizes in bytes; None where nobody knows.
 
     Raises
     ------
@@ -99,6 +103,7 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         row["lost"] += page.get("lost_before", 0)
         inputs = enumerate(chain.stages[name.stage].inputs[:INPUTS])
         row["inputs"] = {above.stage: page.get(f"input_{place}", 0) for place, above in inputs}
+        row["in_hand_s"] = _in_hand_s(page, time.monotonic())
         seen = read_histograms(run_directory.status_page(name), page["incarnation"]) if page else {}
         row.update(_quantiles("latency", seen.get("latency", ())))
         row.update(_quantiles("hop", seen.get("hop", ())))
@@ -118,6 +123,17 @@ def _quarantine(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         "bytes": fill.bytes,
         "bytes_max": BYTES_MAX,
     }
+
+
+def _in_hand_s(page: Mapping[str, int], now: float) -> float | None:
+    """For how long the stage's code has been at what it is at; None: at nothing."""
+    if page.get("phase") == Phase.FLUSH:
+        since_ns = page["phase_since_ns"]
+    elif page.get("phase") == Phase.PROCESS and page["hand_source"]:
+        since_ns = page["hand_since_ns"]
+    else:
+        return None
+    return round(max(0.0, now - since_ns / 1e9), 3)
 
 
 def _quantiles(way: str, counts: Histogram) -> dict[str, float | None]:
@@ -269,6 +285,8 @@ def _cell(row: Mapping[str, Any], key: str) -> str:
         return f"{row['stage']}.{value}"
     if value is None:
         return "-"
+    if key == "in_hand_s" and value < LONG_S:
+        return "-"
     if key in _FORMATS:
         return _FORMATS[key](value)
     return f"{value:,}" if isinstance(value, int) and key != "pid" else str(value)
@@ -290,6 +308,7 @@ def _duration(seconds: float) -> str:
 
 _FORMATS: dict[str, Callable[[Any], str]] = {
     "uptime_s": _duration,
+    "in_hand_s": _duration,
     "latency_p50_s": _short_time,
     "latency_p99_s": _short_time,
     "cpu_percent": "{:.0f} %".format,

@@ -97,3 +97,15 @@ def test_a_body_of_encoded_messages_is_the_same_as_one_that_was_written():
 def test_an_empty_body_is_an_empty_list():
     assert msgspec.msgpack.decode(join(Body())[0]) == []
     assert not Body()
+
+
+def test_what_another_thread_appends_is_there_once_it_is_whole():
+    body = Body()
+    for item in (b"\x01", b"\x02"):
+        body.append(item)
+    assert body.so_far() == [b"\x01", b"\x02"]
+    body.buffer += b"\x03"  # the other thread has not counted it yet
+    assert body.so_far() == []
+    body.length += 1
+    assert body.so_far() == [b"\x01", b"\x02", b"\x03"]
+    assert list(body) == [b"\x01", b"\x02", b"\x03"]

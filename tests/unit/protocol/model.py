@@ -520,8 +520,8 @@ class World:
 
     def _work(self, node: Node, deliveries: Any) -> None:
         relay = node.machine
-        for batch, items in deliveries:
-            work = relay.plan(batch, items)
+        for came, items in deliveries:
+            batch, work = came, relay.plan(came, items)
             try:
                 while work and (part := self._cut(batch, work)):
                     outputs = self._work_on(node, batch, work[:part])
@@ -551,12 +551,12 @@ class World:
 
     def _interrupt(self, node: Node) -> bool:
         """What may happen in the midst of a batch: the process hears from below, or is killed."""
-        for pipe in self.pipes:
-            if pipe.back and pipe.receiver == node.name and pipe.queue:
-                if self.random.random() < 0.5:
-                    record = pipe.queue.popleft()
-                    self.heard.append((node.name, record))
-                    self._do(node, node.machine.back(record, self.now))
+        backs = [pipe for pipe in self.pipes if pipe.back and pipe.receiver == node.name]
+        for pipe in backs:
+            if pipe.queue and self.random.random() < 0.5:
+                record = pipe.queue.popleft()
+                self.heard.append((node.name, record))
+                self._do(node, node.machine.back(record, self.now))
         if not self.faults["kill"] or self.random.random() > 0.08:
             return False
         self.faults["kill"] -= 1

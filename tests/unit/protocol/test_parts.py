@@ -37,7 +37,19 @@ def make(*, below=False, ordered=False):
 
 def batch(*ranges, number=0, **fields):
     return Batch(
-        "a.0", 1, number, Kind.EVENTS, "r", "s.0", 1, 0, 0, 0, implicit=True, ranges=ranges, **fields
+        "a.0",
+        1,
+        number,
+        Kind.EVENTS,
+        "r",
+        "s.0",
+        1,
+        0,
+        0,
+        0,
+        implicit=True,
+        ranges=ranges,
+        **fields,
     )
 
 

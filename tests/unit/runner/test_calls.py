@@ -11,7 +11,8 @@ from arroyo.codec import DETACH_BYTES, Body, MessageCodec, Reason, join
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError
 from arroyo.messages import Event, Start, Stop
-from arroyo.runner.calls import OperatorCall, PublisherCall, key_of
+from arroyo.protocol.work import Output
+from arroyo.runner.calls import FILTERED, OperatorCall, PublisherCall, Results, key_of
 from arroyo.runner.methods import UnusableMethodError
 from arroyo.runner.stop_signals import StopNowError
 from arroyo.runner.trials import StageFailedError
@@ -563,3 +564,17 @@ def test_a_publish_that_returns_a_generator_is_a_mistake_of_the_class():
 
     with pytest.raises(UnusableMethodError, match=r"Lazy.publish\(\) returned a generator"):
         publisher_call(Lazy()).event(Event())
+
+
+def test_what_has_come_of_messages_so_far_is_seen_in_their_order():
+    results = Results()
+    seen = [results.so_far()]
+    for outcome in (FILTERED, None, None, Output([b"a", b"b"], 2), None):
+        if outcome is None:
+            results.body.append(bytes([len(results)]))
+        else:
+            results.append(outcome)
+        seen.append(results.so_far())
+    assert seen[-1] == results.in_order()
+    assert [len(each) for each in seen] == list(range(6))
+    assert all(each == seen[-1][: len(each)] for each in seen)

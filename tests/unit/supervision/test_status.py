@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from arroyo.control.quarantine import Quarantine
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.histogram import note
 from arroyo.protocol.status_page import Phase
-from arroyo.supervision.status import read_status, status_table
+from arroyo.supervision.status import LONG_S, read_status, status_table
 from arroyo.telemetry.status_page import StatusPage
 
 KEYS = {
@@ -21,6 +22,7 @@ KEYS = {
     *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
     *("reason", "next_try_s", "inputs"),
     *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
+    "in_hand_s",
     *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),
     *("cpu_percent", "rss_bytes"),
 }
@@ -54,6 +56,32 @@ def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, latencies_ns=(), 
     finally:
         page.close()
         lock.release()
+
+
+@pytest.mark.parametrize(
+    ("phase", "since", "seconds", "cell"),
+    [
+        (Phase.PROCESS, "hand_since_ns", 12.0, "12.0 s"),
+        (Phase.FLUSH, "phase_since_ns", 12.0, "12.0 s"),
+        (Phase.PROCESS, "hand_since_ns", 0.0, "-"),
+    ],
+)
+def test_a_message_that_takes_long_is_shown_with_its_time(
+    environ, run_directory, phase, since, seconds, cell
+):
+    counters = {"hand_source": 1, since: time.monotonic_ns() - int(seconds * 1e9)}
+    with by_hand(run_directory, ReplicaName("integrate", 0), phase, **counters):
+        status = read_status(make_chain(LINE), environ)
+    assert seconds <= status["stages"][1]["in_hand_s"] < seconds + LONG_S
+    titles, *rows = (re.split("  +", line) for line in status_table(status).splitlines()[1:])
+    assert rows[1][titles.index("in hand")] == cell
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.BLOCKED, Phase.DRAIN])
+def test_a_stage_that_waits_has_nothing_in_hand(environ, run_directory, phase):
+    with by_hand(run_directory, ReplicaName("integrate", 0), phase, hand_since_ns=1):
+        status = read_status(make_chain(LINE), environ)
+    assert status["stages"][1]["in_hand_s"] is None
 
 
 def test_a_chain_that_never_ran_is_stopped(environ):
