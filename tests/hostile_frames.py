@@ -37,6 +37,13 @@ def batch(**changes: Any) -> bytes:
         "tombstones": [],
         "fragments": [],
         "detached": [],
+        "slabs": [],
+        "suspect": 0,
+        "enters": "",
+        "holders": [],
+        "handed_ns": 0,
+        "sent_ns": 0,
+        "returned": None,
     }
     assert changes.keys() <= fields.keys()
     return pack([2, *(fields | changes).values()])
@@ -127,6 +134,9 @@ HOSTILE_DATA = GARBAGE | {
     "two parts in one place": batch(fragments=[(0, [(0, 2)]), (0, [(1, 2)])]),
     "a part where nothing is": batch(fragments=[(2, [(0, 2)])]),
     "a part at minus one": batch(fragments=[(-1, [(0, 2)])]),
+    "a message that returns from a negative place": batch(returned=["r", 1, -1]),
+    "a message that returns from a part that can't be": batch(returned=["r", 1, 0, 0, [(2, 2)]]),
+    "a message that returns from nowhere": batch(returned=[]),
     "payloads out of order": batch(detached=[1, 0]),
     "two payloads in one place": batch(detached=[1, 1]),
     "a payload where nothing is": batch(detached=[2]),

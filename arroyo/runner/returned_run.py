@@ -43,6 +43,8 @@ class ReturnedRun:
             message = self._codec.unpack(packed) if packed else stand_in
         except DecodeError:
             message = stand_in  # as for one that can't be read on its way
+        if not isinstance(message, type(stand_in)):
+            message = stand_in
         message._origin = Origin(returned.run, batch.source, returned.epoch, -1, batch.path)
         goes_on = self._call.control(message)
         return goes_on if isinstance(goes_on, bytes) else packed

@@ -57,7 +57,7 @@ def test_a_run_that_is_open_or_has_no_start_is_not_begun_again():
     assert publisher.seen == []
 
 
-@pytest.mark.parametrize("stop", [b"", b"\xc1"])
+@pytest.mark.parametrize("stop", [b"", b"\xc1", START])
 def test_a_stop_that_nobody_knows_or_can_read_is_a_plain_one(stop):
     publisher = Recorder()
     run = ReturnedRun(CODEC, PublisherCall(CHAIN.stages["out"], publisher))
