@@ -164,6 +164,11 @@ class SlabPool:
                 self._fallbacks,
             )
 
+    def remove(self) -> None:
+        """Remove the file alone, for a process that ends at once; its threads may still write."""
+        with contextlib.suppress(OSError):
+            self._file.path.unlink()
+
     def close(self) -> None:
         """Remove the file and unmap it; views that are still held stay good until they are gone.
 

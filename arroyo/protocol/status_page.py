@@ -30,6 +30,7 @@ class Phase(IntEnum):
     BLOCKED = 4
     FLUSH = 5
     DRAIN = 6
+    """All its work is done, or given up; the stage's `close()` may be running."""
     CLOSED = 7
     """It closes its links and its shared memory."""
     ENDED = 8

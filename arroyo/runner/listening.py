@@ -68,6 +68,6 @@ class Listening:
             self._stopped = True
             self._listener.stop()
 
-    def join(self) -> None:
+    def join(self, timeout_s: float = LAST_WAIT_S) -> None:
         """Wait a little for the thread's end, so that `close()` has the listener for itself."""
-        self._thread.join(LAST_WAIT_S)
+        self._thread.join(timeout_s)

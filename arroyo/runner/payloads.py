@@ -260,6 +260,11 @@ class PayloadStore:
                 held += 1
         return held
 
+    def remove(self) -> None:
+        """Remove this replica's pool where the process ends at once; for any thread."""
+        if self._pool is not None:
+            self._pool.remove()
+
     def close(self) -> None:
         """Unmap everything, and remove this replica's pool."""
         self._reader.close()

@@ -159,6 +159,7 @@ class RelayProcess:
         return isinstance(self._call, PublisherCall) and self._call.flushes
 
     def _close(self) -> None:
+        self._replica.enter(Phase.DRAIN)
         self._call.close()
 
     # The loop

@@ -38,7 +38,7 @@ from .loading import load_message_types
 from .payloads import PayloadStore
 from .stop_signals import StopSignals
 from .suspect import take_suspect
-from .watch import Watch
+from .watch import ORPHAN_EXIT_S, Watch
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -121,7 +121,7 @@ class Replica:
             reject=self._reject,
         )
         self.signals = StopSignals(self.links.wake)
-        self.watch = Watch(self._lifeline, self.notifier, self._orphaned)
+        self.watch = Watch(self._lifeline, self.notifier, self._orphaned, self._abandoned)
         return self
 
     def __exit__(
@@ -154,6 +154,10 @@ class Replica:
     def _orphaned(self) -> None:
         _log.warning("the supervisor has died; draining")
         self.signals.note_orphaned()
+
+    def _abandoned(self) -> None:
+        _log.error("it did not end within %g s of the supervisor's death; leaving", ORPHAN_EXIT_S)
+        self.payloads.remove()
 
     def _reject(self, error: DecodeError) -> None:
         self.rejected += 1

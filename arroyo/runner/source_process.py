@@ -10,7 +10,7 @@ import msgspec
 
 from arroyo.codec import Kind
 from arroyo.config.state_directory import find_strangers
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import new_epoch, new_run
 from arroyo.links import LinkBroke, RecordCame
 from arroyo.messages import Stop
@@ -27,7 +27,7 @@ from .chunks import Counts
 from .former_life import note_runs
 from .gateway import Gateway
 from .isolation import Isolation
-from .listening import Listening
+from .listening import LAST_WAIT_S, Listening
 from .loading import build_listener
 from .methods import call_if_there
 from .replica import Replica
@@ -40,6 +40,11 @@ _log = logging.getLogger(__name__)
 LINGER_MESSAGES = 4
 LINGER_S = 0.001
 """When so many messages came together, the next ones may wait so long for others to join them."""
+ORPHAN_DRAIN_S = 5.0
+"""A source whose supervisor has died waits so long for what it has sent to be finished; sooner than
+`watch.ORPHAN_EXIT_S`, so that it can leave in order."""
+ORPHAN_JOIN_S = 1.0
+"""The same for the end of its listener's `start()`."""
 REPORT_S = 0.2
 """How often the counters are written to the status page while nothing else happens."""
 
@@ -90,6 +95,7 @@ class SourceProcess:
         self._finishing = False
         self._linger_until = 0.0
         self._report_due = 0.0
+        self._orphaned_at: float | None = None
 
     def _make_source(self) -> Source:
         replica, early_stop = self._replica, self._gateway.runs.early_stop
@@ -132,10 +138,11 @@ class SourceProcess:
             self._loop(listener)
         finally:
             self._report_at_end()
+            replica.enter(Phase.DRAIN)
             self._gateway.shut()
             if self._listening is not None:
                 self._listening.stop()
-                self._listening.join()
+                self._listening.join(ORPHAN_JOIN_S if replica.signals.orphaned else LAST_WAIT_S)
             call_if_there(listener, "close", awaiter)
             awaiter.close()
             if self._journal is not None:
@@ -147,6 +154,7 @@ class SourceProcess:
         replica, source = self._replica, self._source
         while not source.ended:
             now = replica.clock.monotonic()
+            self._leave_if_abandoned(now)
             if self._listening is None and source.ready and not replica.signals.asked:
                 _log.info("everything below is ready; starting to listen")
                 self._close_former_runs(now)
@@ -188,6 +196,25 @@ class SourceProcess:
         if not self._returning.under_way:
             self._bring_back(now, at_once=True)
         return self._returning.under_way
+
+    def _leave_if_abandoned(self, now: float) -> None:
+        """Give up what can't be delivered, once the supervisor is dead and something below away.
+
+        Raises
+        ------
+        UnavailableError
+            It is time to.
+        """
+        if not self._replica.signals.orphaned:
+            return
+        self._orphaned_at = now if self._orphaned_at is None else self._orphaned_at
+        if now - self._orphaned_at < ORPHAN_DRAIN_S:
+            return
+        fate = "are lost" if self._journal is None else "come again at the next start"
+        raise UnavailableError(
+            f"the supervisor has died, and {self._unfinished} messages were not finished within "
+            f"{ORPHAN_DRAIN_S:g} s, as stages below are away or slow; these messages {fate}"
+        )
 
     def _close_former_runs(self, now: float) -> None:
         """Tell the stages below what became of the runs that the lives before have left."""
@@ -344,9 +371,12 @@ class SourceProcess:
     def _report_at_end(self) -> None:
         """Report first of all what is left undone: there may be little time."""
         self._report()
-        self._replica.page.set(
-            "unfinished", self._source.ledger.open_events + self._gateway.waiting
-        )
+        self._replica.page.set("unfinished", self._unfinished)
+
+    @property
+    def _unfinished(self) -> int:
+        """How many events the listener has handed over that are not finished."""
+        return self._source.ledger.open_events + self._gateway.waiting
 
 
 def _tell_loss(run: FormerRun) -> None:

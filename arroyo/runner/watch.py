@@ -14,7 +14,7 @@ from collections.abc import Callable
 from arroyo.control.notify import Notifier
 
 ORPHAN_EXIT_S = 8.0
-"""A stage whose supervisor died may drain for so long; then it ends, drained or not."""
+"""A stage whose supervisor died ends after so long, whatever it is at."""
 ORPHAN_EXIT_CODE = 75
 UNSAID_S = 1.0
 
@@ -30,14 +30,21 @@ class Watch:
         Whom to tell that the process lives.
     orphaned
         Called once, from the watch's thread, when the supervisor has died.
+    abandoned
+        Called from there too, where the stage has not ended by itself since: the process ends.
     """
 
     def __init__(
-        self, lifeline: int | None, notifier: Notifier, orphaned: Callable[[], None]
+        self,
+        lifeline: int | None,
+        notifier: Notifier,
+        orphaned: Callable[[], None],
+        abandoned: Callable[[], None],
     ) -> None:
         self._lifeline = lifeline
         self._notifier = notifier
         self._orphaned = orphaned
+        self._abandoned = abandoned
         self._stop = os.eventfd(0, os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="arroyo-watch", daemon=True)
         self._thread.start()
@@ -64,6 +71,7 @@ class Watch:
         poller.register(self._stop, select.POLLIN)
         if not poller.poll(ORPHAN_EXIT_S * 1000):
             # Nobody is left who could end us, and the user's code may never return.
+            self._abandoned()
             os._exit(ORPHAN_EXIT_CODE)
 
     def close(self) -> None:

@@ -20,6 +20,8 @@ FATAL_SIGNALS = {
 
 FINISHED = Phase.ENDED.name
 """What a process that has done all its work is at, in `Evidence.phase`."""
+AFTER_WORK = frozenset({Phase.DRAIN.name, Phase.ENDED.name})
+"""Phases after the work of a process that said STOPPING: `close()`, and leaving."""
 
 
 class Evidence(msgspec.Struct, frozen=True):

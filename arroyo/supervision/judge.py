@@ -5,7 +5,8 @@ Nobody tells the supervisor: it looks at the process several times a second, and
 - Only a stage that has had one and the same message in hand for the whole of its
   ``process_timeout_s`` is hung, or has been in one `flush()` for so long. One that waits, for
   messages, for those below, or for the outside world, and says so, is not, however long.
-- One that can't close its links, which takes two seconds at most, is hung as well.
+- One whose ``close()`` takes longer than its ``process_timeout_s`` is hung as well, and one that
+  can't close its links, or leave, which takes two seconds at most.
 - Times are between our own looks, by our own monotonic clock. If the looks themselves came late
   (a suspended machine, swap, a stopped supervisor), all times begin anew.
 - A process that is stopped, by a signal or in a debugger, can't be blamed for standing still.
@@ -26,7 +27,7 @@ HELD_UP_AFTER_S = 10.0
 WAITING_HOLDS_S = 3.0
 """A stage that says it waits is believed for so long."""
 CLOSING_LIMIT_S = 10.0
-"""The framework's own end takes no longer."""
+"""Upper bound for our own shutdown work after ``close()``, in seconds."""
 STOPPED_LIMIT_S = 60.0
 """A process stopped by a signal for so long is taken for forgotten, and replaced."""
 
@@ -107,7 +108,7 @@ class Judge:
         return WELL
 
     def _limit_s(self, hand: _Hand) -> float:
-        closes = hand.place == _CLOSING and self._timeout_s > 0
+        closes = hand.place in {_CLOSING, _LEAVING} and self._timeout_s > 0
         return CLOSING_LIMIT_S if closes else self._timeout_s
 
     def _judge_stopped(self, process_state: str, for_s: float) -> Verdict:
@@ -158,6 +159,7 @@ class _Hand(NamedTuple):
 
 
 _CLOSING = "closing its links"
+_LEAVING = "leaving"
 _MESSAGE = "hand_source", "hand_epoch", "hand_sequence", "hand_part"
 
 
@@ -172,6 +174,10 @@ def _hand(page: Mapping[str, int]) -> _Hand | None:
             return _Hand("process()", tuple(page[word] for word in (*since, *_MESSAGE)))
         case Phase.FLUSH:
             return _Hand("flush()", tuple(page[word] for word in since))
+        case Phase.DRAIN:
+            return _Hand("close()", tuple(page[word] for word in since))
         case Phase.CLOSED:
             return _Hand(_CLOSING, tuple(page[word] for word in since))
+        case Phase.ENDED:
+            return _Hand(_LEAVING, tuple(page[word] for word in since))
     return None

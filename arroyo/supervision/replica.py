@@ -5,7 +5,7 @@ from __future__ import annotations
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 
-from .ending import FINISHED, Ending
+from .ending import AFTER_WORK, FINISHED, Ending
 from .events import State
 from .judge import Condition
 from .restart_policy import PERMANENT_EXITS, RecentEnds
@@ -96,6 +96,11 @@ class Replica:
         """
         phase = ending.evidence.phase
         return ending.status == 0 and (phase == FINISHED if phase else self.said_stopping)
+
+    def hung_after_work(self, ending: Ending) -> bool:
+        """Return True if the process had done its work when it hung, and was killed for that."""
+        evidence = ending.evidence
+        return bool(evidence.hung) and self.said_stopping and evidence.phase in AFTER_WORK
 
     def forgive(self) -> None:
         """Forget earlier failures."""

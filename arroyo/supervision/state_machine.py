@@ -179,10 +179,15 @@ class ChainMachine:
         was_draining = replica.state is State.DRAINING
         killed_alone = replica.overdue and replica.term_at is not None
         replica.end()
-        if replica.has_finished(ending) and self.replicas.may_finish(replica):
+        may_finish = self.replicas.may_finish(replica)
+        if replica.has_finished(ending) and may_finish:
             replica.rest()
             self._tell(ev.Finished(replica.name, ending.after_s))
-        elif killed_alone or (self.replicas.stopping and not self._is_wanted(replica)):
+        elif (
+            killed_alone
+            or (may_finish and replica.hung_after_work(ending))
+            or (self.replicas.stopping and not self._is_wanted(replica))
+        ):
             self._rest_stopped(replica, ending, was_draining)
         else:
             self._restart_or_give_up(replica, ending, now)

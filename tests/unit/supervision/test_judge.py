@@ -96,7 +96,25 @@ def test_links_that_can_not_be_closed_are_a_hang_however_long_a_message_may_take
     assert watching.watch(0.5, closing) == [Condition.HUNG]
 
 
-@pytest.mark.parametrize("phase", sorted(set(Phase) - {Phase.PROCESS, Phase.FLUSH, Phase.CLOSED}))
+def test_a_close_that_takes_longer_than_a_message_may_is_a_hang():
+    watching = Watching()
+    closing = {**IDLE, "phase": Phase.DRAIN}
+    assert watching.watch(TIMEOUT_S, closing) == [Condition.WELL]
+    watching.watch(0.5, closing)
+    assert watching.see(closing).place == "close()"
+
+
+def test_a_process_that_has_ended_and_stays_is_a_hang():
+    watching = Watching()
+    ended = {**IDLE, "phase": Phase.ENDED}
+    assert watching.watch(CLOSING_LIMIT_S, ended) == [Condition.WELL]
+    assert watching.watch(0.5, ended) == [Condition.HUNG]
+
+
+_MAY_HANG = {Phase.PROCESS, Phase.FLUSH, Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
+
+
+@pytest.mark.parametrize("phase", sorted(set(Phase) - _MAY_HANG))
 def test_nothing_else_hangs(phase):
     assert Condition.HUNG not in Watching().watch(200, {**IN_HAND, "phase": phase})
 

@@ -405,6 +405,19 @@ def test_the_status_page_says_how_far_a_process_came_that_exits_with_0(phase, to
     assert kinds(history.do(ended))[0] is told
 
 
+@pytest.mark.parametrize(
+    ("phase", "told"),
+    [("DRAIN", ev.EndedBadly), ("ENDED", ev.EndedBadly), ("IDLE", ev.WillRestart)],
+)
+def test_a_stage_that_hung_after_its_work_does_not_do_it_again(phase, told):
+    history = History().all_ready()
+    finish(history, "images.0")
+    history.stopping("integrate.0")
+    hung = Evidence(phase=phase, hung="hung in close() for 30 s")
+    ended = ev.ProcessEnded(name_of("integrate.0"), -signal.SIGKILL, hung)
+    assert kinds(history.do(ended))[0] is told
+
+
 def test_a_listener_that_exits_with_0_in_mid_drain_is_named():
     history = History().all_ready()
     history.stop()
