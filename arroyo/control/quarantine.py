@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from arroyo.config.state_directory import StateDirectory
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import digest
 from arroyo.messages import Fragment, Origin
@@ -106,9 +107,10 @@ class Quarantine:
         UnavailableError
             There is no room for it, or it can't be written.
         """
+        StateDirectory(self._folder.parent).create()  # a chain in one process has made none yet
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._requeue.mkdir(mode=0o700, exist_ok=True)
+            for folder in (self._folder, self._requeue):
+                folder.mkdir(mode=0o700, exist_ok=True)
             fill = self._require_room(entry, len(message))
             _write(self._message(entry.id), message)
             self.runs.add(*_run_of(entry), entry.id, start)
