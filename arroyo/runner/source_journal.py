@@ -1,24 +1,23 @@
 """`SourceJournal`: the notes of a source with a replayable input, in a file that outlives it.
 
-The file is a row of frames: length and checksum of what follows, then the note. The first holds
-all that was known when the file was written anew; each further one is added by a single write
-before the source acts on it. That outlasts `kill -9` of the process. Only what is written anew is
-forced to the disk, so a power cut may take the last seconds: then messages come again under new
-keys. A file that is broken is set aside, and the source begins anew.
+The file is a row of frames (`durable.frames`). The first holds all that was known when the file
+was written anew; each further one is added by a single write before the source acts on it.
+That outlasts `kill -9` of the process. Only what is written anew is forced to the disk, so a power
+cut may take the last seconds: then messages come again under new keys. A file that is broken is
+set aside, and the source begins anew.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
+from arroyo.durable.frames import pack_frame, unpack_frames
 from arroyo.durable.replaced_file import replacing, set_aside, write_all
 from arroyo.errors import ConfigurationError, UnavailableError, fault_of
 from arroyo.identifiers import new_epoch
@@ -28,7 +27,6 @@ REWRITE_BYTES = 1024 * 1024
 """The file is written anew when so much was added to it."""
 
 _log = logging.getLogger(__name__)
-_HEAD = struct.Struct(">II")
 _Frame: TypeAlias = SourceMemory | Memo
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(_Frame).decode
@@ -95,13 +93,12 @@ class SourceJournal:
         self._descriptor, self._added = descriptor, 0
 
     def _append(self, descriptor: int, frame: _Frame) -> None:
-        body = _encode(frame)
-        data = _HEAD.pack(len(body), zlib.crc32(body)) + body
+        data = pack_frame(_encode(frame))
         try:
             write_all(descriptor, data)
         except OSError as error:
             raise self._unavailable(error) from error
-        self._added += _HEAD.size + len(body)
+        self._added += len(data)
 
     def _unavailable(self, error: OSError) -> UnavailableError:
         return UnavailableError(
@@ -144,15 +141,8 @@ def read_journal(path: Path) -> SourceMemory | None:
 
 
 def _frames(content: bytes) -> Iterator[_Frame]:
-    at = 0
-    while at + _HEAD.size <= len(content):
-        length, checksum = _HEAD.unpack_from(content, at)
-        at += _HEAD.size
-        body = content[at : at + length]
-        if len(body) < length or zlib.crc32(body) != checksum:
-            return
+    for body in unpack_frames(content):
         try:
             yield _decode(body)
         except msgspec.DecodeError:
             return
-        at += length

@@ -3,7 +3,7 @@ from msgspec import structs
 from small_disk import fill
 
 from arroyo.protocol.former_run import FORMER_RUNS, FormerRun
-from arroyo.runner.former_life import note_runs, read_former_runs
+from arroyo.runner.former_life import REWRITE_BYTES, note_runs, read_former_runs
 from arroyo.telemetry.status_page import StatusPage
 
 EPOCH, BASE = 7, 1
@@ -67,7 +67,7 @@ def test_rather_no_run_is_known_than_one_as_open_that_has_ended_since(small_disk
     live(page, OPEN, next=9, frontier=9, received=8)
     fill(page.parent)
     with pytest.raises(OSError, match="No space left"):
-        note_runs(noted(page), [STOPPED])
+        note_runs(noted(page), [structs.replace(STOPPED, start=bytes(8192))])
     assert read_former_runs(page, noted(page)) == ()
 
 
@@ -103,6 +103,14 @@ def test_after_a_reboot_nobody_knows_how_far_the_open_run_had_come(page):
     assert OPEN.totals == {"complete": False}
     # The life that found it dies before it has closed it.
     assert live(page, epoch=8, next=0, controls=0) == (STOPPED, OPEN)
+
+
+def test_the_file_of_a_source_with_many_runs_does_not_grow(page):
+    for number in range(3000):
+        note_runs(noted(page), [structs.replace(STOPPED, run=f"run{number}")])
+        assert noted(page).stat().st_size < REWRITE_BYTES + 1000
+    assert [run.run for run in read_former_runs(page, noted(page))] == ["run2999"]
+    assert [file.name for file in noted(page).parent.iterdir()] == [page.name]
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing(page):
