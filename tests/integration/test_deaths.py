@@ -180,12 +180,11 @@ def test_not_even_a_hung_stage_outlives_a_killed_supervisor(make_chain):
 def test_a_source_that_can_not_note_its_runs_goes_on_and_says_so(make_chain, small_disk):
     chain = make_chain(listener("count", events=50, runs=3), publisher("write", ["count"]))
     chain.state_directory.create()
-    notes = small_disk(
-        64, chain.state_directory.path / "runs", files=1
-    )  # which is the folder itself
+    notes = small_disk(64, chain.state_directory.path / "runs", files=1)  # the folder itself
     assert chain.supervise().wait() == 0, chain.text()
     assert sorted(indices(chain.lines())) == list(range(150))
-    assert chain.text().count(f"Make room on the disk of {notes}") == 1
+    log = chain.run_directory.log("count.0").read_text()
+    assert log.count(f"Make room on the disk of {notes}") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
