@@ -215,6 +215,6 @@ def test_a_stage_that_fails_on_everything_is_broken_and_keeps_its_messages_in_th
 
 def test_messages_are_kept_in_one_process_as_well(make_chain):
     chain = make(make_chain, "fail")
-    assert chain.supervise("--in-process").wait() == 0, chain.text()
+    assert chain.supervise("--in-process").wait() == 65, chain.text()
     assert [entry["sequence"] for entry in entries(chain)] == BAD
     assert totals(chain.lines())["quarantined"] == len(BAD)
