@@ -23,8 +23,9 @@ from ._plain import explain_array_form, is_plain
 from ._unreadable import Unreadable, in_one_piece
 from ._writing import make_writer
 
-Keep: TypeAlias = Callable[[Buffer], SlabReference | None]
-"""Puts a payload into shared memory and says where; None where it is to travel by itself."""
+Keep: TypeAlias = Callable[[Buffer], SlabReference | bytes | None]
+"""Puts a payload into shared memory and says where. Bytes: there it found no room, and this copy of
+it travels beside the body; None: it travels as it is."""
 
 
 class MessageCodec:
@@ -88,10 +89,10 @@ class MessageCodec:
             self._require_decodable(message, body)
         if event is None or length < DETACH_BYTES:
             return body
-        reference = None if self.keep is None else self.keep(event.payload)
-        if reference is not None:
-            return Shared(body, reference)
-        return Detached(body, freeze(event.payload))
+        kept = None if self.keep is None else self.keep(event.payload)
+        if isinstance(kept, SlabReference):
+            return Shared(body, kept)
+        return Detached(body, freeze(event.payload) if kept is None else kept)
 
     def _require_decodable(self, message: Message, body: bytes) -> None:
         """Find what only a receiver would notice: msgspec looks at types where it decodes."""

@@ -98,14 +98,16 @@ class SlabPool:
         self._lock = threading.Lock()
         self._fallbacks = 0
 
-    def take(self, length: int, owner: SlabOwner | None = None) -> Slab | None:
+    def take(
+        self, length: int, owner: SlabOwner | None = None, *, pinned: bool = False
+    ) -> Slab | None:
         """Find a slab for `length` bytes; None (and counted) where the pool has none.
 
         With an owner the slab is free when `reclaim` passes it. Else it is the taker's to
-        `assign` or to give back.
+        `assign` or to give back; `pinned`: it is not used again before `unpin`, either.
         """
         with self._lock:
-            place = self._allocator.take(length, owner)
+            place = self._allocator.take(length, owner, pinned=pinned)
             if place is None:
                 self._fallbacks += 1
                 return None
@@ -140,6 +142,11 @@ class SlabPool:
                 return False
             self._clear_head(reference.offset)
             return True
+
+    def unpin(self, reference: SlabReference) -> None:
+        """Nobody looks at a slab any more; it is used again once it was given back."""
+        with self._lock:
+            self._allocator.unpin(Place(reference.offset, reference.generation))
 
     def reclaim(self, source: str, epoch: int, frontier: int) -> list[int]:
         """Make free what belongs to messages below a source's frontier; return the offsets."""

@@ -7,12 +7,10 @@ that is mapped here.
 
 from __future__ import annotations
 
-import mmap
 import os
 import stat
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from arroyo.errors import DecodeError
 from arroyo.messages import SlabReference
@@ -25,18 +23,12 @@ from .slab_files import (
     MAGIC_NUMBER,
     SHARED_MEMORY,
     owner_of,
-    unmap,
 )
+from .slab_pages import LentSlab, SlabPages, make_private
 
 
 class StaleSlabError(DecodeError):
     """A payload is gone: its slab was given back, or its sender's pool was removed."""
-
-
-class _Mapping(NamedTuple):
-    map: mmap.mmap
-    data: memoryview
-    words: memoryview
 
 
 class SlabReader:
@@ -53,7 +45,7 @@ class SlabReader:
     def __init__(self, prefix: str, directory: Path = SHARED_MEMORY) -> None:
         self._prefix = prefix
         self._directory = directory
-        self._mappings: dict[str, _Mapping] = {}
+        self._mappings: dict[str, SlabPages] = {}
 
     def view(self, reference: SlabReference) -> memoryview:
         """Return the payload: read-only, without a copy, for as long as its sender keeps it.
@@ -71,7 +63,7 @@ class SlabReader:
         if offset < 2 * HEAD_BYTES or offset % HEAD_BYTES or length < 0 or generation <= 0:
             raise DecodeError(f"a reference into the slab pool {pool} is of no slab: {reference}")
         # What has no memory yet must not be touched: with a full /dev/shm that is a SIGBUS.
-        if end > len(mapping.data) or end > mapping.words[BACKED]:
+        if end > mapping.size or end > mapping.words[BACKED]:
             raise DecodeError(f"a reference goes beyond the slab pool {pool}: {reference}")
         head = (offset - HEAD_BYTES) >> 3
         if mapping.words[head + GENERATION] != generation:
@@ -81,20 +73,32 @@ class SlabReader:
             )
         if mapping.words[head + LENGTH] != length:
             raise DecodeError(f"a reference is not as long as its slab: {reference}")
-        return mapping.data[offset:end]
+        return mapping.lend(offset, end)
 
     def forget(self, pool: str) -> None:
         """Unmap a pool whose sender is gone; views that are still held stay good."""
-        mapping = self._mappings.pop(pool, None)
-        if mapping is not None:
-            unmap(mapping.map, mapping.words, mapping.data)
+        self._mappings.pop(pool, None)
+
+    def make_private(self, lent: LentSlab) -> None:
+        """Keep a slab as it is for those who still hold views of it, whatever its sender does.
+
+        Its sender must not have been told yet that it is done with.
+
+        Raises
+        ------
+        OSError
+            There is no memory.
+        """
+        make_private(lent)
+        for pool, mapping in list(self._mappings.items()):
+            if mapping is lent.pages:
+                self.forget(pool)  # the next reference maps it anew
 
     def close(self) -> None:
         """Unmap all pools."""
-        for pool in list(self._mappings):
-            self.forget(pool)
+        self._mappings.clear()
 
-    def _map(self, pool: str) -> _Mapping:
+    def _map(self, pool: str) -> SlabPages:
         owner = owner_of(pool, self._prefix)
         if owner is None:
             raise DecodeError(
@@ -111,12 +115,11 @@ class SlabReader:
             # Its file is removed, but takes memory until nobody maps it. What the life just before
             # has sent may still be on its way.
             self.forget(pool_of_former_life)
-        data = memoryview(mapped)
-        mapping = self._mappings[pool] = _Mapping(mapped, data, data.cast("Q"))
-        return mapping
+        self._mappings[pool] = mapped
+        return mapped
 
 
-def _map_readonly(path: Path) -> mmap.mmap:
+def _map_readonly(path: Path) -> SlabPages:
     # A sender's file is a plain one of this user; whatever else has its name is not waited for,
     # not followed and not believed.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -128,6 +131,6 @@ def _map_readonly(path: Path) -> mmap.mmap:
             raise DecodeError(f"{path} is no slab pool: {found.st_size} bytes are not whole pages")
         if os.pread(descriptor, 8, 0) != MAGIC_NUMBER.to_bytes(8, sys.byteorder):
             raise DecodeError(f"{path} is no slab pool: it begins differently")
-        return mmap.mmap(descriptor, found.st_size, prot=mmap.PROT_READ)
+        return SlabPages(descriptor, found.st_size)
     finally:
         os.close(descriptor)

@@ -100,8 +100,9 @@ class Event(Message):
     metadata
         What msgpack can hold: None, bool, int, float, str, bytes, dates, lists, dicts.
     payload
-        Any contiguous buffer. In a stage it is a read-only view that is valid until
-        `process()` or `publish()` returns; `copy()` keeps it longer.
+        Any contiguous buffer. In a stage it is a read-only view of shared memory, meant to be used
+        until `process()` or `publish()` returns. One that is kept for longer stays what it is, but
+        a stage that does so gets slower, since its payloads are copied; `copy()` what is needed.
     dtype, shape
         Set by `from_array`: numpy's type string with byte order (``"<f4"``), and the shape,
         C order, slowest axis first. Empty dtype: the payload is plain bytes.

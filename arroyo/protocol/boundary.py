@@ -111,6 +111,11 @@ class Boundary(Relay):
         return self._outputs.sources
 
     @property
+    def held(self) -> set[Origin]:
+        """Inputs that the stage's code may still need: no output covers them yet."""
+        return self._holdings.held
+
+    @property
     def memory(self) -> FoldMemory:
         """What the next life has to know, as of now."""
         return FoldMemory(self._outputs.counts, tuple(self._holdings.done), self._next_epoch)

@@ -112,6 +112,11 @@ class Holdings:
                 for position in each.fragments:
                     _add(finished, *position)
 
+    @property
+    def held(self) -> set[Origin]:
+        """Inputs that no output covers yet, as the stage's code sees them."""
+        return {each.origin for held in self._held.values() for each in held}
+
     # What comes from above
 
     def select_new(self, batch: Batch, work: Sequence[Work]) -> list[Work]:

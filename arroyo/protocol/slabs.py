@@ -7,6 +7,7 @@ head right before its data. Rules:
 - Every take has a greater generation than all before it in the pool. A reference holds the
   generation, so that it is known to be stale once its slab was given back.
 - A slab that has an owner is free when the frontier of the owner's source has passed it.
+- A slab that is pinned, since somebody looks at it, is not used again before it is unpinned.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ class _Held(msgspec.Struct):
     extent: _Extent
     generation: int
     owner: SlabOwner | None = None
+    pinned: bool = False
+    over: bool = False
+    """It was given back, and only its pin keeps it."""
 
 
 class SlabAllocator:
@@ -91,10 +95,13 @@ class SlabAllocator:
         """Slabs in use."""
         return len(self._held)
 
-    def take(self, length: int, owner: SlabOwner | None = None) -> Place | None:
+    def take(
+        self, length: int, owner: SlabOwner | None = None, *, pinned: bool = False
+    ) -> Place | None:
         """Find a slab for `length` bytes; None where there is none.
 
-        Without an owner it is the taker's to give back, or to `assign` later.
+        Without an owner it is the taker's to give back, or to `assign` later; `pinned`: and to
+        `unpin`, too.
         """
         size = rounded_size(length)
         extent = (
@@ -107,7 +114,7 @@ class SlabAllocator:
             return None
         place = Place(extent.offset, self._next_generation)
         self._next_generation += 1
-        self._held[place.offset] = _Held(extent, place.generation)
+        self._held[place.offset] = _Held(extent, place.generation, pinned=pinned)
         self.bytes_in_use += extent.end - extent.start
         if owner is not None:
             self.assign(place, owner)
@@ -126,12 +133,25 @@ class SlabAllocator:
     def give_back(self, place: Place) -> bool:
         """Make a slab free; False where it was already, whoever has the place now."""
         held = self._find(place)
-        if held is None:
+        if held is None or held.over:
             return False
+        held.over = True
+        if not held.pinned:
+            self._make_free(place, held)
+        return True
+
+    def unpin(self, place: Place) -> None:
+        """Nobody looks at a slab any more: it may be used again once it was given back."""
+        held = self._find(place)
+        if held is not None:
+            held.pinned = False
+            if held.over:
+                self._make_free(place, held)
+
+    def _make_free(self, place: Place, held: _Held) -> None:
         del self._held[place.offset]
         self.bytes_in_use -= held.extent.end - held.extent.start
         self._free.setdefault(held.extent.size, []).append(held.extent)
-        return True
 
     def reclaim(self, source: str, epoch: int, frontier: int) -> list[int]:
         """Make free what belongs to messages below a source's frontier; return the offsets."""

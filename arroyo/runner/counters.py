@@ -27,8 +27,6 @@ class Counters(msgspec.Struct):
     repeated: int = 0
     by_sender: dict[str, int] = {}
     """How many of ``received`` came from which replica above."""
-    held: int = 0
-    """Payloads that the stage's code has kept for too long; a part of ``errors``."""
 
     def take_up(self, batch: Batch, count: int) -> None:
         """The stage's code is done with so many messages of a batch."""

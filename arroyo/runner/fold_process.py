@@ -9,18 +9,22 @@ from typing import Any
 import msgspec
 
 from arroyo.codec import Batch, Encoded, Kind, Reason
-from arroyo.messages import Message, Stop
+from arroyo.messages import Message, Origin, Stop
 from arroyo.protocol.actions import Action, Isolate, Release
 from arroyo.protocol.boundary import Boundary, Folded
 from arroyo.protocol.relay import Outcome, Output, Work
 from arroyo.protocol.work import origins_of
 
+from .calls import FILTERED
 from .fold_call import FoldCall, with_totals
 from .fold_record import FoldRecord
+from .lending import Loan
 from .relay_process import RelayProcess
 from .returning import Returning
 from .under_way import UnderWay
 from .wiring import key_field, make_boundary
+
+_HELD = Folded(FILTERED)
 
 
 class FoldProcess(RelayProcess):
@@ -40,7 +44,9 @@ class FoldProcess(RelayProcess):
         self._returning = Returning(
             replica.chain, replica.name, self._isolation.store, replica.codec
         )
-        holds = getattr(made, "max_inputs", 0) > 0
+        self._holds = holds = getattr(made, "max_inputs", 0) > 0
+        self._held: dict[Origin, Loan] = {}
+        self._covered = False
         replica.payloads.fold(holds=holds)
         self._relay = make_boundary(
             replica.chain,
@@ -52,6 +58,31 @@ class FoldProcess(RelayProcess):
             suspect=replica.take_suspect(),
         )
         self._record.note(self._relay.memory)  # where the epochs of the next life begin
+
+    def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
+        super()._work_off(batch, work)
+        self._settle()
+
+    def _hand_on(self, way: UnderWay, outcomes: Sequence[Outcome]) -> None:
+        super()._hand_on(way, outcomes)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Look at inputs that are covered now; their acknowledgements have not left yet."""
+        covered, self._covered = self._covered, False
+        if covered and self._held:
+            held = self._relay.held
+            done = [origin for origin in self._held if origin not in held]
+            self._lending.settle([self._held.pop(origin) for origin in done])
+
+    def _let_go(self, batch: Batch, loans: Sequence[Loan]) -> None:
+        """Leave the stage's code what it holds for a later output."""
+        if not self._holds:
+            super()._let_go(batch, loans)
+            return
+        make_origin = origins_of(batch)
+        for loan in loans:
+            self._held[make_origin(loan.sequence, loan.fragment)] = loan
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -73,6 +104,7 @@ class FoldProcess(RelayProcess):
                 self._perform(self._relay.bring_back(intake, now))
 
     def _treat(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
+        self._covered = True
         if batch.kind == Kind.START:
             return super()._treat(batch, work)
         if batch.kind != Kind.EVENTS:
@@ -84,6 +116,8 @@ class FoldProcess(RelayProcess):
         return self._call.folded(run, self._hand_over(batch, work), results)
 
     def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        # Nearly all inputs are held and no more comes of them.
+        self._covered = self._covered or any(outcome != _HELD for outcome in outcomes)
         self._counters.take_up(batch, len(outcomes))
         self._counters.give_out([each.output for each in outcomes], publishes=False)
 

@@ -22,6 +22,7 @@ from arroyo.control.locks import owner
 from arroyo.errors import AlreadyRunningError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.links.slab_files import pool_name, pool_prefix, sweep
+from arroyo.links.slab_pages import LentSlab
 from arroyo.links.slab_pool import Slab, SlabPool
 from arroyo.links.slab_reader import SlabReader
 from arroyo.messages import SlabReference
@@ -86,6 +87,8 @@ class PayloadStore:
         # A stage that restores order holds messages beyond the batch that they came in.
         self._holds = chain.stages[name.stage].order == "source"
         self._own_ledger = False
+        self.copies = False
+        """Whether the stage gets copies of payloads, since it keeps what it gets."""
         self._taken: dict[int, Slab] = {}
         self._batch: Batch | None = None
         self.inline = 0
@@ -101,14 +104,18 @@ class PayloadStore:
 
     # Sending
 
-    def keep(self, payload: Buffer) -> SlabReference | None:
-        """Put a payload into shared memory; see `codec.Keep`."""
+    def keep(self, payload: Buffer) -> SlabReference | bytes | None:
+        """Put a payload into shared memory; see `codec.Keep`.
+
+        One that finds no room is copied: it may lie in a slab that is given back before the
+        message has left.
+        """
         if passing := self._passing.get(id(payload)):
             return passing
         length = memoryview(payload).nbytes
         pool = self._pool or self._make_pool(length)
         if pool is None:
-            return None
+            return bytes(payload) if self.lends else None
         owner = self._owner_in_hand()
         own = self._own_slab(payload, length)
         if own is not None:
@@ -121,7 +128,9 @@ class PayloadStore:
             reference = pool.write(view, owner)
             if reference is None and self._make_room(pool):
                 reference = pool.write(view, owner)
-        self.inline += reference is None
+        if reference is None:
+            self.inline += 1
+            return bytes(payload)
         return reference
 
     def _make_room(self, pool: SlabPool) -> bool:
@@ -155,14 +164,14 @@ class PayloadStore:
             pool = self._make_pool(length)
         slab = None
         if pool is not None and length >= DETACH_BYTES:
-            slab = pool.take(length)
+            slab = pool.take(length, pinned=True)
             if slab is None and self._make_room(pool):
-                slab = pool.take(length)
+                slab = pool.take(length, pinned=True)
         if slab is None:
             return np.empty(dimensions, kind)
         flat = np.frombuffer(slab.data, np.uint8)
         self._taken[id(flat)] = slab
-        weakref.finalize(flat, self._forget, id(flat))
+        weakref.finalize(flat, self._forget, id(flat), slab.reference)
         return flat.view(kind).reshape(dimensions)
 
     def give_back(self, items: Iterable[Encoded]) -> None:
@@ -185,11 +194,12 @@ class PayloadStore:
             found = getattr(found, "base", None)
         return None
 
-    def _forget(self, array: int) -> None:
-        """An array that `allocate` gave was not sent, and nobody holds it any more."""
-        slab = self._taken.pop(array, None)
-        if slab is not None and self._pool is not None:
-            self._pool.give_back(slab.reference)
+    def _forget(self, array: int, reference: SlabReference) -> None:
+        """Nobody holds an array that `allocate` gave any more; perhaps it was never sent."""
+        assert self._pool is not None
+        if self._taken.pop(array, None) is not None:
+            self._pool.give_back(reference)
+        self._pool.unpin(reference)
 
     def _make_pool(self, length: int) -> SlabPool | None:
         with self._making:
@@ -215,7 +225,8 @@ class PayloadStore:
     def views(self, batch: Batch) -> list[memoryview]:
         """Return the payloads that a batch only refers to, in the order of its `slabs`.
 
-        Below a pub-sub link nobody keeps them for us, so they are copied.
+        They are read in place, and their `obj` lives for as long as anybody holds one. Below a
+        pub-sub link nobody keeps them for us, so they are copied; as for a stage that keeps them.
 
         Raises
         ------
@@ -225,14 +236,14 @@ class PayloadStore:
             A reference is none of this chain's.
         """
         views = [self._reader.view(reference) for _, reference in batch.slabs]
-        if not batch.reliable:
-            copies = [memoryview(bytes(view)) for view in views]
+        if self.copies or not batch.reliable:
+            views = [memoryview(bytes(view)) for view in views]
             for _, reference in batch.slabs:
                 self._reader.view(reference)  # it must still be what it was
-            return copies
-        self._views = views
-        for view, (_, reference) in zip(views, batch.slabs, strict=True):
-            self._passing[id(view)] = reference
+        if batch.reliable:
+            self._views = views
+            for view, (_, reference) in zip(views, batch.slabs, strict=True):
+                self._passing[id(view)] = reference
         return views
 
     def view(self, reference: SlabReference) -> memoryview:
@@ -246,19 +257,19 @@ class PayloadStore:
         if self._pool is not None:
             self._pool.reclaim(batch.source, batch.epoch, batch.frontier)
 
-    def put_down(self) -> int:
-        """Let go of the views of the batch in hand; returns how many somebody still holds."""
+    @property
+    def lends(self) -> bool:
+        """Whether messages in hand may lie in shared memory."""
+        return bool(self._views) or self._holds
+
+    def put_down(self) -> None:
+        """Let go of the views of the batch in hand."""
         self._passing.clear()
-        views, self._views = self._views, []
-        if self._holds:
-            return 0  # some of them wait for their turn; their slabs stay until they have had it
-        held = 0
-        for view in views:
-            try:
-                view.release()
-            except BufferError:
-                held += 1
-        return held
+        self._views = []
+
+    def make_private(self, slab: LentSlab) -> None:
+        """Keep a slab as it is for whoever holds a view of it; see `SlabReader.make_private`."""
+        self._reader.make_private(slab)
 
     def remove(self) -> None:
         """Remove this replica's pool where the process ends at once; for any thread."""

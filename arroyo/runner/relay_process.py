@@ -32,6 +32,7 @@ from .attendant import Attendant
 from .calls import OperatorCall, PublisherCall
 from .counters import Counters
 from .isolation import Isolation
+from .lending import Lending, Loan, forget_messages
 from .passing import Passing
 from .reading import BatchReader
 from .replica import Replica
@@ -70,6 +71,7 @@ class RelayProcess:
         self._made = made
         self._links = replica.links
         self._counters = Counters()
+        self._lending = Lending(replica.payloads, replica.stage.target)
         self._flushed_bytes = self._stale = 0
         self._flush_due: float | None = None
         self._message_s = self._report_due = 0.0
@@ -78,6 +80,8 @@ class RelayProcess:
         self._due: list[bool] = []
         """Not empty: the code is to be left before its next message, and what is there goes on."""
         self._begun_ns = 0
+        self._whole = False
+        """Whether the batch in hand goes on as a whole only."""
         self._hand_since = replica.page.word("hand_since_ns")
         chain = replica.chain
         self._unheard = {
@@ -298,13 +302,7 @@ class RelayProcess:
         batch = delivery.batch
         self._replica.enter(Phase.PROCESS)
         try:
-            body, *payloads = delivery.content
-            places = batch.detached
-            if batch.slabs:
-                payloads += self._replica.payloads.views(batch)
-                places += tuple(position for position, _ in batch.slabs)
-            batch, messages = self._reader.read(batch, body, places, payloads)
-            work = self._relay.plan(batch, messages)
+            batch, work = self._read(delivery)
         except StaleSlabError as error:
             # Its sender died, or somebody else has finished it: if not, it comes again.
             _log.info("a batch from %s is stale: %s", batch.sender, error)
@@ -324,7 +322,6 @@ class RelayProcess:
             came = delivery.batch
             count, size = count_of(came), sum(map(len, delivery.content))
             shared = sum(reference.length for _, reference in came.slabs)
-            del messages
             self._replica.payloads.take_up(came)
             self._replica.take_in_hand(batch)
             self._work_off(batch, work)
@@ -333,8 +330,22 @@ class RelayProcess:
             self._stale = 0
         self._plan_flush()
 
+    def _read(self, delivery: Delivery) -> tuple[Batch, Sequence[Work]]:
+        """Return the header, and what is to be worked on; nothing else here keeps the messages."""
+        batch = delivery.batch
+        body, *payloads = delivery.content
+        places = batch.detached
+        if batch.slabs:
+            payloads += self._replica.payloads.views(batch)
+            places += tuple(position for position, _ in batch.slabs)
+        batch, messages = self._reader.read(batch, body, places, payloads)
+        work = self._relay.plan(batch, messages)
+        return batch, list(work) if self._replica.payloads.lends else work
+
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
         """Have the stage's code work, and send on what comes of it; what can wait comes after."""
+        loans = self._lending.lend(work) if self._replica.payloads.lends else []
+        self._whole = bool(loans)
         count, begun_ns = len(work), self._replica.now_ns()
         self._begun_ns = begun_ns
         if batch.returned is None:
@@ -351,12 +362,16 @@ class RelayProcess:
         self._replica.page.put_down()
         if batch.enters:
             batch = self._onward(batch)
-        self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         self._reader.put_down()
+        self._replica.payloads.put_down()
+        if loans:
+            assert isinstance(work, list)
+            forget_messages(work)
+            self._let_go(batch, loans)
+        self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         if way is not None:
             self._count(batch, outcomes)
         self._latencies.note(batch, len(work), begun_ns, done_ns)
-        self._let_go()
 
     def _onward(self, batch: Batch) -> Batch:
         """From here on what came back from quarantine goes all ways."""
@@ -412,16 +427,13 @@ class RelayProcess:
     def _as_it_came(self, message: Message) -> Message:
         return self._reader.as_it_came(message)
 
-    def _let_go(self) -> None:
-        """Make sure that the stage's code keeps no view of what others will write over."""
-        held = self._replica.payloads.put_down()
-        if held and not self._counters.held:
-            _log.warning(
-                "%s keeps a payload after process() or publish() has returned; its content will "
-                "change: keep event.copy() instead",
-                self._replica.stage.target,
-            )
-        self._counters.held += held
+    def _let_go(self, batch: Batch, loans: Sequence[Loan]) -> None:
+        """Make sure that nothing that the stage's code keeps is ever written over.
+
+        Before anything leaves: what comes of a message may be finished by a sink at once, and its
+        slab used again.
+        """
+        self._lending.settle(loans)
 
     def _work_through(
         self, batch: Batch, work: Sequence[Work], now_ns: int
@@ -449,6 +461,12 @@ class RelayProcess:
                 return None, self._treat(batch, work)
         self._due.clear()
         results = self._call.make_results()
+        if self._whole:
+            # Nothing may leave before it is known which payloads the code keeps.
+            with self._attendant:
+                outcomes = self._call_code(batch, work, results)
+            self._count(batch, outcomes)
+            return None, outcomes
         way = self._way = UnderWay(batch, work, results, now_ns / 1e9)
         with self._attendant:
             outcomes = self._call_code(batch, work, results)
@@ -531,9 +549,7 @@ class RelayProcess:
 
     def _report(self) -> None:
         page, counters = self._replica.page, self._counters
-        errors = (
-            counters.held + self._reader.unreadable + self._call.errors + self._replica.rejected
-        )
+        errors = self._reader.unreadable + self._call.errors + self._replica.rejected
         page.set("errors", errors)
         counters.write(page, [source.stage for source in self._replica.stage.inputs])
         page.set("rejected", self._replica.rejected)

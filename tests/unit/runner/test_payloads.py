@@ -17,6 +17,7 @@ from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
 from arroyo.links.slab_reader import SlabReader
+from arroyo.messages import SlabReference
 from arroyo.runner.payloads import PayloadStore
 
 LARGE = 8192  # float64, 64 KiB
@@ -100,17 +101,29 @@ def test_an_array_that_was_sent_stays_until_its_message_is_finished(store, read)
     assert slabs(store) == 0
 
 
+def test_an_array_that_is_kept_after_it_was_sent_stays_what_it_was(store):
+    kept = store.allocate(LARGE, "f8")
+    kept[:] = 3
+    reference = store.keep(Event.from_array(kept).payload)
+    store.give_back([Shared(b"", reference)])
+    later = [store.keep(os.urandom(LARGE * 8)) for _ in range(3)]
+    assert reference.offset not in [each.offset for each in later]
+    assert (kept == 3).all()
+    del kept
+    assert store.keep(os.urandom(LARGE * 8)).offset == reference.offset
+
+
 def fill(store, source, epoch):
     """Keep what is made of a source's messages until there is no room."""
     store.take_up(make_batch(source=source, epoch=epoch))
-    while store.keep(os.urandom(LARGE * 8)) is not None:
+    while isinstance(store.keep(os.urandom(LARGE * 8)), SlabReference):
         pass
 
 
 @pytest.mark.parametrize(
     "needs_room",
     [
-        lambda store: store.keep(os.urandom(LARGE * 8)) is not None,
+        lambda store: isinstance(store.keep(os.urandom(LARGE * 8)), SlabReference),
         lambda store: store._own_slab(memoryview(store.allocate(LARGE, "f8")), LARGE * 8),
     ],
     ids=["keep", "allocate"],
@@ -134,7 +147,7 @@ def test_what_was_made_of_messages_of_a_living_source_makes_none(make_store):
     fill(store, "camera.0", epoch=3)
     store.take_up(make_batch(source="camera.1", epoch=4))
     before = slabs(store)
-    assert store.keep(os.urandom(LARGE * 8)) is None
+    assert isinstance(store.keep(os.urandom(LARGE * 8)), bytes)
     assert slabs(store) == before
 
 

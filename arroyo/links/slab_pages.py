@@ -1,0 +1,101 @@
+"""`SlabPages`: a pool as its readers map it, whose slabs can be made private where they lie.
+
+Python's `mmap` can't do either of the two things that are needed here: tell when nobody holds a
+view of one slab any more, however it was made (numpy arrays, slices and casts all share one
+buffer), and replace pages under views that are in use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import weakref
+from typing import Any, TypeAlias
+
+_MAP_FAILED = ctypes.c_void_p(-1).value
+_MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_size, _pointer = ctypes.c_size_t, ctypes.c_void_p
+_libc.mmap.restype = _libc.mremap.restype = _pointer
+_libc.mmap.argtypes = _pointer, _size, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64
+_libc.mremap.argtypes = _pointer, _size, _size, ctypes.c_int, _pointer
+_libc.mprotect.argtypes = _pointer, _size, ctypes.c_int
+_libc.munmap.argtypes = _pointer, _size
+
+LentSlab: TypeAlias = Any
+"""The object behind all views of one lending of a slab: it dies with the last of them."""
+
+
+class SlabPages:
+    """A read-only mapping of a pool; it is unmapped when nothing refers to it any more.
+
+    Parameters
+    ----------
+    descriptor, size
+        The pool's file, and its bytes.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        address = _map(size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
+        self._address = address
+        # A type for each size: made once, since it takes longer than all the rest.
+        self._type: Any = ctypes.c_ubyte * size
+        unmap = weakref.finalize(self, _libc.munmap, address, size)
+        unmap.atexit = False  # what is still in use at the end stays mapped until the very end
+        self.size = size
+        self.words = memoryview(self._type.from_address(address)).cast("B").toreadonly().cast("Q")
+        """The pool in words of 8 bytes; valid for as long as this object."""
+
+    def lend(self, offset: int, end: int) -> memoryview:
+        """Return a view of a slab; its `obj`, and that of all views made of it, is the loan."""
+        lent: LentSlab = self._type.from_address(self._address)
+        lent.pages, lent.offset, lent.end = self, offset, end
+        return memoryview(lent).cast("B").toreadonly()[offset:end]
+
+
+def lent_slab(payload: Any) -> LentSlab | None:
+    """Return the loan behind a payload; None where it doesn't lie in somebody's pool."""
+    found = payload.obj if type(payload) is memoryview else None
+    return found if hasattr(found, "pages") else None
+
+
+def make_private(lent: LentSlab) -> None:
+    """Put private pages with the same content where a slab lies, under whoever looks at it.
+
+    The pages are replaced as one, so that no thread sees anything else meanwhile. The slab must
+    not have been given back. What else lies on the same pages is private from then on too, so
+    nothing new may be read through this mapping.
+
+    Raises
+    ------
+    OSError
+        There is no memory.
+    """
+    page = mmap.PAGESIZE
+    base: int = lent.pages._address
+    start = base + lent.offset // page * page
+    size = base - (-lent.end // page * page) - start
+    copy = _map(size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
+    ctypes.memmove(copy, start, size)
+    flags = _MREMAP_MAYMOVE | _MREMAP_FIXED
+    if (
+        _libc.mprotect(copy, size, mmap.PROT_READ)
+        or _libc.mremap(copy, size, size, flags, start) == _MAP_FAILED
+    ):
+        error = _last_error()
+        _libc.munmap(copy, size)
+        raise error
+
+
+def _map(size: int, protection: int, flags: int, descriptor: int) -> int:
+    address: int = _libc.mmap(None, size, protection, flags, descriptor, 0)
+    if address == _MAP_FAILED:
+        raise _last_error()
+    return address
+
+
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))
