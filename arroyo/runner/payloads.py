@@ -123,15 +123,26 @@ class PayloadStore:
                 pool.assign(own, owner)
             return own
         view = memoryview(payload)
-        reference = None
-        if view.c_contiguous:
+        if not view.c_contiguous:
+            view = memoryview(view.tobytes())
+        reference = pool.write(view, owner)
+        if reference is None and self._make_room(pool):
             reference = pool.write(view, owner)
-            if reference is None and self._make_room(pool):
-                reference = pool.write(view, owner)
         if reference is None:
-            self.inline += 1
-            return bytes(payload)
+            self._note_inline(length)
+            return bytes(view)
         return reference
+
+    def _note_inline(self, length: int) -> None:
+        if not self.inline:
+            _log.warning(
+                "there is no room in shared memory for a payload of %d bytes (the pool may have "
+                "%d bytes): where that is so, payloads travel inside the messages, which takes "
+                "longer; `arroyo status` counts them as inline. See whether /dev/shm is full",
+                length,
+                self._capacity,
+            )
+        self.inline += 1
 
     def _make_room(self, pool: SlabPool) -> bool:
         """Free what belongs to former lives of sources: nobody will ever finish that.

@@ -36,11 +36,13 @@ _STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
 LONG_S = 0.5
 """A message that has been in hand for less than this is not told to people."""
 Histogram: TypeAlias = Sequence[int]
-_ONLY_WHERE_ANY = frozenset({"repeated", "filtered", "skipped", "quarantined", "rejected", "lost"})
+_ONLY_WHERE_ANY = frozenset(
+    {"repeated", "filtered", "skipped", "quarantined", "rejected", "lost", "inline"}
+)
 """Columns that are left out while there is nothing in them."""
 _COUNTERS = (
     *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
-    *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
+    *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost", "inline"),
 )
 _COLUMNS = (
     ("replica", "name"),
@@ -60,6 +62,7 @@ _COLUMNS = (
     ("quarantined", "quarantined"),
     ("lost", "lost"),
     ("in_hand_s", "in hand"),
+    ("inline", "inline"),
     ("latency_p50_s", "latency p50"),
     ("latency_p99_s", "p99"),
     ("cpu_percent", "CPU"),

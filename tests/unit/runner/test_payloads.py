@@ -140,6 +140,14 @@ def test_what_was_made_of_messages_that_died_with_their_source_makes_room(make_s
     assert slabs(store) == 1
 
 
+def test_payloads_that_find_no_room_are_counted_and_told_of_once(store, caplog):
+    fill(store, "camera.0", epoch=1)
+    assert isinstance(store.keep(bytes(LARGE * 8)), bytes)
+    assert store.inline == 2
+    (record,) = caplog.records
+    assert "no room in shared memory" in record.getMessage()
+
+
 def test_what_was_made_of_messages_of_a_living_source_makes_none(make_store):
     store = make_store("write")
     for epoch in (1, 2):  # a fold has an epoch for each run

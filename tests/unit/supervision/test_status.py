@@ -23,6 +23,7 @@ KEYS = {
     *("reason", "next_try_s", "inputs"),
     *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
     "in_hand_s",
+    "inline",
     *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),
     *("cpu_percent", "rss_bytes"),
 }
@@ -193,10 +194,11 @@ def test_what_is_in_quarantine_is_told_and_more_loudly_when_it_is_half_full(
     assert "the quarantine is 50 % full" in status_table(read_status(make_chain(LINE), environ))
 
 
-def test_what_was_refused_is_shown_where_there_was_any(environ, run_directory):
+@pytest.mark.parametrize("word", ["rejected", "inline"])
+def test_what_should_not_happen_is_shown_where_it_did(environ, run_directory, word):
     with by_hand(run_directory, ReplicaName("images", 0)):
-        assert "rejected" not in status_table(read_status(make_chain(LINE), environ))
-    with by_hand(run_directory, ReplicaName("images", 0), rejected=3):
+        assert word not in status_table(read_status(make_chain(LINE), environ))
+    with by_hand(run_directory, ReplicaName("images", 0), **{word: 3}):
         status = read_status(make_chain(LINE), environ)
-        assert status["stages"][0]["rejected"] == 3
-        assert "rejected" in status_table(status)
+        assert status["stages"][0][word] == 3
+        assert word in status_table(status)
