@@ -8,6 +8,7 @@ opened again here; `_held` knows them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -52,6 +53,13 @@ class Lock:
                 )
             if (descriptor := _try_lock(path)) is not None:
                 return cls(path, descriptor)
+
+    def note(self, text: str) -> None:
+        """Leave a short text in the file, for whoever finds the lock held."""
+        with contextlib.suppress(OSError):  # without room there is none, and the lock holds
+            if self._descriptor is not None:
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, text.encode(), 0)
 
     def release(self) -> None:
         """Let the next one have it; once released, it does nothing."""

@@ -26,6 +26,7 @@ from arroyo.telemetry.output import Output, output_file
 from .fault_trace import trace_faults
 from .stop_signals import StopNowError
 from .trials import in_words
+from .versions import note_wiring, others_wired_differently
 
 if TYPE_CHECKING:
     from .replica import Replica
@@ -68,6 +69,7 @@ def run_stage(
         run_directory = folders.run if folders else RunDirectory.locate(chain.name, os.environ)
         run_directory.create()
         lock = Lock.acquire(run_directory.lock(name))
+        note_wiring(lock, chain)
         folders = folders or settle_folders(chain, os.environ, lock)
     except ArroyoError as error:
         if os.environ.get("ARROYO_DEBUG"):
@@ -84,6 +86,7 @@ def run_stage(
     output = Output(output_file(log), console)
     try:
         with trace_faults(log):
+            _tell_of_other_versions(chain, folders, lock)
             return _run_locked(chain, name, folders, lifeline)
     finally:
         output.close()
@@ -116,6 +119,18 @@ def _find(chain: Chain, stage: str, replica: int) -> ReplicaName:
             f"there is no replica {replica}"
         )
     return ReplicaName(stage, replica)
+
+
+def _tell_of_other_versions(chain: Chain, folders: Folders, lock: Lock) -> None:
+    others = others_wired_differently(folders.run, chain, lock.path)
+    if others:
+        _log.warning(
+            "%s: started with another version of %s, in which stages, inputs or replicas differ. "
+            "Stages of different versions may wait for each other for ever: stop those, and start "
+            "them with this file",
+            ", ".join(others),
+            chain.path,
+        )
 
 
 def _run_locked(chain: Chain, name: ReplicaName, folders: Folders, lifeline: int | None) -> int:

@@ -172,3 +172,25 @@ def receive(reader, chain):
     if not reader.poll(TEN_S * 1000):
         pytest.fail(f"nothing came:\n{chain.text()}")
     return reader.recv_multipart()
+
+
+def test_stages_of_different_versions_of_a_chain_file_say_so(make_chain):
+    chain = make_chain(*THREE)
+    below = chain.stage("write")
+    wait_until(lambda: "write.0" in chain.pids(), chain.text)
+    below.wait_for("ready")
+    text = chain.path.read_text()
+    chain.path.write_text(text.replace("stages.work", "stages.works").replace('"work"', '"works"'))
+    above = chain.stage("works")
+    above.wait_for("write.0: started with another version of")
+
+
+def test_another_option_is_no_other_version(make_chain):
+    chain = make_chain(*THREE)
+    below = chain.stage("write")
+    below.wait_for("ready")
+    chain.path.write_text(chain.path.read_text().replace(f"events = {EVENTS}", "events = 3"))
+    chain.open_gate()
+    programs = [chain.stage("work"), chain.stage("count"), below]
+    assert [program.wait() for program in programs] == [0, 0, 0], chain.text()
+    assert "another version" not in chain.text()
