@@ -122,28 +122,36 @@ class Trial(Generic[Kept]):
         return outcomes
 
     def _go_on(self, left: Iterator[Message], outcomes: Kept) -> Failure | None:
+        # Neither here nor in `_after` does a name for the error outlive the call: an error keeps
+        # its frames and those that called them, so the message would stay until the garbage
+        # collector finds the circle.
         before = len(outcomes)
-        failure = self._work(left, outcomes)
-        if self._aside is not None and len(outcomes) > before:
-            self._aside.note_success()
-        return failure
+        try:
+            return self._work(left, outcomes)
+        finally:
+            if self._aside is not None and len(outcomes) > before:
+                self._aside.note_success()
 
     def _after(self, message: Message, error: BaseException) -> Any:
         """Try a message again that the code raised on, and decide what stands for it."""
-        for _ in range(self._stage.retries):
+        try:
+            for _ in range(self._stage.retries):
+                self._require_worth_it(message, error)
+                self._report(message, error, "trying again")
+                outcomes = self._make_outcomes()
+                failure = self._go_on(iter((message,)), outcomes)
+                if failure is None:
+                    return outcomes[0]
+                _, error = failure
+                del failure
             self._require_worth_it(message, error)
-            self._report(message, error, "trying again")
-            outcomes = self._make_outcomes()
-            failure = self._go_on(iter((message,)), outcomes)
-            if failure is None:
-                return outcomes[0]
-            error = failure[1]
-        self._require_worth_it(message, error)
-        self._report(message, error, self._last_word)
-        if self._aside is None:
-            return self._skipped
-        self._aside.put(message, error, self._stage.retries + 1)
-        return self._isolated
+            self._report(message, error, self._last_word)
+            if self._aside is None:
+                return self._skipped
+            self._aside.put(message, error, self._stage.retries + 1)
+            return self._isolated
+        finally:
+            del error
 
     def _require_worth_it(self, message: Message, error: BaseException) -> None:
         """Pass on what is not the message's fault, and what has to end the stage."""

@@ -1,6 +1,9 @@
 import asyncio
+import gc
+import logging
 import signal
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -578,3 +581,25 @@ def test_what_has_come_of_messages_so_far_is_seen_in_their_order():
     assert seen[-1] == results.in_order()
     assert [len(each) for each in seen] == list(range(6))
     assert all(each == seen[-1][: len(each)] for each in seen)
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_message_that_was_raised_on_is_let_go_at_once(retries, caplog):
+    # Or its payload would count as kept by the stage's code.
+    def fail(_, message):
+        try:
+            raise KeyError("before")
+        except KeyError:
+            raise ValueError(len(message.array)) from None
+
+    caplog.set_level(logging.ERROR, "arroyo.runner.trials")  # it keeps what is logged
+    working, _ = call(fail, on_error="skip", retries=retries)
+    message = Event.from_array(np.zeros(100))
+    buffer = weakref.ref(message.payload.obj)
+    gc.disable()
+    try:
+        working.events(iter([message]))
+        del message
+        assert buffer() is None
+    finally:
+        gc.enable()
