@@ -17,6 +17,7 @@ from pathlib import Path
 
 import chain_stages
 import pytest
+from logged_errors import UNCHECKED, errors_in, unexpected
 
 from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
@@ -279,8 +280,11 @@ def totals(lines):
 
 
 @pytest.fixture
-def make_chain(tmp_path):
-    """Make chains of tables; all that was started is ended after the test."""
+def make_chain(tmp_path, request):
+    """Make chains of tables; all that was started is ended after the test.
+
+    An ERROR in a stage's log fails the test; see `logged_errors`.
+    """
     made = []
 
     def make(*tables, keys=""):
@@ -291,3 +295,8 @@ def make_chain(tmp_path):
     yield make
     for chain in made:
         chain.close()
+    if request.module.__name__ in UNCHECKED:
+        return
+    errors = [error for chain in made for error in errors_in(chain.run_directory.path / "log")]
+    if errors := unexpected(request.node, errors):
+        pytest.fail(f"logged as ERROR: {'; '.join(errors)}")

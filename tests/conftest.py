@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from logged_errors import unexpected
 from small_disk import small_disk
 
 __all__ = ["small_disk"]
@@ -20,7 +21,9 @@ LEAVING_S = 5.0
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "logs_errors: the test makes Arroyo log an ERROR")
+    config.addinivalue_line(
+        "markers", "logs_errors(*words): the test makes Arroyo log an ERROR with these words"
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +48,11 @@ def leaves_nothing_behind():
 
 @pytest.fixture(autouse=True)
 def logs_no_errors(request, caplog):
-    """Fail a test that logs an ERROR, unless it is marked `logs_errors`."""
+    """Fail a test that logs an ERROR, unless its mark `logs_errors` expects that."""
     yield
-    if request.node.get_closest_marker("logs_errors"):
-        return
     records = [record for when in ("setup", "call") for record in caplog.get_records(when)]
     errors = [record.getMessage() for record in records if record.levelno >= logging.ERROR]
-    if errors:
+    if errors := unexpected(request.node, errors):
         pytest.fail(f"logged as ERROR: {'; '.join(errors)}")
 
 

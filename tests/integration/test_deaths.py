@@ -167,6 +167,7 @@ class Exits(Write):
     assert chain.lines()[-1]["type"] == "Stop"
 
 
+@pytest.mark.logs_errors("the supervisor has died", "did not end within")
 def test_not_even_a_hung_stage_outlives_a_killed_supervisor(make_chain):
     chain = make_chain(*HANGING)
     supervisor = chain.supervise()
@@ -239,6 +240,7 @@ def test_a_listener_that_does_not_stop_is_ended_at_the_deadline(make_chain):
     assert "Traceback" not in supervisor.text
 
 
+@pytest.mark.logs_errors("the detector said no")
 def test_a_listener_whose_start_raises_is_tried_again_and_given_up(make_chain):
     chain = make_chain(
         listener("count", "NeverStarts", keys='backoff_s = "10 ms"'),
@@ -252,6 +254,7 @@ def test_a_listener_whose_start_raises_is_tried_again_and_given_up(make_chain):
     assert "Traceback" not in supervisor.text
 
 
+@pytest.mark.logs_errors("no calibration today")
 def test_an_operator_whose_open_raises_is_named(make_chain):
     chain = make_chain(
         listener("count", events=5),

@@ -91,7 +91,6 @@ def test_a_thread_of_users_code_does_not_outlive_a_killed_supervisor(make_chain)
     wait_until(lambda: all(map(is_gone, pids)), chain.text, deadline_s=20.0)
 
 
-@pytest.mark.logs_errors
 def test_a_close_that_does_not_return_is_ended_and_named(make_chain):
     chain = with_operator(make_chain, "NeverCloses")
     supervisor = chain.supervise()
@@ -100,7 +99,7 @@ def test_a_close_that_does_not_return_is_ended_and_named(make_chain):
     assert indices(chain.lines()) == list(range(EVENTS))
 
 
-@pytest.mark.logs_errors
+@pytest.mark.logs_errors("the supervisor has died", "RuntimeError: no such server")
 @pytest.mark.parametrize("deaf", [False, True], ids=["heeds stop()", "deaf"])
 def test_an_orphaned_source_counts_what_it_held_and_removes_its_pool(make_chain, deaf):
     chain = chain_of(

@@ -161,7 +161,6 @@ def test_warnings_and_prints_reach_a_file(make_chain, way):
     assert "chatter" not in text
 
 
-@pytest.mark.logs_errors
 def test_the_last_words_of_a_crash_are_shown(make_chain):
     chain = chain_of(make_chain, "Last", keys="[supervisor]\nmax_restarts = 0\n")
     supervisor = chain.supervise()
