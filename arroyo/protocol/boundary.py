@@ -193,6 +193,9 @@ class Boundary(Relay):
     def _hello(self) -> Hello:
         return msgspec.structs.replace(super()._hello(), sticky=True)
 
+    def _covers(self, batch: Batch) -> bool:
+        return self._holdings.covers(batch)
+
     def _select_new(self, batch: Batch, work: Sequence[Work]) -> list[Work]:
         return self._holdings.select_new(batch, work)
 

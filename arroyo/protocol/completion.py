@@ -45,6 +45,11 @@ class Completion:
         self.redelivered += len(work) - len(new)
         return new
 
+    def covers(self, batch: Batch) -> bool:
+        """Whether all messages of a batch were finished before."""
+        finished = self._finished_of(batch)
+        return all(finished.covers(*position) for position in positions_of(batch))
+
     def finish(
         self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]
     ) -> Iterator[Ack]:

@@ -126,6 +126,11 @@ class Holdings:
         self.redelivered += len(work) - len(new)
         return new
 
+    def covers(self, batch: Batch) -> bool:
+        """Whether all messages of a batch were taken before."""
+        known = self._of(self._known, batch)
+        return all(known.covers(*position) for position in positions_of(batch))
+
     def take(self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]) -> Iterator[Ack]:
         """Say what was taken of a batch, and what of it is finished already."""
         known, done = self._of(self._known, batch), self._of(self._done, batch)

@@ -210,12 +210,17 @@ class Inflow(ABC):
     # What is said to those above
 
     def lose(self, batch: Batch) -> Iterator[Action]:
-        """The payloads of a batch are gone: what of it is not finished has to come again."""
+        """A batch is not worked on: what of it is not finished has to come again."""
         if batch.reliable:
-            yield from self._report_loss()
+            yield from self.report_loss()
+        yield from self.skip(batch)
+
+    def skip(self, batch: Batch) -> Iterator[Action]:
+        """A batch is not worked on; the sources hear of it by `report_loss`."""
         yield from self._credit(batch)
 
-    def _report_loss(self) -> Iterator[Action]:
+    def report_loss(self) -> Iterator[Action]:
+        """Have all sources send again what is not finished."""
         for source in self._sources.values():
             yield Reply(source, Lost(*self.name))
 

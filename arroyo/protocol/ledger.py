@@ -12,10 +12,20 @@ from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Body, Kind, Reason, Shared, Suspect, Tombstone, size_of
+from arroyo.codec import (
+    Ack,
+    Body,
+    Kind,
+    Reason,
+    Shared,
+    Suspect,
+    Tombstone,
+    shared_size_of,
+    size_of,
+)
 
 from .finished import Finished
-from .loads import Load, bury
+from .loads import Load, bury, sequences_of
 from .paths import Terminal
 from .ranges import RangeSet
 from .suspects import Suspects
@@ -350,6 +360,33 @@ class Ledger:
             for reason, ranges in self._buried.items():
                 for gap in ranges.common(first, end):
                     yield Tombstone(*gap, Reason(reason))
+
+    def without_finished(self, paths: Iterable[int], load: Load, *, with_order: bool) -> Load:
+        """Leave out of a load that is sent again what was finished while it waited.
+
+        Its payloads may be gone already, and it would be taken for a loss. Parameters as in
+        `unfinished`.
+        """
+        sequences = sequences_of(load.header)
+        missing = RangeSet(
+            gap
+            for path in paths
+            for first, end in load.header.ranges
+            for gap in self._paths[path].missing(first, end)
+        )
+        if len(missing) == len(sequences):
+            return load
+        at = [index for index, number in enumerate(sequences) if number in missing]
+        stones = load.header.tombstones
+        if with_order:
+            gone = [(number, ()) for number in sequences if number not in missing]
+            stones += bury(gone, Reason.FINISHED)
+        header = msgspec.structs.replace(
+            load.header, frontier=self.frontier, ranges=tuple(missing), tombstones=stones
+        )
+        items = [load.items[index] for index in at]
+        keys = load.keys and [load.keys[index] for index in at]
+        return Load(header, items, size_of(items) - shared_size_of(items), keys, load.trim)
 
     def mark_sent(self, sent_before: float, now: float) -> None:
         """Everything that left at `sent_before` or earlier has just left again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -28,12 +28,15 @@ class Load(msgspec.Struct):
         Bytes of all items.
     keys
         One number per item where the receiving stage asked for dispatch by key.
+    trim
+        Returns the load without what was finished while it waited; for one that is sent again.
     """
 
     header: Batch
     items: Sequence[Any] = ()
     size: int = 0
     keys: Sequence[int] | None = None
+    trim: Callable[[Load], Load] | None = None
 
 
 def sequences_of(batch: Batch) -> Sequence[int]:
@@ -157,12 +160,14 @@ def take(load: Load, count: int) -> tuple[Load, Load | None]:
         load.items[:count],
         share,
         None if keys is None else keys[:count],
+        load.trim,
     )
     rest = Load(
         msgspec.structs.replace(load.header, **back, tombstones=()),
         load.items[count:],
         load.size - share,
         None if keys is None else keys[count:],
+        load.trim,
     )
     return head, rest
 
@@ -186,6 +191,7 @@ def cut(load: Load, most: int) -> Iterator[Load]:
             load.items[first:end],
             load.size * end // count - load.size * first // count,
             None if load.keys is None else load.keys[first:end],
+            load.trim,
         )
         tombstones = ()
 

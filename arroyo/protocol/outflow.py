@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from arroyo.codec import (
@@ -277,6 +278,9 @@ class Outflow(ABC):
             for load in loads:
                 for each in self._loads_again(load):
                     self.redelivered += len(each.items)
+                    each.trim = partial(
+                        self.ledger.without_finished, paths, with_order=self._ordered
+                    )
                     yield from outlet.offer(each)
             if self._ordered and self.ledger.frontier:
                 yield from outlet.offer(self._frontier_mark(self.ledger.frontier))

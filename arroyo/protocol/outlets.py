@@ -167,7 +167,7 @@ class Outlet:
         if self.edge:
             header = msgspec.structs.replace(header, path=header.path + self.edge)
         if self.edge or size != load.size:
-            load = Load(header, load.items, size, load.keys)
+            load = Load(header, load.items, size, load.keys, load.trim)
         self._queue.extend(cut(load, BATCH_MESSAGES))
         yield from self._pump()
 
@@ -266,6 +266,11 @@ class Outlet:
                 self._queue.popleft()
                 yield from self._tell_all(load)
                 continue
+            if load.trim is not None:
+                load = self._queue[0] = load.trim(load)
+                if not load.items and not load.header.tombstones:
+                    self._queue.popleft()
+                    continue
             replica, count = self._choose(load)
             if replica is None:
                 return

@@ -158,6 +158,22 @@ class Relay(Inflow):
             work = self._restore_order(batch, work)
         return work
 
+    def knows(self, batch: Batch) -> bool:
+        """Whether nothing in a batch is new, so that `finish` can answer it without its payloads.
+
+        Where order is restored, its tombstones may be.
+        """
+        return (
+            self.terminal
+            and batch.reliable
+            and batch.kind == Kind.EVENTS
+            and not (self._ordered and batch.tombstones)
+            and self._covers(batch)
+        )
+
+    def _covers(self, batch: Batch) -> bool:
+        return self._completion.covers(batch)
+
     def _select_new(self, batch: Batch, work: Sequence[Work]) -> Sequence[Work]:
         """Leave out what was done before."""
         return self._completion.select_new(batch, work)
@@ -336,4 +352,4 @@ class Relay(Inflow):
         actions, lost = change
         yield from actions
         if lost:
-            yield from self._report_loss()
+            yield from self.report_loss()

@@ -51,7 +51,10 @@ thing that came."""
 ORPHAN_LEAVE_S = 4.0
 """The same for a stage whose supervisor has died, which waits for the sources to end."""
 STALE_IN_A_ROW = 1000
-"""So many batches whose payloads are gone, and none that is there, are no accident any more."""
+"""So many batches whose payloads are gone though nobody has finished them, and none that is there,
+are no accident any more."""
+TELL_LOSS_S = 1.0
+"""Losses that are found within this time are told as one."""
 REPORT_S = 0.2
 LOOK_S = 0.002
 """While results wait for a batch that takes long, it is looked at so often."""
@@ -73,6 +76,7 @@ class RelayProcess:
         self._counters = Counters()
         self._lending = Lending(replica.payloads, replica.stage.target)
         self._flushed_bytes = self._stale = 0
+        self._loss_untold, self._tell_loss_from = False, 0.0
         self._flush_due: float | None = None
         self._message_s = self._report_due = 0.0
         self._receipts = Receipts()
@@ -227,6 +231,7 @@ class RelayProcess:
         self._tell_what_is_due(now)
 
     def _tell_what_is_due(self, now: float) -> None:
+        self._tell_loss(now)
         if self._receipts.is_due(now):
             self._send_receipts()
         if now >= self._report_due:
@@ -304,15 +309,7 @@ class RelayProcess:
         try:
             batch, work = self._read(delivery)
         except StaleSlabError as error:
-            # Its sender died, or somebody else has finished it: if not, it comes again.
-            _log.info("a batch from %s is stale: %s", batch.sender, error)
-            self._stale += 1
-            if self._stale > STALE_IN_A_ROW:
-                raise StageError(
-                    f"no payload of {batch.sender} can be found in shared memory ({error}); "
-                    "all stages of a chain need the same /dev/shm"
-                ) from error
-            self._perform(self._relay.lose(batch))
+            self._skip_stale(batch, error)
         except (DecodeError, ValueError) as error:
             batch, messages = self._reader.give_up(delivery.batch, delivery.content, error)
             self._replica.take_in_hand(batch)
@@ -329,6 +326,34 @@ class RelayProcess:
             self._counters.bytes_in += size + shared
             self._stale = 0
         self._plan_flush()
+
+    def _skip_stale(self, batch: Batch, error: StaleSlabError) -> None:
+        """A batch has payloads that are gone: its sender died, or somebody has finished it."""
+        if self._relay.knows(batch):
+            # It was finished while it was under way, and is only to be acknowledged again.
+            self._perform(self._relay.finish(batch, (), (), self._message_s))
+            return
+        _log.info("a batch from %s is stale: %s", batch.sender, error)
+        self._stale += 1
+        if self._stale > STALE_IN_A_ROW:
+            raise StageError(
+                f"no payload of {batch.sender} can be found in shared memory ({error}); "
+                "all stages of a chain need the same /dev/shm"
+            ) from error
+        self._loss_untold = self._loss_untold or batch.reliable
+        self._perform(self._relay.skip(batch))
+        self._tell_loss(self._replica.clock.monotonic())
+
+    def _tell_loss(self, now: float) -> None:
+        """Have the sources send again what was lost: once for all that is found in a short time.
+
+        Each time they send all that is not finished, which would be stale in its turn before it
+        has its turn here.
+        """
+        if self._loss_untold and now >= self._tell_loss_from:
+            self._loss_untold = False
+            self._tell_loss_from = now + TELL_LOSS_S
+            self._perform(self._relay.report_loss())
 
     def _read(self, delivery: Delivery) -> tuple[Batch, Sequence[Work]]:
         """Return the header, and what is to be worked on; nothing else here keeps the messages."""

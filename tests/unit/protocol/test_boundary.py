@@ -551,3 +551,16 @@ def test_of_runs_of_a_fold_above_whose_ends_are_lost_those_used_last_stay_open(m
         assert finished_output(fold, 1, place) == 100
         finished_output(fold, 2 + place, 0)
     assert open_runs(fold) == ["r8", "r9", "r1", "r10"]
+
+
+def test_what_was_taken_is_known_without_its_payloads():
+    fold = started()
+    fold.come(Kind.EVENTS, (1, 3))
+    fold.come(Kind.EVENTS, (3, 4), outcome=made(b"x"))
+    fold.acknowledge((1, 2))
+    batch = msgspec.structs.replace(EVENTS, ranges=((1, 4),), attempt=1)
+    assert fold.machine.knows(batch)
+    # What comes of it is what a delivery of it would have said.
+    assert told(fold._do(fold.machine.finish(batch, (), (), 0.1))) == [(0, ((1, 4),))]
+    assert not fold.machine.knows(msgspec.structs.replace(batch, ranges=((1, 5),)))
+    assert not fold.machine.knows(msgspec.structs.replace(batch, kind=Kind.STOP))

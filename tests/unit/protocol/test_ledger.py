@@ -264,3 +264,24 @@ def test_nonsense_from_a_confused_peer_changes_nothing(ledger):
     ledger.acknowledge(ack(path=0, stones=(Tombstone(0, 1 << 60, Reason.FILTERED),)))
     assert ledger.advance(0.0) is None
     assert [load.items for load in again(ledger)] == [["m0", "m1"]]
+
+
+def test_what_was_finished_while_it_waited_is_left_out(ledger):
+    ship(ledger, 4)
+    ledger.acknowledge(ack((1, 3), path=0))
+    ledger.acknowledge(ack((1, 2), (3, 4), path=1))
+    (load,) = again(ledger, paths=(0,), before=9.0)
+    load.header = msgspec.structs.replace(load.header, ranges=((0, 4),))
+    load.items, load.keys = [b"a", b"b", b"c", b"d"], [7, 8, 9, 10]
+    left = ledger.without_finished((0,), load, with_order=False)
+    assert (left.header.ranges, left.items, left.keys) == (((0, 1), (3, 4)), [b"a", b"d"], [7, 10])
+    assert left.header.tombstones == ()
+    left = ledger.without_finished((0, 1), load, with_order=True)
+    assert left.header.ranges == ((0, 1), (2, 4))
+    assert left.header.tombstones == (Tombstone(1, 2, Reason.FINISHED),)
+
+
+def test_a_load_of_which_nothing_is_finished_stays_as_it_is(ledger):
+    ship(ledger, 4)
+    (load,) = again(ledger)
+    assert ledger.without_finished((0, 1), load, with_order=True) is load

@@ -358,3 +358,14 @@ def test_tombstones_alone_travel_too():
     outlet.hello(hello())
     (action,) = outlet.offer(load(0, 0))
     assert count_of(action.record) == 0
+
+
+def test_what_was_finished_while_it_waited_does_not_leave():
+    outlet = make()
+    first, second, third = load(0, 3), load(3, 2), load(5, 1)
+    first.trim = lambda _: load(2, 1)
+    second.trim = lambda _: load(3, 0)
+    for each in (first, second, third):
+        list(outlet.offer(each))
+    actions, _ = outlet.hello(hello())
+    assert sent(actions) == [(0, ["m2"]), (0, ["m5"])]

@@ -389,3 +389,15 @@ def test_the_time_of_handing_over_travels_and_is_kept_when_a_batch_is_sent_again
     [(again, _)] = sink.take(sink.source.tick(GRACE_S[1]))
     assert (first.handed_ns, first.attempt) == (77, 0)
     assert (again.handed_ns, again.attempt) == (77, 1)
+
+
+def test_what_is_finished_while_it_waits_to_be_sent_again_does_not_leave_any_more():
+    # Its payloads are gone, so the receiver would take it for a loss.
+    sink = Sink()
+    sink.accept(Kind.START, "start")
+    sink.accept(Kind.EVENTS, "a", "b", "c")
+    sink.take(sink.source.disconnected(ReplicaName("b", 0), 1, 1.0))
+    assert sink.take(sink.source.tick(1.0 + GRACE_S[1])) == []
+    sink.acknowledge((0, 3), now=3.0)
+    came = sink.take(sink.source.record(Hello(1, "b", 0, 2), 4.0))
+    assert [items for record, items in came if record.kind == Kind.EVENTS] == [["c"]]
