@@ -86,7 +86,7 @@ class PayloadStore:
         self._views: list[memoryview] = []
         # A stage that restores order holds messages beyond the batch that they came in.
         self._holds = chain.stages[name.stage].order == "source"
-        self._own_ledger = False
+        self._own_ledger = self._read_any = False
         self.copies = False
         """Whether the stage gets copies of payloads, since it keeps what it gets."""
         self._taken: dict[int, Slab] = {}
@@ -252,7 +252,7 @@ class PayloadStore:
             for _, reference in batch.slabs:
                 self._reader.view(reference)  # it must still be what it was
         if batch.reliable:
-            self._views = views
+            self._views, self._read_any = views, True
             for view, (_, reference) in zip(views, batch.slabs, strict=True):
                 self._passing[id(view)] = reference
         return views
@@ -271,7 +271,7 @@ class PayloadStore:
     @property
     def lends(self) -> bool:
         """Whether messages in hand may lie in shared memory."""
-        return bool(self._views) or self._holds
+        return bool(self._views) or (self._holds and self._read_any)
 
     def put_down(self) -> None:
         """Let go of the views of the batch in hand."""
