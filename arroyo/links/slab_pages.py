@@ -51,14 +51,14 @@ class SlabPages:
     def lend(self, offset: int, end: int) -> memoryview:
         """Return a view of a slab; its `obj`, and that of all views made of it, is the loan."""
         lent: LentSlab = self._type.from_address(self._address)
-        lent.pages, lent.offset, lent.end = self, offset, end
+        lent.place = self, offset, end  # in one, since each attribute takes time
         return memoryview(lent).cast("B").toreadonly()[offset:end]
 
 
 def lent_slab(payload: Any) -> LentSlab | None:
     """Return the loan behind a payload; None where it doesn't lie in somebody's pool."""
     found = payload.obj if type(payload) is memoryview else None
-    return found if hasattr(found, "pages") else None
+    return found if hasattr(found, "place") else None
 
 
 def make_private(lent: LentSlab) -> None:
@@ -74,9 +74,9 @@ def make_private(lent: LentSlab) -> None:
         There is no memory.
     """
     page = mmap.PAGESIZE
-    base: int = lent.pages._address
-    start = base + lent.offset // page * page
-    size = base - (-lent.end // page * page) - start
+    pages, offset, end = lent.place
+    start = pages._address + offset // page * page
+    size = pages._address - (-end // page * page) - start
     copy = _map(size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
     ctypes.memmove(copy, start, size)
     flags = _MREMAP_MAYMOVE | _MREMAP_FIXED

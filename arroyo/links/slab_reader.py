@@ -91,7 +91,7 @@ class SlabReader:
         """
         make_private(lent)
         for pool, mapping in list(self._mappings.items()):
-            if mapping is lent.pages:
+            if mapping is lent.place[0]:
                 self.forget(pool)  # the next reference maps it anew
 
     def close(self) -> None:
