@@ -143,13 +143,15 @@ class RunDirectory:
 def find_hidden(chain: str, environ: Mapping[str, str]) -> str | None:
     """Say why this user can't see whether `chain` runs; None where it can.
 
-    That is where its run directory is somebody else's, or the units of systemd run it as
-    somebody else.
+    That is where its run directory is somebody else's, or it never ran as this user, and the units
+    of systemd run it as somebody else.
     """
-    for place in (RunDirectory.locate(chain, environ), RunDirectory(SYSTEM / chain)):
-        if reason := place.folder.hidden():
-            return f"can't see chain {chain}: {reason}"
-    return None
+    place = RunDirectory.locate(chain, environ)
+    if not os.path.lexists(place.path):
+        units = RunDirectory(SYSTEM / chain)
+        place = units if units.folder.hidden() else place
+    reason = place.folder.hidden()
+    return f"can't see chain {chain}: {reason}" if reason else None
 
 
 def list_known_chains(environ: Mapping[str, str]) -> list[str]:

@@ -11,6 +11,7 @@ from accounts import ORDINARY, OTHER
 from chains import wait_until
 
 ROOT = 0
+QUARANTINED = 65
 STAGES = """
 from arroyo import Event, IteratingListener, Operator, Publisher
 
@@ -97,7 +98,7 @@ def start_endless(account, **environ):
 def test_a_chain_runs_where_nothing_is_set(anybody):
     path = write_chain(anybody, TOUCHY)
     anybody.run("arroyo", "check", path)
-    anybody.run("arroyo-supervise", path)
+    anybody.run("arroyo-supervise", path, code=QUARANTINED)
     for place in places_of(anybody):
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         assert place.stat().st_uid == anybody.uid
@@ -106,7 +107,7 @@ def test_a_chain_runs_where_nothing_is_set(anybody):
 
 def test_what_is_in_quarantine_is_found_after_the_run_directory_is_gone(anybody):
     path = write_chain(anybody, TOUCHY)
-    anybody.run("arroyo-supervise", path)
+    anybody.run("arroyo-supervise", path, code=QUARANTINED)
     shutil.rmtree(places_of(anybody)[0])
     for chain in (path, NAME):
         (entry,) = json.loads(anybody.run("arroyo", "quarantine", "list", chain, "--json"))
@@ -127,7 +128,7 @@ def test_a_run_directory_with_a_long_name_is_as_good_as_any(account):
     user = account(ORDINARY)
     folder = user.home / ("x" * 100)
     path = write_chain(user, TOUCHY)
-    user.run("arroyo-supervise", path, ARROYO_RUN_DIR=str(folder))
+    user.run("arroyo-supervise", path, code=QUARANTINED, ARROYO_RUN_DIR=str(folder))
     assert written(path) == ["0", "1", "2", "4"]
     assert not Path(f"/tmp/arroyo-{ORDINARY}").exists()
 
@@ -147,7 +148,7 @@ def test_chains_of_one_parent_do_not_share_their_quarantine(account):
     parents = {"ARROYO_RUN_DIR": str(user.home / "r"), "ARROYO_STATE_DIR": str(user.home / "s")}
     for name in ("one", "two"):
         path = write_chain(user, TOUCHY, folder=name, name=name)
-        user.run("arroyo-supervise", path, **parents)
+        user.run("arroyo-supervise", path, code=QUARANTINED, **parents)
         listed = user.run("arroyo", "quarantine", "list", path, "--json", **parents)
         assert len(json.loads(listed)) == 1
 
@@ -156,7 +157,7 @@ def test_a_command_asks_where_the_chain_runs_whatever_its_own_environment_is(acc
     user = account(ORDINARY)
     state = user.home / "state"
     path = write_chain(user, TOUCHY)
-    user.run("arroyo-supervise", path, ARROYO_STATE_DIR=str(state))
+    user.run("arroyo-supervise", path, code=QUARANTINED, ARROYO_STATE_DIR=str(state))
     assert len(json.loads(user.run("arroyo", "quarantine", "list", NAME, "--json"))) == 1
     assert (state / NAME / "quarantine").is_dir()
 
@@ -214,3 +215,16 @@ def test_root_is_told_who_runs_the_chain(account):
     path = start_endless(user)
     said = account(ROOT).run("arroyo", "status", path, code=64)
     assert f"user nobody ({ORDINARY}) runs it, with the run directory {user.home}" in said
+
+
+def test_one_does_see_ones_own_chain_beside_that_of_the_units(account):
+    user, service = account(ORDINARY), Path("/run/arroyo", NAME)
+    path = write_chain(user, TOUCHY)
+    service.mkdir(mode=0o700, parents=True)
+    try:
+        said = user.run("arroyo", "status", path, code=64)
+        assert f"the run directory {service} belongs to user root (0); ask as that user" in said
+        user.run("arroyo-supervise", path, code=QUARANTINED)
+        assert "STOPPED" in user.run("arroyo", "status", path)
+    finally:
+        service.rmdir()
