@@ -4,22 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
-    ArroyoError,
-    ConfigurationError,
-    DecodeError,
-    EncodeError,
-    UnavailableError,
-)
+from .errors import ArroyoError, ConfigurationError, DecodeError, EncodeError, UnavailableError
 from .messages import Event, Message, Origin, Start, Stop
-from .stages import (
-    IteratingListener,
-    Listener,
-    MessageParser,
-    Operator,
-    PollingListener,
-    Publisher,
-)
+from .stages import IteratingListener, Listener, MessageParser, Operator, PollingListener, Publisher
 
 if TYPE_CHECKING:
     from .runner.in_process import run

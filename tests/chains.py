@@ -22,7 +22,7 @@ from logged_errors import UNCHECKED, errors_in, unexpected
 from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
 from arroyo.control.locks import owner
-from arroyo.supervision.status import read_status
+from arroyo.supervision.reporting.status import read_status
 
 PROGRAMS = Path(sys.executable).parent
 DEADLINE_S = 30.0

@@ -1,6 +1,6 @@
 """Entries of a quarantine for tests."""
 
-from arroyo.control.quarantine import Entry
+from arroyo.runner.quarantine.store import Entry
 
 
 def make_entry(number, **changes):

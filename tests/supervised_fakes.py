@@ -30,7 +30,7 @@ from pathlib import Path
 
 
 def stage(chain_path, name, run_path, state_path, lifeline):
-    from arroyo.supervision.child import detach, dismiss_group
+    from arroyo.supervision.watching.child import detach, dismiss_group
 
     detach(lifeline)
 

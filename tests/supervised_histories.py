@@ -6,8 +6,8 @@ from pathlib import Path
 
 from arroyo.config.graph import Chain, Input, Stage, Supervision
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision import events as ev
-from arroyo.supervision.state_machine import ChainMachine
+from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions.state_machine import ChainMachine
 
 
 def make_chain(links, supervision=None, **settings):

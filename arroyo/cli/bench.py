@@ -25,12 +25,7 @@ from arroyo.bench.machine import describe_machine
 from arroyo.bench.pairs import Comparison, Pair, compare, measure_pair
 from arroyo.bench.plots import draw_plots, has_matplotlib
 from arroyo.bench.recovery import measure_idle, measure_restarts, measure_start
-from arroyo.bench.report import (
-    comparison_table,
-    idle_line,
-    restarts_line,
-    start_line,
-)
+from arroyo.bench.report import comparison_table, idle_line, restarts_line, start_line
 from arroyo.config.quantities import parse_size
 
 from .exits import Command

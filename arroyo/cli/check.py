@@ -6,7 +6,7 @@ import click
 
 from arroyo.config.reader import find_chain, load_chain
 from arroyo.errors import ConfigurationError
-from arroyo.runner.checking import check_in_child
+from arroyo.runner.user_code.checking import check_in_child
 
 from .exits import Command
 

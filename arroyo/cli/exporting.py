@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from arroyo.control.quarantine import Entry
 from arroyo.errors import ConfigurationError, UsageError
 from arroyo.messages import Event
+from arroyo.runner.quarantine.store import Entry
 
 _EVENT_FIELDS = 5
 """Tag, metadata, payload, dtype, shape: what a message begins with that has a payload."""

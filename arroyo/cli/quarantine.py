@@ -14,9 +14,9 @@ import msgspec
 
 from arroyo.config.reader import find_chain, load_chain
 from arroyo.control.meeting import find_folders
-from arroyo.control.quarantine import Entry, Quarantine, outline
 from arroyo.errors import UsageError
 from arroyo.identifiers import is_name
+from arroyo.runner.quarantine.store import Entry, Quarantine, outline
 
 from .exits import Command, Group
 
@@ -147,8 +147,8 @@ def export_entry(chain: str, number: str, path: Path) -> None:
 def _checker(chain: str) -> Callable[[Entry, bytes], Any]:
     """Return what tells whether the chain, as its file and its classes are now, takes a message."""
     from arroyo.codec import MessageCodec
-    from arroyo.runner.loading import load_message_types
-    from arroyo.runner.returnable import read_returnable
+    from arroyo.runner.quarantine.returnable import read_returnable
+    from arroyo.runner.user_code.loading import load_message_types
 
     try:
         path = find_chain(chain)

@@ -19,6 +19,6 @@ def main(chain: str, stage: str, replica: int) -> None:
     It finds the other stages by itself, whoever starts them and in whatever order. The first
     SIGTERM or Ctrl-C drains it, a second one stops it now.
     """
-    from arroyo.runner.stage_process import leave, run_stage
+    from arroyo.runner.process.stage_process import leave, run_stage
 
     leave(run_stage(str(find_chain(chain)), stage, replica))

@@ -8,7 +8,7 @@ import os
 import click
 
 from arroyo.config.reader import find_chain, load_chain
-from arroyo.supervision.status import read_status, status_table
+from arroyo.supervision.reporting.status import read_status, status_table
 
 from .exits import Command
 

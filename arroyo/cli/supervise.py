@@ -26,7 +26,7 @@ def main(chain: str, in_process: bool) -> int | None:
     path = find_chain(chain)
     if in_process:
         from arroyo.runner.in_process import run_and_count
-        from arroyo.supervision.totals import QUARANTINED
+        from arroyo.supervision.decisions.totals import QUARANTINED
         from arroyo.telemetry.console import Console
         from arroyo.telemetry.logs import configure_logging
 

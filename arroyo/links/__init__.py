@@ -2,7 +2,7 @@
 
 from .sockets import (
     AboveCame,
-    DataCame,
+    DataReceived,
     LinkBroke,
     LinkEvent,
     Links,
@@ -12,7 +12,7 @@ from .sockets import (
 
 __all__ = [
     "AboveCame",
-    "DataCame",
+    "DataReceived",
     "LinkBroke",
     "LinkEvent",
     "Links",

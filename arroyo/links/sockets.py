@@ -33,7 +33,7 @@ from arroyo.codec import (
 )
 from arroyo.errors import ArroyoError, DecodeError, UnavailableError, fault_of
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.actions import Action, Broadcast, Connect, Reply, Transmit
+from arroyo.protocol.values.actions import Action, Broadcast, Connect, Reply, Transmit
 
 from .addresses import Addresses
 
@@ -47,7 +47,7 @@ FLUSH_S = 2.0
 """How long closing waits until what was sent has left, in s."""
 
 
-class DataCame(NamedTuple):
+class DataReceived(NamedTuple):
     """A record from above; a batch brings its body and payloads."""
 
     record: DataRecord
@@ -79,7 +79,7 @@ class SubscriptionStands(NamedTuple):
     replica: ReplicaName
 
 
-LinkEvent: TypeAlias = DataCame | RecordCame | LinkBroke | AboveCame | SubscriptionStands
+LinkEvent: TypeAlias = DataReceived | RecordCame | LinkBroke | AboveCame | SubscriptionStands
 
 
 _WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
@@ -334,7 +334,7 @@ class Links:
                 if isinstance(record, Open) and socket.type == zmq.SUB:
                     yield SubscriptionStands(ReplicaName(record.stage, record.replica))
                 else:
-                    yield DataCame(record, frames)
+                    yield DataReceived(record, frames)
 
     # Sockets
 

@@ -26,22 +26,22 @@ from arroyo.codec import MessageCodec
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.reader import load_chain
 from arroyo.control.meeting import find_folders
-from arroyo.control.quarantine import Quarantine
 from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
 from arroyo.identifiers import ReplicaName, new_epoch, new_run
+from arroyo.runner.quarantine.store import Quarantine
 from arroyo.stages import Awaiter
 
-from .calls import PublisherCall
-from .chunks import Counts
-from .fold_call import operator_call
-from .gateway import Gateway
-from .isolation import Isolation
-from .listening import Listening
-from .loading import build_listener, build_operator, build_publisher, load_message_types
-from .methods import call_if_there
+from .intake.input_batch import Counts
+from .intake.input_window import InputWindow
+from .intake.listener_thread import ListenerThread
+from .process.stop_signals import StopNowError
+from .quarantine.writer import QuarantineWriter
 from .routing import Call, Router, SourceRoute, edges_of
-from .stop_signals import StopNowError
-from .trials import in_words, require_users_own
+from .user_code.calls import PublisherCall
+from .user_code.fold_call import operator_call
+from .user_code.loading import build_listener, build_operator, build_publisher, load_message_types
+from .user_code.methods import call_if_there
+from .user_code.trials import in_words, require_users_own
 
 _log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class _InProcessChain:
         maker: Any = build_operator if stage.role == "operator" else build_publisher
         made = maker(self._chain, stage)
         name = ReplicaName(stage.name, 0)
-        isolation = Isolation(
+        isolation = QuarantineWriter(
             self._quarantine,
             self._chain,
             name,
@@ -201,9 +201,9 @@ class _Source:
     ) -> None:
         self.name = ReplicaName(stage.name, 0)
         self._something = something
-        self._gateway = Gateway(stage, codec, None, something.set, Counts([0], [0], [0]))
+        self._gateway = InputWindow(stage, codec, None, something.set, Counts([0], [0], [0]))
         self._listener = build_listener(chain, stage, self._gateway)
-        self.listening: Listening | None = None
+        self.listening: ListenerThread | None = None
         self._awaiter = Awaiter()
         self._call("open")
 
@@ -212,7 +212,7 @@ class _Source:
         self._route = SourceRoute(
             self.name, new_epoch(), router, new_run, self._gateway.runs.early_stop
         )
-        self.listening = Listening(self._listener, self._awaiter, self._something.set)
+        self.listening = ListenerThread(self._listener, self._awaiter, self._something.set)
 
     @property
     def left(self) -> int:

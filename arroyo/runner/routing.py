@@ -18,12 +18,12 @@ from arroyo.config.graph import Chain
 from arroyo.errors import UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin, Stop
-from arroyo.protocol.relay import Output
-from arroyo.protocol.runs import Intake, MakeStop
+from arroyo.protocol.relay.relay import Output
+from arroyo.protocol.source.input import InputBatch, MakeStop
 
-from .calls import OperatorCall, PublisherCall
-from .fold_call import FoldCall, with_totals
-from .wiring import path_table
+from .assembly import path_table
+from .user_code.calls import OperatorCall, PublisherCall
+from .user_code.fold_call import FoldCall, with_totals
 
 Call = OperatorCall | PublisherCall
 
@@ -86,7 +86,7 @@ class SourceRoute:
         self.carried = 0
         """Events that went all the way."""
 
-    def take(self, intake: Intake) -> None:
+    def take(self, intake: InputBatch) -> None:
         """Carry it through the chain."""
         if intake.kind == Kind.START:
             self.close("another Start came before the Stop")

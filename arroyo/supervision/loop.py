@@ -27,29 +27,29 @@ from arroyo.config.state_directory import find_strangers
 from arroyo.control.locks import Lock
 from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier, NotifySocket
-from arroyo.control.quarantine import Quarantine
 from arroyo.control.requests import RequestServer
 from arroyo.errors import AlreadyRunningError, ConfigurationError
 from arroyo.identifiers import ReplicaName
-from arroyo.runner.checking import check_in_child
+from arroyo.runner.quarantine.store import Quarantine
+from arroyo.runner.user_code.checking import check_in_child
 from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import configure_logging, is_journal
 
-from . import child
-from . import events as ev
-from .account import Account
-from .corrections import Corrections
-from .ending import describe_end
-from .lookout import Lookout
-from .orphans import adopts_orphans, reap_orphans
-from .overheard import Overheard
-from .post_mortem import PostMortem
-from .processes import Spawner, StageProcess, Target
-from .replica import Replica
-from .replica_files import idle_since
-from .state_machine import ChainMachine
-from .totals import Totals, Verdict
-from .wakes import signals_as_bytes
+from .decisions import events as ev
+from .decisions.corrections import Corrections
+from .decisions.ending import describe_end
+from .decisions.replica import ReplicaState
+from .decisions.state_machine import ChainMachine
+from .decisions.totals import Totals, Verdict
+from .reporting.console_report import ConsoleReport
+from .reporting.overheard import Overheard
+from .watching import child
+from .watching.health_monitor import HealthMonitor
+from .watching.orphans import adopts_orphans, reap_orphans
+from .watching.post_mortem import PostMortem
+from .watching.processes import Spawner, StageProcess, Target
+from .watching.replica_files import idle_since
+from .watching.signal_bytes import signals_as_bytes
 
 IDLE_CHECK_S = 0.5
 REASON_CHARACTERS = 500
@@ -113,7 +113,7 @@ def supervise(
                 folders,
                 notifier=Notifier.from_environ(environ),
                 console=console,
-                account=Account(colour),
+                account=ConsoleReport(colour),
                 target=target,
                 clock=SystemClock(),
             )
@@ -133,7 +133,7 @@ class Supervisor:
         *,
         notifier: Notifier,
         console: Console | None,
-        account: Account,
+        account: ConsoleReport,
         target: Target,
         clock: Clock,
     ) -> None:
@@ -181,7 +181,7 @@ class Supervisor:
             )
             wakes = opened.enter_context(signals_as_bytes(self._signals()))
             self._selector.register(wakes, selectors.EVENT_READ, lambda: self._hear_signals(wakes))
-            self._lookout = opened.enter_context(Lookout(run_directory))
+            self._lookout = opened.enter_context(HealthMonitor(run_directory))
             self._resources = opened.pop_all()
         self._spawner = Spawner(
             chain, folders, {"NOTIFY_SOCKET": str(run_directory.notify)}, target
@@ -386,7 +386,7 @@ class Supervisor:
         return verdict.exit_code
 
 
-def _row(replica: Replica, now: float) -> dict[str, Any]:
+def _row(replica: ReplicaState, now: float) -> dict[str, Any]:
     """Say what `arroyo status` is to know of a replica."""
     ending, due_at = replica.ending, replica.due_at
     why = describe_end(ending, f"{ending.after_s:.3g} s") if ending is not None else ""

@@ -8,16 +8,9 @@ import struct
 from pathlib import Path
 
 from arroyo.errors import fault_of
-from arroyo.protocol.histogram import BUCKETS
-from arroyo.protocol.status_page import (
-    FIELDS,
-    HEAD_BYTES,
-    HISTOGRAM_OFFSET,
-    MAGIC,
-    OFFSET,
-    PAGE_BYTES,
-    Phase,
-)
+
+from .histogram import BUCKETS
+from .status_words import FIELDS, HEAD_BYTES, HISTOGRAM_OFFSET, MAGIC, OFFSET, PAGE_BYTES, Phase
 
 _INDEX = {name: offset >> 3 for name, offset in OFFSET.items()}
 _LAYOUT = struct.Struct(f"={len(FIELDS)}Q")

@@ -14,10 +14,10 @@ from arroyo.codec import Encoded, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Start, Stop
-from arroyo.protocol.runs import Intake, MakeStop
-from arroyo.runner.calls import PublisherCall
-from arroyo.runner.fold_call import operator_call
+from arroyo.protocol.source.input import InputBatch, MakeStop
 from arroyo.runner.routing import Call, Router, SourceRoute
+from arroyo.runner.user_code.calls import PublisherCall
+from arroyo.runner.user_code.fold_call import operator_call
 from arroyo.stages import Operator, Publisher
 
 from .stages import RecordingPublisher
@@ -111,12 +111,12 @@ class InMemoryLink:
             if isinstance(call, PublisherCall):
                 call.flush()
 
-    def _intake(self, message: Message) -> Intake:
+    def _intake(self, message: Message) -> InputBatch:
         encoded = self._codec.encode(message)
         if isinstance(message, Stop):
-            return Intake(Kind.STOP, make_stop=lambda totals: self._stop(message, totals))
+            return InputBatch(Kind.STOP, make_stop=lambda totals: self._stop(message, totals))
         kind = Kind.START if isinstance(message, Start) else Kind.EVENTS
-        return Intake(kind, [encoded], [None], len(encoded))
+        return InputBatch(kind, [encoded], [None], len(encoded))
 
     def _stop(self, stop: Stop, totals: dict[str, Any]) -> Encoded:
         data = {**stop.data, "totals": totals}

@@ -17,8 +17,8 @@ from fault.faults import send, wait
 from fault.oracle import Evidence, judge
 from fault.oracle_stages import ENOUGH, Handed, Published
 
-from arroyo.control.quarantine import Quarantine
-from arroyo.links.slab_files import SHARED_MEMORY, pool_prefix
+from arroyo.runner.quarantine.store import Quarantine
+from arroyo.shared_memory.files import SHARED_MEMORY, pool_prefix
 
 MANY = 1_000_000
 RESTARTS = f"[supervisor]\nmax_restarts = {MANY}\nchain_max_restarts = {MANY}\n"

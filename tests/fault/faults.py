@@ -20,8 +20,8 @@ import zmq
 from chains import is_gone, wait_until
 
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.status_page import Phase
 from arroyo.telemetry.status_page import read_status_page
+from arroyo.telemetry.status_words import Phase
 
 FATE_DEADLINE_S = 60.0
 PHASES = (Phase.STARTING, Phase.OPEN, Phase.IDLE, Phase.PROCESS, Phase.BLOCKED, Phase.DRAIN)

@@ -27,14 +27,14 @@ from arroyo.codec import (
 )
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.actions import Connect, Release, Reply, Transmit
-from arroyo.protocol.boundary import Folded
-from arroyo.protocol.fold_memory import FoldMemory
-from arroyo.protocol.loads import bury_all, count_of
-from arroyo.protocol.memory import SourceMemory
-from arroyo.protocol.relay import Output
-from arroyo.protocol.runs import Intake
-from arroyo.runner.wiring import make_boundary, make_relay, make_replayable_source, make_source
+from arroyo.protocol.fold.fold import Folded
+from arroyo.protocol.fold.state import FoldState
+from arroyo.protocol.recovery.journal import JournalState
+from arroyo.protocol.relay.relay import Output
+from arroyo.protocol.source.input import InputBatch
+from arroyo.protocol.values.actions import Connect, Release, Reply, Transmit
+from arroyo.protocol.values.batches import bury_all, count_of
+from arroyo.runner.assembly import make_boundary, make_relay, make_replayable_source, make_source
 
 LIFE = 50
 STEPS = 8
@@ -171,7 +171,7 @@ def boundary(name):
         name,
         incarnation=LIFE,
         holds=True,
-        memory=FoldMemory(next_epoch=1),
+        memory=FoldState(next_epoch=1),
         make_early_stop=make_early_stop,
     )
 
@@ -210,7 +210,7 @@ def replayable(name):
     return make_replayable_source(
         CHAIN,
         name,
-        memory=SourceMemory(epoch=1),
+        memory=JournalState(epoch=1),
         incarnation=LIFE,
         new_run=lambda: "run",
         make_early_stop=make_early_stop,
@@ -231,7 +231,7 @@ def test_any_record_at_a_source(make, data):
         surroundings.take(source.record(data.draw(back_records), float(now)))
         if not source.blocked and data.draw(st.booleans()):
             tokens = (handed, handed + 1)
-            intake = Intake(Kind.EVENTS, [b"a", b"b"], tokens, 2)
+            intake = InputBatch(Kind.EVENTS, [b"a", b"b"], tokens, 2)
             surroundings.take(source.accept(intake, float(now)))
             handed += 2
         surroundings.take(source.tick(float(now)))

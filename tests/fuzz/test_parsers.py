@@ -23,8 +23,8 @@ from arroyo.connectors.outward import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
 from arroyo.control.requests import RequestServer
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
-from arroyo.protocol.memory import Progress, RunOpened, Sent, SourceMemory
-from arroyo.runner.source_journal import SourceJournal, read_journal
+from arroyo.protocol.recovery.journal import JournalState, Progress, RunOpened, Sent
+from arroyo.runner.process.source_journal import SourceJournal, read_journal
 from arroyo.stages import MessageParser
 
 frames = st.lists(st.binary(max_size=40), max_size=4)
@@ -271,7 +271,7 @@ def test_any_journal_of_a_source(tmp_path_factory, data):
         memory = read_journal(path)
     except ConfigurationError:
         return
-    assert memory is None or isinstance(memory, SourceMemory)
+    assert memory is None or isinstance(memory, JournalState)
 
 
 # Chain files

@@ -13,7 +13,7 @@ from arroyo.bench.recovery import measure_restarts, measure_start
 from arroyo.bench.supervised import SupervisedChain, case_chain
 from arroyo.cli.bench import command
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.histogram import quantile_s
+from arroyo.telemetry.histogram import quantile_s
 from arroyo.telemetry.status_page import read_histograms
 
 

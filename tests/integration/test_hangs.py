@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from chains import is_gone, kill, listener, operator, publisher, wait_until
 
+from arroyo.control.suspect_note import take_suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.runner.suspect import take_suspect
 
 STAGES = '''
 import ctypes

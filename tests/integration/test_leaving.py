@@ -9,7 +9,7 @@ import pytest
 from chains import indices, is_gone, kill, listener, operator, publisher, wait_until
 
 from arroyo.identifiers import ReplicaName
-from arroyo.links.slab_files import pool_prefix
+from arroyo.shared_memory.files import pool_prefix
 
 EVENTS = 100
 WINDOW = 20

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import arroyo
 from arroyo.cli.main import COMMANDS
 from arroyo.cli.main import arroyo as command
-from arroyo.supervision.status import status_table
+from arroyo.supervision.reporting.status import status_table
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)

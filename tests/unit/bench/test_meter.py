@@ -4,14 +4,7 @@ import psutil
 import pytest
 
 from arroyo.bench.case import Case, half_rate_case, latency_case, throughput_case
-from arroyo.bench.meter import (
-    MeasurementError,
-    Meter,
-    Note,
-    outcome_of,
-    quantile,
-    read_notes,
-)
+from arroyo.bench.meter import MeasurementError, Meter, Note, outcome_of, quantile, read_notes
 
 CASE = Case(payload_bytes=1024**2, events=11)
 IDLE = Note(cpu_ns=1_000_000)

@@ -6,8 +6,8 @@ from outside import Recorder
 
 from arroyo.cli.new import command
 from arroyo.config.reader import load_chain
-from arroyo.runner.checking import check_in_child
-from arroyo.runner.loading import build_listener, build_operator, build_publisher
+from arroyo.runner.user_code.checking import check_in_child
+from arroyo.runner.user_code.loading import build_listener, build_operator, build_publisher
 
 
 def new(*arguments):

@@ -12,8 +12,8 @@ from quarantine_entries import make_entry
 from arroyo.cli.quarantine import command
 from arroyo.codec import MessageCodec
 from arroyo.config.state_directory import StateDirectory
-from arroyo.control.quarantine import Quarantine
 from arroyo.messages import Event
+from arroyo.runner.quarantine.store import Quarantine
 
 
 @pytest.fixture

@@ -6,23 +6,15 @@ from pathlib import Path
 import pytest
 import zmq
 
-from arroyo.codec import (
-    PROTOCOL_VERSION,
-    Batch,
-    Hello,
-    Kind,
-    MessageCodec,
-    Open,
-    encode_record,
-)
+from arroyo.codec import PROTOCOL_VERSION, Batch, Hello, Kind, MessageCodec, Open, encode_record
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
-from arroyo.links import AboveCame, DataCame, LinkBroke, Links, RecordCame
+from arroyo.links import AboveCame, DataReceived, LinkBroke, Links, RecordCame
 from arroyo.links.addresses import Addresses
 from arroyo.messages import Event
-from arroyo.protocol.actions import Connect, Reply, Transmit
+from arroyo.protocol.values.actions import Connect, Reply, Transmit
 
 ABOVE, BELOW = ReplicaName("count", 0), ReplicaName("write", 0)
 TRIES = 500
@@ -94,7 +86,7 @@ def test_a_record_goes_down_and_an_answer_comes_back(addresses):
         links(BELOW, addresses, receives=True) as below,
     ):
         connect(above)
-        assert wait_for(DataCame, below).record.incarnation == 7
+        assert wait_for(DataReceived, below).record.incarnation == 7
         below.perform([Reply(ABOVE, Hello(PROTOCOL_VERSION, *BELOW, incarnation=9))])
         assert wait_for(RecordCame, above).record.incarnation == 9
 
@@ -103,7 +95,7 @@ def test_the_end_of_a_replica_below_is_told_with_its_link(addresses):
     with links(ABOVE, addresses, sends=True) as above:
         with links(BELOW, addresses, receives=True) as below:
             connect(above)
-            wait_for(DataCame, below)
+            wait_for(DataReceived, below)
         assert wait_for(LinkBroke, above) == LinkBroke(BELOW, 1)
 
 
@@ -123,7 +115,7 @@ def test_a_frame_that_is_no_record_is_rejected_and_the_next_one_taken(addresses)
         socket.send(b"hello?")
         with links(ABOVE, addresses, sends=True) as above:
             connect(above)
-            assert wait_for(DataCame, below).record.incarnation == 7
+            assert wait_for(DataReceived, below).record.incarnation == 7
             wait_for_rejects(below, 1)
 
 
@@ -213,8 +205,8 @@ def test_a_batch_says_when_it_left(addresses):
         links(BELOW, addresses, receives=True) as below,
     ):
         connect(above)
-        wait_for(DataCame, below)
+        wait_for(DataReceived, below)
         before_ns = time.monotonic_ns()
         above.perform([Transmit(BELOW, batch, [MessageCodec(()).encode(Event())])])
         after_ns = time.monotonic_ns()
-        assert before_ns <= wait_for(DataCame, below).record.sent_ns <= after_ns
+        assert before_ns <= wait_for(DataReceived, below).record.sent_ns <= after_ns

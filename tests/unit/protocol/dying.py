@@ -16,9 +16,9 @@ from unit.protocol.promises import outcomes, ways
 
 from arroyo.codec import Kind
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.former_run import FormerRun, NoteRuns, settle
-from arroyo.protocol.runs import Intake
-from arroyo.protocol.source import Source
+from arroyo.protocol.recovery.unclosed_run import NoteRuns, UnclosedRun, settle
+from arroyo.protocol.source.input import InputBatch
+from arroyo.protocol.source.source import Source
 
 DEATH_AT_AN_ACTION = 0.02
 
@@ -27,17 +27,17 @@ DEATH_AT_AN_ACTION = 0.02
 class Life:
     """What outlives one life of a source."""
 
-    noted: tuple[FormerRun, ...] = ()
+    noted: tuple[UnclosedRun, ...] = ()
     words: dict[str, int] = field(default_factory=dict)
     run_end: int = 0
-    window: deque[Intake] = field(default_factory=deque)
+    window: deque[InputBatch] = field(default_factory=deque)
     """What the source has not taken up yet."""
     handed: list[Any] = field(default_factory=list)
     """Events that the listener has handed over."""
     ends: list[int] = field(default_factory=list)
     """How many of them there were at each Start and Stop."""
 
-    def hand_over(self, intake: Intake) -> None:
+    def hand_over(self, intake: InputBatch) -> None:
         self.window.append(intake)
         if intake.kind == Kind.EVENTS:
             self.handed += intake.items
@@ -123,7 +123,7 @@ class DyingWorld(World):
         self.lives[node.name].hand_over(node.script.popleft())
         self._write_words(node)
 
-    def _close(self, run: FormerRun) -> FormerRun:
+    def _close(self, run: UnclosedRun) -> UnclosedRun:
         if run.stop is not None or run.start is None:
             return run
         return structs.replace(run, stop=("stop", "the source died in mid-run", run.totals))
@@ -167,7 +167,7 @@ class DyingWorld(World):
             "run_end": life.run_end,
         }
 
-    def _note(self, node: Node, runs: tuple[FormerRun, ...]) -> None:
+    def _note(self, node: Node, runs: tuple[UnclosedRun, ...]) -> None:
         life, source = self.lives[node.name], node.machine
         if runs and runs[-1].next is None and runs[-1] not in life.noted:
             first = source.ledger.next - source.controls

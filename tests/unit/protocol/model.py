@@ -30,15 +30,22 @@ from arroyo.codec import (
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
-from arroyo.protocol.actions import Broadcast, Connect, Isolate, Release, Reply, Transmit
-from arroyo.protocol.boundary import Boundary, Folded
-from arroyo.protocol.fold_memory import FoldMemory
-from arroyo.protocol.former_run import NoteRuns
-from arroyo.protocol.receipts import Receipts
-from arroyo.protocol.relay import Output, Relay
-from arroyo.protocol.runs import Intake
-from arroyo.protocol.source import Source
-from arroyo.runner.wiring import key_field, make_boundary, make_relay, make_source
+from arroyo.protocol.fold.fold import Fold, Folded
+from arroyo.protocol.fold.state import FoldState
+from arroyo.protocol.receiving.receipts import Receipts
+from arroyo.protocol.recovery.unclosed_run import NoteRuns
+from arroyo.protocol.relay.relay import Output, Relay
+from arroyo.protocol.source.input import InputBatch
+from arroyo.protocol.source.source import Source
+from arroyo.protocol.values.actions import (
+    Broadcast,
+    Connect,
+    PutInQuarantine,
+    Release,
+    Reply,
+    Transmit,
+)
+from arroyo.runner.assembly import key_field, make_boundary, make_relay, make_source
 
 STEP_S = 0.004
 """One step takes up to this long, so that a grace is worth a dozen steps."""
@@ -150,7 +157,7 @@ class Node:
     cast: dict[ReplicaName, Pipe] = field(default_factory=dict)
     opened: set[tuple[str, str]] = field(default_factory=set)
     closed: set[tuple[str, str]] = field(default_factory=set)
-    script: deque[Intake] = field(default_factory=deque)
+    script: deque[InputBatch] = field(default_factory=deque)
     finishing: bool = False
     ending: bool = False
     final: bool = False
@@ -160,7 +167,7 @@ class Node:
     unflushed: list[tuple[Any, ...]] = field(default_factory=list)
     held: dict[tuple[str, str], list[tuple[Origin, Any]]] = field(default_factory=dict)
     """What a fold holds, by source and run."""
-    memory: FoldMemory = field(default_factory=FoldMemory)
+    memory: FoldState = field(default_factory=FoldState)
     """What a fold leaves for its next life."""
 
 
@@ -195,7 +202,7 @@ class World:
         self.notices: list[tuple[Node, int, ReplicaName, int]] = []
         self.events: dict[str, list[list[tuple[Any, ...]]]] = {}
         """Items of each source by the runs of its script."""
-        self.scripts: dict[str, list[Intake]] = {}
+        self.scripts: dict[str, list[InputBatch]] = {}
         self.heard: list[Any] = []
         self.runs = 0
         self.untold = 0
@@ -221,17 +228,17 @@ class World:
         for sign in script:
             if sign == "S":
                 runs.append([])
-                intake = Intake(Kind.START, [("start", len(runs) - 1)], (None,), 1)
+                intake = InputBatch(Kind.START, [("start", len(runs) - 1)], (None,), 1)
             elif sign == "T":
                 make_stop = _stop_maker(len(runs) - 1)
-                intake = Intake(Kind.STOP, (), (None,), 1, make_stop=make_stop)
+                intake = InputBatch(Kind.STOP, (), (None,), 1, make_stop=make_stop)
                 runs.append([])
             else:
                 items = [(str(node.name), number + each) for each in range(int(sign))]
                 number += len(items)
                 runs[-1] += items
                 keys = [key_of(item) for item in items] if field_name else None
-                intake = Intake(Kind.EVENTS, items, items, len(items), keys)
+                intake = InputBatch(Kind.EVENTS, items, items, len(items), keys)
             node.script.append(intake)
         self.scripts[str(node.name)] = list(node.script)
 
@@ -456,7 +463,7 @@ class World:
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
         )
 
-    def _make_boundary(self, node: Node) -> Boundary:
+    def _make_boundary(self, node: Node) -> Fold:
         return make_boundary(
             self.chain,
             node.name,
@@ -539,7 +546,7 @@ class World:
         self._look_for_end(node)
 
     def _work_on(self, node: Node, batch: Batch, work: Any) -> list[Any]:
-        if isinstance(node.machine, Boundary):
+        if isinstance(node.machine, Fold):
             return self._fold(node, batch, work)
         return [self._process(node, batch, each) for each in work]
 
@@ -693,7 +700,7 @@ class World:
 
     def _do(self, node: Node, actions: Any) -> None:
         for action in actions:
-            if isinstance(node.machine, Boundary):
+            if isinstance(node.machine, Fold):
                 node.memory = node.machine.memory
             if self.on_the_wire and isinstance(action, Transmit | Broadcast | Reply):
                 _travel(action.record)
@@ -705,7 +712,7 @@ class World:
                 self._connect(node, action)
             elif isinstance(action, Broadcast):
                 self._broadcast(node, action)
-            elif isinstance(action, Isolate):
+            elif isinstance(action, PutInQuarantine):
                 self.isolated.add((action.suspect.source, action.suspect.sequence))
                 self.foul.add(action.item)
                 node.machine.bury(action.suspect.sequence)

@@ -11,7 +11,7 @@ from unit.protocol.model import BrokenPromiseError, Node, World, folds, work_on
 
 from arroyo.codec import Kind, Reason
 from arroyo.config.graph import Chain
-from arroyo.protocol.suspects import DEATHS
+from arroyo.protocol.source.suspects import DEATHS
 
 
 def check(world: World, *, last_resorts: bool = False) -> None:

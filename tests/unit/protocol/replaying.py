@@ -16,11 +16,11 @@ from unit.protocol.model import BrokenPromiseError, Node, World
 
 from arroyo.codec import Kind, Suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.actions import Release
-from arroyo.protocol.memory import Accused, Note, SourceMemory
-from arroyo.protocol.runs import Intake
-from arroyo.protocol.source import Source
-from arroyo.runner.wiring import make_replayable_source
+from arroyo.protocol.recovery.journal import Accused, JournalState, Note
+from arroyo.protocol.source.input import InputBatch
+from arroyo.protocol.source.source import Source
+from arroyo.protocol.values.actions import Release
+from arroyo.runner.assembly import make_replayable_source
 
 DEATH_AT_AN_ACTION = 0.01
 
@@ -31,7 +31,7 @@ class ReplayingWorld(World):
     def __init__(self, *args: Any, source_kills: int) -> None:
         super().__init__(*args)
         self.faults["source_kill"] = source_kills
-        self.memories: dict[ReplicaName, SourceMemory] = {}
+        self.memories: dict[ReplicaName, JournalState] = {}
         self.acknowledged: dict[ReplicaName, list[Any]] = {}
         self.has_offset = bool(self.random.getrandbits(1))
         self.offset: dict[ReplicaName, int] = {}
@@ -42,24 +42,24 @@ class ReplayingWorld(World):
                     intake.tokens = (f"control {number}",)
 
     def _make_source(self, node: Node) -> Source:
-        memory = self.memories.setdefault(node.name, SourceMemory(epoch=node.incarnation))
+        memory = self.memories.setdefault(node.name, JournalState(epoch=node.incarnation))
         node.script = self._what_is_left(node)
         self.resumed.discard(node.name)
         return make_replayable_source(
             self.chain,
             node.name,
             # The next life reads it from a file.
-            memory=msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=SourceMemory),
+            memory=msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=JournalState),
             incarnation=node.incarnation,
             new_run=self._new_run,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
         )
 
-    def _what_is_left(self, node: Node) -> deque[Intake]:
+    def _what_is_left(self, node: Node) -> deque[InputBatch]:
         done = self.acknowledged.setdefault(node.name, [])
         if self.has_offset:
             done = self._order(node)[: self.offset.get(node.name, 0)]
-        left: deque[Intake] = deque()
+        left: deque[InputBatch] = deque()
         for intake in self.scripts[str(node.name)]:
             at = [index for index, token in enumerate(intake.tokens) if token not in done]
             while at:
@@ -68,7 +68,7 @@ class ReplayingWorld(World):
                 tokens = [intake.tokens[index] for index in part]
                 keys = intake.keys and [intake.keys[index] for index in part]
                 stop = intake.make_stop
-                left.append(Intake(intake.kind, items, tokens, len(part), keys, stop))
+                left.append(InputBatch(intake.kind, items, tokens, len(part), keys, stop))
         return left
 
     def _start(self, name: ReplicaName) -> None:

@@ -18,8 +18,11 @@ from unit.protocol.topologies import OVERLAPPING, TOPOLOGIES
 
 from arroyo.codec import Ack, Credit
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol import fold_outputs, holdings, recent, run_gate
-from arroyo.protocol.receipts import Receipts
+from arroyo.protocol.fold import outputs as fold_outputs
+from arroyo.protocol.fold import pending_inputs as holdings
+from arroyo.protocol.receiving import run_gate
+from arroyo.protocol.receiving.receipts import Receipts
+from arroyo.protocol.values import bounded_table as recent
 
 RUNS = 40
 CHANCE = 12

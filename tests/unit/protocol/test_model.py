@@ -14,7 +14,7 @@ from unit.protocol import promises
 from unit.protocol.model import Faults, World
 from unit.protocol.topologies import OVERLAPPING, SCRIPTS, TOPOLOGIES
 
-from arroyo.protocol import outlets
+from arroyo.protocol.sending import dispatcher as outlets
 
 SCHEDULES = int(os.environ.get("ARROYO_MODEL_SCHEDULES", "5000"))
 EACH = max(1, SCHEDULES // (2 * len(TOPOLOGIES)))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from unit.protocol.test_source import Sink
+from unit.protocol.source.test_source import Sink
 
 from arroyo.codec import Batch, Hello, Kind, Lost, Open, Reason, Suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.actions import Isolate, Reply
-from arroyo.protocol.relay import Relay
-from arroyo.protocol.suspects import DEATHS
+from arroyo.protocol.relay.relay import Relay
+from arroyo.protocol.source.suspects import DEATHS
+from arroyo.protocol.values.actions import PutInQuarantine, Reply
 
 
 def suspect(sequence, life, **changes):
@@ -32,7 +32,7 @@ class Poisoned(Sink):
         now = float(self.life)
         told = list(self.source.record(suspect(sequence, self.life), now))
         for action in told:
-            if isinstance(action, Isolate):
+            if isinstance(action, PutInQuarantine):
                 self.source.bury(action.suspect.sequence)
         self.take(self.source.record(Hello(1, "b", 0, self.life), now))
         return told, self.take(self.source.tick(now + 1.0))

@@ -6,9 +6,9 @@ from arroyo.codec import Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event, Stop
-from arroyo.protocol.runs import Intake
-from arroyo.runner.fold_call import FoldCall
+from arroyo.protocol.source.input import InputBatch
 from arroyo.runner.routing import Router, SourceRoute
+from arroyo.runner.user_code.fold_call import FoldCall
 from arroyo.stages import Operator
 
 CODEC = MessageCodec(())
@@ -36,7 +36,7 @@ def test_the_end_of_a_run_without_a_start_is_announced_once_however_often_its_so
     call = FoldCall(Stage(name="fold", role="operator", target="own:Counting"), fold, CODEC)
     router = Router({"fold": call}, CODEC, {"s": [("fold", 0)], "fold": []})
     route = SourceRoute(ReplicaName("s", 0), 1, router, lambda: "r", early_stop)
-    route.take(Intake(Kind.EVENTS, [CODEC.encode(Event())], [None], 1))
+    route.take(InputBatch(Kind.EVENTS, [CODEC.encode(Event())], [None], 1))
     for _ in range(3):
         route.close("the source ended in mid-run")
     call.close()

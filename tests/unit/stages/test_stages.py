@@ -20,7 +20,7 @@ class Kept(Publisher):
         self.messages.append(message)
 
 
-class Taken:
+class HeldByFolds:
     """Stands for the chain; it tells `listener` to stop after so many messages."""
 
     def __init__(self, stop_after=None):
@@ -74,20 +74,20 @@ def test_a_role_without_its_methods_can_not_be_made(role):
 
 
 def test_an_iterating_listener_hands_on_tokens_and_ends_by_itself():
-    taken = Taken()
+    taken = HeldByFolds()
     Letters(taken).start()
     assert taken.given == [(0, None), (1, "token"), (2, None)]
 
 
 def test_an_iterating_listener_stops_after_the_message_in_hand():
-    taken = Taken(stop_after=2)
+    taken = HeldByFolds(stop_after=2)
     taken.listener = Letters(taken)
     taken.listener.start()
     assert len(taken.given) == 2
 
 
 def test_a_polling_listener_asks_until_it_is_stopped():
-    taken = Taken(stop_after=3)
+    taken = HeldByFolds(stop_after=3)
     taken.listener = Polled(taken)
     taken.listener.start()
     assert taken.given == [(1, 1), (3, 3), (5, 5)]

@@ -8,12 +8,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from supervised_histories import LINE, make_chain
 
 from arroyo.config.graph import Supervision
-from arroyo.supervision import events as ev
-from arroyo.supervision.events import State
-from arroyo.supervision.judge import Condition
-from arroyo.supervision.restart_policy import RETRY_FAILED_S
-from arroyo.supervision.state_machine import ChainMachine
-from arroyo.supervision.stop_schedule import ABANDON_AFTER_S, KILL_AFTER_S
+from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions.events import State
+from arroyo.supervision.decisions.health import Condition
+from arroyo.supervision.decisions.restart_policy import RETRY_FAILED_S
+from arroyo.supervision.decisions.state_machine import ChainMachine
+from arroyo.supervision.decisions.stop_schedule import ABANDON_AFTER_S, KILL_AFTER_S
 
 LIMIT = 2
 STOP_TIMEOUT_S = 10.0

@@ -2,20 +2,20 @@ import pytest
 from small_disk import fill
 
 from arroyo.errors import ConfigurationError, UnavailableError
-from arroyo.protocol.histogram import BUCKETS
-from arroyo.protocol.status_page import (
+from arroyo.telemetry.histogram import BUCKETS
+from arroyo.telemetry.status_page import (
+    StatusPage,
+    parse_status_page,
+    read_histograms,
+    read_status_page,
+)
+from arroyo.telemetry.status_words import (
     FIELDS,
     HEAD_BYTES,
     HISTOGRAM_OFFSET,
     MAGIC,
     PAGE_BYTES,
     Phase,
-)
-from arroyo.telemetry.status_page import (
-    StatusPage,
-    parse_status_page,
-    read_histograms,
-    read_status_page,
 )
 
 

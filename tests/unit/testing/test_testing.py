@@ -6,7 +6,7 @@ import pytest
 
 from arroyo import Event, Message, Operator, Publisher, Start, Stop
 from arroyo.errors import StageError
-from arroyo.runner.trials import StageFailedError
+from arroyo.runner.user_code.trials import StageFailedError
 from arroyo.testing import FakeClock, InMemoryLink, RecordingPublisher, ScriptedListener
 
 

@@ -1,0 +1,1 @@
+"""An operator that makes one output of many inputs. PURE."""

@@ -1,0 +1,327 @@
+"""`Fold`: the protocol of a replica that folds many inputs into one output. PURE.
+
+Towards the stages above it is where their paths end (`PendingInputs`), towards those below it is a
+source (`FoldOutputs`): its outputs have sequences of their own, stand in a ledger of their own, and
+come again after a death.
+An input is finished when the output that covers it is. Rules:
+- An output covers all inputs of its run that came before it, unless the stage says which it holds.
+- When a Stop is announced (Closing), the stage gives out what it holds; the Stop itself goes on
+  when it comes, which is when everything above is finished.
+- Start and Stop are finished above when they are finished below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from arroyo.codec import Ack, BackRecord, Batch, Hello, Kind, Reason
+from arroyo.identifiers import ReplicaName
+from arroyo.messages import Origin
+from arroyo.protocol.relay.relay import Relay
+from arroyo.protocol.source.input import InputBatch, MakeStop
+from arroyo.protocol.values.actions import Action, Release
+from arroyo.protocol.values.batches import Position, positions_of
+from arroyo.protocol.values.deliveries import Delivery, Outcome, Output, Work, as_output
+
+from .output_run import OutputRun
+from .outputs import FoldOutputs
+from .pending_inputs import ControlToken, CoveredInputs, PendingInputs, passed
+from .state import FoldState
+
+WINDOW_MESSAGES = 65_536
+"""With so many outputs that are not finished the stage takes no more inputs."""
+
+
+class Folded(NamedTuple):
+    """What became of one input of a fold.
+
+    Attributes
+    ----------
+    output
+        What goes on after it, if anything does.
+    still_held
+        Origins of the inputs that the stage needs for later outputs, where it says so.
+    make_stop
+        For a Stop and its announcement: makes the item that goes on.
+    """
+
+    output: Output
+    still_held: frozenset[Origin] | None = None
+    make_stop: MakeStop | None = None
+
+
+class Fold(Relay):
+    """One replica of a fold; parameters as those of `Relay`, and these:
+
+    Parameters
+    ----------
+    holdings
+        For what it takes.
+    outputs
+        For what it gives out.
+    next_epoch
+        Where the epochs of its next life begin.
+    """  # noqa: D400
+
+    def __init__(
+        self,
+        name: ReplicaName,
+        *,
+        holdings: PendingInputs,
+        outputs: FoldOutputs,
+        next_epoch: int,
+        **wiring: Any,
+    ) -> None:
+        super().__init__(name, outlets=(), publication=None, **wiring)
+        self._holdings = holdings
+        self._outputs = outputs
+        self._next_epoch = next_epoch
+        self._now = 0.0
+
+    # What the shell looks at
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits to be sent, so that no input may be taken."""
+        return self._outputs.blocked or self.in_flight >= WINDOW_MESSAGES
+
+    @property
+    def in_flight(self) -> int:
+        """Outputs that are not finished."""
+        return self._outputs.in_flight
+
+    @property
+    def redelivered(self) -> int:
+        """Inputs that had been taken before they came again."""
+        return self._holdings.redelivered
+
+    @property
+    def sources(self) -> dict[tuple[str, str], OutputRun]:
+        """What it is to the stages below, by source and run above."""
+        return self._outputs.sources
+
+    @property
+    def held(self) -> set[Origin]:
+        """Inputs that the stage's code may still need: no output covers them yet."""
+        return self._holdings.held
+
+    @property
+    def memory(self) -> FoldState:
+        """What the next life has to know, as of now."""
+        return FoldState(self._outputs.counts, tuple(self._holdings.done), self._next_epoch)
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        dues = (super().deadline, self._outputs.deadline)
+        return min((due for due in dues if due is not None), default=None)
+
+    # Beginning and end
+
+    def connect(self) -> Iterator[Action]:
+        """Make the links below, and say Hello to everyone above."""
+        yield from self._outputs.connect()
+        yield from super().connect()
+
+    def end(self, *, final: bool) -> Iterator[Action]:
+        """No more input will come: End follows when all that was given out is finished."""
+        yield from self._finished(self._outputs.end(self._now, final=final))
+
+    @property
+    def ended(self) -> bool:
+        """Whether all is finished, and End has left."""
+        return self._outputs.ended
+
+    # Time, and what comes
+
+    def record(self, record: Any, content: Any, now: float) -> tuple[list[Action], list[Delivery]]:
+        """Take a record from above; see `Relay.record`."""
+        self._now = now
+        return super().record(record, content, now)
+
+    def tick(self, now: float) -> tuple[list[Action], list[Delivery]]:
+        """Time has passed: send again what is due; see `Relay.tick`."""
+        self._now = now
+        actions, deliveries = super().tick(now)
+        return [*actions, *self._finished(self._outputs.tick(now))], deliveries
+
+    def back(self, record: BackRecord, now: float) -> Iterator[Action]:
+        """Take a record from below."""
+        self._now = now
+        yield from self._finished(self._outputs.back(record, now))
+
+    def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
+        """The link to a replica below broke."""
+        yield from self._outputs.disconnected(replica, link, self._now)
+
+    def bury(self, epoch: int, sequence: int) -> None:
+        """An output is in quarantine; a tombstone goes in its place from now on."""
+        self._outputs.bury(epoch, sequence)
+
+    @property
+    def open_runs(self) -> frozenset[str] | None:
+        """See `Source.open_runs`."""
+        return self._outputs.open_runs
+
+    def bring_back(self, intake: InputBatch, now: float) -> Iterator[Action]:
+        """Send a message that people have brought back; it is in a run of its own."""
+        self._now = now
+        yield from self._accept("", f"returned-{self._incarnation}", intake)
+
+    def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
+        batch = delivery.batch
+        this_life = (*self.name, self._incarnation)
+        if batch.kind == Kind.CLOSING and batch.holders and this_life not in batch.holders:
+            # It was meant for a life before this one: what that held is still to come. It has no
+            # holders where no Stop follows, and all but folds without a bound are finished.
+            taken = self._senders.takes(batch, 1)
+            return [*(self._credit(batch) if taken else self._reject(batch))], []
+        return super()._batch(delivery, now)
+
+    # The stage's work
+
+    def _hello(self) -> Hello:
+        return msgspec.structs.replace(super()._hello(), sticky=True)
+
+    def _covers(self, batch: Batch) -> bool:
+        return self._holdings.covers(batch)
+
+    def _select_new(self, batch: Batch, work: Sequence[Work]) -> list[Work]:
+        return self._holdings.select_new(batch, work)
+
+    def _places_passed(self, batch: Batch, work: Sequence[Work]) -> Iterable[Position]:
+        # Finished in a life before this one, as its memory says.
+        new = {(sequence, fragment) for sequence, fragment, _ in work}
+        return [position for position in positions_of(batch) if position not in new]
+
+    def finish(
+        self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome], message_s: float
+    ) -> Iterator[Action]:
+        """The stage's code is through with a delivery; see `Relay.finish`.
+
+        Parameters
+        ----------
+        outcomes
+            `Folded`, and for a Start the item that goes on.
+        """
+        self._message_s = message_s
+        if batch.kind == Kind.EVENTS:
+            yield from self._finish_events(batch, work, outcomes)
+        elif batch.kind == Kind.START:
+            (outcome,) = outcomes
+            self._gate.note(batch, outcome)
+            items = as_output(outcome).items
+            intake = InputBatch(Kind.START, items, (_token(batch),), len(items[0]))
+            yield from self._give_out(batch, intake)
+            yield from self._tell(batch, again=False)
+        else:
+            yield from self._close(batch, outcomes[0])
+        yield from self._credit(batch)
+
+    def _finish_events(
+        self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Folded]
+    ) -> Iterator[Action]:
+        outputs = [outcome.output for outcome in outcomes]
+        gathering = _Gathering()
+        if work:
+            source = self._outputs.source(batch.source, batch.run)
+            source.handed_ns = source.handed_ns or batch.handed_ns
+        for (sequence, fragment, _), (output, still_held, _) in zip(work, outcomes, strict=True):
+            if output.reason in (None, Reason.FILTERED):
+                if batch.reliable:
+                    self._holdings.hold(batch, sequence, fragment)
+                yield from self._cover(batch, output, still_held, gathering)
+        if batch.reliable:
+            yield from self._reply(self._holdings.take(batch, work, outputs))
+        yield from self._give_out_all(batch, gathering)
+
+    def _cover(
+        self,
+        batch: Batch,
+        output: Output,
+        still_held: frozenset[Origin] | None,
+        gathering: _Gathering,
+    ) -> Iterator[Action]:
+        """Find out which inputs are finished when this output is; at once, if there is none."""
+        if not output.items and still_held is None:
+            return
+        covered = self._holdings.cover(batch, still_held)
+        if output.items:
+            gathering.add(output, covered)
+        else:
+            yield from self._reply(self._holdings.finish(covered))
+
+    def _close(self, batch: Batch, outcome: Folded) -> Iterator[Action]:
+        """A Stop or its announcement: give out what is held, and have it go on."""
+        gathering = _Gathering()
+        covered = self._holdings.cover(batch)
+        if outcome.output.items:
+            gathering.add(outcome.output, covered)
+        else:
+            yield from self._reply(self._holdings.finish(covered))
+        yield from self._give_out_all(batch, gathering)
+        self._gate.note(batch, outcome)
+        kind, make_stop = Kind(batch.kind), outcome.make_stop
+        intake = InputBatch(kind, tokens=(_token(batch),), make_stop=make_stop)
+        yield from self._give_out(batch, intake)
+        yield from self._tell(batch, again=False)
+
+    def _tell(self, batch: Batch, *, again: bool) -> Iterator[Action]:
+        """Have a Start or Stop acknowledged by the path that it came by, once it is finished."""
+        del again
+        if batch.kind != Kind.CLOSING and batch.reliable and self._gate.tells(batch):
+            yield from self._reply(self._holdings.tell(batch))
+
+    def _give_out_all(self, batch: Batch, gathering: _Gathering) -> Iterator[Action]:
+        if gathering.items:
+            source = self._outputs.source(batch.source, batch.run)
+            handed_ns, source.handed_ns = source.handed_ns, 0
+            yield from self._give_out(batch, gathering.intake(handed_ns))
+
+    def _give_out(self, batch: Batch, intake: InputBatch) -> Iterator[Action]:
+        yield from self._accept(batch.source, batch.run, intake)
+
+    def _accept(self, above: str, run: str, intake: InputBatch) -> Iterator[Action]:
+        yield from self._finished(self._outputs.accept(above, run, intake, self._now))
+
+    def _finished(self, actions: Iterator[Action]) -> Iterator[Action]:
+        """Pass actions of a source on; what it releases is finished above as well."""
+        for action in actions:
+            acks: list[Ack] = []
+            if isinstance(action, Release):
+                # Noted before the shell hears of it, so that its memory has both or neither.
+                for token in action.tokens:
+                    acks += self._holdings.finish(token)
+            yield action
+            yield from self._reply(acks)
+
+
+def _token(batch: Batch) -> ControlToken | None:
+    """What is finished above with a Start or Stop; None where nobody waits for it."""
+    return passed(batch) if batch.reliable else None
+
+
+class _Gathering:
+    """Outputs that go on together; the last message of each carries what it covers."""
+
+    def __init__(self) -> None:
+        self.items: list[Any] = []
+        self._tokens: list[CoveredInputs | None] = []
+        self._keys: list[int] = []
+        self._size = 0
+
+    def add(self, output: Output, covered: CoveredInputs) -> None:
+        self.items += output.items
+        self._tokens += [None] * (len(output.items) - 1)
+        self._tokens.append(covered)
+        self._keys += output.keys
+        self._size += output.size
+
+    def intake(self, handed_ns: int) -> InputBatch:
+        keys = self._keys or None
+        return InputBatch(
+            Kind.EVENTS, self.items, self._tokens, self._size, keys, handed_ns=handed_ns
+        )

@@ -1,0 +1,142 @@
+"""`OutputRun`: what a fold is towards the stages below: a source, anew for each run. PURE.
+
+Runs that overlap above do so below as well, so each has its own ledger and its own row of
+sequences, in an epoch of its own. The outlets are shared, and are the business of the `Fold`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from arroyo.codec import Kind, Reason, Tombstone
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.source.input import InputBatch, MakeStop, Run
+from arroyo.protocol.source.source import Source
+from arroyo.protocol.values.actions import Action
+from arroyo.protocol.values.batches import OutgoingBatch
+
+from .state import OpenOutputs
+
+
+class OutputRun(Source):
+    """The outputs of a fold that belong to one run.
+
+    Parameters
+    ----------
+    run
+        Its name, the same as above.
+    former
+        What the life before left of it: then it goes on from there.
+    """
+
+    def __init__(
+        self, name: ReplicaName, *, run: str, former: OpenOutputs | None, **wiring: Any
+    ) -> None:
+        # The row begins where the next output keeps the number that it would have had.
+        self._first = 0 if former is None else former.finished
+        super().__init__(name, first=self._first, new_run=lambda: run, **wiring)
+        self._announced: MakeStop | None = None
+        self._announced_at = 0
+        self._base = 0
+        self._end: int | None = None
+        """Place of the Stop, behind the last output; None where it has not been given out."""
+        self._followed = False
+        self.handed_ns = 0
+        """When the oldest input was handed over that is in no output yet; 0: nobody knows."""
+
+    @property
+    def through(self) -> bool:
+        """Whether nothing more will be sent."""
+        return self._is_through()
+
+    @property
+    def started(self) -> bool:
+        """Whether the run that is open has a Start, so that a Stop will end it."""
+        return self._run is not None and not self._run.implicit
+
+    @property
+    def over(self) -> bool:
+        """Whether its run has ended, and all of it is finished.
+
+        One without a Start has no Stop either: it is over when it was followed, or its end has
+        been announced. If more comes of it all the same, that is given out as by the next life,
+        under the numbers that follow.
+        """
+        unstopped_end = not self.started and (self._followed or self._has_told_its_end())
+        return (
+            (self._end is not None or unstopped_end)
+            and self.ledger.empty
+            and not self._inbox
+            and self._closing is None
+        )
+
+    def _has_told_its_end(self) -> bool:
+        """Whether the stages below have heard that all of it is finished, as it still is."""
+        if self._announced is None or self._announced_at != self.ledger.next:
+            return False
+        return self._run is None or self._closing_told > self._attempts
+
+    def follow(self) -> None:
+        """Other runs of the same source above have begun, so nothing more comes of this one."""
+        self._followed = True
+
+    def give_up(self) -> None:
+        """Wait for no Stop any more: that of the source above is lost."""
+        if self._end is None:
+            self._end = self.ledger.next
+
+    @property
+    def finished(self) -> int:
+        """How many outputs of the run are finished, those of former lives counted."""
+        frontier = self.ledger.frontier
+        end = frontier if self._end is None else min(frontier, self._end)
+        return max(self._first, end - self._base)
+
+    def credited(self, now: float) -> Iterator[Action]:
+        """There may be room again below."""
+        yield from self._work(now)
+
+    def note_loss(self, now: float) -> None:
+        """Something may have been lost on a link below."""
+        self._note_loss(now)
+
+    # Where it differs from a listener's
+
+    def _say_end(self) -> Iterator[Action]:
+        yield from ()  # other runs may go on
+
+    def _open_run(self, *, implicit: bool) -> Run:
+        self._announced = None
+        run = super()._open_run(implicit=implicit)
+        self._base = run.base = 0 if implicit else 1
+        return run
+
+    def _send(self, intake: InputBatch, now: float) -> Iterator[Action]:
+        if intake.kind == Kind.CLOSING:
+            if self._announced is not None and self.ledger.next > self._announced_at:
+                # It has given out more since then, after the death of a fold further above.
+                self._attempts = max(self._attempts, self._closing_told + 1)
+            self._announced, self._announced_at = intake.make_stop, self.ledger.next
+            return
+        yield from super()._send(intake, now)
+        if intake.kind == Kind.START and self._first and self._ordered:
+            yield from self._offer(self._frontier_mark(self._first))
+
+    def _frontier_mark(self, frontier: int) -> OutgoingBatch:
+        """Tell the place of the Start as well: it is in the midst of the run's sequences."""
+        load = super()._frontier_mark(frontier)
+        if not self._first or self._run is None or self._run.implicit:
+            return load
+        start = Tombstone(self._first, self._first + 1, Reason.FINISHED)
+        stones = (*load.header.tombstones, start)
+        return OutgoingBatch(msgspec.structs.replace(load.header, tombstones=stones))
+
+    def _try_stop(self, now: float) -> Iterator[Action]:
+        if self._closing is not None:
+            self._end = self.ledger.next  # what comes behind it would be of another run
+        yield from super()._try_stop(now)
+        if self._closing is None and self._announced is not None:
+            yield from self._announce_stop(self._announced)

@@ -1,0 +1,1 @@
+"""From the stages above: which batches are taken, and in which order. PURE."""

@@ -1,0 +1,236 @@
+"""`Receiver`: a replica's links from above, and what may come by them. PURE.
+
+Which records are taken, which batches the stage has to work on, and what is said to the replicas
+above. What is made of a batch, and what goes on, is said by `Relay`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from arroyo.codec import (
+    PROTOCOL_VERSION,
+    Ack,
+    Batch,
+    Bye,
+    Credit,
+    DataRecord,
+    End,
+    Hello,
+    Lost,
+    Open,
+    Reason,
+    Refuse,
+    Suspect,
+)
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.values.actions import Action, Reply
+from arroyo.protocol.values.batches import bury_all, count_of
+from arroyo.protocol.values.deliveries import Delivery, Outcome, Work
+
+from .inbound_links import InboundLinks
+from .run_gate import Entry, RunGate
+
+
+class Receiver(ABC):
+    """What one replica knows of those above it.
+
+    Parameters
+    ----------
+    name, incarnation
+        Who this is, and in which life.
+    senders
+        Every replica above that sends to it, and whether by pub-sub.
+    sources
+        Every replica above, near or far, that may have a ledger: listeners and operators.
+    suspect
+        The message that the life before this one has died of, if there is one.
+    """
+
+    def __init__(
+        self,
+        name: ReplicaName,
+        *,
+        incarnation: int,
+        senders: Mapping[ReplicaName, bool],
+        sources: Sequence[ReplicaName],
+        suspect: Suspect | None,
+    ) -> None:
+        self.name = name
+        self._incarnation = incarnation
+        self._neighbours = {str(above): above for above in senders}
+        self._crediting = {str(above): above for above, pub_sub in senders.items() if not pub_sub}
+        self._senders = InboundLinks({str(above): pub_sub for above, pub_sub in senders.items()})
+        self._sources = {str(source): source for source in sources}
+        self._suspect = suspect
+        self._gate = RunGate()
+        self._message_s = 0.0
+        self._leaving = False
+
+    # What is said by whoever works
+
+    @abstractmethod
+    def finish(
+        self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome], message_s: float
+    ) -> Iterator[Action]:
+        """The stage's code is through with a delivery."""
+
+    @abstractmethod
+    def _tell(self, batch: Batch, *, again: bool) -> Iterator[Action]:
+        """Pass a Start or Stop on, unless that was done."""
+
+    # What the shell looks at
+
+    @property
+    def dropped(self) -> int:
+        """Messages that pub-sub links above have lost on the way here."""
+        return self._senders.dropped + self._gate.dropped
+
+    @property
+    def inputs_finished(self) -> bool:
+        """Whether every replica above has finished for good."""
+        return self._senders.all_finished
+
+    @property
+    def inputs_left(self) -> bool:
+        """Whether every replica above that was ever here has said End; for a stage that leaves."""
+        return self._senders.known_ended
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._gate.deadline
+
+    # Beginning and end
+
+    def greet_all(self) -> Iterator[Action]:
+        """Say Hello to every replica above that has to know of this one."""
+        for above in {**self._neighbours, **self._sources}.values():
+            yield from self.greet(above)
+
+    def greet(self, above: ReplicaName) -> Iterator[Action]:
+        """Say Hello to a replica above, which may have come back and know nobody."""
+        if self._suspect is not None and self._suspect.source == str(above):
+            # Before the Hello, which has the source send again what this life lacks.
+            yield Reply(above, self._suspect)
+        yield Reply(above, self._hello())
+
+    def leave(self) -> Iterator[Action]:
+        """Ask the replicas above to send no more; each answers with End."""
+        self._leaving = True
+        for above in self._crediting.values():
+            if not self._senders.has_ended(str(above)):
+                yield Reply(above, self._bye())
+
+    # Records
+
+    def record(
+        self, record: DataRecord, content: Any, now: float
+    ) -> tuple[list[Action], list[Delivery]]:
+        """Take a record from above. Returns what to send, and what the stage has to work on."""
+        if isinstance(record, Open):
+            return list(self._open(record)), []
+        if isinstance(record, End):
+            known = self._senders.end(record.sender, record.link, final=record.final)
+            return ([] if known else self._reject(record)), []
+        return self._batch(Delivery(record, content), now)
+
+    def tick(self, now: float) -> tuple[list[Action], list[Delivery]]:
+        """Time has passed; returns as `record` does. Stops may have waited for long enough."""
+        return [], self._gate.tick(now)
+
+    def _hello(self) -> Hello:
+        return Hello(PROTOCOL_VERSION, *self.name, incarnation=self._incarnation)
+
+    def _bye(self) -> Bye:
+        return Bye(*self.name, incarnation=self._incarnation)
+
+    def _open(self, record: Open) -> Iterator[Action]:
+        name = ReplicaName(record.stage, record.replica)
+        if str(name) not in self._crediting:
+            return  # a stranger, which has no address for an answer
+        if record.version != PROTOCOL_VERSION:
+            reason = (
+                f"{name} speaks version {record.version} of the link protocol, "
+                f"{self.name} version {PROTOCOL_VERSION}: run the same release on both sides"
+            )
+            yield Reply(name, Refuse(*self.name, PROTOCOL_VERSION, reason))
+        elif self._senders.open(str(name), record):
+            yield Reply(name, self._hello())
+            if self._leaving:
+                # The Bye may have come before this link was made.
+                yield Reply(name, self._bye())
+
+    def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
+        batch = delivery.batch
+        if not self._senders.takes(batch, count_of(batch)):
+            return self._reject(batch), []
+        actions: list[Action] = []
+        deliveries: list[Delivery] = []
+        for entry, each in self._gate.admit(delivery, now):
+            if entry is Entry.WORK and self._is_suspicious(each.batch):
+                actions += self.lose(each.batch)
+            elif entry is Entry.WORK:
+                deliveries.append(each)
+            elif entry is Entry.LATE:
+                late = bury_all(each.batch, Reason.FINISHED)
+                actions += self.finish(late, (), (), self._message_s)
+            elif entry is Entry.ASK:
+                actions.append(Reply(self._neighbours[batch.sender], self._hello()))
+            else:
+                if entry is Entry.AGAIN:
+                    actions += self._tell(each.batch, again=True)
+                actions += self._credit(each.batch)
+        return actions, deliveries
+
+    def _is_suspicious(self, batch: Batch) -> bool:
+        """Whether it holds a suspect, and left the source before that heard of the last death.
+
+        What is in it comes again: a suspect alone, or as a tombstone.
+        """
+        suspect = self._suspect
+        return (
+            suspect is not None
+            and batch.reliable
+            and batch.suspect < self._incarnation
+            and (batch.source, batch.epoch) == (suspect.source, suspect.epoch)
+            and (
+                batch.suspect > 0
+                or any(first <= suspect.sequence < end for first, end in batch.ranges)
+            )
+        )
+
+    def _reject(self, record: Batch | End) -> list[Action]:
+        """Have the sender make a new link; it tells the sources what that means."""
+        above = self._crediting.get(record.sender)
+        return [] if above is None else [Reply(above, Lost(*self.name, record.link))]
+
+    # What is said to those above
+
+    def lose(self, batch: Batch) -> Iterator[Action]:
+        """A batch is not worked on: what of it is not finished has to come again."""
+        if batch.reliable:
+            yield from self.report_loss()
+        yield from self.skip(batch)
+
+    def skip(self, batch: Batch) -> Iterator[Action]:
+        """A batch is not worked on; the sources hear of it by `report_loss`."""
+        yield from self._credit(batch)
+
+    def report_loss(self) -> Iterator[Action]:
+        """Have all sources send again what is not finished."""
+        for source in self._sources.values():
+            yield Reply(source, Lost(*self.name))
+
+    def _reply(self, acks: Iterable[Ack]) -> Iterator[Action]:
+        for ack in acks:
+            if ack.source in self._sources:
+                yield Reply(self._sources[ack.source], ack)
+
+    def _credit(self, batch: Batch) -> Iterator[Action]:
+        above = self._crediting.get(batch.sender)
+        if above is not None:
+            credit = Credit(*self.name, batch.link, batch.number + 1, self._message_s)
+            yield Reply(above, credit)

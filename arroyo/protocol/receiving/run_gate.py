@@ -1,0 +1,247 @@
+"""`RunGate`: Start before the first event, Stop after the last, each once per run. PURE.
+
+Whatever comes, and how often: by several paths, from several replicas above, again after a death.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, TypeAlias
+
+import msgspec
+
+from arroyo.codec import Batch, Kind
+from arroyo.protocol.values import bounded_table as recent
+from arroyo.protocol.values.batches import count_of
+from arroyo.protocol.values.bounded_table import drop_oldest
+from arroyo.protocol.values.deliveries import Delivery
+
+CLOSED_RUNS = 64
+"""How many finished runs of a source are remembered, to recognise what comes late; and how many
+that have no Start, so that no Stop finishes them."""
+LIVES = 16
+"""Of how many lives of a source it is known what they have said of a run."""
+PARKED_BATCHES = 64
+"""How many batches by pub-sub wait for their Start; more are given up."""
+STOP_WAIT_S = 1.0
+"""How long a Stop by pub-sub waits for the same Stop from the other replicas above."""
+
+
+class Entry(Enum):
+    """What is to be done with a batch."""
+
+    WORK = 0
+    """The stage works on it now."""
+    AGAIN = 1
+    """A Start or Stop that the stage has seen; it may have to go on once more."""
+    NOTHING = 2
+    """It came too late, or its place is taken by another."""
+    ASK = 3
+    """It waits for a Start that pub-sub has lost: the sender is to tell it again."""
+    LATE = 4
+    """Events of a run that is over, by another life of their source, which has to hear so."""
+
+
+Admission: TypeAlias = tuple[Entry, Delivery]
+_Key: TypeAlias = tuple[str, str]
+
+
+class _Life(msgspec.Struct):
+    """What one life of the source has said of a run."""
+
+    told: dict[tuple[Kind, int], int] = {}
+    """Highest attempt of Start and Stop that went on, by path."""
+    announced: int = -1
+    """Highest attempt in which it has said that its Stop is near."""
+
+
+class _Run(msgspec.Struct):
+    implicit: bool
+    items: dict[Kind, Any] = {}
+    """Start and Stop as this stage sends them on; None where nothing is sent."""
+    lives: dict[int, _Life] = {}
+    newest: int = 0
+    """Epoch of the last life that was heard; a fold has greater ones in each life."""
+    closed: bool = False
+    epoch: int = 0
+    """The life of the source that closed it."""
+    started_by: set[str] = set()
+    stopped_by: set[str] = set()
+
+    def life(self, epoch: int) -> _Life:
+        found = self.lives.setdefault(epoch, _Life())
+        drop_oldest(self.lives, self.lives, LIVES)
+        return found
+
+
+class RunGate:
+    """The runs that one replica knows, and what waits for a run to begin or end."""
+
+    def __init__(self) -> None:
+        self.dropped = 0
+        """Messages by pub-sub that were given up because their Start never came."""
+        self._runs: dict[_Key, _Run] = {}
+        self._parked: dict[_Key, list[Delivery]] = {}
+        self._held: dict[_Key, tuple[float, Delivery]] = {}
+        """Stops by pub-sub that wait for their twins, and until when."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        return min(due for due, _ in self._held.values()) if self._held else None
+
+    def admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
+        """Say what to do with a batch, and with those that waited for it."""
+        kind = delivery.batch.kind
+        if self._is_outlived(delivery.batch):
+            yield Entry.NOTHING, delivery
+        elif kind == Kind.EVENTS:
+            yield from self._events(delivery)
+        elif kind == Kind.START:
+            yield from self._start(delivery, now)
+        elif kind == Kind.CLOSING:
+            yield from self._last_call(delivery)
+        else:
+            yield from self._stop(delivery, now)
+
+    def _is_outlived(self, batch: Batch) -> bool:
+        """Whether another life of a fold has given out anew what this is of, under the same keys.
+
+        Nobody waits for it any more, and an idempotent sink would put it in the place of the new.
+        """
+        run = self._runs.get(_key(batch))
+        if run is None:
+            return False
+        run.newest = max(run.newest, batch.epoch)
+        return batch.epoch < run.newest
+
+    def tick(self, now: float) -> list[Delivery]:
+        """Time has passed: return Stops that waited long enough for their twins."""
+        if not self._held:
+            return []
+        keys = [key for key, (due, _) in self._held.items() if now >= due]
+        for key in keys:
+            self._runs[key].closed = True
+        return [self._held.pop(key)[1] for key in keys]
+
+    def note(self, batch: Batch, item: Any) -> None:
+        """The stage has worked on a Start or Stop, and this is what goes on."""
+        self._runs[_key(batch)].items[Kind(batch.kind)] = item
+
+    def item(self, batch: Batch) -> Any:
+        """What goes on of a Start or Stop that was noted."""
+        return self._runs[_key(batch)].items[Kind(batch.kind)]
+
+    def tells(self, batch: Batch) -> bool:
+        """Whether a Start or Stop goes on now: once per path, and once per higher attempt."""
+        run, kind = self._runs[_key(batch)], Kind(batch.kind)
+        told, way = run.life(batch.epoch).told, (kind, batch.path)
+        if kind not in run.items or told.get(way, -1) >= batch.attempt:
+            return False
+        told[way] = batch.attempt
+        return True
+
+    def _events(self, delivery: Delivery) -> Iterator[Admission]:
+        batch = delivery.batch
+        run = self._runs.get(_key(batch))
+        if run is not None and run.closed:
+            # The run is quiet: whatever still comes was finished before.
+            known = not batch.reliable or batch.epoch == run.epoch
+            yield Entry.NOTHING if known else Entry.LATE, delivery
+        elif run is None and not batch.implicit and batch.ranges:
+            yield from self._park(delivery)
+        else:
+            if run is None and batch.implicit:
+                self._open(batch)
+            yield Entry.WORK, delivery
+
+    def _start(self, delivery: Delivery, now: float) -> Iterator[Admission]:
+        key = _key(delivery.batch)
+        known = key in self._runs
+        run = self._runs[key] if known else self._open(delivery.batch)
+        run.started_by.add(delivery.batch.sender)
+        yield (Entry.AGAIN if known else Entry.WORK), delivery
+        for parked in self._parked.pop(key, ()):
+            yield from self.admit(parked, now)
+
+    def _last_call(self, delivery: Delivery) -> Iterator[Admission]:
+        """A Stop is near: whoever holds anything of the run has to give it out."""
+        batch = delivery.batch
+        run = self._find(batch)
+        if run is None:
+            yield from self._park(delivery)
+        elif run.closed or run.life(batch.epoch).announced >= batch.attempt:
+            yield Entry.AGAIN, delivery
+        else:
+            # After the death of a fold further above there is more to be given out.
+            run.life(batch.epoch).announced = batch.attempt
+            yield Entry.WORK, delivery
+
+    def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:
+        batch = delivery.batch
+        key = _key(batch)
+        run = self._find(batch)
+        if run is None:
+            yield from self._give_up(delivery)
+        elif run.closed:
+            yield Entry.AGAIN, delivery
+        else:
+            run.stopped_by.add(batch.sender)
+            if batch.reliable or run.stopped_by >= run.started_by:
+                run.closed, run.epoch = True, batch.epoch
+                self._held.pop(key, None)
+                yield Entry.WORK, delivery
+            else:
+                # Events of the other replicas above may still be on their way.
+                due, _ = self._held.get(key, (now + STOP_WAIT_S, None))
+                self._held[key] = due, delivery
+                yield Entry.NOTHING, delivery
+
+    def _find(self, batch: Batch) -> _Run | None:
+        """Return the run that ends; one without a Start may be heard of only now."""
+        run = self._runs.get(_key(batch))
+        return self._open(batch) if run is None and batch.implicit else run
+
+    def _open(self, batch: Batch) -> _Run:
+        run = self._runs[_key(batch)] = _Run(batch.implicit, newest=batch.epoch)
+        over: list[_Key] = []
+        opened: list[_Key] = []
+        for key, each in self._runs.items():
+            if key[0] == batch.source and key not in self._held:
+                (over if each.closed or each.implicit else opened).append(key)
+        drop_oldest(self._runs, over, CLOSED_RUNS)
+        drop_oldest(self._runs, opened, recent.OPEN_RUNS)
+        return run
+
+    def _park(self, delivery: Delivery) -> Iterator[Admission]:
+        parked = self._parked.setdefault(_key(delivery.batch), [])
+        waiting = [key for key in self._parked if key[0] == delivery.batch.source]
+        for given_up in drop_oldest(self._parked, waiting, recent.OPEN_RUNS):
+            for each in given_up:
+                # Credited, but not acknowledged: what anybody waits for comes again.
+                self.dropped += 0 if each.batch.reliable else count_of(each.batch)
+                yield Entry.NOTHING, each
+        if delivery.batch.reliable:
+            parked.append(delivery)
+            return
+        if len(parked) == PARKED_BATCHES:
+            self.dropped += sum(count_of(each.batch) for each in parked)
+            parked.clear()
+        parked.append(delivery)
+        if len(parked) == 1:
+            yield Entry.ASK, delivery
+
+    def _give_up(self, stop: Delivery) -> Iterator[Admission]:
+        """A Stop without its Start: by pub-sub the run has passed unseen; else the Start comes."""
+        key = _key(stop.batch)
+        if stop.batch.reliable:
+            yield from self._park(stop)
+            return
+        self.dropped += sum(count_of(each.batch) for each in self._parked.pop(key, ()))
+        yield Entry.NOTHING, stop
+
+
+def _key(batch: Batch) -> _Key:
+    # Without the epoch: a run of a fold goes on in its next life.
+    return batch.source, batch.run

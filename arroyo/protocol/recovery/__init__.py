@@ -1,0 +1,1 @@
+"""What a source's next life takes over from the one before. PURE."""

@@ -1,0 +1,1 @@
+"""An operator or publisher: passes results on, and acknowledges where paths end. PURE."""

@@ -1,0 +1,1 @@
+"""To the stages below: which replica gets which batch, and when. PURE."""

@@ -1,0 +1,1 @@
+"""A source: numbers messages, keeps them until they are finished, sends them again. PURE."""

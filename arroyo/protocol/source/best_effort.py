@@ -1,0 +1,85 @@
+"""`BestEffortSource`: a source that knows what is lost, and does not repair it. PURE.
+
+Window, acknowledgements and totals are those of any source; the messages themselves are let go of
+when they have left. Start and Stop come again as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from arroyo.codec import Ack, BackRecord, Kind
+from arroyo.protocol.recovery.volatile import VolatileSource
+from arroyo.protocol.values.actions import Action
+from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.ranges import RangeSet
+
+from .input import Run
+from .reliable_sender import GRACE_S
+
+
+class BestEffortSource(VolatileSource):
+    """One listener replica whose chain says ``delivery = "best-effort"``; see `Source`."""
+
+    def __init__(self, *args: Any, **wiring: Any) -> None:
+        super().__init__(*args, **wiring)
+        self._missing = RangeSet()
+        self._open_places = -1
+
+    def _ship(
+        self, load: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
+    ) -> Iterator[Action]:
+        yield from super()._ship(load, tokens, now, handed=handed)
+        if load.header.kind == Kind.EVENTS and self._outlets:
+            self.ledger.let_go_of_last()
+
+    def record(self, record: BackRecord, now: float) -> Iterator[Action]:
+        """A record came back from below; see `Source.record`."""
+        if isinstance(record, Ack) and self._missing and self._is_ours(record):
+            self._find_again(record)
+        yield from super().record(record, now)
+
+    def _is_ours(self, ack: Ack) -> bool:
+        return not ack.taken and (ack.source, ack.epoch) == (str(self.name), self.epoch)
+
+    def _find_again(self, ack: Ack) -> None:
+        """What was given up has arrived all the same, if it is among what is acknowledged."""
+        if not any(self._missing.common(*span) for span in ack.ranges):
+            return  # as nearly always, however much is missing
+        before = len(self._missing)
+        for first, end in ack.ranges:
+            rest = RangeSet(self._missing)
+            self._missing = RangeSet(
+                gap for span in rest for gap in RangeSet([(first, end)]).missing(*span)
+            )
+        self.lost -= before - len(self._missing)
+
+    def _send_again(self, before: float, now: float) -> Iterator[Action]:
+        open_places = self.ledger.count_open(before)
+        if open_places != self._open_places:
+            # What was under way elsewhere still arrives; what is left when that ends is lost.
+            self._open_places = open_places
+            self._lost_at = before if self._lost_at is None else self._lost_at
+            self._send_again_at = now + GRACE_S[1]
+            return
+        self._open_places = -1
+        known = len(self._missing)
+        for outlet, paths in self._ways:
+            for first, end in self.ledger.give_up(paths, before, outlet.waiting(self.epoch)):
+                self._missing.add(first, end)
+        self.lost += len(self._missing) - known
+        yield from super()._send_again(before, now)
+        yield from self._advance(now)
+
+    def _totals(self, run: Run) -> dict[str, Any]:
+        totals = super()._totals(run)
+        if self._missing:
+            totals["lost"] = len(self._missing)
+            totals["missing"] = [[a - run.base, b - run.base] for a, b in self._missing]
+            totals["complete"] = False
+        return totals
+
+    def _open_run(self, *, implicit: bool) -> Run:
+        self._missing = RangeSet()
+        return super()._open_run(implicit=implicit)

@@ -1,0 +1,1 @@
+"""From the listener's thread to the source."""

@@ -1,0 +1,88 @@
+"""`HandedRuns`: the runs of what a listener hands over, and what their Stops tell of drops."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from arroyo.codec import Encoded, Kind, MessageCodec
+from arroyo.messages import Message, Stop
+from arroyo.protocol.source.input import InputBatch, MakeStop
+
+from .input_batch import HandedBatch, HandedRun
+
+
+class HandedRuns:
+    """Which run each chunk is of, and which runs the source has been given and not the Stop of.
+
+    Parameters
+    ----------
+    codec
+        Encodes the Stops, once it is known what they say.
+    """
+
+    def __init__(self, codec: MessageCodec) -> None:
+        self._codec = codec
+        self.current = HandedRun()
+        """The run of what is handed over next."""
+        self._open: deque[HandedRun] = deque()
+
+    # Where messages come in
+
+    def note(self, kind: Kind) -> HandedRun:
+        """Return the run of a chunk that begins."""
+        if kind is Kind.START:
+            self.current = HandedRun(implicit=False)
+        run = self.current
+        if kind is Kind.STOP:
+            self.current = HandedRun()
+        return run
+
+    # Where they leave
+
+    def take(self, chunk: HandedBatch) -> InputBatch:
+        """Return what the source gets of a chunk."""
+        if chunk.kind is Kind.STOP:
+            if self._open:
+                self._open.pop()
+            stop, run = chunk.message, chunk.run
+            return InputBatch(
+                Kind.STOP,
+                tokens=chunk.tokens,
+                size=chunk.size,
+                make_stop=lambda totals: self._encode_stop(stop, run, totals),
+            )
+        if chunk.kind is Kind.START:
+            if self._open and self._open[-1].implicit:
+                self._open.pop()  # it ends without a Stop
+            self._open.append(chunk.run)
+        elif not self._open:
+            self._open.append(chunk.run)
+        return InputBatch(
+            chunk.kind,
+            chunk.items,
+            chunk.tokens,
+            chunk.size,
+            chunk.keys or None,
+            handed_ns=chunk.handed_ns,
+        )
+
+    def early_stop(self, reason: str) -> MakeStop:
+        """Return what makes the Stop of the oldest open run, which its listener has not closed.
+
+        No reason: the run began without a Start, and needs no Stop to be over.
+        """
+        # A run of the life before may be open of which the listener has handed over nothing.
+        run = self._open[0] if self._open else self.current
+        if reason and self._open:
+            self._open.popleft()
+        stop = Stop({"reason": reason} if reason else {})
+        return lambda totals: self._encode_stop(stop, run, totals)
+
+    def _encode_stop(self, stop: Message, run: HandedRun, totals: dict[str, Any]) -> Encoded:
+        totals["dropped"] = run.dropped
+        totals["complete"] = totals["complete"] and not (run.dropped or totals["lost"])
+        data = {**getattr(stop, "data", {}), "totals": totals}
+        return self._codec.encode(msgspec.structs.replace(stop, data=data))

@@ -1,0 +1,72 @@
+"""The thread in which a listener's `start()` runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
+from arroyo.runner.user_code.methods import call_if_there
+from arroyo.runner.user_code.trials import in_words
+from arroyo.stages import Awaiter, Listener
+
+LAST_WAIT_S = 5.0
+"""How long the end of a listener's thread is waited for when everything else has ended."""
+
+
+class ListenerThread:
+    """Runs `listener.start()`; `ended` and then `error` tell how it went.
+
+    Parameters
+    ----------
+    listener
+        Whose `start()` it is.
+    awaiter
+        Runs that where it is async, on the event loop of `open()` and `close()`.
+    wake
+        Called at its end, from its thread.
+    """
+
+    def __init__(self, listener: Listener, awaiter: Awaiter, wake: Callable[[], None]) -> None:
+        self.ended = False
+        self.error: ArroyoError | None = None
+        self._listener = listener
+        self._awaiter = awaiter
+        self._wake = wake
+        self._stopped = False
+        self._acknowledge: Callable[[Any], Any] | None = getattr(listener, "acknowledge", None)
+        # A daemon: a `start()` that does not return must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name="arroyo-listener", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            call_if_there(self._listener, "start", self._awaiter)
+        except ArroyoError as error:
+            self.error = error
+        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
+            name = type(self._listener).__name__
+            kind = UnavailableError if may_pass(error) else StageError
+            self.error = kind(f"{name}.start() raised {in_words(error)}")
+            self.error.__cause__ = error
+        self.ended = True
+        self._wake()
+
+    def acknowledge(self, tokens: Iterable[Any]) -> None:
+        """Tell the listener, if it wants to know, that messages with these tokens are finished."""
+        if self._acknowledge is None:
+            return
+        for token in tokens:
+            if token is not None:
+                self._acknowledge(token)
+
+    def stop(self) -> None:
+        """Ask `start()` to return, once."""
+        if not self._stopped and not self.ended:
+            self._stopped = True
+            self._listener.stop()
+
+    def join(self, timeout_s: float = LAST_WAIT_S) -> None:
+        """Wait a little for the thread's end, so that `close()` has the listener for itself."""
+        self._thread.join(timeout_s)

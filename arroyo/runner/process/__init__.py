@@ -1,0 +1,1 @@
+"""One stage as a process: the shells around the state machines."""

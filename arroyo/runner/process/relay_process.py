@@ -1,0 +1,584 @@
+"""An operator's or publisher's replica: one thread that takes, works, sends and acknowledges.
+
+While the stage's code works, another one does what can't wait; see `attendant`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind
+from arroyo.errors import DecodeError, StageError
+from arroyo.identifiers import ReplicaName
+from arroyo.links import AboveCame, DataReceived, LinkBroke, RecordCame, SubscriptionStands
+from arroyo.links.sockets import LinkEvent
+from arroyo.messages import Message
+from arroyo.protocol.receiving.receipts import Receipts
+from arroyo.protocol.relay.relay import Delivery, Outcome, Relay, Work
+from arroyo.protocol.values.actions import Action, Reply
+from arroyo.protocol.values.batches import count_of
+from arroyo.protocol.values.deliveries import origins_of
+from arroyo.runner.assembly import key_field, make_relay
+from arroyo.runner.quarantine.requeue_route import RequeueRoute
+from arroyo.runner.quarantine.returned_run import ReturnedRun
+from arroyo.runner.quarantine.writer import QuarantineWriter
+from arroyo.runner.user_code.calls import OperatorCall, PublisherCall
+from arroyo.runner.user_code.reading import BatchReader
+from arroyo.shared_memory.lending import Lending, Loan, forget_messages
+from arroyo.shared_memory.reader import StaleSlabError
+from arroyo.stages import AllocatingStage, WaitingStage
+from arroyo.telemetry.latencies import Latencies
+from arroyo.telemetry.status_words import Phase
+
+from .attendant import Attendant
+from .counters import Counters
+from .stage_context import StageContext
+from .under_way import Advice, UnderWay
+
+_log = logging.getLogger(__name__)
+
+FLUSH_S = 0.1
+FLUSH_BYTES = 64 * 1024 * 1024
+"""A publisher with `flush()` is flushed when one of these is reached."""
+LEAVE_S = 2.0
+"""A stage that leaves waits so long for replicas above that don't answer, counted from the last
+thing that came."""
+ORPHAN_LEAVE_S = 4.0
+"""The same for a stage whose supervisor has died, which waits for the sources to end."""
+STALE_IN_A_ROW = 1000
+"""So many batches whose payloads are gone though nobody has finished them, and none that is there,
+are no accident any more."""
+TELL_LOSS_S = 1.0
+"""Losses that are found within this time are told as one."""
+REPORT_S = 0.2
+LOOK_S = 0.002
+"""While results wait for a batch that takes long, it is looked at so often."""
+IDLE_LOOK_S = 0.05
+"""How often the links are looked after while the stage's code stays with one message."""
+_WORD = (1 << 64) - 1
+
+
+class RelayProcess:
+    """Runs an operator or publisher from `open()` to `close()`."""
+
+    _relay: Relay
+    _call: OperatorCall | PublisherCall
+
+    def __init__(self, replica: StageContext, made: Any) -> None:
+        self._replica = replica
+        self._made = made
+        self._links = replica.links
+        self._counters = Counters()
+        self._lending = Lending(replica.payloads, replica.stage.target)
+        self._flushed_bytes = self._stale = 0
+        self._loss_untold, self._tell_loss_from = False, 0.0
+        self._flush_due: float | None = None
+        self._message_s = self._report_due = 0.0
+        self._receipts = Receipts()
+        self._way: UnderWay | None = None
+        self._due: list[bool] = []
+        """Not empty: the code is to be left before its next message, and what is there goes on."""
+        self._begun_ns = 0
+        self._whole = False
+        """Whether the batch in hand goes on as a whole only."""
+        self._hand_since = replica.page.word("hand_since_ns")
+        chain = replica.chain
+        self._unheard = {
+            above
+            for source in replica.stage.inputs
+            if source.link == "pub-sub"
+            for above in chain.stages[source.stage].names
+        }
+        self._last_came = 0.0
+
+    def run(self) -> None:
+        """Run until all inputs have ended, or a signal says so, and everything is sent.
+
+        Raises
+        ------
+        ArroyoError
+            The stage refused to start, or failed for good.
+        """
+        replica = self._replica
+        stage, made = replica.stage, self._made
+        if isinstance(made, WaitingStage):
+            made._on_waiting = replica.note_waiting
+        if isinstance(made, AllocatingStage):
+            made._on_allocate = replica.payloads.allocate
+        replica.enter(Phase.OPEN)
+        self._isolation = QuarantineWriter(
+            replica.quarantine,
+            replica.chain,
+            replica.name,
+            replica.codec,
+            replica.clock,
+            as_it_came=self._as_it_came,
+        )
+        self._isolation.counted = replica.page.word("quarantined")
+        self._call = self._make_call(made)
+        with contextlib.ExitStack() as closing:
+            self._call.open()
+            closing.callback(self._call.close)
+            self._reader = BatchReader(replica.codec, self._isolation)
+            self._passing = RequeueRoute(replica.chain, stage.name, replica.codec.encode)
+            self._prepare(made)
+            closing.pop_all()
+            closing.callback(self._close)  # which closes that too
+            closing.callback(self._report)  # however it ends
+            self._attendant = Attendant(self._look)
+            closing.callback(self._attendant.close)
+            self._latencies = Latencies(
+                replica.page.histogram("latency"),
+                replica.page.histogram("hop"),
+                flushes=self._flushes,
+                comparable=replica.chain.on_one_host,
+            )
+            self._perform(self._relay.connect())
+            replica.report_ready("working")
+            self._loop()
+            self._flush()
+
+    def _make_call(self, made: Any) -> OperatorCall | PublisherCall:
+        """Make what calls the stage's code."""
+        replica, stage = self._replica, self._replica.stage
+        if stage.role == "operator":
+            key = key_field(replica.chain, stage.name)
+            return OperatorCall(stage, made, replica.codec, key, self._isolation)
+        return PublisherCall(stage, made, self._isolation)
+
+    def _prepare(self, made: Any) -> None:
+        """Make the state machine."""
+        replica = self._replica
+        self._relay = make_relay(
+            replica.chain,
+            replica.name,
+            incarnation=replica.incarnation,
+            flushes=self._flushes,
+            suspect=replica.take_suspect(),
+        )
+
+    @property
+    def _flushes(self) -> bool:
+        return isinstance(self._call, PublisherCall) and self._call.flushes
+
+    def _close(self) -> None:
+        self._replica.enter(Phase.DRAIN)
+        self._call.close()
+
+    # The loop
+
+    def _loop(self) -> None:
+        replica, relay = self._replica, self._relay
+        leaving = False
+        self._last_came = replica.clock.monotonic()
+        while not self._is_over(leaving):
+            if replica.signals.asked and not leaving:
+                leaving = True
+                replica.report_stopping()
+                if not replica.signals.orphaned:
+                    self._perform(relay.leave())
+                continue
+            now = replica.clock.monotonic()
+            self._tick(now)
+            if self._flush_due is not None and now >= self._flush_due:
+                self._flush()
+            self._do_regularly(now)
+            self._take_what_came(now)
+        if not leaving:
+            replica.report_stopping()
+        self._flush()
+        self._send_receipts()
+        self._drain(final=relay.inputs_finished)
+
+    def _tick(self, now: float) -> None:
+        actions, deliveries = self._relay.tick(now)
+        self._perform(actions)
+        for delivery in deliveries:
+            self._deliver(delivery)
+
+    def _is_over(self, leaving: bool) -> bool:
+        if self._relay.blocked:
+            return False
+        if self._relay.inputs_finished:
+            return True
+        if not leaving:
+            return False
+        silent_s = self._replica.clock.monotonic() - self._last_came
+        if self._replica.signals.orphaned:
+            # The sources drain as well: wait for their End, but not for one that is dead.
+            return silent_s > ORPHAN_LEAVE_S
+        return self._relay.inputs_left or silent_s > LEAVE_S
+
+    def _drain(self, *, final: bool) -> None:
+        """Say End below, and wait until all that was sent has been taken up."""
+        self._perform(self._relay.end(final=final))
+        while not self._relay.ended:
+            now = self._replica.clock.monotonic()
+            if self._replica.signals.orphaned and now - self._last_came > ORPHAN_LEAVE_S:
+                _log.warning("%d messages are not finished below", self._relay.in_flight)
+                break
+            self._tick(now)
+            self._do_regularly(now)
+            self._take_what_came(now)
+        self._report()
+
+    def _do_regularly(self, now: float) -> None:
+        self._tell_what_is_due(now)
+
+    def _tell_what_is_due(self, now: float) -> None:
+        self._tell_loss(now)
+        if self._receipts.is_due(now):
+            self._send_receipts()
+        if now >= self._report_due:
+            self._report_due = now + REPORT_S
+            self._report()
+
+    def _take_what_came(self, now: float) -> None:
+        relay = self._relay
+        blocked = relay.blocked
+        self._replica.enter(Phase.BLOCKED if blocked else Phase.IDLE)
+        for event in self._links.poll(self._time_left(now), deaf=blocked):
+            now = self._replica.clock.monotonic()
+            if isinstance(event, DataReceived):
+                self._last_came = now
+                actions, deliveries = relay.record(event.record, event.frames, now)
+                self._perform(actions)
+                for delivery in deliveries:
+                    self._deliver(delivery)
+                if isinstance(event.record, End) or self._receipts.is_due(now):
+                    # After the messages have gone on; and who leaves waits for the last credit.
+                    self._send_receipts()
+                if relay.blocked or self._replica.signals.asked:
+                    return
+            else:
+                self._take_news(event, now)
+
+    def _take_news(self, event: LinkEvent, now: float) -> None:
+        """Take anything but data."""
+        if isinstance(event, RecordCame):
+            self._replica.note(event.record)
+            self._perform(self._relay.back(event.record, now))
+        elif isinstance(event, LinkBroke):
+            self._perform(self._relay.disconnected(event.replica, event.link))
+        elif isinstance(event, AboveCame) and not self._replica.signals.asked:
+            self._perform(self._relay.greet(event.replica))
+        elif isinstance(event, SubscriptionStands):
+            self._hear(event.replica)
+
+    def _time_left(self, now: float) -> float:
+        """Return how long nothing is due, in s."""
+        until = now + REPORT_S
+        for due in (self._relay.deadline, self._flush_due, self._receipts.deadline):
+            if due is not None and due < until:
+                until = due
+        return max(0.0, until - now)
+
+    def _perform(self, actions: Iterable[Action]) -> None:
+        """Carry actions out; nobody hears Hello from a stage that could still miss something."""
+        for action in actions:
+            if type(action) is Reply:
+                if isinstance(action.record, Credit | Ack):
+                    self._receipts.put(action.to, action.record, self._replica.clock.monotonic())
+                    continue
+                if self._unheard and isinstance(action.record, Hello):
+                    continue
+            self._links.perform((action,))
+
+    def _send_receipts(self) -> None:
+        self._links.perform(self._receipts.take())
+
+    def _hear(self, above: ReplicaName) -> None:
+        """A subscription stands; with the last one of them, this stage is there for all."""
+        if above not in self._unheard:
+            self._perform(self._relay.greet(above))
+            return
+        self._unheard.discard(above)
+        if not self._unheard:
+            self._perform(self._relay.greet_all())
+
+    # The work
+
+    def _deliver(self, delivery: Delivery) -> None:
+        batch = delivery.batch
+        self._replica.enter(Phase.PROCESS)
+        try:
+            batch, work = self._read(delivery)
+        except StaleSlabError as error:
+            self._skip_stale(batch, error)
+        except (DecodeError, ValueError) as error:
+            batch, messages = self._reader.give_up(delivery.batch, delivery.content, error)
+            self._replica.take_in_hand(batch)
+            # What came early, and waited for these, has its turn now.
+            self._work_off(batch, self._relay.plan(batch, messages))
+        else:
+            came = delivery.batch
+            count, size = count_of(came), sum(map(len, delivery.content))
+            shared = sum(reference.length for _, reference in came.slabs)
+            self._replica.payloads.take_up(came)
+            self._replica.take_in_hand(batch)
+            self._work_off(batch, work)
+            self._receipts.note(count, size, shared)
+            self._counters.bytes_in += size + shared
+            self._stale = 0
+        self._plan_flush()
+
+    def _skip_stale(self, batch: Batch, error: StaleSlabError) -> None:
+        """A batch has payloads that are gone: its sender died, or somebody has finished it."""
+        if self._relay.knows(batch):
+            # It was finished while it was under way, and is only to be acknowledged again.
+            self._perform(self._relay.finish(batch, (), (), self._message_s))
+            return
+        _log.info("a batch from %s is stale: %s", batch.sender, error)
+        self._stale += 1
+        if self._stale > STALE_IN_A_ROW:
+            raise StageError(
+                f"no payload of {batch.sender} can be found in shared memory ({error}); "
+                "all stages of a chain need the same /dev/shm"
+            ) from error
+        self._loss_untold = self._loss_untold or batch.reliable
+        self._perform(self._relay.skip(batch))
+        self._tell_loss(self._replica.clock.monotonic())
+
+    def _tell_loss(self, now: float) -> None:
+        """Have the sources send again what was lost: once for all that is found in a short time.
+
+        Each time they send all that is not finished, which would be stale in its turn before it
+        has its turn here.
+        """
+        if self._loss_untold and now >= self._tell_loss_from:
+            self._loss_untold = False
+            self._tell_loss_from = now + TELL_LOSS_S
+            self._perform(self._relay.report_loss())
+
+    def _read(self, delivery: Delivery) -> tuple[Batch, Sequence[Work]]:
+        """Return the header, and what is to be worked on; nothing else here keeps the messages."""
+        batch = delivery.batch
+        body, *payloads = delivery.content
+        places = batch.detached
+        if batch.slabs:
+            payloads += self._replica.payloads.views(batch)
+            places += tuple(position for position, _ in batch.slabs)
+        batch, messages = self._reader.read(batch, body, places, payloads)
+        work = self._relay.plan(batch, messages)
+        return batch, list(work) if self._replica.payloads.lends else work
+
+    def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
+        """Have the stage's code work, and send on what comes of it; what can wait comes after."""
+        loans = self._lending.lend(work) if self._replica.payloads.lends else []
+        self._whole = bool(loans)
+        count, begun_ns = len(work), self._replica.now_ns()
+        self._begun_ns = begun_ns
+        if batch.returned is None:
+            way, outcomes = self._work_through(batch, work, begun_ns)
+        else:
+            batch, way, outcomes = self._work_on_returned(batch, work, begun_ns)
+        done_ns = self._replica.now_ns()
+        if batch.kind == Kind.EVENTS and count:
+            took_s = (done_ns - begun_ns) / 1e9 / count
+            self._message_s += (took_s - self._message_s) / 4
+        if way is not None:
+            batch, work = way.batch, way.work
+        # Not after an error: who asks why the stage ended finds the message still in hand.
+        self._replica.page.put_down()
+        if batch.enters:
+            batch = self._onward(batch)
+        self._reader.put_down()
+        self._replica.payloads.put_down()
+        if loans:
+            assert isinstance(work, list)
+            forget_messages(work)
+            self._let_go(batch, loans)
+        self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
+        if way is not None:
+            self._count(batch, outcomes)
+        self._latencies.note(batch, len(work), begun_ns, done_ns)
+
+    def _onward(self, batch: Batch) -> Batch:
+        """From here on what came back from quarantine goes all ways."""
+        if batch.enters == self._replica.name.stage:
+            return msgspec.structs.replace(batch, enters="")
+        return batch
+
+    def _hand_on(self, way: UnderWay, outcomes: Sequence[Outcome]) -> None:
+        """Send on what came of the first messages of a batch that is under way."""
+        now_ns = self._replica.now_ns()
+        done = way.work[: len(outcomes)]
+        actions, left = self._relay.hand_on(self._onward(way.batch), done, outcomes)
+        self._perform(actions)
+        self._count(way.batch, outcomes)
+        self._latencies.note(way.batch, len(done), self._begun_ns, now_ns)
+        way.note_gone(len(done), left, now_ns / 1e9)
+
+    def _look(self, first: bool) -> float:
+        """Do what can't wait until the stage's code returns; in the attendant's thread."""
+        now = self._replica.clock.monotonic()
+        way, stays = self._way, True
+        if way is not None:
+            advice = way.look(now)
+            stays = advice is Advice.TAKE
+            if advice is not Advice.LEAVE:
+                self._due.append(True)
+            if not stays:
+                self._hand_since[0] = int(now * 1e9)
+            elif outcomes := way.so_far():
+                self._hand_on(way, outcomes)
+        if stays and not first:
+            self._look_after(now)
+        soon = self._relay.blocked or (way is not None and way.waiting > 0)
+        next_s = LOOK_S if soon else IDLE_LOOK_S
+        due = self._receipts.deadline
+        return next_s if due is None else min(next_s, max(0.001, due - now))
+
+    def _look_after(self, now: float) -> None:
+        """Hear those below, and say what is due, in the midst of a batch."""
+        for event in self._links.poll(0.0, deaf=True):
+            self._take_news(event, now)
+        self._tell_what_is_due(now)
+
+    def _look_after_all(self) -> int:
+        """The same between two messages, where the stage's code can be called; returns the time."""
+        self._look_after(self._replica.clock.monotonic())
+        self._plan_flush()
+        if self._flush_due is not None and self._replica.clock.monotonic() >= self._flush_due:
+            self._flush()
+            self._replica.enter(Phase.PROCESS)
+        return self._replica.now_ns()
+
+    def _as_it_came(self, message: Message) -> Message:
+        return self._reader.as_it_came(message)
+
+    def _let_go(self, batch: Batch, loans: Sequence[Loan]) -> None:
+        """Make sure that nothing that the stage's code keeps is ever written over.
+
+        Before anything leaves: what comes of a message may be finished by a sink at once, and its
+        slab used again.
+        """
+        self._lending.settle(loans)
+
+    def _work_through(
+        self, batch: Batch, work: Sequence[Work], now_ns: int
+    ) -> tuple[UnderWay | None, Sequence[Outcome]]:
+        """Have the stage's code work on everything; returns the last part, as `_work_on` does."""
+        way, outcomes = self._work_on(batch, work, now_ns)
+        while way is not None and len(outcomes) < len(way.work):
+            if outcomes:
+                self._hand_on(way, outcomes)
+            way, outcomes = self._work_on(way.batch, way.work, self._look_after_all())
+        return way, outcomes
+
+    def _work_on(
+        self, batch: Batch, work: Sequence[Work], now_ns: int
+    ) -> tuple[UnderWay | None, Sequence[Outcome]]:
+        """Have the stage's code work; returns what came of it and has not gone on.
+
+        That is less than there is work where the code was left, so that results go on. The first
+        of the two has the rest of the batch, or nothing where a batch is not worked on in parts.
+        """
+        self._hand_since[0] = now_ns
+        self._way = None
+        if batch.kind != Kind.EVENTS or (batch.enters and self._passing.concerns(batch)):
+            with self._attendant:
+                return None, self._treat(batch, work)
+        self._due.clear()
+        results = self._call.make_results()
+        if self._whole:
+            # Nothing may leave before it is known which payloads the code keeps.
+            with self._attendant:
+                outcomes = self._call_code(batch, work, results)
+            self._count(batch, outcomes)
+            return None, outcomes
+        way = self._way = UnderWay(batch, work, results, now_ns / 1e9)
+        with self._attendant:
+            outcomes = self._call_code(batch, work, results)
+        return way, (outcomes[way.gone :] if way.gone else outcomes)
+
+    def _treat(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
+        """Return what comes of a Start, a Stop, or what is for other stages than this one."""
+        if batch.kind == Kind.EVENTS:
+            return self._passing.outcomes(batch, work)
+        if batch.kind == Kind.CLOSING:
+            return [self._pass_on(message) for _, _, message in work]
+        for _, _, message in work:
+            message._origin = origins_of(batch)(batch.base - 1, ())
+        self._isolation.note_control(batch, [message for _, _, message in work])
+        return [self._call.control(message) for _, _, message in work]
+
+    def _call_code(self, batch: Batch, work: Sequence[Work], results: Any) -> Sequence[Outcome]:
+        """Return what comes of events, which `results` has meanwhile."""
+        return self._call.events(self._hand_over(batch, work), results)
+
+    def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
+        self._counters.take_up(batch, len(outcomes))
+        self._counters.give_out(outcomes, publishes=isinstance(self._call, PublisherCall))
+
+    def _work_on_returned(
+        self, batch: Batch, work: Sequence[Work], now_ns: int
+    ) -> tuple[Batch, UnderWay | None, Sequence[Outcome]]:
+        """Work on a message from quarantine, within its run."""
+        if not work or (batch.enters and self._passing.concerns(batch)):
+            return batch, *self._work_through(batch, work, now_ns)
+        run = ReturnedRun(self._replica.codec, self._call)
+        self._way = None
+        with self._attendant:
+            batch = run.begin(batch)
+        way, outcomes = self._work_through(batch, work, now_ns)
+        self._way = None
+        with self._attendant:
+            batch = run.end(batch if way is None else way.batch)
+        if way is not None:
+            way.batch = batch
+        return batch, way, outcomes
+
+    def _pass_on(self, message: Message) -> Outcome:
+        """Announce a Stop further down; only folds have something to do when one is near."""
+        return (
+            self._replica.codec.encode(message) if self._replica.stage.role == "operator" else None
+        )
+
+    def _hand_over(self, batch: Batch, work: Sequence[Work]) -> Iterator[Message]:
+        """Yield the messages, each marked as in hand and with its origin, until results are due."""
+        make_origin, due = origins_of(batch), self._due
+        hand_sequence, hand_part = self._replica.hand_sequence, self._replica.hand_part
+        for sequence, fragment, message in work:
+            if due:
+                return
+            hand_sequence[0] = sequence + 1
+            if fragment:
+                hand_part[0] = hash(fragment) & _WORD
+            message._origin = (make_origin, sequence, fragment)
+            yield message
+
+    def _plan_flush(self) -> None:
+        if self._flushes:
+            now = self._replica.clock.monotonic()
+            self._flush_due = self._flush_due or now + FLUSH_S
+            if self._counters.bytes_in - self._flushed_bytes >= FLUSH_BYTES:
+                self._flush_due = now
+
+    def _flush(self) -> None:
+        if self._flush_due is None or not isinstance(self._call, PublisherCall):
+            return
+        if self._call.flushes:
+            self._replica.enter(Phase.FLUSH)
+            self._way = None
+            with self._attendant:
+                self._call.flush()
+        self._flush_due, self._flushed_bytes = None, self._counters.bytes_in
+        self._latencies.flushed(self._replica.now_ns())
+        self._perform(self._relay.flushed())
+
+    def _report(self) -> None:
+        page, counters = self._replica.page, self._counters
+        errors = self._reader.unreadable + self._call.errors + self._replica.rejected
+        page.set("errors", errors)
+        counters.write(page, [source.stage for source in self._replica.stage.inputs])
+        page.set("rejected", self._replica.rejected)
+        page.set("dropped", self._relay.dropped)
+        page.set("inline", self._replica.payloads.inline)
+        page.set("in_flight", self._relay.in_flight)
+        page.set("redelivered", self._relay.redelivered)

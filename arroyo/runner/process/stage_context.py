@@ -1,0 +1,226 @@
+"""`StageContext`: what every stage process has: names, links, status page, watch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from arroyo.clock import Clock, SystemClock
+from arroyo.codec import (
+    BackRecord,
+    Batch,
+    Encoded,
+    Hello,
+    MessageCodec,
+    Refuse,
+    Shared,
+    Suspect,
+    join,
+)
+from arroyo.config.folders import Folders
+from arroyo.config.graph import Chain, Stage
+from arroyo.control.locks import owner
+from arroyo.control.notify import Notifier
+from arroyo.control.suspect_note import take_suspect
+from arroyo.errors import DecodeError
+from arroyo.identifiers import ReplicaName
+from arroyo.links import Links
+from arroyo.links.addresses import Addresses
+from arroyo.messages import Message
+from arroyo.runner.quarantine.store import Quarantine
+from arroyo.runner.user_code.loading import load_message_types
+from arroyo.shared_memory.payloads import PayloadStore
+from arroyo.telemetry.status_page import StatusPage
+from arroyo.telemetry.status_words import Phase
+
+from .allocation import settle
+from .lives import begin_life
+from .stop_signals import StopSignals
+from .unclosed_runs import read_former_runs
+from .watch import ORPHAN_EXIT_S, Watch
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+_log = logging.getLogger(__name__)
+
+LOGGED_REJECTS = 20
+"""Broken frames that are logged; later ones are only counted."""
+
+
+class StageContext:
+    """One running replica; a context manager, which closes everything at its end.
+
+    Parameters
+    ----------
+    chain, name
+        Which one.
+    folders
+        Those of the chain.
+    notifier
+        Whom to tell of readiness.
+    lifeline
+        Descriptor that tells of the supervisor's death; None where there is no supervisor.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        name: ReplicaName,
+        folders: Folders,
+        notifier: Notifier,
+        lifeline: int | None,
+    ) -> None:
+        self.chain = chain
+        self.name = name
+        self.stage: Stage = chain.stages[name.stage]
+        self.notifier = notifier
+        self.clock: Clock = SystemClock()
+        self.state = folders.state
+        self.quarantine = Quarantine(folders.state.quarantine)
+        directory = folders.run
+        self.incarnation = begin_life(folders.state.lives(name), time.time_ns())
+        self.codec = MessageCodec(load_message_types(chain))
+        self.page_path = directory.status_page(name)
+        self.runs_path = folders.state.former_runs(name)
+        self.former_runs = read_former_runs(self.page_path, self.runs_path)
+        self.page = StatusPage(self.page_path, os.getpid(), self.incarnation)
+        self._directory = directory
+        self._lifeline = lifeline
+        self.rejected = 0
+        """Frames that were no records."""
+        self._phase = Phase.STARTING
+        self._lives: dict[ReplicaName, int] = {}
+        self._places = {str(name): place for place, name in enumerate(chain.replicas)}
+        self.hand_sequence = self.page.word("hand_sequence")
+        self.hand_part = self.page.word("hand_part")
+        self.payloads = PayloadStore(
+            chain,
+            name,
+            self.incarnation,
+            directory,
+            sequence_in_hand=lambda: self.hand_sequence[0] - 1,
+            is_alive=lambda other: owner(directory.lock(other)) is not None,
+        )
+        self.codec.keep = self.payloads.keep
+
+    def __enter__(self) -> StageContext:
+        below = self.chain.downstream(self.name.stage)
+        inputs = self.stage.inputs
+        above = {source: self.chain.stages[source.stage].names for source in inputs}
+        self.links = Links(
+            self.name,
+            Addresses(self.chain, self._directory),
+            receives=any(source.link == "push-pull" for source in inputs),
+            sends=bool(below),
+            publishes=any(link == "pub-sub" for _, link in below),
+            above=[name for names in above.values() for name in names],
+            below=[name for stage in self.chain.below(self.name.stage) for name in stage.names],
+            subscriptions=[
+                name
+                for source, names in above.items()
+                if source.link == "pub-sub"
+                for name in names
+            ],
+            reject=self._reject,
+        )
+        self.signals = StopSignals(self.links.wake)
+        self.watch = Watch(self._lifeline, self.notifier, self._orphaned, self._abandoned)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.enter(Phase.CLOSED)
+        self.signals.ignore()
+        self.links.close(flush=error is None)
+        self.payloads.close()
+        self.watch.close()  # until here it ends an orphan that hangs
+        self.enter(Phase.ENDED)
+        self.page.close()
+
+    def decode(self, item: Encoded) -> Message:
+        """Read back a message that this replica has encoded and nobody has finished yet.
+
+        Raises
+        ------
+        DecodeError
+            Its payload is gone.
+        """
+        body, places, payloads = join([item])
+        if isinstance(item, Shared):
+            places, payloads = (0,), [self.payloads.view(item.reference)]
+        return self.codec.decode(body, places, payloads)[0]
+
+    def _orphaned(self) -> None:
+        _log.warning("the supervisor has died; draining")
+        self.signals.note_orphaned()
+
+    def _abandoned(self) -> None:
+        _log.error("it did not end within %g s of the supervisor's death; leaving", ORPHAN_EXIT_S)
+        self.payloads.remove()
+
+    def _reject(self, error: DecodeError) -> None:
+        self.rejected += 1
+        if self.rejected <= LOGGED_REJECTS:
+            _log.warning("refused: %s", error)
+
+    def enter(self, phase: Phase) -> None:
+        """Mark on the status page what the main thread is at, and since when."""
+        if phase is not self._phase:
+            self._phase = phase
+            self.page.enter(phase, self.now_ns())
+
+    def note_waiting(self) -> bool:
+        """Note that the stage's code waits and is not hung; return True if it should stop."""
+        self.page.add("waits", 1)
+        return self.signals.asked
+
+    def take_in_hand(self, batch: Batch) -> None:
+        """Mark on the status page that the stage's code works on the messages of `batch` now.
+
+        Which one it is goes into `hand_sequence` and, for parts of one, `hand_part`: one word
+        for each message, and no look at the clock.
+        """
+        self.page.take(self._places.get(batch.source, -1), batch.epoch, batch.base)
+
+    def take_suspect(self) -> Suspect | None:
+        """Return what the life before has died of, if a message may be to blame; only once."""
+        found = take_suspect(self._directory, self.name)
+        if found is None:
+            return None
+        sequence, words = found.sequence, (found.reason, found.stack)
+        _log.warning("the life before %s on %s", found.reason, found.source)
+        return Suspect(*self.name, self.incarnation, found.source, found.epoch, sequence, *words)
+
+    def now_ns(self) -> int:
+        """Monotonic time, in ns."""
+        return int(self.clock.monotonic() * 1e9)
+
+    def report_ready(self, status: str) -> None:
+        """Tell whoever started this process that it is ready."""
+        settle()
+        self.page.set("ready_since_ns", self.now_ns())
+        self.notifier.ready(status)
+        _log.info("ready: %s", status)
+
+    def report_stopping(self) -> None:
+        """Tell whoever started this process that it is going to end."""
+        self.enter(Phase.DRAIN)
+        self.notifier.stopping()
+        _log.info("draining")
+
+    def note(self, record: BackRecord) -> None:
+        """Log what people should know of a record from below."""
+        if isinstance(record, Refuse):
+            _log.error("%s.%d refuses: %s", record.stage, record.replica, record.reason)
+        elif isinstance(record, Hello):
+            name = ReplicaName(record.stage, record.replica)
+            if self._lives.get(name) != record.incarnation:
+                self._lives[name] = record.incarnation
+                _log.info("%s says hello", name)

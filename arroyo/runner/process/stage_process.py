@@ -1,0 +1,195 @@
+"""`run_stage`: one replica as a process, the same by hand, supervised, and under systemd."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+from arroyo.config.folders import Folders
+from arroyo.config.graph import Chain
+from arroyo.config.reader import load_chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.config.suggestions import did_you_mean
+from arroyo.control.locks import Lock
+from arroyo.control.meeting import settle_folders
+from arroyo.control.notify import Notifier
+from arroyo.control.stacks import trace_faults
+from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
+from arroyo.identifiers import ReplicaName
+from arroyo.runner.user_code.trials import in_words
+from arroyo.telemetry.console import Console
+from arroyo.telemetry.logs import configure_logging, is_journal
+from arroyo.telemetry.output import Output, output_file
+
+from .stop_signals import StopNowError
+from .versions import note_wiring, others_wired_differently
+
+if TYPE_CHECKING:
+    from .stage_context import StageContext
+
+_log = logging.getLogger(__name__)
+
+STOPPED_NOW = 1
+"""Exit code after a second stop signal: it may have left work unfinished."""
+CRASHED = 70
+ATEXIT_S = 2.0
+SAID_CHARACTERS = 1000
+"""What is said to a supervisor about why the stage can't begin; it takes no long datagram."""
+
+
+def run_stage(
+    chain_path: str,
+    stage: str,
+    replica: int,
+    folders: Folders | None = None,
+    lifeline: int | None = None,
+) -> int:
+    """Run one replica until it has ended; returns its exit code and never raises user errors.
+
+    What goes wrong is in the log of the replica, as its last ERROR line, and by hand on stdout.
+    Before there is a log, it is said to the supervisor, or to systemd and on stderr.
+    From then on stdout and stderr of this process go to the log as well.
+
+    Parameters
+    ----------
+    chain_path, stage, replica
+        Which one.
+    folders
+        Those that the supervisor has settled on; None: there is no supervisor.
+    lifeline
+        Descriptor that becomes readable when the supervisor dies; None: there is no supervisor.
+    """
+    try:
+        chain = load_chain(chain_path)
+        name = _find(chain, stage, replica)
+        run_directory = folders.run if folders else RunDirectory.locate(chain.name, os.environ)
+        run_directory.create()
+        lock = Lock.acquire(run_directory.lock(name))
+        note_wiring(lock, chain)
+        folders = folders or settle_folders(chain, os.environ, lock)
+    except ArroyoError as error:
+        if os.environ.get("ARROYO_DEBUG"):
+            raise
+        # There is no log yet, or it is the log of the replica that runs.
+        Notifier.from_environ(os.environ).status(str(error)[:SAID_CHARACTERS])
+        if lifeline is None:
+            for line in str(error).splitlines():
+                sys.stderr.write(f"error: {line}\n")
+        return error.exit_code
+    log = run_directory.log(name)
+    console = None if lifeline is not None or is_journal(2) else Console(1)
+    configure_logging(log, str(name), chain.name, console)
+    output = Output(output_file(log), console)
+    try:
+        with trace_faults(log):
+            _tell_of_other_versions(chain, folders, lock)
+            return _run_locked(chain, name, folders, lifeline)
+    finally:
+        output.close()
+        lock.release()
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End this process, whose work is done.
+
+    Threads that the stage's code has left running don't keep it, as they would at the end of
+    the interpreter. What libraries have registered with `atexit` has `ATEXIT_S` for its work.
+    """
+    deadline = threading.Timer(ATEXIT_S, os._exit, (exit_code,))
+    deadline.daemon = True
+    deadline.start()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    atexit._run_exitfuncs()
+    os._exit(exit_code)
+
+
+def _find(chain: Chain, stage: str, replica: int) -> ReplicaName:
+    if stage not in chain.stages:
+        raise UsageError(
+            f"chain {chain.name} has no stage {stage!r}{did_you_mean(stage, chain.stages)}"
+        )
+    if not 0 <= replica < chain.stages[stage].replicas:
+        raise UsageError(
+            f"stage {stage} has the replicas 0 to {chain.stages[stage].replicas - 1}, "
+            f"there is no replica {replica}"
+        )
+    return ReplicaName(stage, replica)
+
+
+def _tell_of_other_versions(chain: Chain, folders: Folders, lock: Lock) -> None:
+    others = others_wired_differently(folders.run, chain, lock.path)
+    if others:
+        _log.warning(
+            "%s: started with another version of %s, in which stages, inputs or replicas differ. "
+            "Stages of different versions may wait for each other for ever: stop those, and start "
+            "them with this file",
+            ", ".join(others),
+            chain.path,
+        )
+
+
+def _run_locked(chain: Chain, name: ReplicaName, folders: Folders, lifeline: int | None) -> int:
+    notifier = Notifier.from_environ(os.environ)
+    try:
+        os.environ.update(chain.env)
+        os.environ.update(chain.stages[name.stage].env)
+        os.chdir(chain.folder)
+        _run(chain, name, folders, notifier, lifeline)
+    except StopNowError:
+        _log.warning("stopped at the second signal; what was under way is not finished")
+        return STOPPED_NOW
+    except ArroyoError as error:
+        _log.error("%s", error, exc_info=error if os.environ.get("ARROYO_DEBUG") else None)
+        return error.exit_code
+    except SystemExit as error:
+        _log.error("the stage's code has ended its process by sys.exit(%s)", error.code)
+        # 0 would say that it has finished.
+        return error.code if isinstance(error.code, int) and error.code else CRASHED
+    except BaseException as error:  # noqa: BLE001  (users' open() and close() may raise anything)
+        _log.error("%s", in_words(error), exc_info=error)
+        return UnavailableError.exit_code if may_pass(error) else CRASHED
+    _log.info("ended")
+    return 0
+
+
+def _run(
+    chain: Chain,
+    name: ReplicaName,
+    folders: Folders,
+    notifier: Notifier,
+    lifeline: int | None,
+) -> None:
+    # Here, not above: a replica that may not run need not load zmq to say so.
+    from .stage_context import StageContext
+
+    with StageContext(chain, name, folders, notifier, lifeline) as replica:
+        if replica.stage.role == "listener":
+            from .source_process import SourceProcess
+
+            SourceProcess(replica).run()
+        else:
+            _run_relay(replica)
+
+
+def _run_relay(replica: StageContext) -> None:
+    from arroyo.runner.user_code.loading import build_operator, build_publisher
+
+    if replica.stage.role == "publisher":
+        from .relay_process import RelayProcess
+
+        RelayProcess(replica, build_publisher(replica.chain, replica.stage)).run()
+        return
+    operator = build_operator(replica.chain, replica.stage)
+    if getattr(operator, "folds", False):
+        from .fold_process import FoldProcess
+
+        FoldProcess(replica, operator).run()
+    else:
+        from .relay_process import RelayProcess
+
+        RelayProcess(replica, operator).run()

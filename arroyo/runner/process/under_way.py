@@ -1,0 +1,92 @@
+"""`UnderWay`: the batch that the stage's code is in the midst of, and what of it has gone on.
+
+A batch stays whole as long as it is through soon. If it is not, what has come of it goes on: the
+stage's code is left between two messages for it, and where it stays with one, the attendant does
+it meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+from arroyo.codec import Batch
+from arroyo.protocol.values.deliveries import Outcome, Work
+
+WHOLE_S = 0.01
+"""A batch that is through within this time isn't cut: batches are made for about so long."""
+
+
+class Advice(Enum):
+    """What is to be done about a batch that is under way."""
+
+    LEAVE = auto()
+    """It will be through soon."""
+    CUT = auto()
+    """It takes too long: what is there should go on before the next message is worked on."""
+    TAKE = auto()
+    """The code stays with one message: what came of those before has to go on now."""
+
+
+class Results(Protocol):
+    """What has become of messages so far; it grows while the stage's code works."""
+
+    def __len__(self) -> int: ...
+
+    def so_far(self) -> Sequence[Outcome]:
+        """Return what is there, from any thread; the last few may be missing."""
+        ...
+
+
+class UnderWay:
+    """What is left of one batch while the stage's code works on it.
+
+    Parameters
+    ----------
+    batch, work
+        As `Relay.plan` takes and gives them.
+    results
+        Where the code appends what comes of each message.
+    now
+        When it begins, in s.
+    """
+
+    __slots__ = ("_results", "_seen", "_since", "batch", "gone", "work")
+
+    def __init__(self, batch: Batch, work: Sequence[Work], results: Results, now: float) -> None:
+        self.batch = batch
+        self.work = work
+        self.gone = 0
+        """So many of the results have gone on."""
+        self._results = results
+        self._seen = 0
+        self._since = now
+
+    @property
+    def waiting(self) -> int:
+        """How many messages are done and have not gone on."""
+        return len(self._results) - self.gone
+
+    def look(self, now: float) -> Advice:
+        """Say what is to be done, from what has changed since the last look."""
+        done = len(self._results)
+        stays, self._seen = done == self._seen, done
+        waiting = done - self.gone
+        if waiting >= len(self.work):
+            return Advice.LEAVE
+        if stays:
+            return Advice.TAKE
+        whole_s = (now - self._since) * len(self.work) / max(1, waiting)
+        return Advice.CUT if whole_s > WHOLE_S else Advice.LEAVE
+
+    def so_far(self) -> Sequence[Outcome]:
+        """Return what has come of the work and not gone on, in the midst of it."""
+        # Not all: with the last ones the whole batch is finished.
+        return self._results.so_far()[self.gone :][: len(self.work) - 1]
+
+    def note_gone(self, count: int, left: Batch, now: float) -> None:
+        """So many messages have gone on; `left` is the header of the others."""
+        self.batch, self.work = left, self.work[count:]
+        self.gone += count
+        self._since = now

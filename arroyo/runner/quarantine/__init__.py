@@ -1,0 +1,1 @@
+"""Messages that failed: kept, listed, and brought back."""

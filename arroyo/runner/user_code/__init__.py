@@ -1,0 +1,1 @@
+"""Users' classes: imported, checked, constructed, called."""

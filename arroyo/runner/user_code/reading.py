@@ -1,0 +1,121 @@
+"""`BatchReader`: decodes batches; a message that can't be decoded is quarantined alone.
+
+Rules:
+- One bad message takes no other along: it becomes a tombstone, its neighbours are worked on.
+- A Start or Stop that can't be read is replaced by an empty one: the run goes on, and ends.
+- Only where the body is no list of messages, nothing can be told apart, and all of it is buried
+  (PROTOCOL 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from arroyo.codec import Batch, Buffer, Kind, MessageCodec, Reason, Unreadable
+from arroyo.errors import DecodeError
+from arroyo.messages import Message, Start, Stop
+from arroyo.protocol.values.batches import Position, bury_all, bury_at, count_of, positions_of
+from arroyo.runner.quarantine.writer import QuarantineWriter
+
+
+class BatchReader:
+    """Reads what comes to one replica.
+
+    Parameters
+    ----------
+    codec
+        Of the chain.
+    isolation
+        Keeps what can't be read.
+    """
+
+    def __init__(self, codec: MessageCodec, isolation: QuarantineWriter) -> None:
+        self._codec = codec
+        self._isolation = isolation
+        self._messages: list[Message] = []
+        self._read_again: Callable[[], Sequence[Message]] = list
+        self.unreadable = 0
+        """Messages, and batches as a whole, that could not be read."""
+
+    def read(
+        self, batch: Batch, body: Buffer, places: Sequence[int], payloads: Sequence[Any]
+    ) -> tuple[Batch, list[Message]]:
+        """Return the messages, and the header without those that can't be read.
+
+        Raises
+        ------
+        DecodeError
+            No message can be told from the next one; see `give_up`.
+        StageBrokenError
+            It is one of too many in a row that can't be read.
+        UnavailableError
+            There is no room for it in the quarantine.
+        """
+        codec = self._codec
+        try:
+            messages = codec.decode(body, places, payloads)
+        except DecodeError:
+            found = codec.decode_each(body, places, payloads)
+            if len(found) != count_of(batch):
+                raise
+            batch, messages = self._sort_out(batch, found)
+            self._read_again = lambda: _readable(codec.decode_each(body, places, payloads))
+        else:
+            self._isolation.note_readable()
+            self._read_again = lambda: codec.decode(body, places, payloads)
+        self._messages = messages
+        return batch, messages
+
+    def _sort_out(
+        self, batch: Batch, found: Sequence[Message | Unreadable]
+    ) -> tuple[Batch, list[Message]]:
+        bad = set()
+        positions = positions_of(batch)
+        for place, each in enumerate(found):
+            if isinstance(each, Unreadable):
+                self._keep(batch, positions[place], each)
+                bad.add(place)
+            else:
+                self._isolation.note_readable()
+        if batch.kind != Kind.EVENTS and isinstance(found[0], Unreadable):
+            return batch, [_stand_in(batch, found[0].data)]
+        return bury_at(batch, bad, Reason.QUARANTINED), _readable(found)
+
+    def _keep(self, batch: Batch, position: Position, found: Unreadable) -> None:
+        self.unreadable += 1
+        if batch.kind != Kind.CLOSING:  # the Stop itself comes later
+            self._isolation.put_unreadable(batch, position, found)
+
+    def give_up(
+        self, batch: Batch, frames: Sequence[Buffer], error: Exception
+    ) -> tuple[Batch, list[Message]]:
+        """Quarantine a batch as a whole; returns as `read` does, and raises the same."""
+        self.unreadable += 1
+        if batch.kind != Kind.CLOSING:
+            self._isolation.put_frames(batch, frames, error)
+        self._messages, self._read_again = [], list
+        if batch.kind != Kind.EVENTS:
+            return msgspec.structs.replace(batch, detached=(), slabs=()), [_stand_in(batch, {})]
+        return bury_all(batch, Reason.QUARANTINED), []
+
+    def as_it_came(self, message: Message) -> Message:
+        """Return a message of the batch in hand anew; the stage's code may have changed this."""
+        for index, each in enumerate(self._messages):
+            if each is message:
+                return self._read_again()[index]
+        return message
+
+    def put_down(self) -> None:
+        """Let go of the batch: its payloads are not needed any more."""
+        self._messages, self._read_again = [], list
+
+
+def _readable(found: Sequence[Message | Unreadable]) -> list[Message]:
+    return [each for each in found if not isinstance(each, Unreadable)]
+
+
+def _stand_in(batch: Batch, data: dict[str, Any]) -> Message:
+    return Start(data) if batch.kind == Kind.START else Stop(data)

@@ -1,0 +1,1 @@
+"""What the supervisor decides, as state machines. PURE."""

@@ -1,0 +1,175 @@
+"""The account of a chain's life for the person at the terminal: announcements to lines. PURE."""
+
+from __future__ import annotations
+
+import re
+
+from arroyo.config.graph import Chain
+from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions.ending import Ending, describe_end
+from arroyo.supervision.decisions.health import Condition
+from arroyo.supervision.decisions.totals import ENDS, QUARANTINED, Totals, Verdict
+
+_COLOURS = {"plain": "", "good": "32", "bad": "31", "warning": "33", "bold": "1"}
+_UNWELL = {
+    Condition.STOPPED: "is stopped by a signal; kill -CONT lets it go on",
+    Condition.UNINTERRUPTIBLE: "waits within the kernel, for a disk or file server perhaps",
+}
+_PAINT = re.compile("\033\\[[0-9;]*m")
+
+
+class ConsoleReport:
+    """Writes one line for each thing that happens.
+
+    Parameters
+    ----------
+    colour
+        Whether to colour lines (a terminal, and no NO_COLOR).
+    """
+
+    def __init__(self, colour: bool) -> None:
+        self._colour = colour
+        self._reasons: set[str] = set()
+        self._waits_for: dict[ReplicaName, str] = {}
+
+    def header(self, chain: Chain) -> str:
+        """Line that says what starts."""
+        count = len(chain.replicas)
+        stages = len(chain.stages)
+        text = f"chain {chain.name}: {_many(stages, 'stage')}, {_many(count, 'process', 'es')}"
+        return self._paint("bold", text)
+
+    def line(self, happened: ev.Announcement) -> str | None:
+        """Tell one announcement; None where there is nothing to say that was not said before."""
+        if isinstance(happened, ev.GaveUp) and happened.retry_s is None and self._is_said(happened):
+            return None
+        if isinstance(happened, ev.WillRetry) and self._still_waits(happened):
+            return None
+        if isinstance(happened, ev.BecameReady):
+            self._waits_for.pop(happened.replica, None)
+        return self._paint(*_tell(happened))
+
+    def _is_said(self, happened: ev.GaveUp) -> bool:
+        """Whether another replica had the same complaint; replicas of a stage often share it."""
+        reason = happened.ending.evidence.said
+        said = reason in self._reasons
+        self._reasons.add(reason)
+        return said and bool(reason)
+
+    def _still_waits(self, happened: ev.WillRetry) -> bool:
+        """Whether it was told that the replica waits for this; `arroyo status` shows each try."""
+        reason = happened.ending.evidence.said
+        told = self._waits_for.get(happened.replica) == reason
+        self._waits_for[happened.replica] = reason
+        return told
+
+    def summary(self, chain: Chain, totals: Totals, verdict: Verdict, after_s: float) -> list[str]:
+        """Lines at the end: what became of the messages of each stage, and how it went."""
+        lines = [f"  {name}: {text}" for name in chain.stages if (text := _became(totals, name))]
+        for name, count in totals.lost_before.items():
+            if count:
+                text = f"an earlier run of this chain lost {count:,} messages; this one did not"
+                lines.append(self._paint("warning", f"  {name}: {text}"))
+        code, reasons = verdict
+        how = "ended well" if code == 0 else f"ended with exit code {code}"
+        line = f"chain {chain.name} {how} after {_seconds(after_s)}"
+        line += f": {'; '.join(reasons)}" if reasons else ""
+        colour = {0: "good", QUARANTINED: "warning"}.get(code, "bad")
+        lines.append(self._paint(colour, line))
+        return lines
+
+    @staticmethod
+    def plain(line: str) -> str:
+        """Give a line without its colour."""
+        return _PAINT.sub("", line)
+
+    def _paint(self, colour: str, text: str) -> str:
+        code = _COLOURS[colour]
+        return f"\033[{code}m{text}\033[0m" if self._colour and code else text
+
+
+def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (a table)
+    """Give the colour and the words for an announcement."""
+    match happened:
+        case ev.BecameReady(name, took_s):
+            return "good", f"{name} ready after {_seconds(took_s)}"
+        case ev.ChainBecameReady(took_s):
+            return "good", f"all ready after {_seconds(took_s)}"
+        case ev.Finished(name, after_s):
+            return "plain", f"{name} finished after {_seconds(after_s)}"
+        case ev.WillRestart(name, ending, delay_s, attempt, limit):
+            how = _how(name, ending)
+            return "warning", f"{how}; {_restart(delay_s)} (try {attempt} of {limit})"
+        case ev.WillRetry(name, ending, delay_s):
+            return "warning", f"{_waits(name, ending)}; {_try(delay_s)}"
+        case ev.GaveUp(name, ending, retry_s, until_changed):
+            return "bad", f"{_how(name, ending)}; FAILED{_retry(retry_s, until_changed)}"
+        case ev.TriesAgain(name, file):
+            return "plain", f"{name}: {file} has changed; starting it again"
+        case ev.EndedBadly(name, ending):
+            return "bad", _how(name, ending)
+        case ev.Draining(by, timeout_s):
+            return "bold", f"stopping because of {by}: sources first, at most {_seconds(timeout_s)}"
+        case ev.CutShort(left, by):
+            names = ", ".join(map(str, left))
+            return "bad", f"stopping now because of {by}; still running: {names}"
+        case ev.Killed(name, cause):
+            return "bad", f"{name} killed: {cause}"
+        case ev.BecameUnwell(name, condition):
+            return "warning", f"{name} {_UNWELL[condition]}"
+        case ev.BecameWell(name):
+            return "good", f"{name} goes on"
+
+
+def _restart(delay_s: float) -> str:
+    return f"next in {_seconds(delay_s)}" if delay_s else "starting it again now"
+
+
+def _waits(name: ReplicaName, ending: Ending) -> str:
+    if ending.evidence.said:
+        return f"{name} waits: {ending.evidence.said}"
+    return f"{_how(name, ending)}, which asks to try later"
+
+
+def _try(delay_s: float) -> str:
+    return f"trying again in {_seconds(delay_s)}" if delay_s else "trying again now"
+
+
+def _retry(retry_s: float | None, until_changed: bool) -> str:
+    if until_changed:
+        return "; it is started again once a file of it has changed"
+    return "" if retry_s is None else f", next try in {_seconds(retry_s)}"
+
+
+def _became(totals: Totals, stage: str) -> str:
+    """Say what became of the messages of a stage; empty where it has counted nothing."""
+    counted, left = totals.of(stage), totals.not_delivered(stage)
+    shown = [f"{counted['received']:,} received{_detail(totals, stage)}"]
+    shown += [f"{counted['sent']:,} sent"]
+    shown += [f"{counted[word]:,} {word}" for word in ENDS if counted[word]]
+    shown += [f"{left:,} not delivered"] if left else []
+    return ", ".join(shown) if left or any(counted.values()) else ""
+
+
+def _detail(totals: Totals, stage: str) -> str:
+    """Say where the messages came from, if there are several ways, and how many were repeats."""
+    links = totals.received_from(stage)
+    details = [f"{count:,} from {name}" for name, count in links.items()] if len(links) > 1 else []
+    if repeated := totals.of(stage)["repeated"]:
+        details.append(f"{repeated:,} repeated")
+    return f" ({', '.join(details)})" if details else ""
+
+
+def _how(name: ReplicaName, ending: Ending) -> str:
+    return f"{name} {describe_end(ending, _seconds(ending.after_s))}"
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def _many(count: int, noun: str, plural: str = "s") -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{plural}"

@@ -1,0 +1,113 @@
+"""The lookout: looks at every living process several times a second, cheaply.
+
+What it reads stays open: a status page (which stays the same file over restarts) and the state
+in /proc (which stays that of the process, whoever gets its number later). `judge` decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from arroyo.config.run_directory import RunDirectory
+from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions.health import Condition, HealthCheck, Look, Verdict
+from arroyo.telemetry.status_page import parse_status_page
+from arroyo.telemetry.status_words import HEAD_BYTES
+
+LOOK_EVERY_S = 0.25
+_STAT_BYTES = 512
+
+
+class HealthMonitor:
+    """Watches the processes of a chain.
+
+    Parameters
+    ----------
+    run_directory
+        Where their status pages are.
+    """
+
+    def __init__(self, run_directory: RunDirectory) -> None:
+        self._run_directory = run_directory
+        self._watched: dict[ReplicaName, _Watched] = {}
+        self._pages: dict[ReplicaName, int] = {}
+        self._look_at: float | None = None
+
+    def __enter__(self) -> HealthMonitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._watched):
+            self.forget(name)
+        for descriptor in self._pages.values():
+            os.close(descriptor)
+
+    @property
+    def next_at(self) -> float | None:
+        """When to look next; None while there is nobody to look at."""
+        return self._look_at if self._watched else None
+
+    def watch(self, name: ReplicaName, pid: int, process_timeout_s: float, now: float) -> None:
+        """Look at process `pid` of a replica from now on."""
+        self._look_at = self.next_at or now + LOOK_EVERY_S
+        self._watched[name] = _Watched(pid, HealthCheck(process_timeout_s))
+
+    def forget(self, name: ReplicaName) -> None:
+        """Look at a replica's process no more; one that is not watched is none the worse."""
+        if (watched := self._watched.pop(name, None)) is not None:
+            watched.close()
+
+    def look(self, now: float) -> list[tuple[ReplicaName, Verdict]]:
+        """Look at all if it is time to; return those whose condition has changed."""
+        if self.next_at is None or now < self.next_at:
+            return []
+        self._look_at = now + LOOK_EVERY_S
+        changed = []
+        for name, watched in self._watched.items():
+            look = Look(watched.process_state(), self.page(name, watched.pid))
+            verdict = watched.judge.see(look, now)
+            if verdict.condition is not watched.condition:
+                watched.condition = verdict.condition
+                changed.append((name, verdict))
+        return changed
+
+    def page(self, name: ReplicaName, pid: int) -> dict[str, int]:
+        """Read the status page of process `pid`; empty where it has none, or a predecessor's."""
+        try:
+            if name not in self._pages:
+                path = self._run_directory.status_page(name)
+                self._pages[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            content = os.pread(self._pages[name], HEAD_BYTES, 0)
+        except OSError:
+            return {}
+        page = parse_status_page(content)
+        return page if page is not None and page["pid"] == pid else {}
+
+
+class _Watched:
+    """One process, and how it was at the last look."""
+
+    def __init__(self, pid: int, judge: HealthCheck) -> None:
+        self.pid = pid
+        self.judge = judge
+        self.condition = Condition.WELL
+        self._stat: int | None = None
+        with contextlib.suppress(OSError):
+            self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+
+    def process_state(self) -> str:
+        """Letter of its state; Z where it is gone."""
+        if self._stat is None:
+            return "Z"
+        try:
+            stat = os.pread(self._stat, _STAT_BYTES, 0)
+        except OSError:
+            return "Z"
+        # After the name, which may hold anything.
+        return chr(stat[stat.rindex(b")") + 2])
+
+    def close(self) -> None:
+        """Close what was kept open."""
+        if self._stat is not None:
+            os.close(self._stat)

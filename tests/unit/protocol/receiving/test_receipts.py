@@ -1,0 +1,135 @@
+"""What is joined on its way back, and what is not."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from arroyo.codec import Ack, Credit, Reason, Tombstone
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.receiving.receipts import ACK_WAIT_S, CREDIT_WAIT_S, PART, Receipts
+from arroyo.protocol.sending.dispatcher import AHEAD_BYTES, AHEAD_MESSAGES
+
+SOURCE = ReplicaName("s", 0)
+ACK = Ack("b", 0, "s.0", 1, 0)
+
+
+def joined(*acks):
+    receipts = Receipts()
+    for ack in acks:
+        receipts.put(SOURCE, msgspec.structs.replace(ACK, **ack), 0.0)
+    return [reply.record for reply in receipts.take()]
+
+
+def test_acknowledgements_of_one_path_leave_as_one():
+    stone = Tombstone(2, 3, Reason.FILTERED)
+    (ack,) = joined({"ranges": ((0, 1),)}, {"ranges": ((1, 2),), "tombstones": (stone,)})
+    assert (ack.ranges, ack.tombstones) == (((0, 2),), (stone,))
+
+
+def test_what_is_held_is_never_told_with_what_is_finished():
+    held = {"ranges": ((0, 4),), "taken": 7}
+    finished = {"ranges": ((0, 2),)}
+    assert [(ack.taken, ack.ranges) for ack in joined(held, finished)] == [
+        (7, ((0, 4),)),
+        (0, ((0, 2),)),
+    ]
+
+
+@pytest.mark.parametrize("field", ["path", "paths", "epoch", "taken", "replicas"])
+def test_what_is_said_of_different_things_is_never_joined(field):
+    said = [{"ranges": ((number, number + 1),), field: 2 + number} for number in range(2)]
+    assert [(getattr(ack, field), ack.ranges) for ack in joined(*said)] == [
+        (2, ((0, 1),)),
+        (3, ((1, 2),)),
+    ]
+
+
+SENDER = ReplicaName("a", 0)
+QUICK_S = 1e-6
+
+
+def credit(number, message_s=QUICK_S, link=7):
+    return Credit("b", 0, link, number, message_s)
+
+
+def ack(first, end):
+    return Ack("b", 0, "s.0", 1, 0, ((first, end),))
+
+
+def told(message_s=QUICK_S):
+    """Receipts whose sender knows how quick the stage is."""
+    receipts = Receipts()
+    receipts.put(SENDER, credit(1, message_s), 0.0)
+    receipts.take()
+    return receipts
+
+
+def test_the_first_credit_of_a_link_leaves_at_once():
+    receipts = Receipts()
+    receipts.put(SENDER, credit(1), 5.0)
+    assert receipts.is_due(5.0)
+    receipts.take()
+    receipts.put(SENDER, credit(1, link=8), 6.0)
+    assert receipts.is_due(6.0)
+
+
+def test_a_credit_that_nobody_waits_for_waits_itself():
+    receipts = told()
+    receipts.put(SENDER, credit(2), 1.0)
+    receipts.note(1, 100, 0)
+    assert not receipts.is_due(1.0 + 0.99 * CREDIT_WAIT_S)
+    assert receipts.is_due(1.0 + CREDIT_WAIT_S)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_an_acknowledgement_waits_less_and_takes_credits_along(before):
+    receipts = told()
+    if before:
+        receipts.put(SENDER, credit(2), 1.0)
+    receipts.put(SOURCE, ack(0, 1), 1.0)
+    if not before:
+        receipts.put(SENDER, credit(2), 1.0)
+    assert receipts.deadline == 1.0 + ACK_WAIT_S
+    assert {reply.to for reply in receipts.take()} == {SENDER, SOURCE}
+    assert receipts.deadline is None
+
+
+def test_what_a_sender_may_be_ahead_bounds_how_long_credits_wait():
+    receipts = told()
+    receipts.put(SENDER, credit(2), 1.0)
+    receipts.note(AHEAD_MESSAGES // PART, 0, 0)
+    assert receipts.is_due(1.0)
+
+
+def test_a_few_payloads_that_fill_the_window_of_their_source_do_not_wait():
+    receipts = told()
+    receipts.put(SOURCE, ack(0, 9), 1.0)
+    receipts.note(8, 100, AHEAD_BYTES - 1)
+    assert not receipts.is_due(1.0)
+    receipts.note(1, 100, 1)
+    assert receipts.is_due(1.0)
+
+
+def test_a_sender_that_takes_the_stage_for_slow_hears_at_once_that_it_is_quick():
+    receipts = told(message_s=1.0)
+    receipts.put(SENDER, credit(2), 1.0)
+    receipts.note(1, 100, 0)
+    assert receipts.is_due(1.0)
+
+
+def test_a_stage_that_became_slow_credits_each_message():
+    receipts = told()
+    receipts.put(SENDER, credit(2, message_s=1.0), 1.0)
+    receipts.note(1, 100, 0)
+    assert receipts.is_due(1.0)
+
+
+def test_many_of_one_kind_leave_as_one_record():
+    receipts = told()
+    for number in range(2, 5):
+        receipts.put(SENDER, credit(number), 1.0)
+        receipts.put(SOURCE, ack(number, number + 1), 1.0)
+    acks, credits = receipts.take()
+    assert acks.record.ranges == ((2, 5),)
+    assert credits.record.number == 4

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from arroyo.codec import Batch, End, Kind
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.receiving.inbound_links import InboundLinks
+from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.values.batches import OutgoingBatch
+
+
+def load(count, kind=Kind.EVENTS, run="r"):
+    header = Batch("", 0, 0, kind, run, "s.0", 1, 0, 0, 0, ranges=((0, count),))
+    return OutgoingBatch(header, list(range(count)), count)
+
+
+def offer(publication, *args):
+    (action,) = publication.offer(load(*args))
+    return action.record
+
+
+def make():
+    return Publication(ReplicaName("p", 0), lambda: 7)
+
+
+def test_each_batch_says_how_many_messages_came_before_it():
+    publication = make()
+    records = [offer(publication, count) for count in (3, 1, 5)]
+    assert [each.number for each in records] == [0, 3, 4]
+    assert {(each.sender, each.link, each.reliable) for each in records} == {("p.0", 7, False)}
+
+
+def test_a_subscriber_counts_exactly_what_it_missed():
+    publication, senders = make(), InboundLinks({"p.0": True})
+    for position, count in enumerate((2, 3, 1, 4)):
+        record = offer(publication, count)
+        if position not in (1, 2):
+            senders.takes(record, count)
+    assert senders.dropped == 4
+
+
+def test_open_runs_are_told_again_and_closed_ones_are_not():
+    publication = make()
+    offer(publication, 1, Kind.START, "one")
+    offer(publication, 1, Kind.START, "two")
+    offer(publication, 1, Kind.STOP, "one")
+    assert [action.record.run for action in publication.repeat_starts()] == ["two"]
+
+
+def test_the_end_says_whether_it_is_for_good():
+    publication = make()
+    assert [action.record for action in publication.end(final=False)] == [
+        End("p.0", 7, final=False)
+    ]

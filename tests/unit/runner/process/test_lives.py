@@ -1,0 +1,79 @@
+"""Numbers of lives only ever grow, whatever becomes of the clock and of their file."""
+
+import itertools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from small_disk import fill
+
+from arroyo.runner.process.lives import LIFE, RESERVE, begin_life
+
+NOW_NS = 1_800_000_000 * 10**9
+HOUR_NS = 3600 * 10**9
+BOOT, NEXT_BOOT = bytes(16), bytes(15) + b"1"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "lives" / "images.0"
+
+
+def test_numbers_follow_the_clock(path):
+    assert begin_life(path, NOW_NS) == NOW_NS
+    assert begin_life(path, NOW_NS + HOUR_NS) == NOW_NS + HOUR_NS
+
+
+def test_a_clock_that_is_set_back_leads_to_no_smaller_number(path):
+    first = begin_life(path, NOW_NS)
+    second = begin_life(path, NOW_NS - HOUR_NS)
+    third = begin_life(path, NOW_NS - 2 * HOUR_NS)
+    assert second - first == third - second == LIFE
+
+
+def test_a_power_cut_loses_no_number_that_was_used(path):
+    begin_life(path, NOW_NS, BOOT)
+    on_the_disk = path.read_bytes()
+    used = [begin_life(path, NOW_NS - HOUR_NS, BOOT) for _ in range(3)]
+    path.write_bytes(on_the_disk)
+    assert begin_life(path, 0, NEXT_BOOT) > max(used) + LIFE
+
+
+def test_the_bound_is_on_the_disk_before_a_number_beyond_it_is_used(path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(path.read_bytes()[:8]))
+    first = begin_life(path, NOW_NS)
+    assert int.from_bytes(synced[0]) == first + RESERVE
+    synced.clear()
+    begin_life(path, NOW_NS + 1)
+    assert not synced  # a stage that is replaced need not wait for the disk
+    late = begin_life(path, NOW_NS + RESERVE)
+    assert int.from_bytes(synced[0]) == late + RESERVE
+
+
+@pytest.mark.parametrize("content", [b"", bytes(600), b"\xff" * 600])
+def test_a_broken_file_leaves_the_clock(path, content):
+    begin_life(path, NOW_NS)
+    path.write_bytes(content)
+    assert begin_life(path, NOW_NS + 1) == NOW_NS + 1
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.tuples(st.integers(-HOUR_NS, HOUR_NS), st.booleans()), max_size=20))
+def test_each_life_has_numbers_of_its_own(path, steps):
+    path.unlink(missing_ok=True)
+    clock_ns, boots = NOW_NS, itertools.count()
+    boot, number = b"", -LIFE
+    for step_ns, is_booted in steps:
+        clock_ns += step_ns
+        boot = next(boots).to_bytes(16) if is_booted or not boot else boot
+        following = begin_life(path, clock_ns, boot)
+        assert number + LIFE <= following < 2**63
+        number = following
+
+
+def test_a_stage_without_room_for_it_begins_all_the_same(small_disk, caplog):
+    disk = small_disk(64)
+    fill(disk)
+    assert begin_life(disk / "lives" / "images.0", NOW_NS) == NOW_NS
+    assert "No space left on device" in caplog.text

@@ -1,0 +1,204 @@
+import contextlib
+import os
+import re
+import time
+
+import pytest
+from quarantine_entries import make_entry
+from supervised_histories import LINE, make_chain
+
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import Lock
+from arroyo.control.meeting import find_folders
+from arroyo.identifiers import ReplicaName
+from arroyo.runner.quarantine.store import Quarantine
+from arroyo.supervision.reporting.status import LONG_S, read_status, status_table
+from arroyo.telemetry.histogram import note
+from arroyo.telemetry.status_page import StatusPage
+from arroyo.telemetry.status_words import Phase
+
+KEYS = {
+    *("stage", "replica", "role", "pid", "state", "incarnation", "restarts", "uptime_s"),
+    *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
+    *("reason", "next_try_s", "inputs"),
+    *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
+    "in_hand_s",
+    "inline",
+    *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),
+    *("cpu_percent", "rss_bytes"),
+}
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return {"ARROYO_RUN_DIR": str(tmp_path / "run")}
+
+
+@pytest.fixture
+def run_directory(environ):
+    directory = RunDirectory.locate("chain", environ)
+    directory.create()
+    return directory
+
+
+@contextlib.contextmanager
+def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, latencies_ns=(), **counters):
+    """A replica that runs without a supervisor; this process plays it."""
+    lock = Lock.acquire(run_directory.lock(name))
+    page = StatusPage(run_directory.status_page(name), os.getpid(), 42)
+    page.enter(phase, time.monotonic_ns())
+    page.set("ready_since_ns", time.monotonic_ns() if ready else 0)
+    for field, value in counters.items():
+        page.set(field, value)
+    for latency_ns in latencies_ns:
+        note(page.histogram("latency"), latency_ns, 1)
+    try:
+        yield
+    finally:
+        page.close()
+        lock.release()
+
+
+@pytest.mark.parametrize(
+    ("phase", "since", "seconds", "cell"),
+    [
+        (Phase.PROCESS, "hand_since_ns", 12.0, "12.0 s"),
+        (Phase.FLUSH, "phase_since_ns", 12.0, "12.0 s"),
+        (Phase.PROCESS, "hand_since_ns", 0.0, "-"),
+    ],
+)
+def test_a_message_that_takes_long_is_shown_with_its_time(
+    environ, run_directory, phase, since, seconds, cell
+):
+    counters = {"hand_source": 1, since: time.monotonic_ns() - int(seconds * 1e9)}
+    with by_hand(run_directory, ReplicaName("integrate", 0), phase, **counters):
+        status = read_status(make_chain(LINE), environ)
+    assert seconds <= status["stages"][1]["in_hand_s"] < seconds + LONG_S
+    titles, *rows = (re.split("  +", line) for line in status_table(status).splitlines()[1:])
+    assert rows[1][titles.index("in hand")] == cell
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.BLOCKED, Phase.DRAIN])
+def test_a_stage_that_waits_has_nothing_in_hand(environ, run_directory, phase):
+    with by_hand(run_directory, ReplicaName("integrate", 0), phase, hand_since_ns=1):
+        status = read_status(make_chain(LINE), environ)
+    assert status["stages"][1]["in_hand_s"] is None
+
+
+def test_a_chain_that_never_ran_is_stopped(environ):
+    status = read_status(make_chain(LINE), environ)
+    assert status["state"] == "STOPPED"
+    assert [row["state"] for row in status["stages"]] == ["STOPPED"] * 3
+    assert status_table(status).endswith("nothing of it is running")
+
+
+def test_each_replica_has_the_promised_fields(environ):
+    status = read_status(make_chain(LINE), environ)
+    assert set(status) >= {"chain", "state", "stages"}
+    for row in status["stages"]:
+        assert set(row) == KEYS
+
+
+def test_stages_started_by_hand_are_seen(environ, run_directory):
+    with by_hand(run_directory, ReplicaName("integrate", 0), received=1200, sent=7):
+        status = read_status(make_chain(LINE), environ)
+    row = status["stages"][1]
+    assert status["state"] == "DEGRADED"
+    assert (row["state"], row["pid"], row["incarnation"]) == ("READY", os.getpid(), 42)
+    assert (row["received"], row["sent"]) == (1200, 7)
+    assert row["rss_bytes"] > 1_000_000
+    assert row["cpu_percent"] >= 0
+    table = status_table(status).splitlines()
+    assert table[0] == "chain chain: DEGRADED (no supervisor)"
+    assert "1,200" in table[3]
+
+
+@pytest.mark.parametrize(
+    ("phase", "ready", "state"),
+    [
+        (Phase.OPEN, False, "STARTING"),
+        (Phase.PROCESS, True, "READY"),
+        (Phase.DRAIN, True, "DRAINING"),
+    ],
+)
+def test_the_page_tells_the_state_of_a_stage_started_by_hand(
+    environ, run_directory, phase, ready, state
+):
+    with by_hand(run_directory, ReplicaName("images", 0), phase, ready):
+        status = read_status(make_chain({"images": ()}), environ)
+    assert status["state"] == status["stages"][0]["state"] == state
+
+
+def test_counters_of_a_predecessor_are_not_shown(environ, run_directory):
+    name = ReplicaName("images", 0)
+    StatusPage(run_directory.status_page(name), os.getpid() + 1, 41).close()
+    lock = Lock.acquire(run_directory.lock(name))
+    try:
+        row = read_status(make_chain({"images": ()}), environ)["stages"][0]
+    finally:
+        lock.release()
+    assert (row["incarnation"], row["received"], row["state"]) == (None, 0, "STARTING")
+
+
+def test_latencies_are_shown_for_each_stage_and_for_the_publishers_together(environ, run_directory):
+    chain = make_chain({"images": (), "one": ("images",), "two": ("images",)})
+    fast, slow = [2_000_000] * 99, [4_000_000_000] * 101
+    with (
+        by_hand(run_directory, ReplicaName("one", 0), latencies_ns=fast),
+        by_hand(run_directory, ReplicaName("two", 0), latencies_ns=slow),
+    ):
+        status = read_status(chain, environ)
+    images, one, two = status["stages"]
+    assert images["latency_p50_s"] is None
+    assert one["latency_p99_s"] == pytest.approx(0.002, rel=1 / 16)
+    assert two["latency_p50_s"] == pytest.approx(4.0, rel=1 / 16)
+    assert one["hop_p50_s"] is None
+    assert status["latency_p50_s"] == pytest.approx(4.0, rel=1 / 16)
+    head, _, *rows = status_table(status).splitlines()
+    assert head.endswith(", from source to publisher 3.89 s, 99 % within 3.89 s")
+    assert "2.03 ms" in rows[1]
+
+
+def test_latencies_of_a_predecessor_are_not_shown(environ, run_directory):
+    name = ReplicaName("images", 0)
+    page = StatusPage(run_directory.status_page(name), os.getpid() + 1, 41)
+    note(page.histogram("latency"), 1_000_000, 1)
+    page.close()
+    lock = Lock.acquire(run_directory.lock(name))
+    try:
+        status = read_status(make_chain({"images": ()}), environ)
+    finally:
+        lock.release()
+    assert status["stages"][0]["latency_p50_s"] is None
+
+
+def fill_quarantine(environ, messages):
+    store = Quarantine(find_folders("chain", environ).state.quarantine)
+    for number in range(messages):
+        store.put(make_entry(f"{number:x}"), b"message")
+
+
+def test_what_is_in_quarantine_is_told_and_more_loudly_when_it_is_half_full(
+    environ, run_directory, monkeypatch, tmp_path
+):
+    environ["ARROYO_STATE_DIR"] = str(tmp_path / "state")
+    monkeypatch.setattr("arroyo.runner.quarantine.store.ENTRIES_MAX", 10)
+    assert "quarantine" not in status_table(read_status(make_chain(LINE), environ))
+    find_folders("chain", environ).state.create()
+    fill_quarantine(environ, 4)
+    status = read_status(make_chain(LINE), environ)
+    assert (status["quarantine"]["messages"], status["quarantine"]["bytes"]) == (4, 28)
+    text = status_table(status)
+    assert text.endswith("4 messages in quarantine; see: arroyo quarantine list chain")
+    fill_quarantine(environ, 5)
+    assert "the quarantine is 50 % full" in status_table(read_status(make_chain(LINE), environ))
+
+
+@pytest.mark.parametrize("word", ["rejected", "inline"])
+def test_what_should_not_happen_is_shown_where_it_did(environ, run_directory, word):
+    with by_hand(run_directory, ReplicaName("images", 0)):
+        assert word not in status_table(read_status(make_chain(LINE), environ))
+    with by_hand(run_directory, ReplicaName("images", 0), **{word: 3}):
+        status = read_status(make_chain(LINE), environ)
+        assert status["stages"][0][word] == 3
+        assert word in status_table(status)
