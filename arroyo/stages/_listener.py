@@ -31,7 +31,9 @@ class Listener(AllocatingStage, ABC):
     thread, `close()` at the end. A listener whose `start()` returns by itself has finished.
     `open()`, `start()` and `close()` may be async; they are awaited on one event loop.
     It may define ``acknowledge(token)``, which is called in order, from the framework's thread,
-    when every sink has finished the message that `token` came with.
+    when every sink has finished the message that `token` came with. Where one request for many
+    is cheaper than one for each, define ``acknowledge_batch(tokens)`` in its place: it gets a
+    list of those that were finished together, in order.
 
     A listener is *replayable* if its input begins again, after a restart, with the first message
     that was not acknowledged, in the same order: files, a log, a broker that keeps what nobody

@@ -36,6 +36,8 @@ class ListenerThread:
         self._wake = wake
         self._stopped = False
         self._acknowledge: Callable[[Any], Any] | None = getattr(listener, "acknowledge", None)
+        self._acknowledge_batch: Callable[[list[Any]], Any] | None
+        self._acknowledge_batch = getattr(listener, "acknowledge_batch", None)
         # A daemon: a `start()` that does not return must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="arroyo-listener", daemon=True)
         self._thread.start()
@@ -55,11 +57,13 @@ class ListenerThread:
 
     def acknowledge(self, tokens: Iterable[Any]) -> None:
         """Tell the listener, if it wants to know, that messages with these tokens are finished."""
-        if self._acknowledge is None:
-            return
-        for token in tokens:
-            if token is not None:
-                self._acknowledge(token)
+        if self._acknowledge_batch is not None:
+            if known := [token for token in tokens if token is not None]:
+                self._acknowledge_batch(known)
+        elif self._acknowledge is not None:
+            for token in tokens:
+                if token is not None:
+                    self._acknowledge(token)
 
     def stop(self) -> None:
         """Ask `start()` to return, once."""

@@ -22,7 +22,7 @@ _AWAITED: dict[Role, tuple[str, ...]] = {
     "publisher": ("open", "publish", "flush", "close"),
 }
 _PLAIN: dict[Role, tuple[str, ...]] = {
-    "listener": ("stop", "acknowledge", "poll"),
+    "listener": ("stop", "acknowledge", "acknowledge_batch", "poll"),
     "operator": ("held",),
     "publisher": (),
 }

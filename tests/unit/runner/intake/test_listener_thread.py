@@ -76,3 +76,34 @@ def test_an_async_start_is_awaited_on_the_event_loop_of_open():
     listening.join()
     assert listening.error is None
     awaiter.close()
+
+
+class Told(IteratingListener):
+    def messages(self):
+        return iter(())
+
+
+class ToldOneByOne(Told):
+    def __init__(self):
+        self.told = []
+
+    def acknowledge(self, token):
+        self.told.append(token)
+
+
+class ToldTogether(ToldOneByOne):
+    def acknowledge_batch(self, tokens):
+        self.told.append(tokens)
+
+
+@pytest.mark.parametrize(
+    ("make", "told"), [(ToldOneByOne, [1, 2, 3]), (ToldTogether, [[1, 2], [3]])]
+)
+def test_what_is_finished_together_is_acknowledged_in_one_call_where_that_is_defined(make, told):
+    listener, ended = make(), threading.Event()
+    listening = ListenerThread(listener, Awaiter(), ended.set)
+    assert ended.wait(LAST_WAIT_S)
+    listening.join()
+    for tokens in ([1, None, 2], [None], [3]):
+        listening.acknowledge(tokens)
+    assert listener.told == told

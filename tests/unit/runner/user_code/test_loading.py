@@ -75,6 +75,11 @@ class AcknowledgesLater(arroyo.IteratingListener):
         return iter(())
     async def acknowledge(self, token): pass
 
+class AcknowledgesBatchLater(arroyo.IteratingListener):
+    def messages(self):
+        return iter(())
+    async def acknowledge_batch(self, tokens): pass
+
 class Async(arroyo.Listener):
     async def open(self): pass
     async def start(self): pass
@@ -286,6 +291,7 @@ class TestMessageTypes:
         ("YieldsLater", "publisher", r"YieldsLater: flush\(\) contains yield"),
         ("StopsLater", "listener", r"StopsLater: stop\(\) is async, and nothing awaits it"),
         ("AcknowledgesLater", "listener", r"acknowledge\(\) is async, and nothing awaits it"),
+        ("AcknowledgesBatchLater", "listener", r"acknowledge_batch\(\) is async, and nothing"),
     ],
 )
 def test_methods_that_could_not_work_are_refused(chain, name, role, words):
