@@ -1,0 +1,140 @@
+"""What the conformance suite has to know of a broker: one small class for each kind.
+
+`Broker` is a server of the test's own and programs that know nothing of Arroyo. To put a
+connector through the suite, write a subclass and name it in `BROKERS`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pkgutil
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+BROKERS = [
+    "memory_broker:MemoryBroker",
+]
+"""All that are put through the suite, as `module:Class`; the first one proves the suite."""
+
+Sent = tuple[bytes, bytes]
+"""Header and payload of a message, as WIRE_FORMAT.md has them."""
+
+
+class Broker(ABC):
+    """A server on a port of its own, with its data in `folder`.
+
+    Queues are whatever the broker calls them: topics, streams. Ports stay the same over restarts.
+    """
+
+    listener: ClassVar[str]
+    publisher: ClassVar[str]
+    """The connectors, as a chain file names them."""
+    lacks: ClassVar[dict[str, str]] = {}
+    """Lines that the connectors can't keep, by the name of the test, with the words on their page
+    that say so. The test has to fail, and the words to be there."""
+    repeats: ClassVar[str] = ""
+    """Words on the page that say that messages may come twice after a stage was killed; empty: they
+    may not."""
+    repeats_after_server_kill: ClassVar[str] = ""
+    """The same for the server."""
+    modules: ClassVar[tuple[str, ...]] = ()
+    """Modules of tests that stages of a chain need beside the chain file."""
+    environ: ClassVar[dict[str, str]] = {}
+    """What they need in the environment."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @staticmethod
+    def find_missing() -> str:
+        """Say what has to be installed for it; empty if nothing."""
+        return ""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the server, or start it again, and wait until it answers."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End the server as a crash would (SIGKILL); nothing happens if it does not run."""
+
+    def stop(self) -> None:
+        """End it at the end of the test."""
+        self.kill()
+
+    @abstractmethod
+    def make(self, queue: str) -> None:
+        """Make a queue, as an administrator would; nothing where that needs no doing."""
+
+    @abstractmethod
+    def produce(self, queue: str, messages: list[Sent]) -> None:
+        """Put messages in, in order, without Arroyo; returns when the server has confirmed them."""
+
+    @abstractmethod
+    def consume(self, queue: str) -> list[Sent]:
+        """Return all that is or was in a queue, in order, without Arroyo.
+
+        Called again and again for the same queue, it returns the same messages and later ones.
+        """
+
+    @abstractmethod
+    def listener_options(self, queue: str) -> dict[str, Any]:
+        """Return options of a listener to this queue; all of them share it."""
+
+    @abstractmethod
+    def publisher_options(self, queue: str) -> dict[str, Any]:
+        """Return options of a publisher to this queue."""
+
+    def make_listener(self, operator: Any, queue: str, state: Path, **options: Any) -> Any:
+        """Make a listener whose state directory is `state`, as a stage's process does."""
+        kind = pkgutil.resolve_name(self.listener)
+        listener = kind(operator, **{**self.listener_options(queue), **options})
+        if kind.replayable:
+            state.mkdir(parents=True, exist_ok=True)
+            listener.state_directory = state
+        return listener
+
+    def make_publisher(self, queue: str, **options: Any) -> Any:
+        """Make a publisher."""
+        kind = pkgutil.resolve_name(self.publisher)
+        return kind(**{**self.publisher_options(queue), **options})
+
+
+def limits_of(spec: str) -> list[str]:
+    """All that a broker's connectors have to say on their page about what they can't keep."""
+    kind: type[Broker] = pkgutil.resolve_name(spec)
+    said = [*kind.lacks.values(), kind.repeats, kind.repeats_after_server_kill]
+    return [words for words in said if words]
+
+
+def numbered(first: int, end: int, size_bytes: int = 3) -> list[Sent]:
+    """Events in the outward format whose `index` counts from `first` up to `end`."""
+    return [
+        (
+            json.dumps({"type": "Event", "metadata": {"index": index}}).encode(),
+            bytes([index % 251]) * size_bytes,
+        )
+        for index in range(first, end)
+    ]
+
+
+def indices_of(sent: list[Sent]) -> list[int]:
+    """The `index` of each Event among messages, in order."""
+    headers = [json.loads(header) for header, _ in sent]
+    return [each["metadata"]["index"] for each in headers if each["type"] == "Event"]
+
+
+def load_broker(spec: str, folder: Path) -> Broker:
+    """Make a broker; where its server is missing the test is skipped, but in CI it fails."""
+    kind: type[Broker] = pkgutil.resolve_name(spec)
+    missing = kind.find_missing()
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+    folder.mkdir(parents=True, exist_ok=True)
+    return kind(folder)
