@@ -99,3 +99,18 @@ def test_each_word_is_defined_once():
 def test_the_index_names_every_decision():
     index = set(re.findall(r"\(decisions/([\w-]+\.md)\)", read("README.md")))
     assert index == {page.name for page in (PACKAGE / "decisions").iterdir()}
+
+
+RULE_ROW = re.compile(r"^\| ([\d, to]+) \| [^|]* \| (.+) \|$", re.MULTILINE)
+
+
+def test_each_rule_of_the_protocol_has_a_file_that_keeps_it():
+    rules = {int(number) for number in re.findall(r"^(\d+)\. ", read("PROTOCOL.md"), re.MULTILINE)}
+    kept = set()
+    for numbers, files in RULE_ROW.findall(read("protocol/README.md")):
+        for part in numbers.split(","):
+            first, _, last = part.strip().partition(" to ")
+            kept |= set(range(int(first), int(last or first) + 1))
+        for name in re.findall(r"`([\w./]+\.py)`", files):
+            assert (PACKAGE / "protocol" / name).exists(), name
+    assert rules - kept == set()
