@@ -254,7 +254,7 @@ class Ledger:
     def accuse(self, suspect: Suspect) -> int:
         """Note that a process has died of a message; returns how many have.
 
-        0: it is finished, or was never sent, or is a Start or Stop.
+        0: it is finished, buried, was never sent, or is a Start or Stop.
         """
         self._suspects.hear(suspect)  # though there may be nothing left to be done about it
         sequence = suspect.sequence

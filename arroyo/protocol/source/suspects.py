@@ -36,8 +36,13 @@ class Suspects:
         self.last = max(self.last, suspect.incarnation)
 
     def accuse(self, suspect: Suspect) -> int:
-        """Note a death; returns of how many the message is suspected now."""
+        """Note a death; returns of how many the message is suspected now.
+
+        0: it is buried; replicas go on telling of the deaths that led there.
+        """
         record = self._records.setdefault(suspect.sequence, _Record())
+        if record.buried:
+            return 0
         record.lives[suspect.stage, suspect.replica, suspect.incarnation] = suspect
         return len(record.lives)
 

@@ -70,6 +70,14 @@ def test_at_the_third_death_it_is_isolated_and_a_tombstone_goes_in_its_place():
     assert len(sent) == 1
 
 
+def test_a_message_that_is_in_quarantine_is_isolated_no_more():
+    # A replica tells of a death again in each answer to an Open.
+    chain = Poisoned()
+    for _ in range(DEATHS):
+        chain.die(1)
+    assert list(chain.source.record(suspect(1, chain.life), 9.0)) == []
+
+
 def test_what_can_not_be_kept_is_offered_again_at_the_next_death():
     chain = Poisoned()
     for life in range(2, 2 + DEATHS):
