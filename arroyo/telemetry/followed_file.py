@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BEHIND_BYTES = 8 * 1024 * 1024
-"""A reader that falls further behind than this skips to the end."""
+"""A reader that falls further behind than this skips to the last `LINE_BYTES`."""
 LINE_BYTES = 32 * 1024
 """A longer line is given out in pieces."""
 
@@ -100,11 +100,17 @@ class FollowedFile:
         if size < self._offset:  # it was emptied
             self._offset = 0
         if size - self._offset > self._behind_bytes:
-            self.skipped_bytes += size - self._offset
-            self._offset = size
+            self._skip(size)
         found = os.pread(self._descriptor, limit_bytes, self._offset)
         self._offset += len(found)
         return found
+
+    def _skip(self, size: int) -> None:
+        """Leave out all but the newest lines: what came last says most about what came after."""
+        start = size - min(LINE_BYTES, self._behind_bytes)
+        start += os.pread(self._descriptor, size - start, start).find(b"\n") + 1
+        self.skipped_bytes += start - self._offset + len(self._partial)
+        self._offset, self._partial = start, b""
 
     def _size(self) -> int:
         return os.fstat(self._descriptor).st_size

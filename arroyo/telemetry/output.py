@@ -28,7 +28,7 @@ LOOK_WITH_CONSOLE_S = 0.1
 FILE_BYTES = 1024 * 1024
 """A file that has grown so large is emptied once it was read."""
 LOOK_BYTES = 256 * 1024
-"""So much is taken into the log at a look; what falls too far behind is left out and counted."""
+"""So much is taken into the log at a look; of what falls too far behind the last lines are kept."""
 _CHUNK_BYTES = 4096
 
 _log = logging.getLogger(__name__)
@@ -75,12 +75,16 @@ class Output:
 
     def _look(self, *, final: bool = False) -> None:
         for line in self._logged.lines(BEHIND_BYTES if final else LOOK_BYTES, final=final):
+            self._tell_skipped()
             _output.info("%s", line.decode(errors="backslashreplace"))
-        if self._logged.skipped_bytes:
-            skipped, self._logged.skipped_bytes = self._logged.skipped_bytes, 0
-            _log.warning("%d bytes of output left out: more came than the log can take", skipped)
+        self._tell_skipped()
         self._show()
         self._empty()
+
+    def _tell_skipped(self) -> None:
+        if skipped := self._logged.skipped_bytes:
+            self._logged.skipped_bytes = 0
+            _log.warning("%d bytes of output left out: more came than the log can take", skipped)
 
     def _show(self) -> None:
         console = self._console

@@ -55,6 +55,16 @@ class Warns(Operator):
         return message
 
 
+class Flood(Operator):
+    """Prints more than a log takes, all at once."""
+
+    def process(self, message):
+        if isinstance(message, Event):
+            for number in range(100_000):
+                print("flood", number, "x" * 100)
+        return message
+
+
 class Last(Operator):
     """Says why, and crashes at once."""
 
@@ -159,6 +169,14 @@ def test_warnings_and_prints_reach_a_file(make_chain, way):
     ):
         assert text.count(words) == 1, text
     assert "chatter" not in text
+
+
+def test_of_more_than_the_log_can_take_the_last_lines_are_kept(make_chain):
+    chain = chain_of(make_chain, "Flood", events=1)
+    supervisor = chain.supervise()
+    assert supervisor.wait() == 0
+    last = f"flood 99999 {'x' * 100}"
+    assert last in [line["message"] for line in log_lines(chain, "work")]
 
 
 def test_the_last_words_of_a_crash_are_shown(make_chain):

@@ -53,7 +53,11 @@ class Overheard:
 
     def _read_output(self, *, final: bool = False) -> Iterator[str]:
         for line in self._output.lines(LOOK_BYTES, final=final):
+            yield from self._skipped()
             yield line.decode(errors="backslashreplace")
+        yield from self._skipped()
+
+    def _skipped(self) -> Iterator[str]:
         if skipped := self._output.skipped_bytes:
             self._output.skipped_bytes = 0
             yield f"({skipped} bytes of output left out)"

@@ -66,13 +66,22 @@ def test_a_file_that_was_emptied_is_read_from_its_beginning(follow, path):
     assert list(followed.lines(MUCH)) == [b"short"]
 
 
-def test_who_falls_behind_skips_and_counts(follow, path):
+def test_who_falls_behind_keeps_the_newest_lines_and_counts_the_others(follow, path):
+    followed = follow(behind_bytes=100)
+    append(path, "begun")
+    assert list(followed.lines(MUCH)) == []
+    append(path, "x" * 200 + "\nlast\n")
+    assert list(followed.lines(MUCH)) == [b"last"]
+    assert followed.skipped_bytes == len("begun") + 201
+    append(path, "new\n")
+    assert list(followed.lines(MUCH)) == [b"new"]
+
+
+def test_of_one_long_line_the_end_is_kept(follow, path):
     followed = follow(behind_bytes=100)
     append(path, "x" * 200)
-    assert list(followed.lines(MUCH)) == []
-    assert followed.skipped_bytes == 200
-    append(path, "\nnew\n")
-    assert list(followed.lines(MUCH)) == [b"", b"new"]
+    assert list(followed.lines(MUCH, final=True)) == [b"x" * 100]
+    assert followed.skipped_bytes == 100
 
 
 def test_a_line_without_end_comes_in_pieces(follow, path):
