@@ -20,7 +20,7 @@ from arroyo.protocol.values.actions import PutInQuarantine
 from arroyo.protocol.values.batches import Position
 from arroyo.protocol.values.bounded_table import drop_oldest
 from arroyo.protocol.values.deliveries import origins_of
-from arroyo.runner.user_code.trials import in_words
+from arroyo.runner.user_code.trials import LOGGED_ERRORS, in_words
 
 from .failure_streak import STREAK_MESSAGES, STREAK_S, FailureStreak
 from .store import NEARLY_FULL, Entry, Fill, Quarantine, entry_id
@@ -111,7 +111,8 @@ class QuarantineWriter:
             stack="".join(traceback.format_exception(error))[-STACK_CHARACTERS:],
             attempts=attempts,
         )
-        self._put(entry, self._codec.pack(self._as_it_came(message)))
+        # Whoever tried the message has warned of what its code raised.
+        self._put(entry, self._codec.pack(self._as_it_came(message)), level=logging.INFO)
 
     def put_unreadable(self, batch: Batch, position: Position, found: Unreadable) -> None:
         """Put aside one message of a batch that can't be read; errors as in `put`."""
@@ -228,11 +229,14 @@ class QuarantineWriter:
             enters=self._name.stage,
         )
 
-    def _put(self, entry: Entry, message: bytes, start: bytes = b"") -> None:
+    def _put(
+        self, entry: Entry, message: bytes, start: bytes = b"", *, level: int = logging.WARNING
+    ) -> None:
         start = start or self._starts.get((entry.source, entry.run), b"")
         self._warn(self.store.put(entry, message, start), len(message), entry.chain)
         self.counted[0] += 1
-        _log.warning(
+        _log.log(
+            level if self.counted[0] <= LOGGED_ERRORS else logging.INFO,
             "%s is in quarantine (%s): see 'arroyo quarantine show %s %s'",
             entry.key,
             entry.reason,

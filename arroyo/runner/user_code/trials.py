@@ -97,7 +97,7 @@ class Trial(Generic[Kept]):
         self._skipped = skipped
         self._isolated = isolated
         self._aside = None if stage.on_error == "skip" else aside
-        self._last_word = "it is skipped" if self._aside is None else "it is put aside"
+        self._last_word = "it is skipped" if self._aside is None else "it goes to quarantine"
         self.errors = 0
 
     def run(self, messages: Iterable[Message], outcomes: Kept | None = None) -> Kept:

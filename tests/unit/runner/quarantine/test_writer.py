@@ -13,6 +13,7 @@ from arroyo.protocol.values.deliveries import origins_of
 from arroyo.runner.quarantine.failure_streak import STREAK_MESSAGES
 from arroyo.runner.quarantine.store import Quarantine, entry_id
 from arroyo.runner.quarantine.writer import QuarantineWriter, StageBrokenError
+from arroyo.runner.user_code.trials import LOGGED_ERRORS
 from arroyo.testing import FakeClock
 
 CODEC = MessageCodec(())
@@ -47,6 +48,16 @@ def test_all_about_a_message_that_raised_is_kept(isolation):
     assert (entry.attempts, entry.enters, entry.type) == (3, "work", "Event")
     kept = CODEC.unpack(isolation.store.message(entry.id))
     assert (kept.metadata, bytes(kept.payload)) == ({"index": 2}, b"payload")
+
+
+def test_whatever_is_told_already_or_too_often_is_in_the_log_only(isolation, caplog):
+    caplog.set_level("INFO")
+    isolation.put(event(2), raised(), 1)
+    for number in range(50):
+        isolation.note_readable()
+        isolation.put_frames(make_batch(base=1, ranges=((number, number + 1),)), [b""], raised())
+    levels = [each.levelname for each in caplog.records if "is in quarantine" in each.message]
+    assert levels == ["INFO", *["WARNING"] * (LOGGED_ERRORS - 1), *["INFO"] * 31]
 
 
 def test_too_many_in_a_row_are_the_stages_fault_and_stay_in_the_chain(isolation):
