@@ -8,7 +8,7 @@ from arroyo.identifiers import ReplicaName
 from .ending import AFTER_WORK, FINISHED, Ending
 from .events import State
 from .health import Condition
-from .restart_policy import PERMANENT_EXITS, RecentEnds
+from .restart_policy import PERMANENT_EXITS, TRY_LATER_EXIT, RecentEnds
 
 
 class ReplicaState:
@@ -63,6 +63,12 @@ class ReplicaState:
     def is_at_rest(self) -> bool:
         """Whether it has ended and nothing is planned for it."""
         return not self.alive and self.state is State.STOPPED and self.due_at is None
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it is at rest after an end that was not in order, nor for what may pass."""
+        broken = self.ending is not None and self.ending.status != TRY_LATER_EXIT
+        return broken and self.is_at_rest
 
     @property
     def awaits_correction(self) -> bool:

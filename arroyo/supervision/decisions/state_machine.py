@@ -368,6 +368,8 @@ class ChainMachine:
         failed = [replica.name for replica in self.replicas if replica.state is State.FAILED]
         if failed:
             self._note_trouble(UNWELL, f"{_names(failed)} failed")
+        if broken := [replica.name for replica in self.replicas if replica.is_broken]:
+            self._note_trouble(UNWELL, f"{_names(broken)} had ended badly and did not come back")
         self._actions.append(ev.Finish(self._exit_code, self._reasons))
 
     # Small questions.

@@ -461,8 +461,19 @@ def test_what_waits_for_its_restart_is_not_started_for_a_stop():
     assert history.state("images.0") is State.STOPPED
     history.end("integrate.0", -TERM)
     history.end("patterns.0", -TERM)
-    assert history.exit_code == 0
+    assert history.exit_code == 1
+    assert history.reasons == ("images.0 had ended badly and did not come back",)
     assert history.spawned.count("images.0") == 2
+
+
+def test_a_stop_while_a_stage_waits_for_something_outside_is_no_trouble():
+    history = History()
+    history.end("images.0", 75)
+    history.end("images.0", 75)
+    history.stop()
+    history.end("integrate.0", -TERM)
+    history.end("patterns.0", -TERM)
+    assert history.exit_code == 0
 
 
 def test_what_is_under_way_may_need_a_stage_that_dies_in_the_drain():
