@@ -5,13 +5,16 @@ from collections import defaultdict
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import arroyo
+from arroyo import Event, Start, Stop
 from arroyo.cli.main import COMMANDS
 from arroyo.cli.main import arroyo as command
 from arroyo.supervision.reporting.status import status_table
+from arroyo.testing import InMemoryLink
 
 README = Path(__file__).parents[2] / "README.md"
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README.read_text("utf-8"), re.DOTALL | re.MULTILINE)
@@ -77,6 +80,15 @@ def test_the_test_of_a_stage_passes(folder, monkeypatch):
     names = {}
     exec(compile(block("python", "InMemoryLink"), "README.md", "exec"), names)  # the README itself
     names["test_a_profile_has_one_sum_per_column"]()
+
+
+def test_the_sum_of_ten_images_runs_as_printed():
+    names = {}
+    exec(compile(block("python", "class Sum"), "README.md", "exec"), names)  # the README itself
+    events = [Event.from_array(np.full((2, 3), number)) for number in range(12)]
+    with InMemoryLink(names["Sum"]()) as link:
+        _, *sums, _ = link.process_all([Start(), *events, Stop()])
+    assert [each.array.tolist() for each in sums] == [[[45] * 3] * 2, [[21] * 3] * 2]
 
 
 def test_every_command_is_named(folder):
