@@ -167,7 +167,7 @@ def _require_type(entry: Entry) -> None:
 
 def _store(chain: str) -> Quarantine:
     name = chain
-    if not is_name(chain) or Path(chain).exists() or not _folder(chain).is_dir():
+    if not is_name(chain) or Path(chain).is_file() or not _folder(chain).is_dir():
         name = load_chain(find_chain(chain)).name
     return Quarantine(_folder(name))
 

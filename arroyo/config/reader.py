@@ -81,14 +81,16 @@ def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
         raise UsageError(f"there is no chain file {text}: {error.strerror}") from error
     if is_file:
         return path
-    if is_folder:
-        raise UsageError(
-            f"{text} is a folder, expected a chain file; did you mean {path / 'chain.toml'}?"
-        )
-    if not is_name(text):
-        raise UsageError(f"there is no chain file {text}")
-    recorded = RunDirectory.locate(text, environ).chain_file(text)
+    named = is_name(text)
+    # A chain is often called as the folder that it is in.
+    recorded = RunDirectory.locate(text, environ).chain_file(text) if named else None
     if recorded is None:
+        if is_folder:
+            raise UsageError(
+                f"{text} is a folder, expected a chain file; did you mean {path / 'chain.toml'}?"
+            )
+        if not named:
+            raise UsageError(f"there is no chain file {text}")
         if hidden := find_hidden(text, environ):
             raise UsageError(hidden)
         known = list_known_chains(environ)

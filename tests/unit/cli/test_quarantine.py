@@ -45,6 +45,12 @@ def test_a_list_for_people_names_message_stage_and_reason(store):
     assert "src.0/run/bb: raised ValueError: no beam" in text
 
 
+def test_a_folder_of_the_chain_s_name_is_not_in_its_way(store, tmp_path, monkeypatch):
+    (tmp_path / "saxs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert "src.0/run/bb" in run("list", "saxs")
+
+
 def test_a_list_for_programs_says_what_is_on_its_way_back(store):
     run("requeue", "saxs", "bb")
     rows = json.loads(run("list", "saxs", "--json"))

@@ -176,6 +176,18 @@ class TestFindingAChain:
         chain = start(write(GOOD), environ)
         assert find_chain("powder", environ) == chain.path
 
+    def test_so_does_one_that_a_folder_here_has_as_well(self, write, tmp_path, monkeypatch):
+        # `arroyo new powder`, and what the chain says: see 'arroyo quarantine list powder'.
+        environ = {**ENVIRON, "ARROYO_RUN_DIR": str(tmp_path / "run")}
+        chain = start(write(GOOD), environ)
+        (tmp_path / "powder").mkdir()
+        monkeypatch.chdir(tmp_path)
+        assert find_chain("powder", environ) == chain.path
+
+    def test_a_folder_that_is_no_chain_s_name_is_answered_with_the_file(self, tmp_path):
+        with pytest.raises(UsageError, match=r"is a folder.*did you mean .*chain\.toml"):
+            find_chain(str(tmp_path), {})
+
     def test_an_unknown_name_is_answered_with_the_known_ones(self, write, tmp_path):
         environ = {**ENVIRON, "ARROYO_RUN_DIR": str(tmp_path)}
         start(write(GOOD), environ)
