@@ -26,9 +26,8 @@ def command(chain: str) -> None:
         raise ConfigurationError(*problems)
     good = load_chain(path)
     stages, processes = len(good.stages), len(good.replicas)
-    click.echo(
-        f"{good.name}: {_count(stages, 'stage')}, {_count(processes, 'process', 'es')}, fine"
-    )
+    size = f"{_count(stages, 'stage')}, {_count(processes, 'process', 'es')}"
+    click.echo(f"{good.name}: no mistakes found ({size})")
 
 
 def _count(number: int, word: str, plural: str = "s") -> str:

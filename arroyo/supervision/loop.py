@@ -24,7 +24,7 @@ from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.config.state_directory import find_strangers
-from arroyo.control.locks import Lock
+from arroyo.control.locks import Lock, owner
 from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier, NotifySocket
 from arroyo.control.requests import RequestServer
@@ -92,7 +92,7 @@ def supervise(
     try:
         lock = Lock.acquire(run_directory.lock("supervisor"))
     except AlreadyRunningError as error:
-        raise AlreadyRunningError(f"chain {chain.name}: {error}") from error
+        raise _already_running(chain, run_directory) from error
     try:
         folders = settle_folders(chain, environ, lock)
         if problems := check(chain.path):
@@ -121,6 +121,15 @@ def supervise(
                 return supervisor.run()
     finally:
         lock.release()
+
+
+def _already_running(chain: Chain, run_directory: RunDirectory) -> AlreadyRunningError:
+    file = run_directory.chain_file(chain.name)
+    return AlreadyRunningError(
+        f'chain "{chain.name}" is already running (supervisor pid '
+        f"{owner(run_directory.lock('supervisor'))}{f', started from {file}' if file else ''}); "
+        "stop it first, or give this chain another name"
+    )
 
 
 class Supervisor:

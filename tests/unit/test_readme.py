@@ -43,7 +43,7 @@ def output(*arguments):
 def test_the_chain_has_no_mistake(folder):
     assert output("check", folder / "chain.toml") == (
         0,
-        "profiles: 4 stages, 5 processes, fine\n",
+        "profiles: no mistakes found (4 stages, 5 processes)\n",
     )
 
 

@@ -223,4 +223,4 @@ class StageContext:
             name = ReplicaName(record.stage, record.replica)
             if self._lives.get(name) != record.incarnation:
                 self._lives[name] = record.incarnation
-                _log.info("%s says hello", name)
+                _log.info("%s connected", name)

@@ -83,7 +83,7 @@ def check_in_child(path: str | Path) -> list[str]:
 
 def _describe_end(child: subprocess.CompletedProcess[bytes]) -> str:
     words = child.stderr.decode(errors="replace").strip().splitlines()
-    last = f"; its last words: {words[-1]}" if words else ""
+    last = f"; the last line it printed: {words[-1]}" if words else ""
     if child.returncode < 0:
         return f"ended the process by {signal.Signals(-child.returncode).name}{last}"
     return f"ended the process with exit code {child.returncode}{last}"

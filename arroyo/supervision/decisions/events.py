@@ -164,7 +164,7 @@ class WillRestart(msgspec.Struct, frozen=True):
 
 
 class WillRetry(msgspec.Struct, frozen=True):
-    """A replica waits for something outside, which its last words name; next try in `delay_s`."""
+    """A replica waits for something outside, which it named last; next try in `delay_s`."""
 
     replica: ReplicaName
     ending: Ending

@@ -110,7 +110,9 @@ def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911,
         case ev.EndedBadly(name, ending):
             return "bad", _how(name, ending)
         case ev.Draining(by, timeout_s):
-            return "bold", f"stopping because of {by}: sources first, at most {_seconds(timeout_s)}"
+            again = "Ctrl-C again" if by == "SIGINT" else "a second signal"
+            text = f"draining, up to {_seconds(timeout_s)}; {again} stops it now"
+            return "bold", f"stopping because of {by}: {text}"
         case ev.CutShort(left, by):
             names = ", ".join(map(str, left))
             return "bad", f"stopping now because of {by}; still running: {names}"

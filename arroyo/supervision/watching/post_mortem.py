@@ -132,7 +132,7 @@ class PostMortem:
         lines = last_lines(log, pid)
         if printed := last_output(log):
             lines += ["its last output:", *printed]
-        _log.info("%s ended %s%s; its last words:\n%s", name, place, in_hand, "\n".join(lines))
+        _log.info("%s ended %s%s; last log lines:\n%s", name, place, in_hand, "\n".join(lines))
 
 
 def _phase(page: Mapping[str, int]) -> str:

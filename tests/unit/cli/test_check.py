@@ -45,7 +45,10 @@ def check(tmp_path, monkeypatch):
 
 def test_a_good_chain_is_summed_up_in_a_line(check):
     result = check(CHAIN)
-    assert (result.exit_code, result.stdout) == (0, "sums: 2 stages, 4 processes, fine\n")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "sums: no mistakes found (2 stages, 4 processes)\n",
+    )
 
 
 def test_each_mistake_is_a_line_that_begins_with_its_place(check):
