@@ -54,6 +54,14 @@ class Lock:
             if (descriptor := _try_lock(path)) is not None:
                 return cls(path, descriptor)
 
+    @property
+    def is_in_place(self) -> bool:
+        """Whether others find it at its path: the file may have been removed under its holder."""
+        try:
+            return _identity(self.path.stat()) == self._file
+        except OSError:
+            return False
+
     def note(self, text: str) -> None:
         """Leave a short text in the file, for whoever finds the lock held."""
         with contextlib.suppress(OSError):  # without room there is none, and the lock holds

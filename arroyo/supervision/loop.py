@@ -111,6 +111,7 @@ def supervise(
             supervisor = Supervisor(
                 chain,
                 folders,
+                lock,
                 notifier=Notifier.from_environ(environ),
                 console=console,
                 account=ConsoleReport(colour),
@@ -139,6 +140,7 @@ class Supervisor:
         self,
         chain: Chain,
         folders: Folders,
+        lock: Lock,
         *,
         notifier: Notifier,
         console: Console | None,
@@ -147,6 +149,7 @@ class Supervisor:
         clock: Clock,
     ) -> None:
         self._chain = chain
+        self._lock = lock
         self._state = folders.state
         run_directory = folders.run
         self._notifier = notifier
@@ -221,6 +224,7 @@ class Supervisor:
             self._look_out()
             self._look_for_idle()
             self._look_for_corrections()
+            self._look_for_removal()
             self._handle(ev.Tick())
         waiting = len(self._quarantine.entries())
         return self._sum_up(self._totals.verdict(self._trouble, waiting=waiting))
@@ -322,6 +326,10 @@ class Supervisor:
         awaited = self._machine.awaiting_correction
         for name, file in self._corrections.look(awaited, self._monotonic()):
             self._handle(ev.Corrected(name, file))
+
+    def _look_for_removal(self) -> None:
+        if not self._lock.is_in_place:
+            self._handle(ev.FolderRemoved(str(self._run_directory.path)))
 
     # Actions.
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -129,3 +130,21 @@ def test_an_orphaned_source_counts_what_it_held_and_removes_its_pool(make_chain,
 def pools(chain):
     prefix = pool_prefix(chain.run_directory.path)
     return list(Path("/dev/shm").glob(f"{prefix}*"))
+
+
+def test_a_chain_whose_run_directory_is_removed_finishes_what_it_has_and_says_why(make_chain):
+    chain = make_chain(
+        listener("count", every_s=0.005),
+        operator("work", "Pass", ["count"]),
+        publisher("write", ["work"]),
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(20)
+    shutil.rmtree(chain.run_directory.path)
+    assert supervisor.wait() == 1
+    path = chain.run_directory.path
+    assert f"stopping because of the removal of its run directory {path}" in supervisor.text
+    assert supervisor.lines[-1].endswith(f"its run directory {path} was removed under it")
+    found = indices(chain.lines())
+    assert found == list(range(len(found)))
+    assert chain.lines()[-1]["type"] == "Stop"

@@ -78,6 +78,12 @@ class StopRequested(msgspec.Struct, frozen=True):
     by: str
 
 
+class FolderRemoved(msgspec.Struct, frozen=True):
+    """The run directory is gone: nobody can see or stop the chain, nor join it."""
+
+    path: str
+
+
 class Judged(msgspec.Struct, frozen=True):
     """How the living process is doing has changed.
 
@@ -104,7 +110,7 @@ class Tick(msgspec.Struct, frozen=True):
 ReplicaEvent = (
     ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle | Judged | Corrected
 )
-Event = ReplicaEvent | StopRequested | Tick
+Event = ReplicaEvent | StopRequested | FolderRemoved | Tick
 
 
 # Actions.

@@ -120,6 +120,8 @@ class ChainMachine:
     def _take(self, event: ev.Event, now: float) -> None:
         if isinstance(event, ev.StopRequested):
             self._on_stop(event.by, now)
+        elif isinstance(event, ev.FolderRemoved):
+            self._on_folder_removed(event.path, now)
         elif not isinstance(event, ev.Tick):
             self._take_of(self.replicas[event.replica], event, now)
 
@@ -262,6 +264,12 @@ class ChainMachine:
             self._begin_stop(by, now)
         elif not self._stop.is_cut_short:
             self._cut_short(by, now)
+
+    def _on_folder_removed(self, path: str, now: float) -> None:
+        """Stop while links hold: a stage that is started again finds the others no more."""
+        if not self.replicas.stopping:
+            self._note_trouble(UNWELL, f"its run directory {path} was removed under it")
+            self._begin_stop(f"the removal of its run directory {path}", now)
 
     def _begin_stop(self, by: str, now: float) -> None:
         self.replicas.stopping = True

@@ -96,6 +96,16 @@ def test_releasing_twice_does_not_release_the_next_holder(path):
     second.release()
 
 
+def test_a_holder_can_tell_that_its_file_was_removed_or_replaced(path):
+    lock = Lock.acquire(path)
+    assert lock.is_in_place
+    path.unlink()
+    assert not lock.is_in_place
+    path.touch()
+    assert not lock.is_in_place
+    lock.release()
+
+
 def test_the_lock_outlives_the_thread_that_took_it(path):
     taken = []
     thread = threading.Thread(target=lambda: taken.append(Lock.acquire(path)))

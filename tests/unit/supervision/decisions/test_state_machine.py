@@ -585,3 +585,15 @@ def test_all_failed_is_a_failed_chain():
         history.end(f"{name}.0", 1)
     assert history.machine.state is State.FAILED
     assert history.exit_code is None
+
+
+def test_a_chain_whose_folder_was_removed_stops_in_order_and_says_why():
+    history = History().all_ready()
+    (told,) = history.do(ev.FolderRemoved("/run/arroyo/powder"))
+    assert told.by == "the removal of its run directory /run/arroyo/powder"
+    assert history.signals == [("images.0", TERM)]
+    assert history.do(ev.FolderRemoved("/run/arroyo/powder")) == []
+    for name in ("images.0", "integrate.0", "patterns.0"):
+        history.end(name)
+    assert history.exit_code == 1
+    assert history.reasons == ("its run directory /run/arroyo/powder was removed under it",)
