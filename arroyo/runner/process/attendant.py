@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-FIRST_LOOK_S = 0.006
+FIRST_LOOK_S = 0.005
 """The attendant leaves the stage's code alone for so long. Where more processes work than there are
 processors, a batch of quick messages takes most of it, and should not wake anybody."""
 SWITCH_S = 0.001

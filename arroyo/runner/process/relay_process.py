@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -58,6 +60,7 @@ TELL_LOSS_S = 1.0
 REPORT_S = 0.2
 LOOK_S = 0.002
 """While results wait for a batch that takes long, it is looked at so often."""
+DOUBT_LOOK_S = 0.001
 IDLE_LOOK_S = 0.05
 """How often the links are looked after while the stage's code stays with one message."""
 _WORD = (1 << 64) - 1
@@ -87,6 +90,7 @@ class RelayProcess:
         self._whole = False
         """Whether the batch in hand goes on as a whole only."""
         self._hand_since = replica.page.word("hand_since_ns")
+        self._main_clock = time.pthread_getcpuclockid(threading.get_ident())
         chain = replica.chain
         self._unheard = {
             above
@@ -419,7 +423,9 @@ class RelayProcess:
         now = self._replica.clock.monotonic()
         way, stays = self._way, True
         if way is not None:
-            advice = way.look(now)
+            advice = way.look(now, time.clock_gettime(self._main_clock))
+            if advice is Advice.DOUBT:
+                return DOUBT_LOOK_S
             stays = advice is Advice.TAKE
             if advice is not Advice.LEAVE:
                 self._due.append(True)

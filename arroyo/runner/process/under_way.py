@@ -16,6 +16,11 @@ from arroyo.protocol.values.deliveries import Outcome, Work
 
 WHOLE_S = 0.01
 """A batch that is through within this time isn't cut: batches are made for about so long."""
+SLOW_S = 0.00025
+"""Quicker messages are judged by the processor's time that they take, not by the clock: a process
+that has to wait for a processor gains nothing from smaller batches, which cost more."""
+BUSY_S = 0.0005
+"""With so much of the processor's time, quick messages would have come on."""
 
 
 class Advice(Enum):
@@ -23,6 +28,8 @@ class Advice(Enum):
 
     LEAVE = auto()
     """It will be through soon."""
+    DOUBT = auto()
+    """The code has not come on, but it may have had no processor: look again at once."""
     CUT = auto()
     """It takes too long: what is there should go on before the next message is worked on."""
     TAKE = auto()
@@ -52,7 +59,7 @@ class UnderWay:
         When it begins, in s.
     """
 
-    __slots__ = ("_results", "_seen", "_since", "batch", "gone", "work")
+    __slots__ = ("_cpu_s", "_doubts", "_results", "_seen", "_since", "batch", "gone", "work")
 
     def __init__(self, batch: Batch, work: Sequence[Work], results: Results, now: float) -> None:
         self.batch = batch
@@ -61,6 +68,8 @@ class UnderWay:
         """So many of the results have gone on."""
         self._results = results
         self._seen = 0
+        self._cpu_s: float | None = None
+        self._doubts = 0
         self._since = now
 
     @property
@@ -68,17 +77,26 @@ class UnderWay:
         """How many messages are done and have not gone on."""
         return len(self._results) - self.gone
 
-    def look(self, now: float) -> Advice:
-        """Say what is to be done, from what has changed since the last look."""
+    def look(self, now: float, cpu_s: float) -> Advice:
+        """Say what is to be done, from what has changed since the last look.
+
+        `cpu_s`: the processor's time that the thread which works has had, in its whole life.
+        """
         done = len(self._results)
-        stays, self._seen = done == self._seen, done
-        waiting = done - self.gone
-        if waiting >= len(self.work):
+        moved, self._seen = done - self._seen, done
+        used_s = None if self._cpu_s is None else cpu_s - self._cpu_s
+        self._cpu_s = cpu_s
+        if self.waiting >= len(self.work):
             return Advice.LEAVE
-        if stays:
-            return Advice.TAKE
-        whole_s = (now - self._since) * len(self.work) / max(1, waiting)
-        return Advice.CUT if whole_s > WHOLE_S else Advice.LEAVE
+        if not moved:
+            self._doubts += 1
+            is_busy = used_s is not None and used_s >= BUSY_S
+            return Advice.TAKE if is_busy or self._doubts > 1 else Advice.DOUBT
+        self._doubts = 0
+        message_s = (now - self._since) / max(1, self.waiting)
+        if message_s < SLOW_S:
+            message_s = 0.0 if used_s is None else used_s / moved
+        return Advice.CUT if message_s * len(self.work) > WHOLE_S else Advice.LEAVE
 
     def so_far(self) -> Sequence[Outcome]:
         """Return what has come of the work and not gone on, in the midst of it."""
