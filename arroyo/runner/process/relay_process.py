@@ -501,6 +501,7 @@ class RelayProcess:
         way = self._way = UnderWay(batch, work, results, now_ns / 1e9)
         with self._attendant:
             outcomes = self._call_code(batch, work, results)
+        self._way = None  # or two batches would be in memory when the next one is decoded
         return way, (outcomes[way.gone :] if way.gone else outcomes)
 
     def _treat(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
