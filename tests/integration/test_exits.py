@@ -85,6 +85,9 @@ def test_an_exit_with_0_in_process_while_the_source_drains_is_no_end_of_the_work
     assert set(indices(chain.lines())) == set(range(100)) - {13}, chain.text()
     assert code == 65, chain.text()
     assert "exit(0)" in supervisor.text
+    # It says what was done before the process died, and of the one in quarantine once.
+    assert "  count: 100 received, 100 sent, 1 quarantined" in supervisor.lines
+    assert re.search(r"^  work: (99|\d{3}) received", supervisor.text, re.MULTILINE), chain.text()
 
 
 def test_a_broker_that_is_away_is_waited_for_and_a_stop_drains_what_waits_for_it(make_chain):

@@ -325,6 +325,8 @@ class RelayProcess:
             shared = sum(reference.length for _, reference in came.slabs)
             self._replica.payloads.take_up(came)
             self._replica.take_in_hand(batch)
+            if batch.suspect:
+                self._report()  # this process may die of it, and what it has done counts
             self._work_off(batch, work)
             self._receipts.note(count, size, shared)
             self._counters.bytes_in += size + shared
