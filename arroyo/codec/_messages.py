@@ -23,6 +23,8 @@ from ._plain import explain_array_form, is_plain
 from ._unreadable import Unreadable, in_one_piece
 from ._writing import make_writer
 
+_HAND_OVER = "hand over a Start, an Event or a Stop"
+
 Keep: TypeAlias = Callable[[Buffer], SlabReference | bytes | None]
 """Puts a payload into shared memory and says where. Bytes: there it found no room, and this copy of
 it travels beside the body; None: it travels as it is."""
@@ -70,10 +72,9 @@ class MessageCodec:
         """
         kind = type(message)
         if kind not in self._types:
-            raise EncodeError(
-                f"{kind.__name__} is not a message type of this chain; "
-                "name it under `messages` in [chain]"
-            )
+            known = issubclass(kind, Message)
+            what_to_do = "name it under `messages` in [chain]" if known else _HAND_OVER
+            raise EncodeError(f"{kind.__name__} is not a message type of this chain; {what_to_do}")
         event = message if isinstance(message, Event) else None
         length = 0 if event is None else payload_bytes(event)
         try:
