@@ -92,13 +92,13 @@ class Totals:
             Messages that are in quarantine now: what was brought back meanwhile has arrived.
         """
         reasons = [*trouble.reasons, *self._losses()]
-        if trouble.exit_code or reasons:
-            return Verdict(trouble.exit_code or UNWELL, tuple(reasons))
+        code = trouble.exit_code or (UNWELL if reasons else 0)
         aside = min(waiting, sum(counted["quarantined"] for counted in self._counted.values()))
         if aside:
-            are = f"{_messages(aside)} {'is' if aside == 1 else 'are'} in quarantine"
-            return Verdict(QUARANTINED, (f"{are}; see: arroyo quarantine list {self._chain.name}",))
-        return Verdict(0)
+            are = f"{say_messages(aside)} {'is' if aside == 1 else 'are'} in quarantine"
+            reasons.append(f"{are}; see: arroyo quarantine list {self._chain.name}")
+            code = code or QUARANTINED
+        return Verdict(code, tuple(reasons))
 
     def _losses(self) -> list[str]:
         lossless = lossless_stages(self._chain)
@@ -107,12 +107,12 @@ class Totals:
             if name not in lossless:
                 continue
             if lost := self._counted[name]["lost"]:
-                found.append(f"{_messages(lost)} of {name} lost")
+                found.append(f"{say_messages(lost)} of {name} lost")
             if left := self.not_delivered(name):
                 again = "they come again at the next start"
                 gone = "its input can't be read again"
                 what_follows = again if name in self._replayable else gone
-                found.append(f"up to {_messages(left)} of {name} not delivered ({what_follows})")
+                found.append(f"up to {say_messages(left)} of {name} not delivered ({what_follows})")
         return found
 
 
@@ -132,5 +132,6 @@ def _is_lossless(stage: Stage, above: set[str]) -> bool:
     )
 
 
-def _messages(count: int) -> str:
+def say_messages(count: int) -> str:
+    """Say how many messages."""
     return "1 message" if count == 1 else f"{count:,} messages"

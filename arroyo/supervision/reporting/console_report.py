@@ -9,7 +9,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, describe_end
 from arroyo.supervision.decisions.health import Condition
-from arroyo.supervision.decisions.totals import ENDS, QUARANTINED, Totals, Verdict
+from arroyo.supervision.decisions.totals import ENDS, QUARANTINED, Totals, Verdict, say_messages
 
 _COLOURS = {"plain": "", "good": "32", "bad": "31", "warning": "33", "bold": "1"}
 _UNWELL = {
@@ -69,7 +69,7 @@ class ConsoleReport:
         lines = [f"  {name}: {text}" for name in chain.stages if (text := _became(totals, name))]
         for name, count in totals.lost_before.items():
             if count:
-                text = f"an earlier run of this chain lost {count:,} messages; this one did not"
+                text = f"an earlier run of this chain lost {say_messages(count)}; this one did not"
                 lines.append(self._paint("warning", f"  {name}: {text}"))
         code, reasons = verdict
         how = "ended well" if code == 0 else f"ended with exit code {code}"

@@ -34,8 +34,18 @@ def test_messages_that_were_brought_back_meanwhile_are_not_in_quarantine(totals)
 
 def test_messages_lost_in_this_life_are_1(totals):
     totals.note(IMAGES, {"sent": 5, "lost": 1})
-    totals.note(INTEGRATE, {"quarantined": 1})
     assert totals.verdict(WELL, waiting=9) == Verdict(1, ("1 message of images lost",))
+
+
+def test_what_is_in_quarantine_is_told_beside_something_worse(totals):
+    totals.note(IMAGES, {"sent": 5, "lost": 1})
+    totals.note(INTEGRATE, {"quarantined": 1})
+    code, reasons = totals.verdict(WELL, waiting=9)
+    assert code == 1
+    assert reasons == (
+        "1 message of images lost",
+        "1 message is in quarantine; see: arroyo quarantine list chain",
+    )
 
 
 def test_what_an_earlier_run_lost_costs_this_one_nothing(totals):
