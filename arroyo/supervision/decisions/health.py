@@ -91,12 +91,12 @@ class HealthCheck:
             self._excuse(now)
         self._looked_at = now
         in_state_s = self._process.note(look.process_state, now)
-        if look.process_state in {"T", "t"}:
-            self._excuse(now, but_process=True)
-            return self._judge_stopped(look.process_state, in_state_s)
         hand = _hand(look.page)
         in_hand_s = self._hand.note(hand, now)
         held_up_s = self._held_up_s(look.page, now)
+        if look.process_state in {"T", "t"}:
+            self._excuse(now, but_process=True)
+            return self._judge_stopped(look.process_state, in_state_s)
         if look.process_state == "D":
             # To kill it would be in vain, and what it waits for is not the message's fault.
             is_long = in_state_s >= HELD_UP_AFTER_S
