@@ -1,4 +1,6 @@
-"""What every test keeps to: it leaves no thread or process behind, and logs no ERROR.
+"""What every test keeps to: it leaves nothing behind, and logs no ERROR.
+
+Nothing: no thread, no process, and logging as it was.
 
 Chains run in folders of the test's own, not where those of this machine's users do.
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from logged_errors import unexpected
+from logging_state import logging_changes, logging_state
 from small_disk import small_disk
 
 __all__ = ["small_disk"]
@@ -44,6 +47,15 @@ def leaves_nothing_behind():
         if time.monotonic() > deadline:
             pytest.fail(f"left behind: {', '.join(left)}")
         threading.Event().wait(0.01)
+
+
+@pytest.fixture(autouse=True)
+def leaves_logging_as_it_was():
+    """Fail a test after which the tests to come would log elsewhere, more, less or nothing."""
+    before = logging_state()
+    yield
+    if changed := logging_changes(before, logging_state()):
+        pytest.fail(f"left logging changed: {'; '.join(changed)}")
 
 
 @pytest.fixture(autouse=True)
