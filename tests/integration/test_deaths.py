@@ -149,22 +149,37 @@ def test_no_process_outlives_a_killed_supervisor_and_all_that_was_sent_arrives(m
     assert totals(lines)["complete"] is False
 
 
-def test_a_sink_that_exits_as_if_all_were_well_is_started_again(make_chain):
-    chain = make_chain(listener("count", events=50), publisher("write", ["count"], "Exits"))
-    exits = """
+LEAVES_ONCE = """
 
-class Exits(Write):
+class Leaves(Write):
     def publish(self, message):
         super().publish(message)
-        if not Path("exited").exists() and getattr(message, "metadata", {}).get("index") == 49:
-            Path("exited").touch()
-            raise SystemExit(0)
+        if not Path("left").exists() and getattr(message, "metadata", {}).get("index") == 49:
+            Path("left").touch()
+            LEAVE
 """
+
+
+def chain_whose_sink_leaves(make_chain, leave):
+    chain = make_chain(listener("count", events=50), publisher("write", ["count"], "Leaves"))
     stages = chain.folder / "own_stages.py"
-    stages.write_text(stages.read_text() + exits)
+    stages.write_text(stages.read_text() + LEAVES_ONCE.replace("LEAVE", leave))
+    return chain
+
+
+def test_a_sink_whose_process_ends_as_if_all_were_well_is_started_again(make_chain):
+    chain = chain_whose_sink_leaves(make_chain, "import os; os._exit(0)")
     assert chain.supervise().wait() == 0, chain.text()
     assert set(indices(chain.lines())) == set(range(50))
     assert chain.lines()[-1]["type"] == "Stop"
+
+
+def test_a_sink_that_calls_exit_has_failed_on_its_message_whatever_the_code(make_chain):
+    chain = chain_whose_sink_leaves(make_chain, "raise SystemExit(0)")
+    supervisor = chain.supervise()
+    assert supervisor.wait() == 65, chain.text()
+    assert "write: 50 received, 49 sent, 1 quarantined" in supervisor.text
+    assert chain.lines()[-1]["data"]["totals"]["quarantined"] == 1
 
 
 @pytest.mark.logs_errors("the supervisor has died", "did not end within")
