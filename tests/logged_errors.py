@@ -7,30 +7,6 @@ words (a regular expression); any other fails it, as any at all fails a test wit
 import json
 import re
 
-UNCHECKED = frozenset(
-    f"test_{name}"
-    for name in [
-        "both_ways",
-        "live_stages",
-        "exits",
-        "folds",
-        "full_disk_hdf5",
-        "hangs",
-        "in_process",
-        "mistakes",
-        "quarantine",
-        "refused",
-        "replay",
-        "requeue",
-        "slow_stages",
-        "stages_by_hand",
-        "strangers",
-        "unreadable",
-        "zeromq",
-    ]
-)
-"""Modules whose tests don't say yet which ERROR they expect of their stages. Make it shorter."""
-
 
 def errors_in(folder):
     """Return ``replica: message`` of each ERROR in the log files of a folder."""

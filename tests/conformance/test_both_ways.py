@@ -210,6 +210,7 @@ def test_a_sum_over_a_run_without_a_start_is_given_out_at_its_end(run):
     assert [line["metadata"]["indices"] for line in lines] == [list(range(EVENTS))]
 
 
+@pytest.mark.logs_errors("holds 3 inputs of one run", "the supervisor has died")
 @pytest.mark.parametrize("kind", ["Hoarder", "HoarderThatTells"])
 def test_more_inputs_than_a_fold_says_that_it_holds_are_an_error_of_its_class(start, kind):
     chain, _ = start(LISTENED, operator("fold", kind, ["count"]), publisher("write", ["fold"]))

@@ -2,6 +2,7 @@
 
 from contextlib import ExitStack
 
+import pytest
 import zmq
 from chains import indices, listener, operator, publisher, wait_until
 from fuzz.effort import fuzzed
@@ -27,6 +28,7 @@ def any_of(records):
     )
 
 
+@pytest.mark.logs_errors(r"refuses: .* speaks version \d+ of the link protocol")
 def test_any_frames_at_the_sockets_of_a_chain(make_chain):
     chain = make_chain(
         listener("src", events=EVENTS, pause_at=EVENTS // 2),

@@ -5,6 +5,7 @@ import re
 import signal
 
 import psutil
+import pytest
 from chains import PROGRAMS, indices, kill, listener, operator, publisher, wait_until
 
 LEAVES = """
@@ -90,6 +91,7 @@ def test_an_exit_with_0_in_process_while_the_source_drains_is_no_end_of_the_work
     assert re.search(r"^  work: (99|\d{3}) received", supervisor.text, re.MULTILINE), chain.text()
 
 
+@pytest.mark.logs_errors("no broker at mq:5672")
 def test_a_broker_that_is_away_is_waited_for_and_a_stop_drains_what_waits_for_it(make_chain):
     chain = chain_with(
         make_chain,
@@ -116,6 +118,7 @@ def test_a_broker_that_is_away_is_waited_for_and_a_stop_drains_what_waits_for_it
     assert set(indices(chain.lines())) == set(range(handed))
 
 
+@pytest.mark.logs_errors("importing own failed")
 def test_a_module_that_is_corrected_brings_its_stage_back(make_chain):
     chain = chain_with(
         make_chain,

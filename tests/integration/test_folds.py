@@ -50,6 +50,7 @@ def test_the_last_output_comes_before_the_stop_which_counts_outputs_and_inputs(m
     assert found["complete"]
 
 
+@pytest.mark.logs_errors("No space left on device")
 def test_an_opened_operator_is_closed_though_its_record_has_no_room(make_chain, small_disk):
     chain = make_chain(*chain_of("GatherAndTell"))
     chain.state_directory.create()

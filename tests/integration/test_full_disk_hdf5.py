@@ -2,6 +2,7 @@
 
 import h5py
 import numpy as np
+import pytest
 from chains import listener
 
 FRAMES = 60
@@ -33,6 +34,7 @@ options = { path = "disk/frames.h5" }
 """
 
 
+@pytest.mark.logs_errors("frames.h5 can't be written: No space left on device")
 def test_a_disk_that_was_full_costs_no_frame(make_chain, small_disk):
     chain = make_chain(listener("frames", "frames:Frames"), KEPT)
     (chain.folder / "frames.py").write_text(STAGES)

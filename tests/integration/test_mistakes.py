@@ -113,6 +113,7 @@ def test_in_one_process_a_stage_that_does_not_open_is_one_sentence(make_chain, n
     assert program.lines == ["error: Broken.open() raised RuntimeError: no camera"]
 
 
+@pytest.mark.logs_errors(r"ended its process by sys\.exit\(78\)")
 def test_a_stage_that_exits_is_told_with_its_reason(make_chain):
     chain = make_chain(COUNT, WORK, WRITE)
     text = "\n\nclass Exits(Pass):\n    def open(self):\n        raise SystemExit(78)\n"

@@ -200,6 +200,7 @@ def test_plain_kills_put_nothing_into_quarantine(make_chain):
     assert sorted(set(indices(chain.lines()))) == list(range(2000))
 
 
+@pytest.mark.logs_errors("stage work is broken, not its messages")
 def test_a_stage_that_fails_on_everything_is_broken_and_keeps_its_messages_in_the_chain(
     make_chain,
 ):

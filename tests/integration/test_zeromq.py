@@ -361,6 +361,7 @@ def test_what_waits_for_all_subscribers_is_bounded_and_what_is_dropped_counted(
     assert "dropped for all subscribers" in warning.message
 
 
+@pytest.mark.logs_errors("this stage was asked to stop, and the message stays with its source")
 def test_a_stop_is_not_held_up_by_a_receiver_that_does_not_read(foreign, make_chain):
     pull = foreign(zmq.PULL)
     pull.rcvhwm = 1
