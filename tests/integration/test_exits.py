@@ -88,7 +88,10 @@ def test_an_exit_with_0_in_process_while_the_source_drains_is_no_end_of_the_work
     assert "exit(0)" in supervisor.text
     # It says what was done before the process died, and of the one in quarantine once.
     assert "  count: 100 received, 100 sent, 1 quarantined" in supervisor.lines
-    assert re.search(r"^  work: (99|\d{3}) received", supervisor.text, re.MULTILINE), chain.text()
+    # What the first life had sent on before its counts were on its page may be missing.
+    counted = re.search(r"^  work: (\d+) received", supervisor.text, re.MULTILINE)
+    assert counted, chain.text()
+    assert int(counted[1]) >= 100 - 14
 
 
 @pytest.mark.logs_errors("no broker at mq:5672")
