@@ -17,6 +17,7 @@ import pytest
 
 BROKERS = [
     "memory_broker:MemoryBroker",
+    "redis_brokers:RedisStreams",
 ]
 """All that are put through the suite, as `module:Class`; the first one proves the suite."""
 

@@ -14,12 +14,17 @@ from chains import wait_until
 
 
 class RedisServer:
-    """A redis-server process that can be stopped and started again on the same port."""
+    """A redis-server process that can be stopped and started again on the same port.
 
-    def __init__(self, program: str, folder: Path, password: str = "") -> None:
+    `fsync`: it keeps what it has in a file, flushed as its setting appendfsync says.
+    """
+
+    def __init__(self, program: str, folder: Path, password: str = "", fsync: str = "") -> None:
         self.port = _find_free_port()
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
-        self._command += ["--dir", str(folder), "--save", "", "--appendonly", "no"]
+        self._command += ["--dir", str(folder), "--save", ""]
+        keep = ["yes", "--appendfsync", fsync] if fsync else ["no"]
+        self._command += ["--appendonly", *keep]
         self._command += ["--daemonize", "no", "--logfile", str(folder / "redis.log")]
         if password:
             self._command += ["--requirepass", password]
@@ -39,6 +44,13 @@ class RedisServer:
         """Stop it and wait for its end; nothing happens if it doesn't run."""
         if self._process is not None:
             self._process.terminate()
+            self._process.wait(timeout=10)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a crash would; nothing happens if it doesn't run."""
+        if self._process is not None:
+            self._process.kill()
             self._process.wait(timeout=10)
             self._process = None
 
@@ -84,10 +96,10 @@ def _find_free_port() -> int:
 
 
 def _answers(port: int) -> bool:
-    # Without a password the answer is +PONG, with one it is -NOAUTH: it runs either way.
+    # Without a password the answer is +PONG, with one it is -NOAUTH; -LOADING is not yet.
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
             connection.sendall(b"PING\r\n")
-            return connection.recv(64)[:1] in {b"+", b"-"}
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False

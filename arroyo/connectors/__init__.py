@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from .directory_watch import DirectoryListener
     from .hdf5_files import HDF5Publisher
     from .redis_pubsub import RedisListener, RedisPublisher
+    from .redis_stream_publisher import RedisStreamPublisher
+    from .redis_streams import RedisStreamListener
     from .synthetic import SyntheticListener
     from .zeromq import ZMQListener, ZMQPublisher, ZMQPubSubListener, ZMQPubSubPublisher
 
@@ -21,6 +23,8 @@ __all__ = [
     "HDF5Publisher",
     "RedisListener",
     "RedisPublisher",
+    "RedisStreamListener",
+    "RedisStreamPublisher",
     "SyntheticListener",
     "ZMQListener",
     "ZMQPubSubListener",
@@ -33,6 +37,8 @@ _MODULES = {
     "HDF5Publisher": "hdf5_files",
     "RedisListener": "redis_pubsub",
     "RedisPublisher": "redis_pubsub",
+    "RedisStreamListener": "redis_streams",
+    "RedisStreamPublisher": "redis_stream_publisher",
     "SyntheticListener": "synthetic",
     "ZMQListener": "zeromq",
     "ZMQPubSubListener": "zeromq",

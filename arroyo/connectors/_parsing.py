@@ -63,15 +63,18 @@ class TolerantParser(MessageParser):
         self.rejected = 0
         """Messages that could not be read, since the start."""
 
-    def parse(self, frames: Sequence[Frame]) -> Message | None:
-        """Return the message, or None where there is none, be it incomplete or broken."""
+    def parse(self, frames: Sequence[Frame], name: str = "") -> Message | None:
+        """Return the message, or None where there is none, be it incomplete or broken.
+
+        `name`: what the log should call it, where it can be looked up.
+        """
         try:
             return self._parser.parse(frames)
         except _BROKEN_INPUT as error:
-            self.reject(error)
+            self.reject(error, name)
             return None
 
-    def reject(self, error: Exception) -> None:
+    def reject(self, error: Exception, name: str = "") -> None:
         """Count a message that can't be taken, and log it now and then."""
         self.rejected += 1
         self._unreported += 1
@@ -82,8 +85,9 @@ class TolerantParser(MessageParser):
         if not isinstance(error, DecodeError | EncodeError):
             reason = f"{type(error).__name__}: {reason}"
         _log.warning(
-            "refused %d message(s) that can't be taken, the last because %s",
+            "refused %d message(s) that can't be taken, the last%s because %s",
             self._unreported,
+            f" ({name})" if name else "",
             reason,
         )
         self._log_again_at = now + LOG_INTERVAL_S

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from arroyo.errors import ConfigurationError, UnavailableError
@@ -19,13 +20,39 @@ except ModuleNotFoundError as error:
         'the Redis connector needs the package redis; install it: pip install "arroyo[redis]"'
     ) from error
 
-__all__ = ["ANSWER_TIMEOUT_S", "LOST", "choose_url", "connect", "explained", "redis"]
+__all__ = [
+    "ANSWER_TIMEOUT_S",
+    "FIRST_WAIT_S",
+    "LONGEST_WAIT_S",
+    "LOST",
+    "choose_url",
+    "connect",
+    "explained",
+    "insist",
+    "passes",
+    "redis",
+]
 
 ANSWER_TIMEOUT_S = 5.0
 """A server that does not answer, or stops in the middle of a message, for so long is gone."""
 
+FIRST_WAIT_S = 0.05
+LONGEST_WAIT_S = 2.0
+"""Waits between two attempts double from the one to the other, in s."""
+
 LOST = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 """What a command raises when the server is gone. Beware: a wrong password is among these."""
+
+_REMEDIES = {
+    "MISCONF": "make room on its disk",
+    "OOM": "raise its maxmemory, or let streams be trimmed",
+    "READONLY": "give the address of the primary",
+    "NOREPLICAS": "bring its replicas back",
+    "BUSY": "end the script that it is running",
+}
+"""What passes when somebody has mended it, by the first word of the server's answer."""
+
+_Result = TypeVar("_Result")
 
 
 def choose_url(
@@ -124,4 +151,45 @@ def explained(address: str) -> Iterator[None]:
             "start it, or mend the address"
         ) from error
     except redis.exceptions.ResponseError as error:
+        if remedy := _remedy(error):
+            raise UnavailableError(
+                f"the Redis server at {address} takes nothing now ({error}); {remedy}"
+            ) from error
         raise ConfigurationError(f"the Redis server at {address} refuses: {error}") from error
+
+
+def passes(error: Exception) -> bool:
+    """Whether the same command may work a little later."""
+    if isinstance(error, redis.exceptions.AuthenticationError):
+        return False
+    return isinstance(error, LOST) or bool(_remedy(error))
+
+
+def _remedy(error: Exception) -> str:
+    # Of some answers the package makes a class and drops the word.
+    if isinstance(error, redis.exceptions.OutOfMemoryError):
+        return _REMEDIES["OOM"]
+    if isinstance(error, redis.exceptions.ReadOnlyError):
+        return _REMEDIES["READONLY"]
+    return _REMEDIES.get(str(error).partition(" ")[0], "")
+
+
+def insist(
+    command: Callable[[], _Result], retry_for_s: float, report_waiting: Callable[[], bool]
+) -> _Result:
+    """Carry a command out, if need be again and again for `retry_for_s`.
+
+    It is given up earlier where `report_waiting` says that the stage has been asked to stop. An
+    attempt that failed may have had its effect all the same. What the last one raised is raised.
+    """
+    give_up_at = time.monotonic() + retry_for_s
+    wait_s = FIRST_WAIT_S
+    while True:
+        try:
+            return command()
+        except redis.exceptions.RedisError as error:
+            late = time.monotonic() + wait_s > give_up_at
+            if not passes(error) or report_waiting() or late:
+                raise
+        time.sleep(wait_s)
+        wait_s = min(2 * wait_s, LONGEST_WAIT_S)

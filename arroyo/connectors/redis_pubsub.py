@@ -18,12 +18,18 @@ from arroyo.messages import Message
 from arroyo.stages import MessageParser, PollingListener, Processor, Publisher
 
 from ._parsing import TolerantParser, check_texts, make_parser
-from ._redis_client import ANSWER_TIMEOUT_S, LOST, choose_url, connect, explained, redis
+from ._redis_client import (
+    ANSWER_TIMEOUT_S,
+    FIRST_WAIT_S,
+    LONGEST_WAIT_S,
+    LOST,
+    choose_url,
+    connect,
+    explained,
+    insist,
+    redis,
+)
 from .outward import write_outward
-
-FIRST_WAIT_S = 0.05
-LONGEST_WAIT_S = 2.0
-"""Waits between two attempts to connect double from the one to the other, in s."""
 
 _log = logging.getLogger(__name__)
 
@@ -222,22 +228,13 @@ class RedisPublisher(Publisher):
         UnavailableError
             The server could not be reached for `retry_for_s`, or until the stage had to stop.
         """
-        assert self._client is not None
+        client = self._client
+        assert client is not None
         body = msgspec.msgpack.encode(write_outward(message))
-        give_up_at = time.monotonic() + self._retry_for_s
-        wait_s = FIRST_WAIT_S
         with explained(self.address):
-            while True:
-                try:
-                    self._client.publish(self._channel, body)
-                    return
-                except redis.exceptions.AuthenticationError:
-                    raise
-                except LOST:
-                    if self.report_waiting() or time.monotonic() + wait_s > give_up_at:
-                        raise
-                time.sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_WAIT_S)
+            insist(
+                lambda: client.publish(self._channel, body), self._retry_for_s, self.report_waiting
+            )
 
     def close(self) -> None:
         """Close the connection."""

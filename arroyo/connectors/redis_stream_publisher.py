@@ -1,0 +1,175 @@
+"""Publisher to a Redis stream: one message is one entry with the fields `header` and `payload`.
+
+A script on the server appends only messages whose keys it has not seen, so that nothing is there
+twice. Explicit ids, made of the message's place in its run, would do that without a memory, but
+ids have to grow, and messages of several sources or replicas come in any order.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+from arroyo.errors import ConfigurationError, EncodeError
+from arroyo.messages import Message
+from arroyo.stages import Publisher
+
+from ._redis_client import choose_url, connect, explained, insist, redis
+from .outward import write_outward
+
+BATCH_MESSAGES = 100
+BATCH_BYTES = 2**20
+"""Messages are sent together up to here,"""
+BATCH_S = 0.005
+"""and at once where the last ones were sent so long ago, in s."""
+VALUE_BYTES = 512 * 2**20
+"""Redis takes no larger value, unless its proto-max-bulk-len says otherwise."""
+REMEMBERED = 200_000
+"""Keys of so many messages are kept beside a stream: the windows of three sources."""
+
+
+class RedisStreamPublisher(Publisher):
+    """Appends to a stream.
+
+    Delivery: exactly once into the stream. The server adds an entry and notes the key of its
+    message in one step, in the sorted set ``STREAM:published``, and adds none whose key is there;
+    so a message that comes again after a death or a lost connection is not there twice, whichever
+    replica publishes it. The set holds the last 200,000 keys, more than three sources can have
+    under way. What the server had confirmed and then lost in a crash is lost: that is up to its
+    setting ``appendfsync``. Entries have the server's own ids, so their order is that of arrival.
+
+    Messages are sent together while many come, and otherwise at once; the chain takes them for
+    published when the server has confirmed them.
+
+    Parameters
+    ----------
+    stream
+        Name of the stream.
+    url
+        As for `RedisStreamListener`.
+    maxlen
+        How many entries the stream keeps, roughly; the oldest are trimmed, also those that a
+        group has not read. By default all, until the server's memory is full.
+    host, port, db, password_env
+        As for `RedisStreamListener`.
+    retry_for_s
+        How long to try again after the connection was lost, in s; then the stage ends, and is
+        started again for as long as it takes.
+    """
+
+    idempotent: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        stream: str,
+        url: str | None = None,
+        maxlen: int | None = None,
+        *,
+        host: str | None = None,
+        port: int | None = None,
+        db: int | None = None,
+        password_env: str | None = None,
+        retry_for_s: float = 10.0,
+    ) -> None:
+        if maxlen is not None and maxlen < 1:
+            raise ConfigurationError(
+                f"RedisStreamPublisher: maxlen is {maxlen}; expected 1 or more, or leave it out"
+            )
+        self.address = choose_url("RedisStreamPublisher", url, host, port, db)
+        self._stream = stream
+        self._maxlen = maxlen or 0
+        self._password_env = password_env
+        self._retry_for_s = retry_for_s
+        self._client: redis.Redis | None = None
+        self._parts: list[str | bytes | memoryview] = []
+        """Key, header and payload of each message that was not sent, in a row."""
+        self._bytes = 0
+        self._sent_at = 0.0
+
+    def open(self) -> None:
+        """Connect, and see that the key is a stream or nothing.
+
+        Raises
+        ------
+        ConfigurationError
+            The password is wrong or missing, or the key is no stream.
+        UnavailableError
+            The server can't be reached.
+        """
+        self._client = connect(self.address, self._password_env)
+        self._append = self._client.register_script(_APPEND)
+        with explained(self.address):
+            self._client.xlen(self._stream)
+
+    def publish(self, message: Message) -> None:
+        """Append the message, together with others where many come.
+
+        Raises
+        ------
+        EncodeError
+            The message holds a value that JSON can't express, or is too large for Redis.
+        UnavailableError
+            The server could not be reached for `retry_for_s`, or until the stage had to stop.
+        """
+        header, payload = write_outward(message)
+        if max(len(header), len(payload)) > VALUE_BYTES:
+            raise EncodeError(
+                f"a message of {max(len(header), len(payload))} bytes is more than Redis takes "
+                f"({VALUE_BYTES})"
+            )
+        self._parts += (message.key if message.origin is not None else "", header, payload)
+        self._bytes += len(header) + len(payload)
+        full = len(self._parts) >= 3 * BATCH_MESSAGES or self._bytes >= BATCH_BYTES
+        if full or time.monotonic() - self._sent_at > BATCH_S:
+            self.flush()
+        elif not isinstance(payload, bytes):
+            self._parts[-1] = bytes(payload)  # a view is the message's own only until we return
+
+    def flush(self) -> None:
+        """Send what was not sent; the server has confirmed it all.
+
+        Raises
+        ------
+        UnavailableError
+            As for `publish`.
+        """
+        if self._parts:
+            with explained(self.address):
+                insist(self._send, self._retry_for_s, self.report_waiting)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _send(self) -> None:
+        keys = (self._stream, f"{self._stream}:published")
+        self._append(keys=keys, args=(self._maxlen, REMEMBERED, *self._parts))
+        self._parts.clear()
+        self._bytes = 0
+        self._sent_at = time.monotonic()
+
+
+# In this order: where XADD is refused, as without memory, the key must not be there.
+_APPEND = """
+local stream, published = KEYS[1], KEYS[2]
+local maxlen, remembered = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 3, #ARGV, 3 do
+    local key, header, payload = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+    if key == '' or not redis.call('ZSCORE', published, key) then
+        if maxlen > 0 then
+            redis.call('XADD', stream, 'MAXLEN', '~', maxlen, '*',
+                       'header', header, 'payload', payload)
+        else
+            redis.call('XADD', stream, '*', 'header', header, 'payload', payload)
+        end
+        if key ~= '' then
+            redis.call('ZADD', published, now, key)
+        end
+    end
+end
+redis.call('ZREMRANGEBYRANK', published, 0, -remembered - 1)
+"""
