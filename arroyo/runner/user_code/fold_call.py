@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from arroyo.protocol.values.bounded_table import BoundedTable
 from arroyo.stages import Operator, sort_results
 
 from .calls import ListedResults, OperatorCall, key_of
+from .methods import UnusableMethodError
 from .trials import StageFailedError, in_words, require_users_own
 
 
@@ -46,6 +47,12 @@ class FoldCall(OperatorCall):
         self._held: Callable[[], Iterable[Message]] | None = held if callable(held) else None
         self._max_inputs = getattr(operator, "max_inputs", 0)
         self._runs: BoundedTable[tuple[str, str], _Run] = BoundedTable(_Run)
+        self._failed_stops = 0
+
+    @property
+    def errors(self) -> int:
+        """How often it has raised."""
+        return super().errors + self._failed_stops
 
     def make_results(self) -> ListedResults:
         """Make what `folded` appends to."""
@@ -115,7 +122,8 @@ class FoldCall(OperatorCall):
         Raises
         ------
         StageFailedError
-            It raised: what it held would be lost, so it has to be started again and get it again.
+            It raised, or gave out what can't be sent. What it held would be lost, so it has to be
+            started again and get it again.
         """
         known = self._runs[run]
         output = Output()
@@ -129,21 +137,28 @@ class FoldCall(OperatorCall):
         self._outbox.begin()
         try:
             results = self._results(self._operator.process(message))
-        except (StageError, UnavailableError):
+            events, chosen = sort_results(message, results, folds=True)
+            stop = chosen or message
+            if stop is not message:
+                self._codec.encode(stop)  # it is sent later, with its totals
+            return self._output(events), stop
+        except (UnavailableError, UnusableMethodError):
             raise
         except BaseException as error:
             require_users_own(error)
+            self._failed_stops += 1
             raise StageFailedError(
                 f"{self._stage.target} raised {in_words(error)} on a Stop, with what it held of "
                 "the run; it is started again and gets that again"
             ) from error
         finally:
             self._outbox.end()
-        events, chosen = sort_results(message, results, folds=True)
+
+    def _output(self, events: Sequence[Message]) -> Output:
         items: list[Encoded] = [self._codec.encode(event) for event in events]
         field = self._key_field
         keys = [] if field is None else [key_of(event, field) for event in events]
-        return Output(items, sum(map(len, items)), None, keys), chosen or message
+        return Output(items, sum(map(len, items)), None, keys)
 
 
 def with_totals(stop: Message, totals: dict[str, Any], inputs: dict[str, Any] | None) -> Message:

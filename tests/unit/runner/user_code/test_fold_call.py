@@ -2,7 +2,7 @@ import pytest
 
 from arroyo.codec import MessageCodec, Reason, join
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError
+from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Event, Origin, Start, Stop
 from arroyo.runner.user_code.calls import OperatorCall
 from arroyo.runner.user_code.fold_call import FoldCall, operator_call, with_totals
@@ -216,9 +216,48 @@ def test_a_stage_that_raises_on_a_stop_fails_whatever_on_error_says():
     def fail(operator, message):
         raise ValueError("no")
 
+    made = call(Doing(fail), on_error="skip")
     with pytest.raises(StageFailedError, match="ValueError: no on a Stop") as failure:
-        call(Doing(fail), on_error="skip").stop(RUN, STOP)
+        made.stop(RUN, STOP)
     assert isinstance(failure.value.__cause__, ValueError)
+    assert made.errors == 1
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [Event({"t": object()}), [Event({"n": 1}), Event({"t": object()})], Stop({"t": object()})],
+    ids=["an event", "the last of several", "the Stop"],
+)
+def test_what_can_not_be_sent_at_a_stop_fails_the_stage_as_raising_does(returned):
+    made = call(Doing(lambda _, message: returned), on_error="skip")
+    with pytest.raises(StageFailedError, match=r"own:Doing raised EncodeError: .* on a Stop, with"):
+        made.stop(RUN, STOP)
+    assert made.errors == 1
+
+
+def test_after_a_stop_that_failed_it_is_told_of_the_next_one_and_nothing_is_left_over():
+    fails = [True]
+
+    def fail_once(operator, message):
+        operator.publish(Event({"failed": bool(fails)}))
+        if fails:
+            raise ValueError(fails.pop())
+
+    made = call(Doing(fail_once))
+    with pytest.raises(StageFailedError):
+        made.stop(RUN, STOP)
+    output, _ = made.stop(RUN, STOP)
+    assert [each.metadata for each in decoded(output)] == [{"failed": False}]
+
+
+def test_a_server_that_is_away_at_a_stop_is_no_error_of_the_stage():
+    def ask(operator, message):
+        raise UnavailableError("no server")
+
+    made = call(Doing(ask))
+    with pytest.raises(UnavailableError):
+        made.stop(RUN, STOP)
+    assert made.errors == 0
 
 
 def test_the_stop_that_goes_on_counts_outputs_and_tells_of_inputs():
