@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from arroyo.durable.frames import pack_frame, unpack_frames
+from arroyo.durable.former_frames import pack_frame, unpack_frames
 from arroyo.durable.replaced_file import replacing, set_aside, write_all
 from arroyo.errors import ConfigurationError, UnavailableError, fault_of
 from arroyo.identifiers import new_epoch

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from arroyo.durable.frames import pack_frame, unpack_frames
+from arroyo.durable.former_frames import pack_frame, unpack_frames
 from arroyo.durable.replaced_file import write_all
 from arroyo.protocol.recovery.unclosed_run import UnclosedRun, settle
 from arroyo.telemetry.status_page import read_status_page

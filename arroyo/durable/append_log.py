@@ -1,0 +1,155 @@
+"""`AppendLog`: a state in a file, to which each change of it is added.
+
+The first frame of the file is a snapshot of the state, each further one an entry, which is added by
+a single write. Rules:
+
+- An entry is in the file before it is in the state: whoever acts on it then finds it again after
+  `kill -9`. Only a snapshot is forced to the disk, so a power cut may take the last entries, but
+  never one of those before the ones that it leaves.
+- A life adds to no file of the life before: it begins one with a snapshot of what that has left. So
+  the end that a death has torn off is never written behind; it is gone with its file.
+- The same compaction replaces a file that has grown. One that fails is no error, as the file that
+  was to be replaced is still right.
+- After an entry that could not be written, none is: behind half a frame nobody would read it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from .frames import UNREADABLE, Kind, pack_frame, unpack_file
+from .replaced_file import begin_file, read_file, write_all
+
+COMPACT_BYTES = 1024 * 1024
+
+
+class State(Protocol):
+    """A struct that its entries change."""
+
+    def apply(self, entry: Any, /) -> None:
+        """Take up one more entry."""
+
+
+S = TypeVar("S", bound=State)
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class AppendLog(Generic[S]):
+    """A log with one writer, which is to be called from one thread at a time.
+
+    Parameters
+    ----------
+    path, kind
+        The file, for this user alone, and what it holds.
+    state, entry
+        Types of snapshot and entries.
+    empty
+        Makes the state where there is no file, or none that says anything.
+    read_former
+        Reads the content of a file that was written before there was this format; None: it says
+        nothing. It may raise what is `UNREADABLE`.
+    sync
+        Whether snapshots are forced to the disk.
+    compact_bytes
+        A snapshot takes the place of so many bytes of entries.
+
+    Raises
+    ------
+    OSError
+        The file can't be read; for all methods that write: it can't be written.
+    ConfigurationError
+        It is of a version that this one doesn't know.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        kind: Kind,
+        state: type[S],
+        entry: Any,
+        *,
+        empty: Callable[[], S],
+        read_former: Callable[[bytes], S | None],
+        sync: bool,
+        compact_bytes: int = COMPACT_BYTES,
+    ) -> None:
+        self._path, self._kind, self._sync = path, kind, sync
+        self._compact_bytes = compact_bytes
+        self._descriptor = -1
+        self._failure: OSError | None = None
+        self.added_bytes = 0
+        """How much was added since the last snapshot."""
+        content = read_file(path)
+        self.is_new = content is None
+        """Whether there was no file."""
+        self.damaged = False
+        """Whether the file is broken otherwise than by a death in the midst of an entry."""
+        known = None if content is None else self._read(content, state, entry, read_former)
+        self.is_lost = known is None and not self.is_new
+        """Whether there was a file that says nothing."""
+        self.state = empty() if known is None else known
+        """What the file says in all."""
+
+    def _read(
+        self, content: bytes, state: type[S], entry: Any, read_former: Callable[[bytes], S | None]
+    ) -> S | None:
+        found = unpack_file(content, self._kind, self._path)
+        decode = msgspec.msgpack.Decoder(entry).decode
+        known: S | None = None
+        try:
+            if found is None:
+                return read_former(content)
+            self.damaged = found.damaged
+            snapshot, *entries = found.bodies
+            known = msgspec.msgpack.decode(snapshot, type=state)
+            for body in entries:
+                known.apply(decode(body))
+        except UNREADABLE:
+            self.damaged = True
+        return known
+
+    def append(self, entry: Any) -> None:
+        """Add an entry to the file, then to the state."""
+        if self._failure is not None:
+            raise self._failure
+        if self._descriptor < 0:
+            self.compact()
+        frame = pack_frame(_encode(entry))
+        try:
+            write_all(self._descriptor, frame)
+        except OSError as error:
+            self._failure = error
+            raise
+        self.state.apply(entry)
+        self.added_bytes += len(frame)
+        if self.added_bytes >= self._compact_bytes:
+            self.compact()
+
+    def compact(self) -> None:
+        """Begin a file with a snapshot of the state; it takes the place of the one before."""
+        content = self._kind.head + pack_frame(_encode(self.state))
+        try:
+            descriptor = begin_file(self._path, content, sync=self._sync)
+        except OSError as error:
+            if self._descriptor < 0:
+                raise
+            if os.fstat(self._descriptor).st_nlink == 0:
+                # It was replaced, and the folder could not be forced to the disk: what is added
+                # to the file before would be lost.
+                self._failure = error
+                raise
+        else:
+            self.close()
+            self._descriptor = descriptor
+        self.added_bytes = 0
+
+    def close(self) -> None:
+        """Close the file; it stays for the next life."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
