@@ -5,6 +5,7 @@ import json
 import selectors
 import socket
 import tomllib
+from pathlib import Path
 
 import msgspec
 from fuzz.effort import fuzzed
@@ -22,9 +23,11 @@ from arroyo.connectors._settling import Stamp
 from arroyo.connectors.outward import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
 from arroyo.control.requests import RequestServer
+from arroyo.durable import former_frames
+from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame, unpack_file
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
 from arroyo.protocol.recovery.journal import JournalState, Progress, RunOpened, Sent
-from arroyo.runner.process.source_journal import SourceJournal, read_journal
+from arroyo.runner.process.source_journal import SourceJournal, open_journal
 from arroyo.stages import MessageParser
 
 frames = st.lists(st.binary(max_size=40), max_size=4)
@@ -259,19 +262,33 @@ def journal_of(path):
     return (path / "journal").read_bytes()
 
 
-@fuzzed(66)
+def former_journal(content):
+    """The same journal as the versions before this format left it."""
+    bodies = unpack_file(content, Kind(b"SRCJ", 1), Path("journal")).bodies
+    return b"".join(map(former_frames.pack_frame, bodies))
+
+
+def hostile_journals(content):
+    """Any bytes, what damage makes of a journal, and frames that are whole and hold anything."""
+    head = content[:HEAD_BYTES]
+    bodies = st.lists(st.one_of(st.binary(max_size=20), packed), max_size=4)
+    frames = bodies.map(lambda each: head + b"".join(map(pack_frame, each)))
+    former = former_journal(content)
+    return st.one_of(st.binary(max_size=60), damaged(st.sampled_from([content, former])), frames)
+
+
+@fuzzed(100)
 @given(data=st.data())
 def test_any_journal_of_a_source(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "source"
-    good = journal_of(folder)
-    content = data.draw(st.one_of(st.binary(max_size=60), damaged(st.just(good))))
+    content = data.draw(hostile_journals(journal_of(folder)))
     path = folder / "journal"
     path.write_bytes(content)
     try:
-        memory = read_journal(path)
+        journal = open_journal(path)
     except ConfigurationError:
         return
-    assert memory is None or isinstance(memory, JournalState)
+    assert isinstance(journal.state, JournalState)
 
 
 # Chain files

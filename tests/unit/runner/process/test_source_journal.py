@@ -2,12 +2,16 @@
 
 import os
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_disk import small_files
 
 from arroyo.codec import Suspect
+from arroyo.durable.append_log import COMPACT_BYTES
+from arroyo.durable.former_frames import pack_frame
+from arroyo.durable.frames import HEAD_BYTES, Kind
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.protocol.recovery.journal import (
     Accused,
@@ -18,7 +22,7 @@ from arroyo.protocol.recovery.journal import (
     Sent,
     mark_of,
 )
-from arroyo.runner.process.source_journal import REWRITE_BYTES, SourceJournal, read_journal
+from arroyo.runner.process.source_journal import SourceJournal, open_journal
 
 NOTES = [
     RunOpened("run", False, 0, b"start"),
@@ -69,19 +73,21 @@ def test_a_note_that_was_cut_off_was_never_made(tmp_path, cut):
     size = max(ends[0], ends[-1] - cut)
     os.truncate(folder / "journal", size)
     whole = sum(end <= size for end in ends[1:])
-    assert read_journal(folder / "journal") == known_after(NOTES[:whole], journal.memory.epoch)
+    assert open_journal(folder / "journal").state == known_after(
+        NOTES[:whole], journal.memory.epoch
+    )
 
 
 def test_it_is_written_anew_before_it_grows_large(tmp_path):
     journal = SourceJournal(tmp_path)
     note_bytes = 20_000
-    for number in range(3 * REWRITE_BYTES // note_bytes):
+    for number in range(3 * COMPACT_BYTES // note_bytes):
         mark = mark_of(f"{number:{note_bytes}}")
         journal.note(Sent(number, (mark,)))
         journal.note(Progress(number + 1, 0, {}, (), (mark,)))
-        assert (tmp_path / "journal").stat().st_size < REWRITE_BYTES + 3 * note_bytes
+        assert (tmp_path / "journal").stat().st_size < COMPACT_BYTES + 3 * note_bytes
     journal.close()
-    assert read_journal(tmp_path / "journal") == journal.memory
+    assert open_journal(tmp_path / "journal").state == journal.memory
 
 
 @pytest.mark.parametrize("content", [b"", bytes(200), b"something else"])
@@ -95,7 +101,7 @@ def test_a_broken_file_is_set_aside_and_the_source_begins_anew(tmp_path, content
         journal.close()
         assert journal.memory == JournalState(epoch=journal.memory.epoch)
         assert journal.memory.epoch != first.memory.epoch
-        assert read_journal(tmp_path / "journal") == journal.memory
+        assert open_journal(tmp_path / "journal").state == journal.memory
         assert (tmp_path / f"journal.broken-{count}").read_bytes() == content
         assert f"is now journal.broken-{count}" in caplog.messages[-1]
     assert {record.levelname for record in caplog.records} == {"WARNING"}
@@ -122,4 +128,33 @@ def test_a_full_disk_is_said_and_what_was_noted_before_stays(tmp_path):
     with small_files(200), pytest.raises(UnavailableError, match=words):
         journal.note(RunOpened("cut", False, 0, b"x" * 1000))
     journal.close()
-    assert read_journal(tmp_path / "journal").run.run == "kept"
+    assert open_journal(tmp_path / "journal").state.run.run == "kept"
+
+
+def former_file(path, *frames):
+    path.write_bytes(b"".join(pack_frame(msgspec.msgpack.encode(frame)) for frame in frames))
+
+
+def test_a_journal_of_the_versions_before_is_gone_on_with(tmp_path, caplog):
+    former_file(tmp_path / "journal", JournalState(epoch=7), *NOTES[:3])
+    with (tmp_path / "journal").open("ab") as file:
+        file.write(bytes(8))
+    journal = SourceJournal(tmp_path)
+    assert not journal.is_new
+    assert journal.memory == known_after(NOTES[:3], 7)
+    for note in NOTES[3:]:
+        journal.note(note)
+    journal.close()
+    assert (tmp_path / "journal").read_bytes().startswith(b"\x89ARRSRCJ")
+    assert open_journal(tmp_path / "journal").state == known_after(NOTES, 7)
+    assert not caplog.messages
+
+
+def test_a_journal_of_another_version_is_refused_and_stays(tmp_path):
+    SourceJournal(tmp_path).close()
+    content = (tmp_path / "journal").read_bytes()
+    later = Kind(b"SRCJ", 2).head + content[HEAD_BYTES:]
+    (tmp_path / "journal").write_bytes(later)
+    with pytest.raises(ConfigurationError, match=r"journal was written by another version"):
+        SourceJournal(tmp_path)
+    assert (tmp_path / "journal").read_bytes() == later
