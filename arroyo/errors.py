@@ -84,7 +84,3 @@ class EncodeError(ArroyoError):
 
 class DecodeError(ArroyoError):
     """Bytes that came in are not what they should be; the sender is at fault, not this stage."""
-
-
-class VersionError(DecodeError):
-    """The peer speaks another version of the link protocol."""

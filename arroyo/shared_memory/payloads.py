@@ -295,6 +295,3 @@ class PayloadStore:
             self._pool.close()
         with contextlib.suppress(OSError):
             self.sweep()
-
-
-Allocate = Callable[[int | Sequence[int], "DTypeLike"], "NDArray[Any]"]
