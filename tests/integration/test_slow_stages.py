@@ -143,9 +143,10 @@ def test_results_go_on_while_the_stage_is_long_at_the_next_message(run, how):
     assert indices(chain.lines()) == calls(chain) == list(range(EVENTS))
 
 
-def test_results_of_a_stage_that_keeps_the_interpreter_do_not_wait_for_the_next(run):
+@pytest.mark.parametrize("size_bytes", [0, 100_000])
+def test_results_of_a_stage_that_keeps_the_interpreter_do_not_wait_for_the_next(run, size_bytes):
     chain, supervisor = run(
-        listener("count", events=EVENTS, pause_at=0),
+        listener("count", events=EVENTS, pause_at=0, size_bytes=size_bytes),
         operator("work", "slow:Slow", ["count"], how="hold_the_interpreter", at=2, each_s=0.1),
         publisher("write", ["work"]),
     )
@@ -186,6 +187,20 @@ def test_a_publisher_acknowledges_what_it_has_done_before_its_batch_is_through(r
     chain.open_gate()
     assert supervisor.wait() == 0
     assert calls(chain) == list(range(EVENTS))
+
+
+def test_large_payloads_of_a_slow_stage_go_on_and_are_counted_one_by_one(run):
+    chain, supervisor = run(
+        listener("count", events=EVENTS, size_bytes=100_000),
+        operator("work", "slow:Slow", ["count"], each_s=0.01),
+        publisher("write", ["work"]),
+    )
+    wait_until(lambda: indices(chain.lines()) == [0, 1, 2, 3, 4], chain.text)
+    row = row_of(chain, "work.0", received=5, in_hand_s=0.5)
+    assert (row["received"], row["sent"]) == (5, 5)
+    chain.open_gate()
+    assert supervisor.wait() == 0
+    assert indices(chain.lines()) == calls(chain) == list(range(EVENTS))
 
 
 def test_the_outputs_of_a_fold_go_on_while_it_is_long_at_the_next_input(run):
