@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Names the modules of arroyo/ that have no test of their own; new ones are an error.
+
+The test of ``arroyo/config/reader.py`` is ``tests/unit/config/test_reader.py``; that of a
+connector may be in ``tests/integration/``, where the server is. A module without a function has
+nothing to test. ``untested.txt`` lists those that had no test when this began: it only gets
+shorter.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+EXCEPTIONS = Path(__file__).with_suffix(".txt")
+
+
+def untested(root: Path) -> Iterator[str]:
+    """Yield the modules under ``root/arroyo`` without a test of their own, by path from there."""
+    package = root / "arroyo"
+    for module in sorted(package.rglob("*.py")):
+        path = module.relative_to(package)
+        if not any(test.exists() for test in tests_of(path, root)) and has_functions(module):
+            yield path.as_posix()
+
+
+def tests_of(path: Path, root: Path) -> Iterator[Path]:
+    """Yield where the test of a module may be."""
+    name = f"test_{path.stem.lstrip('_')}.py"
+    yield root / "tests" / "unit" / path.parent / name
+    if path.parts[0] == "connectors":
+        yield root / "tests" / "integration" / name
+
+
+def has_functions(module: Path) -> bool:
+    """Return False for a module that only declares, or that makes up a package."""
+    if module.name in {"__init__.py", "__main__.py"}:
+        return False
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    return any(isinstance(node, functions) for node in ast.walk(ast.parse(module.read_bytes())))
+
+
+def complaints(found: Iterable[str], exceptions: Iterable[str]) -> Iterator[str]:
+    """Yield a sentence on each module that is missing in the list, or no longer belongs there."""
+    found, exceptions = set(found), set(exceptions)
+    for path in sorted(found - exceptions):
+        test = next(tests_of(Path(path), Path()))
+        yield f"arroyo/{path} has no test of its own; write {test}"
+    for path in sorted(exceptions - found):
+        yield f"arroyo/{path} has a test now, or is gone; take it off scripts/{EXCEPTIONS.name}"
+
+
+def main() -> int:
+    """Print the complaints; return 1 where there are any."""
+    exceptions = EXCEPTIONS.read_text("utf-8").split()
+    found = list(complaints(untested(ROOT), exceptions))
+    print("\n".join(found) or f"no new ones; {len(exceptions)} are left in {EXCEPTIONS.name}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
