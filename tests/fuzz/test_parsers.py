@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import msgspec
+from former_files import former_frames
 from fuzz.effort import fuzzed
 from fuzz.records import back_records, damaged, data_records, packed
 from hypothesis import given
@@ -23,7 +24,6 @@ from arroyo.connectors._settling import Stamp
 from arroyo.connectors.outward import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
 from arroyo.control.requests import RequestServer
-from arroyo.durable import former_frames
 from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame, unpack_file
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
 from arroyo.protocol.recovery.journal import JournalState, Progress, RunOpened, Sent
@@ -265,7 +265,7 @@ def journal_of(path):
 def former_journal(content):
     """The same journal as the versions before this format left it."""
     bodies = unpack_file(content, Kind(b"SRCJ", 1), Path("journal")).bodies
-    return b"".join(map(former_frames.pack_frame, bodies))
+    return former_frames(*map(msgspec.Raw, bodies))
 
 
 def hostile_journals(content):

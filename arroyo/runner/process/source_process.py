@@ -33,7 +33,6 @@ from arroyo.telemetry.status_words import Phase
 
 from .source_journal import SourceJournal
 from .stage_context import StageContext
-from .unclosed_runs import note_runs
 
 _log = logging.getLogger(__name__)
 
@@ -216,7 +215,7 @@ class SourceProcess:
 
     def _close_former_runs(self, now: float) -> None:
         """Tell the stages below what became of the runs that the lives before have left."""
-        source, former = self._source, self._replica.former_runs
+        source, former = self._source, self._replica.runs.former
         if not former or not isinstance(source, VolatileSource):
             return
         for run in former:
@@ -267,7 +266,7 @@ class SourceProcess:
             self._gateway.look_for_end()
         self._open_run = found
         try:
-            note_runs(self._replica.runs_path, runs)
+            self._replica.runs.note(runs)
         except OSError as error:
             # What the listener has can't be had again: better no note than no source.
             if not self._unnoted:
@@ -275,7 +274,7 @@ class SourceProcess:
                     "the runs of this source can't be noted: %s; should it die, nobody hears the "
                     "end of the one that is open. Make room on the disk of %s",
                     error.strerror,
-                    self._replica.runs_path.parent,
+                    self._replica.state.former_runs(self._replica.name).parent,
                 )
             self._unnoted = True
 

@@ -38,7 +38,7 @@ from arroyo.telemetry.status_words import Phase
 from .allocation import settle
 from .lives import begin_life
 from .stop_signals import StopSignals
-from .unclosed_runs import read_former_runs
+from .unclosed_runs import UnclosedRuns
 from .watch import ORPHAN_EXIT_S, Watch
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class StageContext:
         self.incarnation = begin_life(folders.state.lives(name), time.time_ns())
         self.codec = MessageCodec(load_message_types(chain))
         self.page_path = directory.status_page(name)
-        self.runs_path = folders.state.former_runs(name)
-        self.former_runs = read_former_runs(self.page_path, self.runs_path)
+        self.runs = UnclosedRuns(self.page_path, folders.state.former_runs(name))
         self.page = StatusPage(self.page_path, os.getpid(), self.incarnation)
         self._directory = directory
         self._lifeline = lifeline
@@ -142,6 +141,7 @@ class StageContext:
         self.payloads.close()
         self.watch.close()  # until here it ends an orphan that hangs
         self.enter(Phase.ENDED)
+        self.runs.close()
         self.page.close()
 
     def decode(self, item: Encoded) -> Message:

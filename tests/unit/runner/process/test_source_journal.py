@@ -2,15 +2,14 @@
 
 import os
 
-import msgspec
 import pytest
+from former_files import former_frames
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_disk import small_files
 
 from arroyo.codec import Suspect
 from arroyo.durable.append_log import COMPACT_BYTES
-from arroyo.durable.former_frames import pack_frame
 from arroyo.durable.frames import HEAD_BYTES, Kind
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.protocol.recovery.journal import (
@@ -131,14 +130,9 @@ def test_a_full_disk_is_said_and_what_was_noted_before_stays(tmp_path):
     assert open_journal(tmp_path / "journal").state.run.run == "kept"
 
 
-def former_file(path, *frames):
-    path.write_bytes(b"".join(pack_frame(msgspec.msgpack.encode(frame)) for frame in frames))
-
-
 def test_a_journal_of_the_versions_before_is_gone_on_with(tmp_path, caplog):
-    former_file(tmp_path / "journal", JournalState(epoch=7), *NOTES[:3])
-    with (tmp_path / "journal").open("ab") as file:
-        file.write(bytes(8))
+    content = former_frames(JournalState(epoch=7), *NOTES[:3])
+    (tmp_path / "journal").write_bytes(content + bytes(8))
     journal = SourceJournal(tmp_path)
     assert not journal.is_new
     assert journal.memory == known_after(NOTES[:3], 7)

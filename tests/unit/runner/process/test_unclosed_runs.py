@@ -1,9 +1,12 @@
 import pytest
-from msgspec import structs
+from former_files import former_frames
+from msgspec import msgpack, structs
 from small_disk import fill
 
+from arroyo.durable.frames import Kind
+from arroyo.errors import ConfigurationError
 from arroyo.protocol.recovery.unclosed_run import FORMER_RUNS, UnclosedRun
-from arroyo.runner.process.unclosed_runs import REWRITE_BYTES, note_runs, read_former_runs
+from arroyo.runner.process.unclosed_runs import COMPACT_BYTES, UnclosedRuns
 from arroyo.telemetry.status_page import StatusPage
 
 EPOCH, BASE = 7, 1
@@ -26,13 +29,27 @@ def live(page, *runs, epoch=EPOCH, **words):
     for field, value in {"epoch": epoch, "next": 1, "controls": 1, **words}.items():
         mapped.set(field, value)
     if runs:
-        note_runs(noted(page), runs)
+        note(page, *runs)
     mapped.close()
-    return read_former_runs(page, noted(page))
+    return left(page)
+
+
+def note(page, *runs):
+    """Note these runs as the life does that has this page."""
+    kept = UnclosedRuns(page.parent / "none", noted(page))
+    kept.note(runs)
+    kept.close()
+
+
+def left(page):
+    """Return what the next life finds."""
+    kept = UnclosedRuns(page, noted(page))
+    kept.close()
+    return kept.former
 
 
 def test_a_first_life_finds_nothing(page):
-    assert read_former_runs(page, noted(page)) == ()
+    assert left(page) == ()
 
 
 def test_a_run_that_was_open_is_found_as_far_as_it_had_come(page):
@@ -51,7 +68,7 @@ def test_a_stop_that_somebody_lacks_is_found_as_it_was_beside_the_run_that_was_o
 
 def test_a_run_that_is_over_for_everybody_is_not_found(page):
     live(page, OPEN, next=9, frontier=9)
-    note_runs(noted(page), ())
+    note(page)
     assert live(page, next=9, frontier=9, received=8) == ()
 
 
@@ -67,14 +84,14 @@ def test_rather_no_run_is_known_than_one_as_open_that_has_ended_since(small_disk
     live(page, OPEN, next=9, frontier=9, received=8)
     fill(page.parent)
     with pytest.raises(OSError, match="No space left"):
-        note_runs(noted(page), [structs.replace(STOPPED, start=bytes(8192))])
-    assert read_former_runs(page, noted(page)) == ()
+        note(page, structs.replace(STOPPED, start=bytes(8192)))
+    assert left(page) == ()
 
 
 def test_what_a_life_has_left_is_counted_once_whoever_dies_next(page):
     found = live(page, OPEN, next=9, frontier=4, received=20, run_end=12)
     assert [run.run for run in found] == ["run", ""]
-    assert read_former_runs(page, noted(page)) == read_former_runs(page, noted(page)) == found
+    assert left(page) == left(page) == found
 
 
 def test_a_life_adds_its_runs_to_those_that_are_not_over(page):
@@ -97,23 +114,60 @@ def test_the_oldest_runs_are_forgotten_where_there_are_too_many(page):
 
 def test_after_a_reboot_nobody_knows_how_far_the_open_run_had_come(page):
     live(page, OPEN, next=9, frontier=4)
-    note_runs(noted(page), [STOPPED, OPEN])
+    note(page, STOPPED, OPEN)
     page.unlink()
-    assert read_former_runs(page, noted(page)) == (STOPPED, OPEN)
+    assert left(page) == (STOPPED, OPEN)
     assert OPEN.totals == {"complete": False}
     # The life that found it dies before it has closed it.
     assert live(page, epoch=8, next=0, controls=0) == (STOPPED, OPEN)
 
 
 def test_the_file_of_a_source_with_many_runs_does_not_grow(page):
+    kept = UnclosedRuns(page, noted(page))
     for number in range(3000):
-        note_runs(noted(page), [structs.replace(STOPPED, run=f"run{number}")])
-        assert noted(page).stat().st_size < REWRITE_BYTES + 1000
-    assert [run.run for run in read_former_runs(page, noted(page))] == ["run2999"]
+        kept.note([structs.replace(STOPPED, run=f"run{number}")])
+        assert noted(page).stat().st_size < COMPACT_BYTES + 1000
+    kept.close()
+    assert [run.run for run in left(page)] == ["run2999"]
     assert [file.name for file in noted(page).parent.iterdir()] == [page.name]
 
 
 def test_a_file_that_cannot_be_read_leaves_nothing(page):
     live(page, OPEN, next=9)
-    noted(page).write_bytes(b"{}")
-    assert read_former_runs(page, noted(page)) == ()
+    for content in (b"{}", b"", bytes(64)):
+        noted(page).write_bytes(content)
+        assert left(page) == ()
+
+
+def test_after_a_full_disk_runs_are_noted_again(small_disk):
+    page = small_disk(16) / "count.0"
+    kept = UnclosedRuns(page, noted(page))
+    kept.note([STOPPED])
+    ballast = fill(page.parent)
+    with pytest.raises(OSError, match="No space left"):
+        kept.note([structs.replace(STOPPED, start=bytes(8192))])
+    ballast.unlink()
+    kept.note([OPEN])
+    kept.close()
+    assert left(page) == (OPEN,)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [former_frames([STOPPED], [STOPPED, OPEN]), msgpack.encode([STOPPED, OPEN])],
+    ids=["frames", "without frames"],
+)
+def test_the_runs_of_a_version_before_are_found_and_added_to(page, content):
+    noted(page).parent.mkdir()
+    noted(page).write_bytes(content)
+    assert left(page) == (STOPPED, OPEN)
+    note(page, STOPPED)
+    assert left(page) == (STOPPED,)
+    assert noted(page).read_bytes().startswith(b"\x89ARRRUNS")
+
+
+def test_a_file_of_another_version_is_refused(page):
+    live(page, OPEN)
+    noted(page).write_bytes(Kind(b"RUNS", 2).head)
+    with pytest.raises(ConfigurationError, match="was written by another version of Arroyo"):
+        left(page)
