@@ -1,7 +1,7 @@
 """The delivery promise of every broker: broker -> two replicas -> broker, as a chain of processes.
 
 All messages arrive, whoever is killed; twice only where the connectors' page says so.
-In the environment, ARROYO_CONFORMANCE is the number of messages (by default 2000) and
+In the environment, ARROYO_CONFORMANCE is the number of messages (by default 1000) and
 ARROYO_OUTAGE_S how long the server is away (1); 20000 and 60 make the long form.
 """
 
@@ -16,7 +16,7 @@ from brokers import indices_of, numbered
 from chains import kill, listener, operator, wait_until
 
 TESTS = Path(__file__).parents[1]
-MESSAGES = int(os.environ.get("ARROYO_CONFORMANCE", "2000"))
+MESSAGES = int(os.environ.get("ARROYO_CONFORMANCE", "1000"))
 OUTAGE_S = float(os.environ.get("ARROYO_OUTAGE_S", "1"))
 DEADLINE_S = 60 + MESSAGES / 100 + OUTAGE_S
 KEYS = "[supervisor]\nmax_restarts = 1000\nchain_max_restarts = 1000\n"

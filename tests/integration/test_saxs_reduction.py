@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import report
 from saxs_detector import GROUP, ReplayedDetector
+from saxs_images import SENTINEL, write_image
 
 from arroyo import ConfigurationError, Start, Stop
 from arroyo.errors import UnavailableError
@@ -23,30 +24,10 @@ from arroyo.operators.azimuthal_average import AzimuthalAverage
 
 SERVICE = Path(__file__).parents[2] / "services" / "saxs_reduction"
 
-SENTINEL = 1e9
-"""Idev of masked pixels in the measured image."""
-
 
 @pytest.fixture
 def synthetic_image(tmp_path):
-    """An image in the layout of the measured one, with a mask, a beam stop and empty pixels."""
-    random = np.random.default_rng(11)
-    rows, columns = np.indices((90, 110))
-    q = np.stack((rows - 40.2, columns - 51.3, np.zeros(rows.shape))) / 400
-    counts = random.poisson(3 + 0.5 / np.square(q).sum(axis=0).clip(1e-3))
-    counts[random.random(counts.shape) < 0.1] = 0
-    masked = (random.random(counts.shape) < 0.05) | (np.abs(q).max(axis=0) < 0.01)
-    path = tmp_path / "image.h5"
-    with h5py.File(path, "w") as file:
-        group = file.create_group(GROUP)
-        group.parent["title"] = "made for a test"
-        group["I"] = np.where(masked, -5e4, counts * 350.0 - 35)
-        group["I"].attrs["units"] = "1/m"
-        group["Idev"] = np.where(masked, SENTINEL, np.sqrt(counts) * 350)
-        group["Imask"] = masked
-        group["Q"] = q
-        group["Q"].attrs["units"] = "1/A"
-    return path
+    return write_image(tmp_path / "image.h5")
 
 
 @pytest.fixture(scope="session")
