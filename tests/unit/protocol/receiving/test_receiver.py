@@ -1,0 +1,167 @@
+"""A receiver without a stage: what comes from above, and what is answered."""
+
+import msgspec
+import pytest
+from batches import make_batch
+
+from arroyo.codec import Ack, Bye, Credit, End, Hello, Kind, Lost, Open, Refuse, Suspect
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.receiving.receiver import Receiver
+from arroyo.protocol.values.actions import Reply
+
+NAME, ABOVE, SOURCE = ReplicaName("b", 0), ReplicaName("a", 0), ReplicaName("s", 0)
+FEED = ReplicaName("feed", 0)
+HELLO, BYE = Hello(1, "b", 0, 4), Bye("b", 0, 4)
+SUSPECT = Suspect("b", 0, 4, "s.0", 1, 1, "was killed by SIGSEGV")
+
+
+class Taking(Receiver):
+    """Finishes what comes at once, and passes nothing on."""
+
+    def __init__(self, *, suspect=None, senders=None):
+        self.finished, self.told = [], []
+        super().__init__(
+            NAME,
+            incarnation=4,
+            senders=senders or {ABOVE: False},
+            sources=[SOURCE],
+            suspect=suspect,
+        )
+
+    def finish(self, batch, work, outcomes, message_s):
+        self.finished.append(batch)
+        yield from self._credit(batch)
+
+    def _tell(self, batch, *, again):
+        self.told.append((batch.kind, again))
+        return iter(())
+
+    def take(self, record, now=0.0):
+        """Return what is said above, and the batches to work on."""
+        actions, deliveries = self.record(record, (), now)
+        assert all(isinstance(action, Reply) for action in actions)
+        return [tuple(action) for action in actions], [each.batch for each in deliveries]
+
+
+def events(number, **fields):
+    said = {"sender": "a.0", "source": "s.0", "number": number, "implicit": True}
+    return make_batch(**said | fields)
+
+
+@pytest.fixture
+def receiver():
+    """One with a link from above."""
+    made = Taking()
+    made.take(Open(1, "a", 0, 1, 1))
+    return made
+
+
+def test_hello_goes_to_neighbours_and_to_sources_that_are_further_away():
+    assert list(Taking().greet_all()) == [Reply(ABOVE, HELLO), Reply(SOURCE, HELLO)]
+
+
+def test_a_source_hears_of_a_suspect_of_its_own_before_the_hello():
+    made = Taking(suspect=SUSPECT)
+    assert list(made.greet(SOURCE)) == [Reply(SOURCE, SUSPECT), Reply(SOURCE, HELLO)]
+    assert list(made.greet(ABOVE)) == [Reply(ABOVE, HELLO)]
+
+
+def test_a_link_is_answered_with_hello_and_one_of_a_stranger_not_at_all():
+    assert Taking().take(Open(1, "a", 0, 1, 1)) == ([(ABOVE, HELLO)], [])
+    assert Taking().take(Open(1, "stranger", 0, 1, 1)) == ([], [])
+
+
+def test_another_version_is_refused_with_what_to_do():
+    ((to, refusal),), _ = Taking().take(Open(2, "a", 0, 1, 1))
+    assert (to, type(refusal)) == (ABOVE, Refuse)
+    assert refusal.reason == (
+        "a.0 speaks version 2 of the link protocol, b.0 version 1: "
+        "run the same release on both sides"
+    )
+
+
+def test_batches_are_worked_on_in_the_order_of_their_link(receiver):
+    assert receiver.take(events(0)) == ([], [events(0)])
+    assert receiver.take(events(1)) == ([], [events(1)])
+
+
+def test_after_a_gap_the_sender_is_to_make_a_new_link(receiver):
+    assert receiver.take(events(1)) == ([(ABOVE, Lost("b", 0, 1))], [])
+
+
+def test_what_a_stranger_sends_is_neither_worked_on_nor_answered(receiver):
+    assert receiver.take(events(0, sender="stranger.0")) == ([], [])
+    assert receiver.take(End("stranger.0", 1)) == ([], [])
+
+
+def test_an_end_of_a_link_that_is_not_known_asks_for_a_new_one(receiver):
+    assert receiver.take(End("a.0", 7)) == ([(ABOVE, Lost("b", 0, 7))], [])
+
+
+@pytest.mark.parametrize("final", [True, False])
+def test_inputs_have_finished_when_all_have_said_so_for_good(receiver, final):
+    assert not receiver.inputs_left
+    receiver.take(End("a.0", 1, final))
+    assert receiver.inputs_left
+    assert receiver.inputs_finished is final
+
+
+def test_who_leaves_says_bye_to_those_that_have_not_ended(receiver):
+    assert list(receiver.leave()) == [Reply(ABOVE, BYE)]
+    receiver.take(End("a.0", 1))
+    assert list(receiver.leave()) == []
+
+
+def test_who_leaves_says_so_again_on_a_link_that_is_made_then():
+    made = Taking()
+    list(made.leave())
+    assert made.take(Open(1, "a", 0, 1, 1)) == ([(ABOVE, HELLO), (ABOVE, BYE)], [])
+
+
+def test_a_start_that_comes_again_is_passed_on_again_and_credited(receiver):
+    start = events(0, kind=Kind.START, ranges=((0, 0),), implicit=False, run="r")
+    assert receiver.take(start) == ([], [start])
+    again = msgspec.structs.replace(start, number=1)
+    assert receiver.take(again) == ([(ABOVE, Credit("b", 0, 1, 2, 0.0))], [])
+    assert receiver.told == [(Kind.START, True)]
+
+
+def test_a_batch_with_a_suspect_from_before_the_last_death_comes_again_alone():
+    made = Taking(suspect=SUSPECT)
+    made.take(Open(1, "a", 0, 1, 1))
+    answers, work = made.take(events(0, ranges=((0, 3),)))
+    assert work == []
+    assert answers == [(SOURCE, Lost("b", 0)), (ABOVE, Credit("b", 0, 1, 1, 0.0))]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"suspect": 4, "ranges": ((1, 2),)}, {"ranges": ((5, 9),)}, {"epoch": 2}, {"reliable": False}],
+    ids=["the source has heard", "others of the run", "another life", "nobody keeps it"],
+)
+def test_a_batch_that_can_not_kill_again_unawares_is_worked_on(fields):
+    made = Taking(suspect=SUSPECT)
+    made.take(Open(1, "a", 0, 1, 1))
+    batch = events(0, **fields)
+    assert made.take(batch) == ([], [batch])
+
+
+def test_what_was_lost_is_told_to_all_sources_and_of_pub_sub_to_nobody():
+    made = Taking(senders={FEED: True})
+    assert list(made.lose(events(0))) == [Reply(SOURCE, Lost("b", 0))]
+    assert list(made.lose(events(0, sender="feed.0", reliable=False))) == []
+
+
+def test_acknowledgements_go_to_the_sources_that_this_stage_may_have():
+    made = Taking()
+    acks = [Ack("b", 0, source, 1, 0, ((0, 2),)) for source in ("s.0", "stranger.0")]
+    assert list(made._reply(acks)) == [Reply(SOURCE, acks[0])]
+
+
+def test_events_of_a_pub_sub_link_that_are_missing_are_counted_as_dropped():
+    made = Taking(senders={FEED: True})
+    for number in (0, 5):
+        made.take(
+            events(number, sender="feed.0", link=0, reliable=False, ranges=((number, number + 1),))
+        )
+    assert made.dropped > 0

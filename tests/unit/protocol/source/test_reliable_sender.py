@@ -1,0 +1,209 @@
+"""A sender that only sends what a test hands it: what it hears from below, and what comes again."""
+
+import itertools
+
+import pytest
+from batches import make_batch
+
+from arroyo.codec import Ack, Batch, Bye, Credit, End, Hello, Lost, Open, Suspect
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.sending.dispatcher import Dispatcher
+from arroyo.protocol.source.reliable_sender import GRACE_S, STALL_S, ReliableSender
+from arroyo.protocol.source.suspects import DEATHS
+from arroyo.protocol.values.actions import Connect, PutInQuarantine, Release, Transmit
+from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.paths import Terminal
+
+NAME, BELOW = ReplicaName("s", 0), ReplicaName("b", 0)
+
+
+class Sender(ReliableSender):
+    """Ships batches of two as a test says; counts how often it is asked for work."""
+
+    def __init__(self, *, below=(BELOW,), outlets=True, **options):
+        link = itertools.count(1).__next__
+        outlet = Dispatcher(NAME, "b", 1, edge=0, dispatch="balanced", new_link=link)
+        self.asked = 0
+        super().__init__(
+            NAME,
+            epoch=1,
+            incarnation=1,
+            terminals=[Terminal("b", 1)],
+            outlets=[(outlet, range(1))] if outlets else [],
+            below=below,
+            publication=None,
+            ordered=False,
+            **options,
+        )
+
+    def _work(self, now):
+        self.asked += 1
+        return iter(())
+
+    def _loads_again(self, load):
+        return (load,)
+
+    def _frontier_mark(self, frontier):
+        raise AssertionError("nobody below restores the order")
+
+    def ship(self, now=0.0, **fields):
+        first = self.ledger.next
+        header = make_batch(sender="s.0", source="s.0", ranges=((first, first + 2),), **fields)
+        tokens = [f"token {first}", f"token {first + 1}"]
+        return list(self._ship(OutgoingBatch(header, [b"a", b"b"], 2), tokens, now))
+
+    def hear(self, record, now=0.0):
+        return list(self.record(record, now))
+
+
+def hello(incarnation=1, version=1):
+    return Hello(version, "b", 0, incarnation)
+
+
+def ack(*ranges, source="s.0"):
+    return Ack("b", 0, source, 1, 0, ranges)
+
+
+def batches(actions):
+    return [
+        action.record.ranges
+        for action in actions
+        if isinstance(action, Transmit) and isinstance(action.record, Batch)
+    ]
+
+
+@pytest.fixture
+def sender():
+    """One whose neighbour is there."""
+    made = Sender()
+    list(made.connect())
+    made.hear(hello())
+    return made
+
+
+def test_it_makes_its_links_and_is_ready_when_everybody_below_has_said_hello():
+    made = Sender()
+    actions = list(made.connect())
+    assert [type(action) for action in actions] == [Connect, Transmit]
+    assert isinstance(actions[1].record, Open)
+    assert (made.ready, made.awaited) == (False, [BELOW])
+    made.hear(hello())
+    assert (made.ready, made.awaited) == (True, [])
+
+
+def test_a_hello_of_another_version_is_no_hello():
+    made = Sender()
+    made.hear(hello(version=2))
+    assert not made.ready
+
+
+def test_what_is_finished_is_released_in_order_with_its_tokens(sender):
+    assert batches(sender.ship()) == [((0, 2),)]
+    assert sender.hear(ack((1, 2))) == []
+    (released,) = sender.hear(ack((0, 1)))
+    assert isinstance(released, Release)
+    assert list(released.tokens) == ["token 0", "token 1"]
+    assert (released.messages, sender.ledger.frontier) == (2, 2)
+
+
+def test_acknowledgements_for_others_count_for_nothing(sender):
+    sender.ship()
+    assert sender.hear(ack((0, 2), source="t.0")) == []
+    assert sender.ledger.frontier == 0
+
+
+def test_where_nobody_acknowledges_what_is_sent_is_finished():
+    made = Sender(outlets=False)
+    (released,) = made.ship()
+    assert (released.messages, made.ledger.empty) == (2, True)
+
+
+def test_a_link_that_breaks_has_all_that_is_not_finished_sent_again_once(sender):
+    sender.ship()
+    sender.ship()
+    sender.hear(ack((0, 2)), now=1.0)
+    list(sender.disconnected(BELOW, 1, now=1.0))
+    list(sender.disconnected(BELOW, 1, now=1.01))
+    assert 1.0 + GRACE_S[0] <= sender.deadline <= 1.0 + GRACE_S[1]
+    assert list(sender.tick(sender.deadline - 0.001)) == []
+    sender.hear(hello(2), now=1.02)
+    again = batches(sender.tick(sender.deadline))
+    assert again == [((2, 4),)]
+    assert sender.redelivered == 2
+    assert list(sender.tick(sender.deadline - 0.001)) == []
+
+
+def test_signs_of_loss_without_end_do_not_put_off_sending_again(sender):
+    sender.ship()
+    sender.hear(Lost("b", 0), now=1.0)
+    due = sender.deadline
+    for number in range(100):
+        sender.hear(Lost("b", 0), now=1.0 + number / 1000)
+    assert sender.deadline == due
+
+
+def test_a_neighbour_in_its_next_life_has_lost_what_it_had(sender):
+    sender.ship()
+    sender.hear(hello(2))
+    assert batches(sender.tick(sender.deadline)) == [((0, 2),)]
+
+
+def test_the_same_life_again_has_lost_nothing(sender):
+    sender.ship()
+    sender.hear(hello())
+    assert sender.deadline == STALL_S
+
+
+def test_without_anything_under_way_no_loss_is_noted(sender):
+    sender.hear(Lost("b", 0))
+    assert sender.deadline is None
+
+
+def test_what_nobody_acknowledges_comes_again_after_a_stall_and_then_more_rarely(sender):
+    sender.ship()
+    sender.hear(Credit("b", 0, 1, 1, 0.001))  # nothing is under way to the neighbour
+    assert sender.deadline == STALL_S
+    assert batches(sender.tick(STALL_S)) == [((0, 2),)]
+    assert sender.deadline == STALL_S + 2 * STALL_S
+
+
+def test_a_slow_neighbour_is_no_stall(sender):
+    sender.ship()
+    assert list(sender.tick(STALL_S)) == []
+    assert sender.redelivered == 0
+
+
+def test_a_neighbour_that_leaves_gets_its_end(sender):
+    (answer,) = sender.hear(Bye("b", 0, 1))
+    assert (answer.to, type(answer.record)) == (BELOW, End)
+
+
+def test_records_of_stages_that_are_no_neighbours_change_nothing(sender):
+    sender.ship()
+    for record in (Credit("far", 0, 1, 1, 0.0), Bye("far", 0, 1), Lost("far", 0, 1)):
+        assert sender.hear(record) == []
+    assert sender.deadline == STALL_S
+
+
+def test_a_message_that_processes_die_of_goes_to_quarantine_at_last(sender):
+    sender.ship()
+    asked = []
+    for life in range(2, 2 + DEATHS):
+        asked += sender.hear(Suspect("b", 0, life, "s.0", 1, 1, "SIGSEGV"))
+    (found,) = asked
+    assert isinstance(found, PutInQuarantine)
+    assert (found.item, found.deaths) == (b"b", DEATHS)
+
+
+@pytest.mark.parametrize("fields", [("t.0", 1, 1), ("s.0", 9, 1), ("s.0", 1, 99)])
+def test_suspects_of_others_of_other_lives_or_never_sent_are_left_alone(sender, fields):
+    sender.ship()
+    for life in range(2, 3 + DEATHS):
+        assert sender.hear(Suspect("b", 0, life, *fields, "SIGSEGV")) == []
+
+
+def test_after_news_it_is_asked_for_more_to_send(sender):
+    sender.ship()
+    before = sender.asked
+    sender.hear(Credit("b", 0, 1, 1, 0.001))
+    assert sender.asked == before + 1
