@@ -207,11 +207,13 @@ class PayloadStore:
         return None
 
     def _forget(self, array: int, reference: SlabReference) -> None:
-        """Nobody holds an array that `allocate` gave any more; perhaps it was never sent."""
+        """Nobody holds an array that `allocate` gave any more; perhaps it was never sent.
+
+        A finalizer: it may run at any time, also in the midst of a call of this object.
+        """
         assert self._pool is not None
-        if self._taken.pop(array, None) is not None:
-            self._pool.give_back(reference)
-        self._pool.unpin(reference)
+        never_sent = self._taken.pop(array, None) is not None
+        self._pool.unpin(reference, give_back=never_sent)
 
     def _make_pool(self, length: int) -> SlabPool | None:
         with self._making:

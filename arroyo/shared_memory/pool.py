@@ -17,6 +17,7 @@ import mmap
 import os
 import threading
 import zlib
+from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
@@ -90,6 +91,9 @@ class SlabPool:
         first_generation = (int.from_bytes(os.urandom(8)) >> 2) + 1
         self._allocator = SlabAllocator(capacity, first_generation, self._file.back)
         self._lock = threading.Lock()
+        # Filled by finalizers, which must not wait for the lock: they run at any time, in any
+        # thread, also in one that holds it.
+        self._unpinned: deque[tuple[SlabReference, bool]] = deque()
         self._fallbacks = 0
 
     def take(
@@ -101,6 +105,7 @@ class SlabPool:
         `assign` or to give back; `pinned`: it is not used again before `unpin`, either.
         """
         with self._lock:
+            self._unpin()
             place = self._allocator.take(length, owner, pinned=pinned)
             if place is None:
                 self._fallbacks += 1
@@ -137,14 +142,26 @@ class SlabPool:
             self._clear_head(reference.offset)
             return True
 
-    def unpin(self, reference: SlabReference) -> None:
-        """Nobody looks at a slab any more; it is used again once it was given back."""
-        with self._lock:
-            self._allocator.unpin(Place(reference.offset, reference.generation))
+    def unpin(self, reference: SlabReference, *, give_back: bool = False) -> None:
+        """Nobody looks at a slab any more; it is used again once it was given back.
+
+        `give_back`: it is given back as well. May be called by a finalizer: it waits for nothing,
+        and takes effect with whatever is asked of the pool next.
+        """
+        self._unpinned.append((reference, give_back))
+
+    def _unpin(self) -> None:
+        while self._unpinned:
+            reference, give_back = self._unpinned.popleft()
+            place = Place(reference.offset, reference.generation)
+            if give_back and self._allocator.give_back(place):
+                self._clear_head(place.offset)
+            self._allocator.unpin(place)
 
     def reclaim(self, source: str, epoch: int, frontier: int) -> list[int]:
         """Make free what belongs to messages below a source's frontier; return the offsets."""
         with self._lock:
+            self._unpin()
             freed = self._allocator.reclaim(source, epoch, frontier)
             for offset in freed:
                 self._clear_head(offset)
@@ -158,6 +175,7 @@ class SlabPool:
     def statistics(self) -> SlabStatistics:
         """Tell what the pool holds now."""
         with self._lock:
+            self._unpin()
             return SlabStatistics(
                 len(self._allocator),
                 self._allocator.bytes_in_use,

@@ -121,6 +121,20 @@ def test_an_array_that_is_kept_after_it_was_sent_stays_what_it_was(store):
     assert store.keep(os.urandom(LARGE * 8)).offset == reference.offset
 
 
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("sent", [False, True])
+def test_an_array_may_end_in_the_midst_of_a_call_of_the_store(store, sent):
+    """As where the garbage collector comes upon it there, in the same thread."""
+    array = store.allocate(LARGE, "f8")
+    reference = store.keep(Event.from_array(array).payload) if sent else None
+    with store._making, store._pool._lock:
+        del array
+        gc.collect()
+    if sent:
+        store.give_back([Shared(b"", reference)])
+    assert slabs(store) == 0
+
+
 def fill(store, source, epoch):
     """Keep what is made of a source's messages until there is no room."""
     store.take_up(make_batch(source=source, epoch=epoch))
