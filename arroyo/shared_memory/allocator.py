@@ -7,13 +7,14 @@ head right before its data. Rules:
 - Every take has a greater generation than all before it in the pool. A reference holds the
   generation, so that it is known to be stale once its slab was given back.
 - A slab that has an owner is free when the frontier of the owner's source has passed it.
-- A slab that is pinned, since somebody looks at it, is not used again before it is unpinned.
+- A slab that was given back while it is pinned, or while a reader has a lease on it, is not used
+  again before it is unpinned, and the lease is over.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -62,7 +63,7 @@ class _Held(msgspec.Struct):
     owner: SlabOwner | None = None
     pinned: bool = False
     over: bool = False
-    """It was given back, and only its pin keeps it."""
+    """It was given back, and only its pin or a reader keeps it."""
 
 
 class SlabAllocator:
@@ -77,16 +78,31 @@ class SlabAllocator:
     back
         Called before the pool is used up to an offset that it was not used to before; returns
         whether there is memory for it.
+    revoke
+        Called with places that were given back: no reader may begin to read them from then on.
+        Returns what tells whether one that began before still reads a generation.
+    begin
+        Where the first slab may begin.
     """
 
-    def __init__(self, capacity: int, first_generation: int, back: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        first_generation: int,
+        back: Callable[[int], bool],
+        revoke: Callable[[Sequence[Place]], Callable[[int], bool]] = lambda _: _nobody_reads,
+        begin: int = HEAD_BYTES,
+    ) -> None:
         self._next_generation = first_generation
         self._back = back
-        self._backed = HEAD_BYTES
+        self._revoke = revoke
+        self._backed = begin
         # Stretches that belong to no slab, by offset.
-        self._blank = [(HEAD_BYTES, capacity)] if capacity > HEAD_BYTES else []
-        self._free: dict[int, list[_Extent]] = {}
+        self._blank = [(begin, capacity)] if capacity > begin else []
+        self._free_extents: dict[int, list[_Extent]] = {}
         self._held: dict[int, _Held] = {}
+        # Given back, but still pinned or read.
+        self._over: list[Place] = []
         # Heaps by source and epoch. An entry counts only while its slab still has that owner.
         self._owned: dict[tuple[str, int], list[tuple[int, Place]]] = {}
         self.bytes_in_use = 0
@@ -103,13 +119,10 @@ class SlabAllocator:
         Without an owner it is the taker's to give back, or to `assign` later; `pinned`: and to
         `unpin`, too.
         """
-        size = rounded_size(length)
-        extent = (
-            self._reuse(size)
-            or self._carve(size)
-            or self._reuse_larger(size)
-            or (self._merge() and self._carve(size))
-        )
+        extent = self._find_room(length)
+        if extent is None and self._over:
+            self._free([])
+            extent = self._find_room(length)
         if not extent:
             return None
         place = Place(extent.offset, self._next_generation)
@@ -119,6 +132,15 @@ class SlabAllocator:
         if owner is not None:
             self.assign(place, owner)
         return place
+
+    def _find_room(self, length: int) -> _Extent | None:
+        size = rounded_size(length)
+        return (
+            self._reuse(size)
+            or self._carve(size)
+            or self._reuse_larger(size)
+            or (self._carve(size) if self._merge() else None)
+        )
 
     def assign(self, place: Place, owner: SlabOwner) -> bool:
         """Let the end of a message free a slab; False where it isn't in use any more."""
@@ -130,15 +152,16 @@ class SlabAllocator:
         heapq.heappush(heap, (owner.sequence, place))
         return True
 
-    def give_back(self, place: Place) -> bool:
-        """Make a slab free; False where it was already, whoever has the place now."""
-        held = self._find(place)
-        if held is None or held.over:
-            return False
-        held.over = True
-        if not held.pinned:
-            self._make_free(place, held)
-        return True
+    def give_back(self, *places: Place) -> int:
+        """Make slabs free; returns how many of them were not before, whoever has them now."""
+        over = []
+        for place in places:
+            held = self._find(place)
+            if held is not None and not held.over:
+                held.over = True
+                over.append(place)
+        self._free(over)
+        return len(over)
 
     def unpin(self, place: Place) -> None:
         """Nobody looks at a slab any more: it may be used again once it was given back."""
@@ -146,27 +169,38 @@ class SlabAllocator:
         if held is not None:
             held.pinned = False
             if held.over:
-                self._make_free(place, held)
+                self._free([])
 
-    def _make_free(self, place: Place, held: _Held) -> None:
-        del self._held[place.offset]
-        self.bytes_in_use -= held.extent.end - held.extent.start
-        self._free.setdefault(held.extent.size, []).append(held.extent)
+    def _free(self, places: Sequence[Place]) -> None:
+        """Let slabs be used again that are over, these and former ones, as far as they can be."""
+        over = [*self._over, *places]
+        if not over:
+            return
+        is_read = self._revoke(places)
+        self._over = []
+        for place in over:
+            held = self._held[place.offset]
+            if held.pinned or is_read(place.generation):
+                self._over.append(place)
+                continue
+            del self._held[place.offset]
+            self.bytes_in_use -= held.extent.end - held.extent.start
+            self._free_extents.setdefault(held.extent.size, []).append(held.extent)
 
     def reclaim(self, source: str, epoch: int, frontier: int) -> list[int]:
         """Make free what belongs to messages below a source's frontier; return the offsets."""
         heap = self._owned.get((source, epoch), [])
-        freed = []
+        passed = []
         while heap and heap[0][0] < frontier:
             sequence, place = heapq.heappop(heap)
             held = self._find(place)
             if held is None or held.owner != (source, epoch, sequence):
                 continue  # given back by hand, or assigned to another message
-            self.give_back(place)
-            freed.append(place.offset)
+            passed.append(place)
+        self.give_back(*passed)
         if not heap:
             self._owned.pop((source, epoch), None)
-        return freed
+        return [place.offset for place in passed]
 
     def lives(self) -> list[tuple[str, int]]:
         """Source and epoch of all owners: those whose frontiers matter to this pool."""
@@ -177,7 +211,7 @@ class SlabAllocator:
         return held if held is not None and held.generation == place.generation else None
 
     def _reuse(self, size: int) -> _Extent | None:
-        extents = self._free.get(size)
+        extents = self._free_extents.get(size)
         return extents.pop() if extents else None
 
     def _reuse_larger(self, size: int) -> _Extent | None:
@@ -206,12 +240,12 @@ class SlabAllocator:
         It is what lets a pool follow when payloads change their size for good.
         """
         stretches = sorted(
-            [(free.start, free.end) for extents in self._free.values() for free in extents]
+            [(free.start, free.end) for extents in self._free_extents.values() for free in extents]
             + self._blank
         )
         if len(stretches) == len(self._blank):
             return False
-        self._free.clear()
+        self._free_extents.clear()
         self._blank = []
         for start, stop in stretches:
             touches = self._blank and self._blank[-1][1] == start
@@ -223,6 +257,10 @@ def rounded_size(length: int) -> int:
     """Bytes of data in the slab for a payload of `length` bytes."""
     step = max(HEAD_BYTES, (1 << max(length - 1, 1).bit_length() - 1) // STEPS)
     return _round_up(max(length, 1), step)
+
+
+def _nobody_reads(generation: int) -> bool:
+    return False
 
 
 def _steps_above(size: int) -> Iterator[int]:

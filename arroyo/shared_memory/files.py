@@ -16,10 +16,12 @@ from arroyo.identifiers import ReplicaName, digest
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (made with O_EXCL, and only one's own are read)
 
-MAGIC_NUMBER = 0x4172726F736C0001
+MAGIC_NUMBER = 0x4172726F736C0002
 """First word of a pool, with the layout's version in its low 16 bits."""
 MAGIC, BACKED = range(2)
 """Words of a pool's head: what the file is, and how many of its bytes have memory."""
+FIRST_SLAB = 4096
+"""The page before it has the pool's head, and its readers' leases (see `leases`)."""
 GENERATION, LENGTH, SOURCE, EPOCH, SEQUENCE = range(5)
 """Words of a slab's head; those from the source on are for people with a debugger."""
 

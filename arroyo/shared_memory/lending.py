@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from arroyo.errors import UnavailableError
-from arroyo.messages import Fragment
 from arroyo.protocol.values.deliveries import Work
 
 from .pages import LentSlab, lent_slab
@@ -28,11 +28,32 @@ a little late, or a dark image that is kept for a run, is no reason to copy ever
 
 
 class Loan(NamedTuple):
-    """A payload in shared memory that the stage's code gets: of which message, and what dies."""
+    """A message whose payload lies in shared memory, while the stage's code has it."""
 
-    sequence: int
-    fragment: Fragment
+    number: int
+    """Place of the message among those that are worked on."""
+    work: list[Any]
+    """Sequence, fragment, and the message, for as long as it is not done."""
+    view: int
+    """Id of the view that the message came with."""
     slab: weakref.ref[LentSlab]
+    """Dies with the last view of the payload."""
+
+
+class Loans:
+    """The loans of one batch, in the order in which its messages are worked on."""
+
+    def __init__(self, loans: Iterable[Loan] = ()) -> None:
+        self._left = deque(loans)
+        self._done = 0
+
+    def take(self, count: int) -> list[Loan]:
+        """Return the loans of the next so many messages, which are done."""
+        self._done += count
+        taken = []
+        while self._left and self._left[0].number < self._done:
+            taken.append(self._left.popleft())
+        return taken
 
 
 class Lending:
@@ -51,14 +72,21 @@ class Lending:
         self._target = target
         self._kept = 0
 
-    def lend(self, work: Sequence[Work]) -> list[Loan]:
-        """Note which payloads of messages lie in shared memory, before they are worked on."""
-        loans = []
-        for sequence, fragment, message in work:
-            slab = lent_slab(getattr(message, "payload", None))
+    def lend(self, work: Sequence[Work]) -> tuple[Sequence[Work], Loans]:
+        """Note which payloads lie in shared memory, before their messages are worked on.
+
+        Returns the work as it is to be passed on from here: in its place, each of these messages
+        can be forgotten when it is done.
+        """
+        lent, loans = list(work), []
+        for index, (sequence, fragment, message) in enumerate(work):
+            payload = getattr(message, "payload", None)
+            slab = lent_slab(payload)
             if slab is not None:
-                loans.append(Loan(sequence, fragment, weakref.ref(slab)))
-        return loans
+                place = [sequence, fragment, message]
+                lent[index] = cast("Work", place)
+                loans.append(Loan(index, place, id(payload), weakref.ref(slab)))
+        return lent, Loans(loans)
 
     def settle(self, loans: Iterable[Loan]) -> None:
         """Keep as it is what is still held of what was lent.
@@ -91,8 +119,3 @@ class Lending:
                 "keep event.copy() of the events that are needed later, and no views of others",
                 self._target,
             )
-
-
-def forget_messages(work: list[Work]) -> None:
-    """Let go of messages that were worked on; where they belong stays known."""
-    work[:] = [(sequence, fragment, None) for sequence, fragment, _ in work]

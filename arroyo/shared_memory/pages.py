@@ -29,23 +29,27 @@ LentSlab: TypeAlias = Any
 
 
 class SlabPages:
-    """A read-only mapping of a pool; it is unmapped when nothing refers to it any more.
+    """A mapping of a pool; it is unmapped when nothing refers to it any more.
 
     Parameters
     ----------
     descriptor, size
-        The pool's file, and its bytes.
+        The pool's file, and how many bytes of it are mapped.
+    writable
+        Whether `words` may be written to; else nothing may.
     """
 
-    def __init__(self, descriptor: int, size: int) -> None:
-        address = _map(size, mmap.PROT_READ, mmap.MAP_SHARED, descriptor)
+    def __init__(self, descriptor: int, size: int, *, writable: bool = False) -> None:
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        address = _map(size, protection, mmap.MAP_SHARED, descriptor)
         self._address = address
         # A type for each size: made once, since it takes longer than all the rest.
         self._type: Any = ctypes.c_ubyte * size
         unmap = weakref.finalize(self, _libc.munmap, address, size)
         unmap.atexit = False  # what is still in use at the end stays mapped until the very end
         self.size = size
-        self.words = memoryview(self._type.from_address(address)).cast("B").toreadonly().cast("Q")
+        words = memoryview(self._type.from_address(address)).cast("B").cast("Q")
+        self.words = words if writable else words.toreadonly()
         """The pool in words of 8 bytes; valid for as long as this object."""
 
     def lend(self, offset: int, end: int) -> memoryview:

@@ -86,8 +86,8 @@ class PayloadStore:
         self._usable = chain.on_one_host
         self._pool: SlabPool | None = None
         self._reader = SlabReader(self._prefix)
-        self._passing: dict[int, SlabReference] = {}
-        self._views: list[memoryview] = []
+        # Views of the batch in hand by their ids, and where they lie.
+        self._passing: dict[int, tuple[memoryview, SlabReference]] = {}
         # A stage that restores order holds messages beyond the batch that they came in.
         self._holds = chain.stages[name.stage].order == "source"
         self._own_ledger = self._read_any = False
@@ -112,7 +112,7 @@ class PayloadStore:
         message has left.
         """
         if passing := self._passing.get(id(payload)):
-            return passing
+            return passing[1]
         length = memoryview(payload).nbytes
         pool = self._pool or self._make_pool(length)
         if pool is None:
@@ -188,10 +188,12 @@ class PayloadStore:
 
     def give_back(self, items: Iterable[Encoded]) -> None:
         """Make free the slabs of messages that are finished."""
-        for item in items:
-            if type(item) is Shared and item.reference.pool == self._pool_name:
-                assert self._pool is not None
-                self._pool.give_back(item.reference)
+        name = self._pool_name
+        own = [item.reference for item in items if type(item) is Shared]
+        own = [reference for reference in own if reference.pool == name]
+        if own:
+            assert self._pool is not None
+            self._pool.give_back(*own)
 
     def _own_slab(self, payload: Buffer, length: int) -> SlabReference | None:
         """Find the slab that `allocate` gave and this payload is the whole of."""
@@ -249,20 +251,23 @@ class PayloadStore:
         DecodeError
             A reference is none of this chain's.
         """
-        views = [self._reader.view(reference) for _, reference in batch.slabs]
+        views = self._reader.views([reference for _, reference in batch.slabs])
         if self.copies or not batch.reliable:
             views = [memoryview(bytes(view)) for view in views]
-            for _, reference in batch.slabs:
-                self._reader.view(reference)  # it must still be what it was
+            self._reader.release()
         if batch.reliable:
-            self._views, self._read_any = views, True
-            for view, (_, reference) in zip(views, batch.slabs, strict=True):
-                self._passing[id(view)] = reference
+            self._read_any = True
+            self._passing = {
+                id(view): (view, reference)
+                for view, (_, reference) in zip(views, batch.slabs, strict=True)
+            }
         return views
 
-    def view(self, reference: SlabReference) -> memoryview:
-        """Return one payload, of this replica or of another; errors as in `views`."""
-        return self._reader.view(reference)
+    def copy(self, reference: SlabReference) -> bytes:
+        """Return a copy of one payload, of this replica or of another; errors as in `views`."""
+        content = bytes(self._reader.view(reference))
+        self._reader.release()
+        return content
 
     def take_up(self, batch: Batch) -> None:
         """The messages of a batch are going to be worked on."""
@@ -274,12 +279,20 @@ class PayloadStore:
     @property
     def lends(self) -> bool:
         """Whether messages in hand may lie in shared memory."""
-        return bool(self._views) or (self._holds and self._read_any)
+        return bool(self._passing) or (self._holds and self._read_any)
 
-    def put_down(self) -> None:
-        """Let go of the views of the batch in hand."""
+    def put_down(self, views: Iterable[int]) -> None:
+        """Let go of views of the batch in hand, by their ids."""
+        for view in views:
+            self._passing.pop(view, None)
+
+    def put_down_all(self) -> None:
+        """Let go of all views of the batch in hand."""
         self._passing.clear()
-        self._views = []
+
+    def release(self) -> None:
+        """Let senders use again what is not looked at any more; see `SlabReader.release`."""
+        self._reader.release()
 
     def make_private(self, slab: LentSlab) -> None:
         """Keep a slab as it is for whoever holds a view of it; see `SlabReader.make_private`."""

@@ -1,10 +1,8 @@
 """`SlabPool`: a sender's payloads in shared memory, written once and read by all in place.
 
-Neither side locks, and no fences are needed: a reference travels through a socket, which orders
-everything written before it. A slab's head is cleared before its place is used again, so a reader
-that finds the head unchanged *after* it has used the data has used the right data: x86 keeps the
-order of stores and of loads, and elsewhere the interpreter runs for far longer between the two
-than a processor reorders.
+Neither side locks. A reference travels through a socket, which orders everything written before it.
+A slab's head is cleared when it is given back, and the slab is used again once no reader has a
+lease on it; see `leases`.
 
 Memory is allocated before it is used, so a full /dev/shm is an error here and no SIGBUS anywhere.
 """
@@ -13,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import mmap
 import os
 import threading
 import zlib
 from collections import deque
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from .allocator import HEAD_BYTES, PAGE_BYTES, Place, SlabAllocator, SlabOwner
 from .files import (
     BACKED,
     EPOCH,
+    FIRST_SLAB,
     GENERATION,
     LENGTH,
     MAGIC,
@@ -37,6 +38,7 @@ from .files import (
     SOURCE,
     unmap,
 )
+from .leases import LeaseTable, is_held
 
 # Linux 5.14; the module `mmap` has no name for it.
 _MADV_POPULATE_WRITE = 23
@@ -89,7 +91,9 @@ class SlabPool:
         self._file = _PoolFile(directory / name, capacity, prefault_bytes)
         # Begins anywhere, so that no number in a payload is ever mistaken for one.
         first_generation = (int.from_bytes(os.urandom(8)) >> 2) + 1
-        self._allocator = SlabAllocator(capacity, first_generation, self._file.back)
+        self._allocator = SlabAllocator(
+            capacity, first_generation, self._file.back, self._file.revoker(), FIRST_SLAB
+        )
         self._lock = threading.Lock()
         # Filled by finalizers, which must not wait for the lock: they run at any time, in any
         # thread, also in one that holds it.
@@ -134,13 +138,14 @@ class SlabPool:
             self._write_head(place, reference.length, owner)
             return True
 
-    def give_back(self, reference: SlabReference) -> bool:
-        """Make a slab free; False where it was already. Views of it must not be used any more."""
+    def give_back(self, *references: SlabReference) -> bool:
+        """Make slabs free; False where all were already. Views of them must not be used any more.
+
+        One that a reader has a lease on is used again when that is over.
+        """
+        places = [Place(reference.offset, reference.generation) for reference in references]
         with self._lock:
-            if not self._allocator.give_back(Place(reference.offset, reference.generation)):
-                return False
-            self._clear_head(reference.offset)
-            return True
+            return self._allocator.give_back(*places) > 0
 
     def unpin(self, reference: SlabReference, *, give_back: bool = False) -> None:
         """Nobody looks at a slab any more; it is used again once it was given back.
@@ -154,18 +159,15 @@ class SlabPool:
         while self._unpinned:
             reference, give_back = self._unpinned.popleft()
             place = Place(reference.offset, reference.generation)
-            if give_back and self._allocator.give_back(place):
-                self._clear_head(place.offset)
+            if give_back:
+                self._allocator.give_back(place)
             self._allocator.unpin(place)
 
     def reclaim(self, source: str, epoch: int, frontier: int) -> list[int]:
         """Make free what belongs to messages below a source's frontier; return the offsets."""
         with self._lock:
             self._unpin()
-            freed = self._allocator.reclaim(source, epoch, frontier)
-            for offset in freed:
-                self._clear_head(offset)
-            return freed
+            return self._allocator.reclaim(source, epoch, frontier)
 
     def lives(self) -> list[tuple[str, int]]:
         """Source and epoch of all owners: those whose frontiers matter to this pool."""
@@ -205,9 +207,6 @@ class SlabPool:
         words[head + SEQUENCE] = sequence & _WORD
         words[head + GENERATION] = place.generation
 
-    def _clear_head(self, offset: int) -> None:
-        self._file.words[((offset - HEAD_BYTES) >> 3) + GENERATION] = 0
-
 
 class _PoolFile:
     """A new file and its mapping; errors as in `SlabPool`."""
@@ -238,6 +237,18 @@ class _PoolFile:
             except OSError:
                 return False
         return True
+
+    def revoker(self) -> Callable[[Sequence[Place]], Callable[[int], bool]]:
+        """Return what clears heads of slabs; see `SlabAllocator`."""
+        words = self.words
+        leases = LeaseTable(words, functools.partial(is_held, self._descriptor))
+
+        def revoke(places: Sequence[Place]) -> Callable[[int], bool]:
+            for place in places:
+                words[((place.offset - HEAD_BYTES) >> 3) + GENERATION] = 0
+            return leases.reads()
+
+        return revoke
 
     def close(self) -> None:
         """Remove the file and let go of the mapping; once closed, it does nothing."""

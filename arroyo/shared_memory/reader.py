@@ -1,4 +1,4 @@
-"""`SlabReader`: payloads of other replicas, read where they lie. See `slab_pool`.
+"""`SlabReader`: payloads of other replicas, read where they lie. See `pool`.
 
 References come from other processes and are not believed: each is checked before any byte that
 it names is touched. What nobody can be kept from: a program of the same user may shrink a file
@@ -10,14 +10,27 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 from arroyo.errors import DecodeError
 from arroyo.messages import SlabReference
 
 from .allocator import HEAD_BYTES, PAGE_BYTES
-from .files import BACKED, GENERATION, LENGTH, MAGIC_NUMBER, SHARED_MEMORY, owner_of
+from .files import (
+    BACKED,
+    FIRST_SLAB,
+    GENERATION,
+    LENGTH,
+    MAGIC_NUMBER,
+    SHARED_MEMORY,
+    owner_of,
+)
+from .leases import Lease, claim, fence
 from .pages import LentSlab, SlabPages, make_private
+
+_WORD = (1 << 64) - 1
 
 
 class StaleSlabError(DecodeError):
@@ -25,7 +38,10 @@ class StaleSlabError(DecodeError):
 
 
 class SlabReader:
-    """The pools of other replicas of one chain, for reading. Used from one thread.
+    """The pools of other replicas of one chain, for reading. Used by one thread at a time.
+
+    What it has lent is not written over before it is let go of: all views are gone or private, and
+    `release` has been called.
 
     Parameters
     ----------
@@ -38,44 +54,51 @@ class SlabReader:
     def __init__(self, prefix: str, directory: Path = SHARED_MEMORY) -> None:
         self._prefix = prefix
         self._directory = directory
-        self._mappings: dict[str, SlabPages] = {}
+        self._pools: dict[str, _OpenPool] = {}
 
     def view(self, reference: SlabReference) -> memoryview:
-        """Return the payload: read-only, without a copy, for as long as its sender keeps it.
+        """Return one payload; see `views`."""
+        [view] = self.views([reference])
+        return view
+
+    def views(self, references: Sequence[SlabReference]) -> list[memoryview]:
+        """Return payloads: read-only, without a copy.
 
         Raises
         ------
         StaleSlabError
-            It was given back, or its pool is gone.
+            One was given back, or its pool is gone.
         DecodeError
-            The reference can't have come from a pool of this chain.
+            A reference can't have come from a pool of this chain.
         """
-        pool, offset, length, generation = reference
-        mapping = self._mappings.get(pool) or self._map(pool)
-        end = offset + length
-        if offset < 2 * HEAD_BYTES or offset % HEAD_BYTES or length < 0 or generation <= 0:
-            raise DecodeError(f"a reference into the slab pool {pool} is of no slab: {reference}")
-        # What has no memory yet must not be touched: with a full /dev/shm that is a SIGBUS.
-        if end > mapping.size or end > mapping.words[BACKED]:
-            raise DecodeError(f"a reference goes beyond the slab pool {pool}: {reference}")
-        head = (offset - HEAD_BYTES) >> 3
-        if mapping.words[head + GENERATION] != generation:
-            raise StaleSlabError(
-                f"a payload in the slab pool {pool} is gone: "
-                f"its place at {offset} has been given back"
-            )
-        if mapping.words[head + LENGTH] != length:
-            raise DecodeError(f"a reference is not as long as its slab: {reference}")
-        return mapping.lend(offset, end)
+        ranges: dict[str, tuple[int, int]] = {}
+        for pool, _, _, generation in references:
+            oldest, youngest = ranges.get(pool, (generation, generation))
+            ranges[pool] = min(oldest, generation), max(youngest, generation)
+        for pool, (oldest, youngest) in ranges.items():
+            if oldest <= 0 or youngest > _WORD:
+                raise DecodeError(f"a reference into the slab pool {pool} is of no slab")
+            (self._pools.get(pool) or self._open(pool)).extend(oldest, youngest)
+        fence()
+        try:
+            return [self._pools[reference.pool].lend(reference) for reference in references]
+        except DecodeError:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let the owners use again what was lent and is not looked at any more."""
+        for pool in self._pools.values():
+            pool.narrow()
 
     def forget(self, pool: str) -> None:
         """Unmap a pool whose sender is gone; views that are still held stay good."""
-        self._mappings.pop(pool, None)
+        found = self._pools.pop(pool, None)
+        if found is not None:
+            found.close()
 
     def make_private(self, lent: LentSlab) -> None:
         """Keep a slab as it is for those who still hold views of it, whatever its sender does.
-
-        Its sender must not have been told yet that it is done with.
 
         Raises
         ------
@@ -83,39 +106,122 @@ class SlabReader:
             There is no memory.
         """
         make_private(lent)
-        for pool, mapping in list(self._mappings.items()):
-            if mapping is lent.place[0]:
-                self.forget(pool)  # the next reference maps it anew
+        for pool in self._pools.values():
+            pool.note_private(lent)
 
     def close(self) -> None:
         """Unmap all pools."""
-        self._mappings.clear()
+        for pool in list(self._pools):
+            self.forget(pool)
 
-    def _map(self, pool: str) -> SlabPages:
+    def _open(self, pool: str) -> _OpenPool:
         owner = owner_of(pool, self._prefix)
         if owner is None:
             raise DecodeError(
                 f"a reference names {pool!r:.80}, which is no slab pool of this chain"
             )
         try:
-            mapped = _map_readonly(self._directory / pool)
+            opened = _OpenPool(self._directory / pool)
         except FileNotFoundError as error:
             raise StaleSlabError(f"the slab pool {pool} is gone: its sender has ended") from error
         except OSError as error:
             raise DecodeError(f"the slab pool {pool} can't be read: {error.strerror}") from error
-        former = [each for each in self._mappings if owner_of(each, self._prefix) == owner]
+        former = [each for each in self._pools if owner_of(each, self._prefix) == owner]
         for pool_of_former_life in former[:-1]:
             # Its file is removed, but takes memory until nobody maps it. What the life just before
             # has sent may still be on its way.
             self.forget(pool_of_former_life)
-        self._mappings[pool] = mapped
-        return mapped
+        self._pools[pool] = opened
+        return opened
 
 
-def _map_readonly(path: Path) -> SlabPages:
+class _OpenPool:
+    """One pool as this process reads it, and what of it is lent.
+
+    Errors as in `SlabReader.view`, or an OSError where it can't be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._descriptor, self._size = _open_pool(path)
+        try:
+            self._pages: SlabPages | None = SlabPages(self._descriptor, self._size)
+            self._head = SlabPages(self._descriptor, FIRST_SLAB, writable=True)
+            place = claim(self._descriptor)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        # Without one, too many others read the pool.
+        self._lease = None if place is None else Lease(self._head.words, place)
+        self._lent: list[tuple[int, weakref.ref[LentSlab]]] = []
+
+    def extend(self, oldest: int, youngest: int) -> None:
+        """Keep generations from being written over; after a fence they may be lent."""
+        if self._lease is not None:
+            self._lease.extend(oldest, youngest)
+
+    def lend(self, reference: SlabReference) -> memoryview:
+        """Return a view of a slab: a copy where the pool has no lease to give."""
+        if self._pages is None:
+            self._pages = SlabPages(self._descriptor, self._size)
+        self._check(reference)
+        _, offset, length, generation = reference
+        view = self._pages.lend(offset, offset + length)
+        if self._lease is not None:
+            self._lent.append((generation, weakref.ref(view.obj)))
+            return view
+        view = memoryview(bytes(view))
+        fence()
+        self._check(reference)  # it must still be what it was
+        return view
+
+    def _check(self, reference: SlabReference) -> None:
+        pool, offset, length, generation = reference
+        end, words = offset + length, self._head.words
+        if offset < FIRST_SLAB + HEAD_BYTES or offset % HEAD_BYTES or length < 0:
+            raise DecodeError(f"a reference into the slab pool {pool} is of no slab: {reference}")
+        # What has no memory yet must not be touched: with a full /dev/shm that is a SIGBUS.
+        if end > self._size or end > words[BACKED]:
+            raise DecodeError(f"a reference goes beyond the slab pool {pool}: {reference}")
+        assert self._pages is not None
+        words = self._pages.words
+        head = (offset - HEAD_BYTES) >> 3
+        if words[head + GENERATION] != generation:
+            raise StaleSlabError(
+                f"a payload in the slab pool {pool} is gone: "
+                f"its place at {offset} has been given back"
+            )
+        if words[head + LENGTH] != length:
+            raise DecodeError(f"a reference is not as long as its slab: {reference}")
+
+    def note_private(self, lent: LentSlab) -> None:
+        """A slab that was lent has private pages; if it is of this pool, the next is mapped anew.
+
+        These pages may hold parts of its neighbours, as they were.
+        """
+        if lent.place[0] is self._pages:
+            self._pages = None
+        self._lent = [
+            (generation, other)
+            for generation, other in self._lent
+            if (found := other()) is not None and found.place != lent.place
+        ]
+
+    def narrow(self) -> None:
+        """Keep only what somebody still looks at."""
+        if self._lease is not None:
+            self._lent = [each for each in self._lent if each[1]() is not None]
+            self._lease.narrow([generation for generation, _ in self._lent])
+
+    def close(self) -> None:
+        """Give the lease up; views that are still held stay good, since nobody writes any more."""
+        os.close(self._descriptor)
+
+
+def _open_pool(path: Path) -> tuple[int, int]:
     # A sender's file is a plain one of this user; whatever else has its name is not waited for,
     # not followed and not believed.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
@@ -124,6 +230,7 @@ def _map_readonly(path: Path) -> SlabPages:
             raise DecodeError(f"{path} is no slab pool: {found.st_size} bytes are not whole pages")
         if os.pread(descriptor, 8, 0) != MAGIC_NUMBER.to_bytes(8, sys.byteorder):
             raise DecodeError(f"{path} is no slab pool: it begins differently")
-        return SlabPages(descriptor, found.st_size)
-    finally:
+    except BaseException:
         os.close(descriptor)
+        raise
+    return descriptor, found.st_size

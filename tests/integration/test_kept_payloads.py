@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from chains import publisher, totals
+from chains import indices, kill, publisher, totals, wait_until
 
 IMAGES = 200
 KEPT = 50
@@ -83,6 +83,22 @@ class MedianOfTen(RunningMedian):
             return made
         self.count += 1
         return made if self.count % 5 == 0 else None
+
+
+class Holds(Operator):
+    # At the first image it looks until the gate opens, which one of two replicas does.
+    def process(self, message):
+        if isinstance(message, Event) and message.metadata["index"] == 0:
+            try:
+                open("holds", "x").close()
+            except FileExistsError:
+                return message
+            import os, time
+            while not os.path.exists("gate"):
+                time.sleep(0.005)
+            with open("seen", "w") as file:
+                print(sorted(set(message.array.ravel().tolist())), file=file)
+        return message
 
 
 class Pass(Operator):
@@ -229,6 +245,20 @@ def test_a_stage_that_keeps_nothing_gets_no_copies(run, way):
     chain = run(table, publisher("write", ["median"]))
     assert {each["wrong"] for each in events(chain)} == {0}
     assert warnings(chain, "median") == []
+
+
+def test_an_image_in_hand_stays_what_it_is_when_another_replica_finishes_it(make_chain):
+    holds = '[stages.holds]\noperator = "kept_stages:Holds"\ninputs = ["images"]\nreplicas = 2\n'
+    chain = make_chain(images(), holds, publisher("write", ["holds"]))
+    (chain.folder / "kept_stages.py").write_text(STAGES)
+    supervisor = chain.supervise()
+    wait_until((chain.folder / "holds").exists, chain.text)
+    kill(chain.pids()["write.0"])
+    # More than a window: the slab of the first image would have been used again by then.
+    wait_until(lambda: max(indices(chain.lines()), default=0) > 9, chain.text)
+    chain.open_gate()
+    assert supervisor.wait(60) == 0, chain.text()
+    assert (chain.folder / "seen").read_text() == "[0]\n"
 
 
 def test_in_one_process_views_may_be_kept_as_well(run):

@@ -72,6 +72,7 @@ class FoldProcess(RelayProcess):
             held = self._relay.held
             done = [origin for origin in self._held if origin not in held]
             self._lending.settle([self._held.pop(origin) for origin in done])
+            self._replica.payloads.release()
 
     def _let_go(self, batch: Batch, loans: Sequence[Loan]) -> None:
         """Leave the stage's code what it holds for a later output."""
@@ -80,7 +81,8 @@ class FoldProcess(RelayProcess):
             return
         make_origin = origins_of(batch)
         for loan in loans:
-            self._held[make_origin(loan.sequence, loan.fragment)] = loan
+            sequence, fragment, _ = loan.work
+            self._held[make_origin(sequence, fragment)] = loan
 
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:

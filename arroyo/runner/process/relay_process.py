@@ -31,7 +31,7 @@ from arroyo.runner.quarantine.returned_run import ReturnedRun
 from arroyo.runner.quarantine.writer import QuarantineWriter
 from arroyo.runner.user_code.calls import OperatorCall, PublisherCall
 from arroyo.runner.user_code.reading import BatchReader
-from arroyo.shared_memory.lending import Lending, Loan, forget_messages
+from arroyo.shared_memory.lending import Lending, Loan, Loans
 from arroyo.shared_memory.reader import StaleSlabError
 from arroyo.stages import AllocatingStage, WaitingStage
 from arroyo.telemetry.latencies import Latencies
@@ -91,8 +91,8 @@ class RelayProcess:
         self._due: list[bool] = []
         """Not empty: the code is to be left before its next message, and what is there goes on."""
         self._begun_ns = 0
-        self._whole = False
-        """Whether the batch in hand goes on as a whole only."""
+        self._loans: Loans | None = None
+        """What the stage's code has of others' shared memory, and is not done with."""
         self._hand_since = replica.page.word("hand_since_ns")
         self._main_clock = time.pthread_getcpuclockid(threading.get_ident())
         chain = replica.chain
@@ -337,7 +337,7 @@ class RelayProcess:
             batch, messages = self._reader.give_up(delivery.batch, delivery.content, error)
             self._replica.take_in_hand(batch)
             # What came early, and waited for these, has its turn now.
-            self._work_off(batch, self._relay.plan(batch, messages))
+            self._work_off(batch, self._plan(batch, messages))
         else:
             came = delivery.batch
             count, size = count_of(came), sum(map(len, delivery.content))
@@ -381,7 +381,7 @@ class RelayProcess:
             self._perform(self._relay.report_loss())
 
     def _read(self, delivery: Delivery) -> tuple[Batch, Sequence[Work]]:
-        """Return the header, and what is to be worked on; nothing else here keeps the messages."""
+        """Return the header, and what is to be worked on."""
         batch = delivery.batch
         body, *payloads = delivery.content
         places = batch.detached
@@ -389,13 +389,17 @@ class RelayProcess:
             payloads += self._replica.payloads.views(batch)
             places += tuple(position for position, _ in batch.slabs)
         batch, messages = self._reader.read(batch, body, places, payloads)
+        return batch, self._plan(batch, messages)
+
+    def _plan(self, batch: Batch, messages: Sequence[Message]) -> Sequence[Work]:
+        """Return what is to be worked on; nothing else here keeps what was lent of it."""
         work = self._relay.plan(batch, messages)
-        return batch, list(work) if self._replica.payloads.lends else work
+        if self._replica.payloads.lends:
+            work, self._loans = self._lending.lend(work)
+        return work
 
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
         """Have the stage's code work, and send on what comes of it; what can wait comes after."""
-        loans = self._lending.lend(work) if self._replica.payloads.lends else []
-        self._whole = bool(loans)
         count, begun_ns = len(work), self._replica.now_ns()
         self._begun_ns = begun_ns
         if batch.returned is None:
@@ -412,12 +416,10 @@ class RelayProcess:
         self._replica.page.put_down()
         if batch.enters:
             batch = self._onward(batch)
-        self._reader.put_down()
-        self._replica.payloads.put_down()
-        if loans:
-            assert isinstance(work, list)
-            forget_messages(work)
-            self._let_go(batch, loans)
+        self._reader.put_down_all()
+        self._replica.payloads.put_down_all()
+        self._settle_loans(batch, len(work))
+        self._loans = None
         self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         if way is not None:
             self._count(batch, outcomes)
@@ -433,6 +435,7 @@ class RelayProcess:
         """Send on what came of the first messages of a batch that is under way."""
         now_ns = self._replica.now_ns()
         done = way.work[: len(outcomes)]
+        self._settle_loans(way.batch, len(done))
         actions, left = self._relay.hand_on(self._onward(way.batch), done, outcomes)
         self._perform(actions)
         self._count(way.batch, outcomes)
@@ -479,12 +482,24 @@ class RelayProcess:
     def _as_it_came(self, message: Message) -> Message:
         return self._reader.as_it_came(message)
 
-    def _let_go(self, batch: Batch, loans: Sequence[Loan]) -> None:
-        """Make sure that nothing that the stage's code keeps is ever written over.
+    def _settle_loans(self, batch: Batch, count: int) -> None:
+        """Give back what the next `count` messages were lent, which are done.
 
-        Before anything leaves: what comes of a message may be finished by a sink at once, and its
-        slab used again.
+        Before anything of them leaves: it may be finished by a sink at once, and its slab used
+        again, and whatever the stage's code keeps must never be written over.
         """
+        if self._loans is not None and (loans := self._loans.take(count)):
+            messages = {id(loan.work[2]) for loan in loans}
+            views = {loan.view for loan in loans}
+            self._reader.put_down(messages, views)
+            self._replica.payloads.put_down(views)
+            for loan in loans:
+                loan.work[2] = None
+            self._let_go(batch, loans)
+        self._replica.payloads.release()
+
+    def _let_go(self, batch: Batch, loans: Sequence[Loan]) -> None:
+        """Nothing but the stage's code holds these any more."""
         self._lending.settle(loans)
 
     def _work_through(
@@ -513,12 +528,6 @@ class RelayProcess:
                 return None, self._treat(batch, work)
         self._due.clear()
         results = self._call.make_results()
-        if self._whole:
-            # Nothing may leave before it is known which payloads the code keeps.
-            with self._attendant:
-                outcomes = self._call_code(batch, work, results)
-            self._count(batch, outcomes)
-            return None, outcomes
         way = self._way = UnderWay(batch, work, results, now_ns / 1e9)
         with self._attendant:
             outcomes = self._call_code(batch, work, results)

@@ -154,7 +154,7 @@ class StageContext:
         """
         body, places, payloads = join([item])
         if isinstance(item, Shared):
-            places, payloads = (0,), [self.payloads.view(item.reference)]
+            places, payloads = (0,), [self.payloads.copy(item.reference)]
         return self.codec.decode(body, places, payloads)[0]
 
     def _orphaned(self) -> None:

@@ -156,6 +156,8 @@ class OperatorCall:
                 put = write_again if returned is message else write
                 if keyed or outbox.messages or not put(returned, body):
                     results.append(self._outcome(message, returned))
+                # Else it would live as long as the next call, with the payload that it may view.
+                returned = None
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             require_users_own(error)
             outbox.messages = []  # there are no half outputs
@@ -269,6 +271,7 @@ class PublisherCall:
                 returned = publish(message)
                 if returned is not None:
                     settle(returned, self.publisher, "publish", self._awaiter)
+                    returned = None
                 done.append(None)
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             require_users_own(error)

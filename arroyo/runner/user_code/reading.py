@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import msgspec
@@ -35,7 +35,8 @@ class BatchReader:
     def __init__(self, codec: MessageCodec, isolation: QuarantineWriter) -> None:
         self._codec = codec
         self._isolation = isolation
-        self._messages: list[Message] = []
+        self._messages: Sequence[Message | None] = []
+        self._payloads: list[Any] = []
         self._read_again: Callable[[], Sequence[Message]] = list
         self.unreadable = 0
         """Messages, and batches as a whole, that could not be read."""
@@ -54,7 +55,8 @@ class BatchReader:
         UnavailableError
             There is no room for it in the quarantine.
         """
-        codec = self._codec
+        codec, payloads = self._codec, list(payloads)
+        self._payloads = payloads
         try:
             messages = codec.decode(body, places, payloads)
         except DecodeError:
@@ -108,9 +110,15 @@ class BatchReader:
                 return self._read_again()[index]
         return message
 
-    def put_down(self) -> None:
+    def put_down(self, messages: Container[int], payloads: Container[int]) -> None:
+        """Let go of messages that are done, and of their payloads, all by their ids."""
+        kept = [None if id(each) in messages else each for each in self._messages]
+        self._messages = kept
+        self._payloads[:] = [b"" if id(each) in payloads else each for each in self._payloads]
+
+    def put_down_all(self) -> None:
         """Let go of the batch: its payloads are not needed any more."""
-        self._messages, self._read_again = [], list
+        self._messages, self._payloads, self._read_again = [], [], list
 
 
 def _readable(found: Sequence[Message | Unreadable]) -> list[Message]:

@@ -49,11 +49,13 @@ def test_a_loan_lives_as_long_as_any_view_of_it(pool, reader, way):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_what_was_made_private_stays_what_it_was(pool, reader, size):
-    before, after = (pool.write(b"neighbour" * 4000) for _ in range(2))
+    before, between, after = (pool.write(b"neighbour" * 4000) for _ in range(3))
     reference = pool.write(b"a" * size)
+    pool.give_back(between)
     neighbours = [reader.view(each) for each in (before, after)]
     kept = np.frombuffer(reader.view(reference), np.uint8)
     reader.make_private(lent_slab(reader.view(reference)))
+    reader.release()
     pool.give_back(reference)
     again = pool.write(b"b" * size)
     assert again.offset == reference.offset

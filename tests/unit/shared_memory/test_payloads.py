@@ -64,7 +64,13 @@ def store(make_store):
 @pytest.fixture
 def read(run_directory):
     reader = SlabReader(pool_prefix(run_directory.path))
-    yield lambda reference: bytes(reader.view(reference))
+
+    def read(reference):
+        content = bytes(reader.view(reference))
+        reader.release()
+        return content
+
+    yield read
     reader.close()
 
 

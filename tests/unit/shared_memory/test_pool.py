@@ -234,6 +234,7 @@ def test_full_memory_makes_a_take_fail_and_frees_nothing_that_is_in_use(make_poo
     assert len(written) == 4
     assert pool.statistics().fallbacks == 1
     assert all(bytes(reader.view(reference)) == payload for reference, payload in written)
+    reader.release()
     pool.give_back(written[0][0])
     assert pool.write(bytes(60_000)) is not None
     reader.close()
