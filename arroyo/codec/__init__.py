@@ -15,7 +15,6 @@ from ._body import (
     shared_size_of,
     size_of,
     slabs_of,
-    split,
 )
 from ._messages import Keep, MessageCodec
 from ._payloads import DETACH_BYTES, PAYLOAD_BYTES_MAX, Buffer
@@ -79,5 +78,4 @@ __all__ = [
     "shared_size_of",
     "size_of",
     "slabs_of",
-    "split",
 ]

@@ -12,7 +12,9 @@ import os
 import time
 from pathlib import Path
 
-from arroyo import Event, Operator, Publisher
+import numpy as np
+
+from arroyo import Event, Listener, Operator, Publisher, Start, Stop
 
 
 def wait():
@@ -53,6 +55,48 @@ class Slow(Operator):
         return message
 
 
+class Frames(Listener):
+    """Hands over frames that are too large to travel inside their messages."""
+
+    def __init__(self, operator, events):
+        super().__init__(operator)
+        self.events = events
+
+    def start(self):
+        self.operator.process(Start())
+        for index in range(self.events):
+            self.operator.process(Event.from_array(frame(index), index=index))
+        self.operator.process(Stop())
+
+    def stop(self):
+        pass
+
+
+def frame(index):
+    return np.full((512, 512), index, "i4")
+
+
+class SlowWithFrames(Slow):
+    """Keeps the last `keeps` frames, and tells of each message whether they are still true."""
+
+    def __init__(self, keeps, passes, **settings):
+        super().__init__(**settings)
+        self.keeps, self.passes, self.kept = keeps, passes, []
+
+    def process(self, message):
+        super().process(message)
+        if isinstance(message, Event):
+            index = message.metadata["index"]
+            if self.keeps:
+                self.kept = [*self.kept, (index, message.array)][-self.keeps :]
+            for number, kept in [(index, message.array), *self.kept]:
+                if (kept != number).any():
+                    raise ValueError(f"frame {number} has changed")
+            if not self.passes:
+                return Event({"index": index})
+        return message
+
+
 class Twos(Slow):
     """Makes one of two."""
 
@@ -67,10 +111,10 @@ class Twos(Slow):
 
 
 class SlowSink(Publisher):
-    """Writes `path`; at message `at` it waits for the gate."""
+    """Writes `path`; at message `at` it waits for the gate. Takes `each_s` over each."""
 
-    def __init__(self, path, at=5):
-        self.at = at
+    def __init__(self, path, at=5, each_s=0.0):
+        self.at, self.each_s = at, each_s
         self.file = open(path, "a")
 
     def publish(self, message):
@@ -78,6 +122,7 @@ class SlowSink(Publisher):
         if isinstance(message, Event):
             if message.metadata["index"] == self.at:
                 wait()
+            time.sleep(self.each_s)
             self.file.write(f"{message.metadata['index']}\\n")
             self.file.flush()
 
@@ -99,6 +144,7 @@ class FlushedSink(Publisher):
         pass
 '''
 EVENTS = 20
+FRAMES = 100
 
 
 @pytest.fixture
@@ -141,6 +187,34 @@ def test_results_go_on_while_the_stage_is_long_at_the_next_message(run, how):
     chain.open_gate()
     assert supervisor.wait() == 0
     assert indices(chain.lines()) == calls(chain) == list(range(EVENTS))
+
+
+@pytest.mark.parametrize(("keeps", "passes"), [(0, True), (3, False), (20, True)])
+@pytest.mark.parametrize("at", [5, 90])
+def test_results_of_frames_in_shared_memory_go_on_as_well(run, at, keeps, passes):
+    """Also of a stage that was quick so far."""
+    chain, supervisor = run(
+        f'[stages.frames]\nlistener = "slow:Frames"\noptions = {{ events = {FRAMES} }}\n',
+        operator("work", "slow:SlowWithFrames", ["frames"], at=at, keeps=keeps, passes=passes),
+        publisher("write", ["work"]),
+    )
+    wait_until(lambda: indices(chain.lines()) == list(range(at)), chain.text)
+    chain.open_gate()
+    assert supervisor.wait() == 0
+    assert indices(chain.lines()) == calls(chain) == list(range(FRAMES))
+    assert ("event.copy()" in chain.text()) == (keeps > 0)
+
+
+def test_a_slow_stage_that_keeps_no_frames_gets_no_copies(run):
+    chain, supervisor = run(
+        f'[stages.frames]\nlistener = "slow:Frames"\noptions = {{ events = {EVENTS} }}\n',
+        operator("work", "slow:SlowWithFrames", ["frames"], keeps=0, passes=True, each_s=0.03),
+        publisher("write", ["work"], "slow:SlowSink", at=-1, each_s=0.02),
+    )
+    chain.open_gate()
+    assert supervisor.wait() == 0
+    assert calls(chain).count(EVENTS - 1) == 2
+    assert "event.copy()" not in chain.text()
 
 
 @pytest.mark.parametrize("size_bytes", [0, 100_000])

@@ -39,7 +39,6 @@ from arroyo.telemetry.status_words import Phase
 
 from .attendant import Attendant
 from .counters import Counters
-from .singles import singles
 from .stage_context import StageContext
 from .under_way import Advice, UnderWay
 
@@ -59,9 +58,6 @@ are no accident any more."""
 TELL_LOSS_S = 1.0
 """Losses that are found within this time are told as one."""
 REPORT_S = 0.2
-SINGLE_S = 0.002
-"""A stage that takes longer over a message, or has not shown yet how long, gets large payloads one
-by one; see `singles`."""
 LOOK_S = 0.002
 """While results wait for a batch that takes long, it is looked at so often."""
 DOUBT_LOOK_S = 0.001
@@ -312,21 +308,6 @@ class RelayProcess:
     # The work
 
     def _deliver(self, delivery: Delivery) -> None:
-        """Work on a batch; one with payloads in shared memory message by message, if it is slow."""
-        batch = delivery.batch
-        if not batch.slabs or count_of(batch) < 2 or 0.0 < self._message_s < SINGLE_S:
-            self._deliver_whole(delivery)
-            return
-        try:
-            parts = list(singles(delivery))
-        except (msgspec.DecodeError, ValueError):
-            parts = [delivery]
-        for index, part in enumerate(parts):
-            if index:
-                self._look_after_all()
-            self._deliver_whole(part)
-
-    def _deliver_whole(self, delivery: Delivery) -> None:
         batch = delivery.batch
         self._replica.enter(Phase.PROCESS)
         try:
