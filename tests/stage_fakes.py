@@ -83,6 +83,8 @@ class ScriptedContext(StageContext):
         self.links = ScriptedLinks(self.clock, neighbour)
         self.signals = ScriptedSignals()
         self.said = []
+        self.suspect = None
+        """What its last life has died of."""
 
     def __enter__(self):
         return self
@@ -90,6 +92,9 @@ class ScriptedContext(StageContext):
     def __exit__(self, *error):
         self.payloads.close()
         self.page.close()
+
+    def take_suspect(self):
+        return self.suspect
 
     def report_ready(self, status):
         self.said.append(status)
@@ -195,3 +200,51 @@ def line_of(folder, *stages):
         inputs = (Input(list(made)[-1]),) if made else ()
         made[name] = Stage(name, role, target, inputs=inputs, **keys)
     return Chain("line", folder, folder / "chain.toml", made)
+
+
+def run_stage(
+    kind, chain, name, made, feed, *, script=lambda context: None, suspect=None, pages=None
+):
+    """Run the process of an operator or publisher between scripted neighbours.
+
+    Parameters
+    ----------
+    kind, made
+        Class of the process, and the stage's object.
+    feed
+        Called with what is above; yields what comes, one thing before each look at the links.
+    script
+        Called with the context before each look.
+    suspect
+        What its last life has died of.
+    pages
+        Gets its status page at the end, also where that is an error.
+
+    Returns
+    -------
+    Its context, with what stood on its page as ``found`` and what it sent on as ``messages``;
+    what is above; what is below.
+    """
+    below, above = Below(), None
+
+    def answer(action):
+        return [*above(action), *below(action)]
+
+    with ScriptedContext(chain, name, answer) as context:
+        above = Above(context.codec)
+        left = iter([above.open(), *feed(above)])
+
+        def before_poll():
+            context.links.came.extend([each] if (each := next(left, None)) else [])
+            script(context)
+
+        context.links.before_poll = before_poll
+        context.suspect = suspect
+        try:
+            kind(context, made).run()
+        finally:
+            context.found = context.counts
+            if pages is not None:
+                pages.append(context.found)
+        context.messages = below.messages(context.codec)
+        return context, above, below

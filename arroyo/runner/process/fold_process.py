@@ -134,6 +134,7 @@ class FoldProcess(RelayProcess):
         if batch.kind == Kind.STOP:
             self._isolation.note_control(batch, (message,))
         output, chosen = self._call.stop((batch.source, batch.run), message)
+        self._counters.give_out((output,), publishes=False)
         above = getattr(message, "data", {}).get("totals")
         return Folded(output, None, functools.partial(self._encode_stop, chosen, above))
 
