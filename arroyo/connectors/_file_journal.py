@@ -1,9 +1,8 @@
 """`FileJournal`: which files were handed over, in which order, and which of them are finished.
 
-A text file with a headline, to which lines are only added: ``+ NUMBER SIZE MTIME PATH`` before a
-file is handed over, ``= NUMBER`` when it and all before it are finished, ``- NUMBER`` when it will
-never be. A last line that is not whole was never acted on, and is left out. A file with other lines
-is damaged, as after a power cut: it is set aside, and what can be read of it counts.
+Each is noted in a log before it is handed over, when it and all before it are finished, and when it
+will never be. A log that is damaged, as after a power cut, is set aside, and what can be read of it
+counts.
 
 Numbers are the tokens of a listener, by which the source knows what comes again. So a journal
 never gives out those of one that was lost or removed: it begins at a random number.
@@ -16,24 +15,72 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
-from arroyo.durable.replaced_file import replacing, set_aside, write_all
+import msgspec
+
+from arroyo.durable.append_log import AppendLog
+from arroyo.durable.frames import Kind
+from arroyo.durable.replaced_file import set_aside
 from arroyo.errors import UnavailableError
 
 from ._settling import Stamp
 
-REWRITE_LINES = 100_000
-"""The file is written anew, without what is gone, when so many lines were added."""
-_HEADLINE = "# files that a DirectoryListener has handed over\n"
+FORGET_BYTES = 4 * 1024 * 1024
+"""The log is written anew, without what is gone, when so much was added to it."""
+
+_KIND = Kind(b"FILE", 1)
 _log = logging.getLogger(__name__)
+
+
+_Number: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=2**62)]
+"""Less than what a file can hold: one that was damaged leaves room to count from there."""
 
 
 class Entry(NamedTuple):
     """A file that was handed over: its number, and its stamp at that time."""
 
-    number: int
+    number: _Number
     stamp: Stamp
+
+
+class _HandedOver(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    name: bytes
+    entry: Entry
+
+
+class _Finished(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    """So are all with lesser numbers."""
+
+    number: _Number
+
+
+class _Dropped(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    name: bytes
+
+
+_Note: TypeAlias = _HandedOver | _Finished | _Dropped
+
+
+class _Files(msgspec.Struct, array_like=True):
+    """All that is known of the files, by their names as the system has them."""
+
+    entries: dict[bytes, Entry] = {}
+    next: _Number = 0
+    """The next file's number."""
+    finished: _Number = 0
+    """All with lesser numbers are finished."""
+
+    def apply(self, note: _Note) -> None:
+        if isinstance(note, _HandedOver):
+            self.entries[note.name] = note.entry
+            if note.entry.number >= self.next:
+                self.next = note.entry.number + 1
+        elif isinstance(note, _Finished):
+            if note.number >= self.finished:
+                self.finished = note.number + 1
+        else:
+            self.entries.pop(note.name, None)
 
 
 class FileJournal:
@@ -54,37 +101,78 @@ class FileJournal:
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._lock = threading.Lock()
-        self._entries: dict[str, Entry] = {}
-        self._next = self._finished = self._added = 0
-        self._descriptor = -1
-        self._failure: UnavailableError | None = None
+        self._begun = False
+        self._log: AppendLog[_Files] | None = None
+        self._files = _Files()
         self.is_new = True
         """Whether there was no journal before."""
         if path is not None:
             self._read(path)
+
+    def _read(self, path: Path) -> None:
+        broken_lines: list[bytes] = []
+
+        def read_former(content: bytes) -> _Files:
+            files, broken = _read_lines(content)
+            broken_lines.extend(broken)
+            return files
+
+        try:
+            self._log = AppendLog(
+                path,
+                _KIND,
+                _Files,
+                _Note,
+                empty=lambda: _Files(next=(far := _far_from_others()), finished=far),
+                read_former=read_former,
+                sync=True,
+                compact_bytes=2 * FORGET_BYTES,
+            )
+        except OSError as error:
+            raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
+        self._files, self.is_new = self._log.state, self._log.is_new
+        if self._log.damaged or broken_lines:
+            self._set_aside(path)
+
+    def _set_aside(self, path: Path) -> None:
+        # Beyond what may have stood in what is lost.
+        self._files.next += _far_from_others()
+        try:
+            aside = set_aside(path)
+        except OSError as error:
+            raise self._unavailable(error) from error
+        _log.warning(
+            "the journal %s is damaged, as after a power cut, and is now %s: of %d files it can "
+            "still be read that they were handed over, others may be handed over again",
+            path,
+            aside.name,
+            len(self._files.entries),
+        )
 
     @property
     def under_way(self) -> list[tuple[str, Entry]]:
         """Files that were handed over and are not finished, in the order of handing over."""
         with self._lock:
             return sorted(
-                (item for item in self._entries.items() if item[1].number >= self._finished),
+                (
+                    (os.fsdecode(name), entry)
+                    for name, entry in self._files.entries.items()
+                    if entry.number >= self._files.finished
+                ),
                 key=lambda item: item[1].number,
             )
 
     def is_known(self, name: str, stamp: Stamp | None) -> bool:
         """Whether a file was handed over as it is now."""
-        entry = self._entries.get(name)
+        entry = self._files.entries.get(os.fsencode(name))
         return entry is not None and entry.stamp == stamp
 
     def hand_over(self, name: str, stamp: Stamp) -> int:
         """Note that a file is going to be handed over; returns its number."""
         with self._lock:
-            number = self._next
-            self._next += 1
-            if self._path is not None:
-                self._add(_line(name, Entry(number, stamp)))
-                self._entries[name] = Entry(number, stamp)
+            number = self._files.next
+            self._files.next = number + 1
+            self._note(_HandedOver(os.fsencode(name), Entry(number, stamp)))
             return number
 
     def ignore(self, name: str, stamp: Stamp | None) -> None:
@@ -95,116 +183,48 @@ class FileJournal:
     def finish(self, number: int) -> None:
         """Note that a file, and all with lesser numbers, is finished."""
         with self._lock:
-            if self._path is not None and number >= self._finished:
-                self._add(f"= {number}\n")
-                self._finished = number + 1
+            if number >= self._files.finished:
+                self._note(_Finished(number))
 
     def drop(self, name: str) -> None:
         """Note that a file that was handed over is gone, and can't be handed over again."""
         with self._lock:
-            entry = self._entries.pop(name, None)
-            if entry is not None:
-                self._add(f"- {entry.number}\n")
+            if os.fsencode(name) in self._files.entries:
+                self._note(_Dropped(os.fsencode(name)))
+
+    def _note(self, note: _Note) -> None:
+        if self._log is None:
+            return
+        try:
+            self._log.append(note)
+        except OSError as error:
+            raise self._unavailable(error) from error
 
     def forget(self, present: Iterable[str]) -> None:
         """Leave out what is finished and not among the files that are `present`.
 
         To be called before anything is written, and often: it rewrites the journal now and then.
         """
-        if self._path is None or (self._descriptor >= 0 and self._added < REWRITE_LINES):
+        if self._log is None or (self._begun and self._log.added_bytes < FORGET_BYTES):
             return
-        kept = set(present)
+        kept = set(map(os.fsencode, present))
         with self._lock:
-            self._entries = {
+            files = self._files
+            files.entries = {
                 name: entry
-                for name, entry in self._entries.items()
-                if name in kept or entry.number >= self._finished
+                for name, entry in files.entries.items()
+                if name in kept or entry.number >= files.finished
             }
-            self._rewrite(self._path)
+            try:
+                self._log.compact()
+            except OSError as error:
+                raise self._unavailable(error) from error
+            self._begun = True
 
     def close(self) -> None:
         """Close the file; it stays for the next life."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def _read(self, path: Path) -> None:
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            self._next = self._finished = _far_from_others()
-            return
-        except OSError as error:
-            raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
-        self.is_new = False
-        *lines, rest = content.split(b"\n")
-        # All of them, though one is broken: each that can be read is true.
-        whole = [self._take(os.fsdecode(line)) for line in lines]
-        if not lines or b"\0" in rest or not all(whole):
-            self._set_aside(path)
-
-    def _set_aside(self, path: Path) -> None:
-        # Beyond what may have stood in the lines that are lost.
-        self._next += _far_from_others()
-        try:
-            aside = set_aside(path)
-        except OSError as error:
-            raise self._unavailable(error) from error
-        _log.warning(
-            "the journal %s is damaged, as after a power cut, and is now %s: of %d files it can "
-            "still be read that they were handed over, others may be handed over again",
-            path,
-            aside.name,
-            len(self._entries),
-        )
-
-    def _take(self, line: str) -> bool:
-        """Take up a line; return whether it is one."""
-        if f"{line}\n" == _HEADLINE:
-            return True
-        sign, *fields = line.split(" ", 4)
-        try:
-            number = int(fields[0])
-            if sign == "+":
-                size_bytes, mtime_ns = map(int, fields[1:3])
-                name = _unescape(fields[3])
-                self._entries[name] = Entry(number, Stamp(size_bytes, mtime_ns))
-            elif sign == "=":
-                self._finished = max(self._finished, number + 1)
-            else:
-                dropped = (name for name, entry in self._entries.items() if entry.number == number)
-                self._entries.pop(next(dropped, ""), None)
-            self._next = max(self._next, number + 1)
-        except (ValueError, IndexError):
-            return False
-        return True
-
-    def _rewrite(self, path: Path) -> None:
-        entries = sorted(self._entries.items(), key=lambda item: item[1].number)
-        lines = [_HEADLINE, *(_line(name, entry) for name, entry in entries)]
-        if self._finished:
-            lines.append(f"= {self._finished - 1}\n")
-        try:
-            with replacing(path) as descriptor:
-                write_all(descriptor, os.fsencode("".join(lines)))
-        except OSError as error:
-            raise self._unavailable(error) from error
-        self.close()
-        self._descriptor, self._added = descriptor, 0
-
-    def _add(self, line: str) -> None:
-        if self._path is None:
-            return
-        if self._failure is not None:
-            # Behind half a line nothing can be added.
-            raise self._failure
-        data = os.fsencode(line)
-        try:
-            write_all(self._descriptor, data)
-        except OSError as error:
-            self._failure = self._unavailable(error)
-            raise self._failure from error
-        self._added += 1
+        if self._log is not None:
+            self._log.close()
 
     def _unavailable(self, error: OSError) -> UnavailableError:
         return UnavailableError(
@@ -218,14 +238,44 @@ def _far_from_others() -> int:
     return int.from_bytes(os.urandom(6)) | 1 << 47
 
 
-def _line(name: str, entry: Entry) -> str:
-    size_bytes, mtime_ns = entry.stamp
-    return f"+ {entry.number} {size_bytes} {mtime_ns} {_escape(name)}\n"
+# Journals of the versions before: lines of text.
 
 
-def _escape(name: str) -> str:
-    return name.replace("\\", "\\\\").replace("\n", "\\n")
+def _read_lines(content: bytes) -> tuple[_Files, list[bytes]]:
+    """Return what the lines say, and those that say nothing; the last one need not be whole."""
+    *lines, rest = content.split(b"\n")
+    files = _Files()
+    # All of them, though one is broken: each that can be read is true.
+    broken = [line for line in lines if not _take_line(line, files)]
+    if not lines or b"\0" in rest:
+        broken.append(rest)
+    return files, broken
 
 
-def _unescape(text: str) -> str:
-    return "\\".join(piece.replace("\\n", "\n") for piece in text.split("\\\\"))
+def _take_line(line: bytes, files: _Files) -> bool:
+    """Take up a line; return whether it is one.
+
+    ``+ NUMBER SIZE MTIME NAME``: handed over; ``= NUMBER``: finished; ``- NUMBER``: dropped.
+    """
+    if line.startswith(b"#"):
+        return line == b"# files that a DirectoryListener has handed over"
+    sign, *fields = line.split(b" ", 4)
+    try:
+        number, *stamp = map(int, fields[:3])
+        if max(map(abs, (number, *stamp))) >= 2**62 or number < 0:
+            return False
+        if sign == b"+":
+            files.apply(_HandedOver(_unescape(fields[3]), Entry(number, Stamp(*stamp))))
+        elif sign == b"=":
+            files.apply(_Finished(number))
+        else:
+            for name in [name for name, entry in files.entries.items() if entry.number == number]:
+                del files.entries[name]
+        files.next = max(files.next, number + 1)
+    except (ValueError, TypeError, IndexError):
+        return False
+    return True
+
+
+def _unescape(name: bytes) -> bytes:
+    return b"\\".join(piece.replace(b"\\n", b"\n") for piece in name.split(b"\\\\"))

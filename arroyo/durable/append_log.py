@@ -115,15 +115,13 @@ class AppendLog(Generic[S]):
 
     def append(self, entry: Any) -> None:
         """Add an entry to the file, then to the state."""
-        if self._failure is not None:
-            raise self._failure
         if self._descriptor < 0:
             self.compact()
         frame = pack_frame(_encode(entry))
         try:
             write_all(self._descriptor, frame)
         except OSError as error:
-            self._failure = error
+            self._fail(error)
             raise
         self.state.apply(entry)
         self.added_bytes += len(frame)
@@ -132,6 +130,8 @@ class AppendLog(Generic[S]):
 
     def compact(self) -> None:
         """Begin a file with a snapshot of the state; it takes the place of the one before."""
+        if self._failure is not None:
+            raise self._failure
         content = self._kind.head + pack_frame(_encode(self.state))
         try:
             descriptor = begin_file(self._path, content, sync=self._sync)
@@ -141,12 +141,17 @@ class AppendLog(Generic[S]):
             if os.fstat(self._descriptor).st_nlink == 0:
                 # It was replaced, and the folder could not be forced to the disk: what is added
                 # to the file before would be lost.
-                self._failure = error
+                self._fail(error)
                 raise
         else:
             self.close()
             self._descriptor = descriptor
         self.added_bytes = 0
+
+    def _fail(self, error: OSError) -> None:
+        """Write nothing more."""
+        self._failure = error
+        self.close()
 
     def close(self) -> None:
         """Close the file; it stays for the next life."""

@@ -6,9 +6,10 @@
     head  = 89 'ARR' | kind, 4 letters | format u16 | schema u16 | checksum u32     big-endian
     frame = length u32 | checksum u32 | body, msgpack
 
-A checksum is the crc32 of the rest of its head or frame. It doesn't start at 0: the crc32 of
-nothing is 0, so eight zeros, an ordinary end of a file after a power cut, would be a frame. Without
-one in the head, half a head would be taken for that of another version.
+A checksum is the crc32 of the body, or of the head before it. It doesn't start at 0, and that of a
+frame at a number that its length is part of: the crc32 of nothing is 0, so eight zeros, an ordinary
+end of a file after a power cut, would be a frame. Without a checksum in the head, half a head would
+be taken for that of another version.
 
 No file of the versions before this format begins with 89, so that it can't be taken for one.
 """
@@ -32,8 +33,10 @@ FORMAT = 1
 
 _MAGIC = b"\x89ARR"
 _HEAD = struct.Struct(">4s4sHH")
-_FRAME = struct.Struct(">4sI")
+_FRAME = struct.Struct(">II")
 _SEED = 0x41525259
+_pack = _FRAME.pack
+_crc32 = zlib.crc32
 
 HEAD_BYTES = _HEAD.size + 4
 FRAME_BYTES = _FRAME.size
@@ -62,13 +65,13 @@ class Frames(NamedTuple):
 
 def _pack_head(letters: bytes, form: int, schema: int) -> bytes:
     fields = _HEAD.pack(_MAGIC, letters, form, schema)
-    return fields + zlib.crc32(fields, _SEED).to_bytes(4)
+    return fields + _crc32(fields, _SEED).to_bytes(4)
 
 
 def pack_frame(body: bytes) -> bytes:
     """Return a frame of `body`."""
-    length = len(body).to_bytes(4)
-    return length + zlib.crc32(body, zlib.crc32(length, _SEED)).to_bytes(4) + body
+    length = len(body)
+    return _pack(length, _crc32(body, _SEED ^ length)) + body
 
 
 def unpack_file(content: bytes, kind: Kind, path: Path) -> Frames | None:
@@ -103,10 +106,11 @@ def _unpack_frames(content: bytes, at: int) -> Frames:
     while at + FRAME_BYTES <= len(content):
         length, checksum = _FRAME.unpack_from(content, at)
         at += FRAME_BYTES
-        end = at + int.from_bytes(length)
-        body = content[at:end]
-        if zlib.crc32(body, zlib.crc32(length, _SEED)) != checksum:
-            return Frames(bodies, damaged=end <= len(content))
+        body = content[at : at + length]
+        if len(body) < length:
+            break
+        if _crc32(body, _SEED ^ length) != checksum:
+            return Frames(bodies, damaged=True)
         bodies.append(body)
-        at = end
+        at += length
     return Frames(bodies, damaged=False)

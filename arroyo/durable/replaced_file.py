@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -125,27 +125,6 @@ def begin_file(path: Path, content: bytes, *, sync: bool, writer: str = "draft")
             draft.unlink()
         raise
     return descriptor
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[int]:
-    """Give a descriptor of a new file, which takes the place of `path` at the end of the block.
-
-    The descriptor is closed only where the block raises, so that one can go on writing to it.
-    """
-    draft = path.with_name(f"{path.name}.draft")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(draft, flags, 0o600)
-    try:
-        yield descriptor
-        os.fsync(descriptor)
-        draft.replace(path)
-        sync_folder(path.parent)
-    except BaseException:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
-        raise
 
 
 def write_all(descriptor: int, content: bytes) -> None:

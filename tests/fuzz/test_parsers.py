@@ -27,7 +27,9 @@ from arroyo.control.requests import RequestServer
 from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame, unpack_file
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
 from arroyo.protocol.recovery.journal import JournalState, Progress, RunOpened, Sent
+from arroyo.protocol.recovery.unclosed_run import UnclosedRun
 from arroyo.runner.process.source_journal import SourceJournal, open_journal
+from arroyo.runner.process.unclosed_runs import UnclosedRuns
 from arroyo.stages import MessageParser
 
 frames = st.lists(st.binary(max_size=40), max_size=4)
@@ -230,19 +232,37 @@ def test_any_word_of_a_stage(datagram):
 # Files that outlive a process
 
 
-journal_lines = st.lists(
-    st.sampled_from(
-        [b"+ 0 5 7 a\n", b"+ 1 5 7 b c\n", b"= 0\n", b"- 1\n", b"+ 3 5 7 \\n\\\\\n", b"= 9\n"]
-    )
-).map(b"".join)
+def hostile_files(content, *former):
+    """Any bytes, what damage makes of files, and frames that are whole and hold anything."""
+    bodies = st.lists(st.one_of(st.binary(max_size=20), packed), max_size=4)
+    frames = bodies.map(lambda each: content[:HEAD_BYTES] + b"".join(map(pack_frame, each)))
+    return st.one_of(st.binary(max_size=60), damaged(st.sampled_from([content, *former])), frames)
+
+
+def files_of(path):
+    """A journal as a directory listener leaves it."""
+    path.unlink(missing_ok=True)
+    journal = FileJournal(path)
+    journal.forget(())
+    numbers = [journal.hand_over(name, Stamp(5, 7)) for name in ("a", "b c", "\n\\")]
+    journal.finish(numbers[0])
+    journal.drop("b c")
+    journal.close()
+    return path.read_bytes()
+
+
+FORMER_FILES = b"+ 0 5 7 a\n+ 1 5 7 b c\n= 0\n- 1\n+ 3 5 7 \\n\\\\\n= 9\n"
 
 
 @fuzzed(66)
-@given(content=st.one_of(st.binary(max_size=60), damaged(journal_lines)))
-def test_any_journal_of_files(tmp_path_factory, content):
+@given(data=st.data())
+def test_any_journal_of_files(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "files"
-    path.write_bytes(content)
-    journal = FileJournal(path)
+    path.write_bytes(data.draw(hostile_files(files_of(path), FORMER_FILES)))
+    try:
+        journal = FileJournal(path)
+    except ConfigurationError:
+        return
     journal.forget(["a"])
     number = journal.hand_over("new\nfile", Stamp(1, 2))
     journal.close()
@@ -262,33 +282,49 @@ def journal_of(path):
     return (path / "journal").read_bytes()
 
 
-def former_journal(content):
-    """The same journal as the versions before this format left it."""
-    bodies = unpack_file(content, Kind(b"SRCJ", 1), Path("journal")).bodies
-    return former_frames(*map(msgspec.Raw, bodies))
-
-
-def hostile_journals(content):
-    """Any bytes, what damage makes of a journal, and frames that are whole and hold anything."""
-    head = content[:HEAD_BYTES]
-    bodies = st.lists(st.one_of(st.binary(max_size=20), packed), max_size=4)
-    frames = bodies.map(lambda each: head + b"".join(map(pack_frame, each)))
-    former = former_journal(content)
-    return st.one_of(st.binary(max_size=60), damaged(st.sampled_from([content, former])), frames)
+def bodies_of(content, kind):
+    return map(msgspec.Raw, unpack_file(content, kind, Path("file")).bodies)
 
 
 @fuzzed(100)
 @given(data=st.data())
 def test_any_journal_of_a_source(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "source"
-    content = data.draw(hostile_journals(journal_of(folder)))
+    content = journal_of(folder)
+    former = former_frames(*bodies_of(content, Kind(b"SRCJ", 1)))
     path = folder / "journal"
-    path.write_bytes(content)
+    path.write_bytes(data.draw(hostile_files(content, former)))
     try:
         journal = open_journal(path)
     except ConfigurationError:
         return
     assert isinstance(journal.state, JournalState)
+
+
+def runs_of(path):
+    """Runs as a source leaves them."""
+    path.unlink(missing_ok=True)
+    kept = UnclosedRuns(path.with_name("no page"), path)
+    kept.note([UnclosedRun("run", 7, 1, b"\x91"), UnclosedRun("next", 7, 9)])
+    kept.note([UnclosedRun("next", 7, 9)])
+    kept.close()
+    return path.read_bytes()
+
+
+@fuzzed(66)
+@given(data=st.data())
+def test_any_runs_that_are_not_closed(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "runs"
+    content = runs_of(path)
+    former = former_frames(*bodies_of(content, Kind(b"RUNS", 1)))
+    path.write_bytes(data.draw(hostile_files(content, former)))
+    try:
+        kept = UnclosedRuns(path.with_name("no page"), path)
+    except ConfigurationError:
+        return
+    assert all(isinstance(run, UnclosedRun) for run in kept.former)
+    kept.note(kept.former)
+    kept.close()
 
 
 # Chain files

@@ -59,7 +59,7 @@ def test_nobody_else_may_look_into_its_folder(tmp_path):
     assert (tmp_path / "images.0" / "journal").stat().st_mode & 0o777 == 0o600
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cut=st.integers(0, 200))
 def test_a_note_that_was_cut_off_was_never_made(tmp_path, cut):
     folder = tmp_path / f"cut{cut}"
