@@ -18,6 +18,15 @@ class FoldBench(Bench):
         self.fold = fold
         super().__init__(*account)
         self.place = f"{self.sink.name} from {fold.name}"
+        above = [each for each in self.chain.sources if self.chain.ways(each.name, fold.name)]
+        if len(above) > 1:
+            # A sink sees the fold as the origin of the runs of all of them.
+            lives = {run.life for run in self.runs.values()}
+            self.by_run = {
+                name: lines
+                for name, lines in self.by_run.items()
+                if any(line.source_life in lives for line in lines)
+            }
 
     @property
     def origin(self):

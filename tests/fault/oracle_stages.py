@@ -226,9 +226,10 @@ class Fold(Operator):
     def process(self, message):
         if isinstance(message, Start):
             return message
-        held = self.waiting.setdefault(message.origin.run, [])
+        run = message.origin.source, message.origin.run
+        held = self.waiting.setdefault(run, [])
         if isinstance(message, Stop):
-            del self.waiting[message.origin.run]
+            del self.waiting[run]
             return [self.fold(held), message] if held else message
         meet_fate(self.name)
         held.append(message)

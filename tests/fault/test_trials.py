@@ -67,6 +67,17 @@ def test_what_folds_hold_is_in_their_outputs_whoever_dies(
     assert verdict.figures["outputs of folds"] > 50
 
 
+def test_a_storm_of_kills_below_two_sources_makes_no_verdict_on_shared_memory(make_campaign):
+    """What comes again was finished meanwhile, again and again, and its payloads are gone."""
+    campaign = make_campaign("two-sources-fold", 16, size_bytes=64 * KIB, rate_hz=300.0)
+    campaign.supervise()
+    campaign.run({"kill": FAULTS["kill"]}, strikes=12, pause_s=0.15)
+    verdict = campaign.finish()
+    assert_kept(verdict)
+    assert verdict.figures["outputs of folds"] > 50
+    assert "/dev/shm" not in campaign.chain.text()
+
+
 def test_replicas_of_sinks_publish_each_event_once(make_campaign):
     campaign = make_campaign("replicated-sinks", 15)
     campaign.supervise()

@@ -230,4 +230,10 @@ TRIAL_CHAINS = {
         TrialStage("work", ("left", "right"), replicas=2, keeps=2),
         _sink("kept", "work", ordered=True),
     ),
+    "two-sources-fold": _chain(
+        TrialStage("left"),
+        TrialStage("right"),
+        TrialStage("fold", ("left", "right"), folds=5),
+        _sink("kept", "fold"),
+    ),
 }
