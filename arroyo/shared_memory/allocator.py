@@ -194,10 +194,11 @@ class SlabAllocator:
         while heap and heap[0][0] < frontier:
             sequence, place = heapq.heappop(heap)
             held = self._find(place)
-            if held is None or held.owner != (source, epoch, sequence):
-                continue  # given back by hand, or assigned to another message
+            if held is None or held.over or held.owner != (source, epoch, sequence):
+                continue  # given back by hand, or assigned to another message, or twice to this
+            held.over = True
             passed.append(place)
-        self.give_back(*passed)
+        self._free(passed)
         if not heap:
             self._owned.pop((source, epoch), None)
         return [place.offset for place in passed]

@@ -180,6 +180,13 @@ def test_a_slab_without_an_owner_is_never_reclaimed_until_it_is_assigned():
     assert slabs.reclaim("images.0", 7, 6) == [place.offset]
 
 
+def test_a_slab_that_was_assigned_twice_to_a_message_is_reclaimed_once():
+    slabs = allocator()
+    place = slabs.take(100, owner(5))
+    slabs.assign(place, owner(5))
+    assert slabs.reclaim("images.0", 7, 6) == [place.offset]
+
+
 def test_a_slab_that_was_given_back_by_hand_is_not_reclaimed_from_its_next_user():
     slabs = allocator()
     slabs.give_back(slabs.take(100, owner(0)))
