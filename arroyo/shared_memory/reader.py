@@ -71,11 +71,9 @@ class SlabReader:
         DecodeError
             A reference can't have come from a pool of this chain.
         """
-        ranges: dict[str, tuple[int, int]] = {}
-        for pool, _, _, generation in references:
-            oldest, youngest = ranges.get(pool, (generation, generation))
-            ranges[pool] = min(oldest, generation), max(youngest, generation)
-        for pool, (oldest, youngest) in ranges.items():
+        for pool in {reference.pool for reference in references}:
+            generations = [each.generation for each in references if each.pool == pool]
+            oldest, youngest = min(generations), max(generations)
             if oldest <= 0 or youngest > _WORD:
                 raise DecodeError(f"a reference into the slab pool {pool} is of no slab")
             (self._pools.get(pool) or self._open(pool)).extend(oldest, youngest)
@@ -162,37 +160,30 @@ class _OpenPool:
 
     def lend(self, reference: SlabReference) -> memoryview:
         """Return a view of a slab: a copy where the pool has no lease to give."""
-        if self._pages is None:
-            self._pages = SlabPages(self._descriptor, self._size)
-        self._check(reference)
-        _, offset, length, generation = reference
-        view = self._pages.lend(offset, offset + length)
-        if self._lease is not None:
-            self._lent.append((generation, weakref.ref(view.obj)))
-            return view
-        view = memoryview(bytes(view))
-        fence()
-        self._check(reference)  # it must still be what it was
-        return view
-
-    def _check(self, reference: SlabReference) -> None:
+        pages = self._pages
+        if pages is None:
+            pages = self._pages = SlabPages(self._descriptor, self._size)
         pool, offset, length, generation = reference
-        end, words = offset + length, self._head.words
+        end, words = offset + length, pages.words
         if offset < FIRST_SLAB + HEAD_BYTES or offset % HEAD_BYTES or length < 0:
             raise DecodeError(f"a reference into the slab pool {pool} is of no slab: {reference}")
         # What has no memory yet must not be touched: with a full /dev/shm that is a SIGBUS.
         if end > self._size or end > words[BACKED]:
             raise DecodeError(f"a reference goes beyond the slab pool {pool}: {reference}")
-        assert self._pages is not None
-        words = self._pages.words
         head = (offset - HEAD_BYTES) >> 3
         if words[head + GENERATION] != generation:
-            raise StaleSlabError(
-                f"a payload in the slab pool {pool} is gone: "
-                f"its place at {offset} has been given back"
-            )
+            raise _gone(reference)
         if words[head + LENGTH] != length:
             raise DecodeError(f"a reference is not as long as its slab: {reference}")
+        view = pages.lend(offset, end)
+        if self._lease is not None:
+            self._lent.append((generation, weakref.ref(view.obj)))
+            return view
+        copy = memoryview(bytes(view))
+        fence()
+        if words[head + GENERATION] != generation:
+            raise _gone(reference)
+        return copy
 
     def note_private(self, lent: LentSlab) -> None:
         """A slab that was lent has private pages; if it is of this pool, the next is mapped anew.
@@ -216,6 +207,13 @@ class _OpenPool:
     def close(self) -> None:
         """Give the lease up; views that are still held stay good, since nobody writes any more."""
         os.close(self._descriptor)
+
+
+def _gone(reference: SlabReference) -> StaleSlabError:
+    return StaleSlabError(
+        f"a payload in the slab pool {reference.pool} is gone: "
+        f"its place at {reference.offset} has been given back"
+    )
 
 
 def _open_pool(path: Path) -> tuple[int, int]:
