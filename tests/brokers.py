@@ -47,6 +47,13 @@ class Broker(ABC):
     environ: ClassVar[dict[str, str]] = {}
     """What they need in the environment."""
 
+    by_hand: ClassVar[str] = ""
+    """A program that moves messages from one queue to another with the client library alone, for
+    `scripts/benchmarks/broker_rates.py`. Its arguments are a JSON list of the listener's and the
+    publisher's options, and the number of messages."""
+    fast: bool = False
+    """Whether the server need not write what it confirms: set before `start`, for measurements."""
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -81,6 +88,10 @@ class Broker(ABC):
 
         Called again and again for the same queue, it returns the same messages and later ones.
         """
+
+    def count(self, queue: str) -> int:
+        """Return how many messages `consume` would return."""
+        return len(self.consume(queue))
 
     @abstractmethod
     def listener_options(self, queue: str) -> dict[str, Any]:

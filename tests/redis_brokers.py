@@ -10,12 +10,38 @@ import redis
 from brokers import Broker, Sent
 from redis_server import RedisServer
 
+BY_HAND = """
+import json, sys
+import redis
+
+(reader, writer), messages = json.loads(sys.argv[1]), int(sys.argv[2])
+stream, group = reader["stream"], reader["group"]
+client = redis.Redis.from_url(reader["url"])
+client.xgroup_create(stream, group, "0", mkstream=True)
+count, done = 1, 0
+while done < messages:
+    reply = client.xreadgroup(group, "me", {stream: ">"}, count=count, block=100)
+    if not reply:
+        continue
+    entries = reply[0][1]
+    with client.pipeline(transaction=False) as pipeline:
+        for _, fields in entries:
+            message = json.loads(fields[b"header"])
+            header = json.dumps(message)
+            pipeline.xadd(writer["stream"], {"header": header, "payload": fields[b"payload"]})
+        pipeline.execute()
+    client.xack(stream, group, *[entry for entry, _ in entries])
+    done += len(entries)
+    count = max(1, min(100, 2**20 // (1 + len(fields[b"payload"]))))
+"""
+
 
 class RedisStreams(Broker):
     """A server that has written to its disk whatever it confirms."""
 
     listener = "arroyo.connectors:RedisStreamListener"
     publisher = "arroyo.connectors:RedisStreamPublisher"
+    by_hand = BY_HAND
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -31,6 +57,7 @@ class RedisStreams(Broker):
         return "redis-server is not installed (Debian: apt-get install redis-server)"
 
     def start(self) -> None:
+        self._server.fsync = "" if self.fast else "always"
         self._server.start()
 
     def kill(self) -> None:
@@ -49,6 +76,10 @@ class RedisStreams(Broker):
         with redis.Redis.from_url(self._url) as client:
             entries = client.xrange(queue)
         return [(fields[b"header"], fields[b"payload"]) for _, fields in entries]
+
+    def count(self, queue: str) -> int:
+        with redis.Redis.from_url(self._url) as client:
+            return client.xlen(queue)
 
     def listener_options(self, queue: str) -> dict[str, Any]:
         return {"stream": queue, "group": "chain", "url": self._url}

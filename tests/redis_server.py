@@ -23,8 +23,7 @@ class RedisServer:
         self.port = _find_free_port()
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--dir", str(folder), "--save", ""]
-        keep = ["yes", "--appendfsync", fsync] if fsync else ["no"]
-        self._command += ["--appendonly", *keep]
+        self.fsync = fsync
         self._command += ["--daemonize", "no", "--logfile", str(folder / "redis.log")]
         if password:
             self._command += ["--requirepass", password]
@@ -32,7 +31,8 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        self._process = subprocess.Popen(self._command)
+        keep = ["yes", "--appendfsync", self.fsync] if self.fsync else ["no"]
+        self._process = subprocess.Popen([*self._command, "--appendonly", *keep])
         wait_until(self._answers_or_has_ended, lambda: "redis-server does not answer")
         assert self._process.poll() is None, f"redis-server ended: {self._command}"
 

@@ -19,7 +19,7 @@ from ._redis_client import redis
 
 MANY = 1000
 """Entries that one command asks for, at most."""
-READ_BYTES = 8 * 2**20
+READ_BYTES = 2**20
 """What one read should come to; the number of entries follows their size."""
 _FIRST_COUNT = 10
 _TICK_S = 0.002

@@ -1,14 +1,17 @@
 """Publisher to a Redis stream: one message is one entry with the fields `header` and `payload`.
 
 A script on the server appends only messages whose keys it has not seen, so that nothing is there
-twice. Explicit ids, made of the message's place in its run, would do that without a memory, but
-ids have to grow, and messages of several sources or replicas come in any order.
+twice; for large ones a transaction does the same, without the script's copies. Explicit ids, made
+of the message's place in its run, would do that without a memory, but ids have to grow, and
+messages of several sources or replicas come in any order.
 """
 
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, ClassVar
 
 from arroyo.errors import ConfigurationError, EncodeError
 from arroyo.messages import Message
@@ -17,11 +20,15 @@ from arroyo.stages import Publisher
 from ._redis_client import choose_url, connect, explained, insist, redis
 from .outward import write_outward
 
+LARGE_BYTES = 64 * 2**10
+"""Larger payloads are not given to the script, whose arguments the server copies three times."""
 BATCH_MESSAGES = 100
 BATCH_BYTES = 2**20
 """Messages are sent together up to here,"""
 BATCH_S = 0.005
 """and at once where the last ones were sent so long ago, in s."""
+MARK_S = 60
+"""How long the server keeps the mark of one large message, in s."""
 VALUE_BYTES = 512 * 2**20
 """Redis takes no larger value, unless its proto-max-bulk-len says otherwise."""
 REMEMBERED = 200_000
@@ -77,11 +84,12 @@ class RedisStreamPublisher(Publisher):
             )
         self.address = choose_url("RedisStreamPublisher", url, host, port, db)
         self._stream = stream
+        self._published = f"{stream}:published"
         self._maxlen = maxlen or 0
         self._password_env = password_env
         self._retry_for_s = retry_for_s
         self._client: redis.Redis | None = None
-        self._parts: list[str | bytes | memoryview] = []
+        self._parts: list[str | bytes] = []
         """Key, header and payload of each message that was not sent, in a row."""
         self._bytes = 0
         self._sent_at = 0.0
@@ -117,13 +125,17 @@ class RedisStreamPublisher(Publisher):
                 f"a message of {max(len(header), len(payload))} bytes is more than Redis takes "
                 f"({VALUE_BYTES})"
             )
-        self._parts += (message.key if message.origin is not None else "", header, payload)
+        key = message.key if message.origin is not None else ""
+        if len(payload) >= LARGE_BYTES:
+            self.flush()
+            self._insist(lambda: self._add_large(key, header, payload))
+            return
+        # A view is the message's own only until we return.
+        self._parts += (key, header, bytes(payload))
         self._bytes += len(header) + len(payload)
         full = len(self._parts) >= 3 * BATCH_MESSAGES or self._bytes >= BATCH_BYTES
         if full or time.monotonic() - self._sent_at > BATCH_S:
             self.flush()
-        elif not isinstance(payload, bytes):
-            self._parts[-1] = bytes(payload)  # a view is the message's own only until we return
 
     def flush(self) -> None:
         """Send what was not sent; the server has confirmed it all.
@@ -134,8 +146,7 @@ class RedisStreamPublisher(Publisher):
             As for `publish`.
         """
         if self._parts:
-            with explained(self.address):
-                insist(self._send, self._retry_for_s, self.report_waiting)
+            self._insist(self._send)
 
     def close(self) -> None:
         """Close the connection."""
@@ -143,12 +154,39 @@ class RedisStreamPublisher(Publisher):
             self._client.close()
             self._client = None
 
+    def _insist(self, command: Callable[[], None]) -> None:
+        with explained(self.address):
+            insist(command, self._retry_for_s, self.report_waiting)
+
     def _send(self) -> None:
-        keys = (self._stream, f"{self._stream}:published")
+        keys = (self._stream, self._published)
         self._append(keys=keys, args=(self._maxlen, REMEMBERED, *self._parts))
         self._parts.clear()
         self._bytes = 0
         self._sent_at = time.monotonic()
+
+    def _add_large(self, key: str, header: bytes, payload: bytes | memoryview) -> None:
+        """Do what the script does, for one message, as a transaction.
+
+        The transaction fails if somebody adds the same message between the look and the deed:
+        both set a key of this message alone.
+        """
+        assert self._client is not None
+        fields: dict[Any, Any] = {"header": header, "payload": payload}
+        mine = f"{self._published}:{key}"
+        added = False
+        while not added:
+            with self._client.pipeline() as pipeline, suppress(redis.exceptions.WatchError):
+                pipeline.watch(mine)  # type: ignore[no-untyped-call]
+                if key and pipeline.zscore(self._published, key) is not None:
+                    return
+                pipeline.multi()
+                pipeline.xadd(self._stream, fields, maxlen=self._maxlen or None)
+                if key:
+                    pipeline.zadd(self._published, {key: int(time.time() * 1000)})
+                    pipeline.set(mine, "", ex=MARK_S)
+                pipeline.execute()
+                added = True
 
 
 # In this order: where XADD is refused, as without memory, the key must not be there.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import shlex
 import socket
 import subprocess
@@ -52,8 +53,8 @@ def publisher(redis_server):
     return make
 
 
-def event(index, source="images.0", **changes):
-    made = Event({"index": index}, b"abc")
+def event(index, source="images.0", size_bytes=3, **changes):
+    made = Event({"index": index}, bytes(size_bytes))
     made._origin = Origin("run-1", source, 7, index)._replace(**changes)
     return made
 
@@ -77,18 +78,19 @@ def published(server):
 
 
 @contextmanager
-def cutting_proxy(port, request, answer=b""):
-    """A way to the server that is cut once, before such an answer to such a request comes back."""
-    cut = threading.Event()
+def proxy(port, passes):
+    """A way to the server; `passes(request, answer)` says whether the connection goes on."""
     threads = []
 
     def carry(client):
         with client, socket.create_connection(("127.0.0.1", port)) as server:
-            while asked := client.recv(1 << 16):
+            while asked := client.recv(1 << 20):
                 server.sendall(asked)
-                told = server.recv(1 << 16)
-                if request in asked and answer in told and not cut.is_set():
-                    cut.set()
+                # Of a large request this may be a part, which has no answer yet.
+                if select.select([server, client], [], [])[0][0] is not server:
+                    continue
+                told = server.recv(1 << 20)
+                if not passes(asked, told):
                     return
                 client.sendall(told)
 
@@ -102,11 +104,41 @@ def cutting_proxy(port, request, answer=b""):
     with socket.create_server(("127.0.0.1", 0)) as door:
         threads.append(threading.Thread(target=serve))
         threads[0].start()
-        yield door.getsockname()[1], cut
+        yield door.getsockname()[1]
         door.shutdown(socket.SHUT_RDWR)
     for thread in threads:
         thread.join(DEADLINE_S)
         assert not thread.is_alive()
+
+
+@contextmanager
+def cutting_proxy(port, request, answer=b""):
+    """A way to the server that is cut once, before such an answer to such a request comes back."""
+    cut = threading.Event()
+
+    def passes(asked, told):
+        if cut.is_set() or request not in asked or answer not in told:
+            return True
+        cut.set()
+        return False
+
+    with proxy(port, passes) as door:
+        yield door, cut
+
+
+@contextmanager
+def pausing_proxy(port, request):
+    """A way to the server on which the answer to such a request waits until it may go on."""
+    paused, go_on = threading.Event(), threading.Event()
+
+    def wait(asked, told):
+        if request in asked:
+            paused.set()
+            go_on.wait(DEADLINE_S)
+        return True
+
+    with proxy(port, wait) as door:
+        yield door, paused, go_on
 
 
 def test_entries_whose_answer_was_lost_are_read_again(redis_server, server, listener):
@@ -165,7 +197,9 @@ def test_redis_cli_feeds_a_chain_as_the_page_says(redis_server, listener, line):
 
 def test_redis_cli_reads_what_a_chain_publishes_as_the_page_says(redis_server, publisher):
     with opened(publisher()) as curves:
-        curves.publish(event(3))
+        message = event(3)
+        message.payload = b"abc"
+        curves.publish(message)
         curves.flush()
     (line,) = re.findall(r"^\$ (redis-cli XRANGE .*)$", PAGE, re.MULTILINE)
     program, *arguments = shlex.split(line)
@@ -335,6 +369,35 @@ def test_a_message_that_comes_again_is_not_added(server, publisher):
         other.publish(event(0, fragment=((1, 2),)))
         other.flush()
     assert published(server) == [0, 1, 2, 3, 4, 6, 5, 0, 0, 0]
+
+
+def test_large_messages_are_added_once_and_in_their_place(server, publisher):
+    with opened(publisher()) as one, opened(publisher()) as other:
+        for index in range(6):
+            one.publish(event(index, size_bytes=200_000 * (index % 2)))
+        one.flush()
+        for index in (5, 1, 7):
+            other.publish(event(index, size_bytes=200_000))
+        assert published(server) == [0, 1, 2, 3, 4, 5, 7]
+    assert server.zcard("curves:published") == 7
+    assert all(server.ttl(name) > 0 for name in server.scan_iter("curves:published:*"))
+
+
+def test_a_large_message_that_two_replicas_add_at_once_is_there_once(
+    redis_server, server, publisher
+):
+    with (
+        opened(publisher()) as one,
+        pausing_proxy(redis_server.port, b"ZSCORE") as (port, paused, go_on),
+        opened(publisher(port=port)) as other,
+    ):
+        late = threading.Thread(target=other.publish, args=(event(0, size_bytes=200_000),))
+        late.start()
+        assert paused.wait(DEADLINE_S)
+        one.publish(event(0, size_bytes=200_000))
+        go_on.set()
+        late.join(DEADLINE_S)
+    assert published(server) == [0]
 
 
 def test_the_memory_beside_a_stream_is_bounded(server, publisher, monkeypatch):

@@ -1,0 +1,122 @@
+#!/usr/bin/env python3
+"""Measures a broker's connectors beside a loop by hand, in turns: broker to broker, one stage each.
+
+The loop uses the same client library with the same settings, and promises nothing over a death.
+Both move the same messages from one queue to another; the time runs from the first that arrives.
+Usage: broker_rates.py [MODULE:CLASS] [--messages N] [--size-bytes N] [--rounds N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from brokers import Broker, load_broker, numbered  # noqa: E402
+from chains import listener  # noqa: E402
+
+PART_BYTES = 8 * 2**20
+LOOK_S = 0.005
+
+
+def fill(broker: Broker, messages: int, size_bytes: int) -> None:
+    """Put the messages in."""
+    part = max(1, min(1000, PART_BYTES // max(1, size_bytes)))
+    for first in range(0, messages, part):
+        broker.produce("in", numbered(first, min(messages, first + part), size_bytes))
+
+
+def rate(broker: Broker, messages: int, program: subprocess.Popen) -> float:
+    """Return how many messages per second a program moves once the first has arrived."""
+    try:
+        first, began_s = 0, 0.0
+        while True:
+            count, now_s = broker.count("out"), time.monotonic()
+            if count and not first:
+                first, began_s = count, now_s
+            if count >= messages:
+                return (count - first) / (now_s - began_s)
+            time.sleep(LOOK_S)
+    finally:
+        program.terminate()
+        program.wait()
+
+
+def start_by_hand(broker: Broker, messages: int, _: Path) -> subprocess.Popen:
+    """Start the loop by hand."""
+    options = json.dumps([broker.listener_options("in"), broker.publisher_options("out")])
+    return subprocess.Popen([sys.executable, "-c", broker.by_hand, options, str(messages)])
+
+
+def start_chain(broker: Broker, _: int, folder: Path) -> subprocess.Popen:
+    """Start a chain of the two connectors."""
+    take = listener("take", broker.listener, **broker.listener_options("in"))
+    keys = 'inputs = ["take"]'
+    give = listener("give", broker.publisher, keys=keys, **broker.publisher_options("out"))
+    give = give.replace("listener =", "publisher =")
+    folder.mkdir()
+    chain = folder / "chain.toml"
+    chain.write_text(f'[chain]\nname = "rates"\n{take}{give}')
+    places = {"ARROYO_RUN_DIR": str(folder / "run"), "ARROYO_STATE_DIR": str(folder / "state")}
+    return subprocess.Popen(
+        [Path(sys.executable).with_name("arroyo-supervise"), chain],
+        env=os.environ | places,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def main() -> None:
+    """Print a line for each round, and the median of the ratios."""
+    parser = argparse.ArgumentParser(description="A broker's connectors beside a loop by hand.")
+    parser.add_argument("broker", nargs="?", default="redis_brokers:RedisStreams")
+    parser.add_argument("--messages", type=int, default=60_000)
+    parser.add_argument("--size-bytes", type=int, default=1024)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="arroyo-rates-"))
+    ratios = []
+    try:
+        for turn in range(given.rounds):
+            hand, chain = (measure(given, way, folder / f"{way}{turn}") for way in STARTS)
+            ratios.append(chain / hand)
+            print(
+                f"{given.size_bytes} B: by hand {hand:,.0f}/s, chain {chain:,.0f}/s, "
+                f"ratio {ratios[-1]:.2f}",
+                flush=True,
+            )
+        print(f"median of the ratios: {statistics.median(ratios):.2f}")
+    finally:
+        shutil.rmtree(folder)
+
+
+def measure(given: argparse.Namespace, way: str, folder: Path) -> float:
+    """Return the rate of one way, with a server of its own: what another left slows nobody."""
+    broker = load_broker(given.broker, folder / "broker")
+    broker.fast = True
+    try:
+        broker.start()
+        broker.make("in")
+        broker.make("out")
+        fill(broker, given.messages, given.size_bytes)
+        return rate(broker, given.messages, STARTS[way](broker, given.messages, folder / "chain"))
+    finally:
+        broker.stop()
+        shutil.rmtree(folder)
+
+
+STARTS = {"hand": start_by_hand, "chain": start_chain}
+
+
+if __name__ == "__main__":
+    main()
