@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .directory_watch import DirectoryListener
     from .hdf5_files import HDF5Publisher
+    from .kafka_listener import KafkaListener
+    from .kafka_publisher import KafkaPublisher
     from .redis_pubsub import RedisListener, RedisPublisher
     from .redis_stream_publisher import RedisStreamPublisher
     from .redis_streams import RedisStreamListener
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = [
     "DirectoryListener",
     "HDF5Publisher",
+    "KafkaListener",
+    "KafkaPublisher",
     "RedisListener",
     "RedisPublisher",
     "RedisStreamListener",
@@ -35,6 +39,8 @@ __all__ = [
 _MODULES = {
     "DirectoryListener": "directory_watch",
     "HDF5Publisher": "hdf5_files",
+    "KafkaListener": "kafka_listener",
+    "KafkaPublisher": "kafka_publisher",
     "RedisListener": "redis_pubsub",
     "RedisPublisher": "redis_pubsub",
     "RedisStreamListener": "redis_streams",

