@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind
-from arroyo.errors import DecodeError, StageError
+from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataReceived, LinkBroke, RecordCame, SubscriptionStands
 from arroyo.links.sockets import LinkEvent
@@ -40,6 +40,7 @@ from arroyo.telemetry.status_words import Phase
 from .attendant import Attendant
 from .counters import Counters
 from .stage_context import StageContext
+from .stale_batches import StaleBatches
 from .under_way import Advice, UnderWay
 
 _log = logging.getLogger(__name__)
@@ -52,11 +53,6 @@ LEAVE_S = 2.0
 thing that came."""
 ORPHAN_LEAVE_S = 4.0
 """The same for a stage whose supervisor has died, which waits for the sources to end."""
-STALE_IN_A_ROW = 1000
-"""So many batches whose payloads are gone though nobody has finished them, and none that is there,
-are no accident any more."""
-TELL_LOSS_S = 1.0
-"""Losses that are found within this time are told as one."""
 REPORT_S = 0.2
 LOOK_S = 0.002
 """While results wait for a batch that takes long, it is looked at so often."""
@@ -78,8 +74,8 @@ class RelayProcess:
         self._links = replica.links
         self._counters = Counters()
         self._lending = Lending(replica.payloads, replica.stage.target)
-        self._flushed_bytes = self._stale = 0
-        self._loss_untold, self._tell_loss_from = False, 0.0
+        self._flushed_bytes = 0
+        self._stale = StaleBatches()
         self._flush_due: float | None = None
         self._message_s = self._report_due = 0.0
         self._receipts = Receipts()
@@ -330,7 +326,7 @@ class RelayProcess:
             self._work_off(batch, work)
             self._receipts.note(count, size, shared)
             self._counters.bytes_in += size + shared
-            self._stale = 0
+            self._stale.note_found()
         self._plan_flush()
 
     def _skip_stale(self, batch: Batch, error: StaleSlabError) -> None:
@@ -339,26 +335,13 @@ class RelayProcess:
             # It was finished while it was under way, and is only to be acknowledged again.
             self._perform(self._relay.finish(batch, (), (), self._message_s))
             return
-        _log.info("a batch from %s is stale: %s", batch.sender, error)
-        self._stale += 1
-        if self._stale > STALE_IN_A_ROW:
-            raise StageError(
-                f"no payload of {batch.sender} can be found in shared memory ({error}); "
-                "all stages of a chain need the same /dev/shm"
-            ) from error
-        self._loss_untold = self._loss_untold or batch.reliable
+        self._stale.note(batch, error)
         self._perform(self._relay.skip(batch))
         self._tell_loss(self._replica.clock.monotonic())
 
     def _tell_loss(self, now: float) -> None:
-        """Have the sources send again what was lost: once for all that is found in a short time.
-
-        Each time they send all that is not finished, which would be stale in its turn before it
-        has its turn here.
-        """
-        if self._loss_untold and now >= self._tell_loss_from:
-            self._loss_untold = False
-            self._tell_loss_from = now + TELL_LOSS_S
+        """Have the sources send again what was lost."""
+        if self._stale.is_report_due(now):
             self._perform(self._relay.report_loss())
 
     def _read(self, delivery: Delivery) -> tuple[Batch, Sequence[Work]]:
