@@ -101,6 +101,13 @@ def unpack_file(content: bytes, kind: Kind, path: Path) -> Frames | None:
     return _unpack_frames(content, HEAD_BYTES)
 
 
+def unpack_frame(content: bytes) -> bytes | None:
+    """Return the body of the frame at the beginning; None where that isn't whole."""
+    length, checksum = _FRAME.unpack_from(content)
+    body = content[FRAME_BYTES : FRAME_BYTES + length]
+    return body if _crc32(body, _SEED ^ length) == checksum else None
+
+
 def _unpack_frames(content: bytes, at: int) -> Frames:
     bodies: list[bytes] = []
     while at + FRAME_BYTES <= len(content):

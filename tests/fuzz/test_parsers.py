@@ -4,7 +4,9 @@ import contextlib
 import json
 import selectors
 import socket
+import struct
 import tomllib
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -24,10 +26,12 @@ from arroyo.connectors._settling import Stamp
 from arroyo.connectors.outward import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
 from arroyo.control.requests import RequestServer
-from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame, unpack_file
+from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame, unpack_file, unpack_frame
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
+from arroyo.protocol.fold.state import FoldState, OpenOutputs
 from arroyo.protocol.recovery.journal import JournalState, Progress, RunOpened, Sent
 from arroyo.protocol.recovery.unclosed_run import UnclosedRun
+from arroyo.runner.process.fold_record import PLACE_BYTES, FoldRecord
 from arroyo.runner.process.source_journal import SourceJournal, open_journal
 from arroyo.runner.process.unclosed_runs import UnclosedRuns
 from arroyo.stages import MessageParser
@@ -325,6 +329,42 @@ def test_any_runs_that_are_not_closed(tmp_path_factory, data):
     assert all(isinstance(run, UnclosedRun) for run in kept.former)
     kept.note(kept.former)
     kept.close()
+
+
+def record_of(path):
+    """A record as a fold leaves it, without what is zero at its end."""
+    path.unlink(missing_ok=True)
+    record = FoldRecord(path)
+    record.note(FoldState((OpenOutputs("s.0", "r", 3),)))
+    record.close()
+    return path.read_bytes()
+
+
+def former_record(content):
+    """The same record as a version before left it."""
+    count, state = msgspec.msgpack.decode(unpack_frame(content[512 + PLACE_BYTES :]))
+    body = msgspec.msgpack.encode(state)
+    return bytes(PLACE_BYTES) + struct.pack(">QII", count, len(body), zlib.crc32(body)) + body
+
+
+@fuzzed(66)
+@given(data=st.data())
+def test_any_record_of_a_fold(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "fold"
+    content = record_of(path)
+    good = data.draw(
+        st.sampled_from([content, former_record(content).ljust(2 * PLACE_BYTES, b"\0")])
+    )
+    at = data.draw(st.sampled_from([0, 512, PLACE_BYTES, 512 + PLACE_BYTES]))
+    damage = data.draw(st.one_of(st.binary(max_size=60), packed.map(pack_frame)))
+    changed = good[:at] + damage + good[at + len(damage) :]
+    path.write_bytes(data.draw(st.sampled_from([changed, changed[: at + 60]])))
+    try:
+        record = FoldRecord(path)
+    except ConfigurationError:
+        return
+    assert isinstance(record.memory, FoldState)
+    record.close()
 
 
 # Chain files

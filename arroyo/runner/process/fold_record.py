@@ -1,27 +1,30 @@
 """`FoldRecord`: what a fold leaves for its next life, in a file that outlasts `kill -9`.
 
-It is written at each step forward, so it has to be quick: two places in a mapped file, written in
-turn, each with length, checksum and count. A death in the midst of writing leaves the other whole.
+It is written at each step forward, so it has to be quick, and must not fail in the midst of a run:
+two places of a mapped file, written in turn.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from arroyo.errors import UnavailableError, fault_of
+from arroyo.durable.frames import UNREADABLE, Kind
+from arroyo.durable.mapped_places import MappedPlaces
+from arroyo.errors import fault_of, may_pass
 from arroyo.protocol.fold.state import FoldState
 
 PLACE_BYTES = 256 * 1024
+ROOM_BYTES = PLACE_BYTES - 32
+"""What a state may take, with its count beside it."""
 
-_HEAD = struct.Struct(">QII")
+_KIND = Kind(b"FOLD", 1)
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(FoldState).decode
+_decode = msgspec.msgpack.Decoder(tuple[int, FoldState]).decode
 
 
 class FoldRecord:
@@ -30,7 +33,7 @@ class FoldRecord:
     Raises
     ------
     ConfigurationError
-        The file can't be made.
+        The file can't be made, or is of another version.
     UnavailableError
         There is no room on its disk.
     """
@@ -38,22 +41,15 @@ class FoldRecord:
     def __init__(self, path: Path) -> None:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._places = MappedPlaces(path, _KIND, 2, PLACE_BYTES, read_former=_read_former)
         except OSError as error:
+            what_to_do = "set ARROYO_STATE_DIR to a folder that you may write"
+            if may_pass(error):
+                what_to_do = "make room on its disk"
             raise fault_of(error)(
-                f"{path} can't be made: {error.strerror}; set ARROYO_STATE_DIR to a folder that "
-                "you may write"
+                f"{path} can't be made: {error.strerror}; {what_to_do}"
             ) from error
-        try:
-            os.posix_fallocate(descriptor, 0, 2 * PLACE_BYTES)
-            self._map = mmap.mmap(descriptor, 2 * PLACE_BYTES)
-        except OSError as error:
-            raise UnavailableError(
-                f"{path} can't be written: {error.strerror}; make room on its disk"
-            ) from error
-        finally:
-            os.close(descriptor)
-        self.memory, self._count = self._read()
+        self._count, self.memory = self._read()
         self._last = _encode(self.memory)
 
     def note(self, memory: FoldState) -> None:
@@ -63,37 +59,43 @@ class FoldRecord:
             return
         self._last = body
         self._count += 1
-        at = PLACE_BYTES * (self._count % 2)
-        self._map[at : at + _HEAD.size] = bytes(_HEAD.size)
-        self._map[at + _HEAD.size : at + _HEAD.size + len(body)] = body
-        self._map[at : at + _HEAD.size] = _HEAD.pack(self._count, len(body), zlib.crc32(body))
+        self._places.write(self._count % 2, (self._count, msgspec.Raw(body)))
 
-    def _read(self) -> tuple[FoldState, int]:
-        found = (FoldState(), 0)
-        for at in (0, PLACE_BYTES):
-            count, length, checksum = _HEAD.unpack_from(self._map, at)
-            body = self._map[at + _HEAD.size : at + _HEAD.size + length]
-            if count > found[1] and zlib.crc32(body) == checksum:
-                try:
-                    found = _decode(body), count
-                except msgspec.DecodeError:
-                    continue
+    def _read(self) -> tuple[int, FoldState]:
+        found = (0, FoldState())
+        for body in filter(None, map(self._places.read, (0, 1))):
+            try:
+                found = max(found, _decode(body), key=lambda each: each[0])
+            except UNREADABLE:
+                continue
         return found
 
     def close(self) -> None:
         """Unmap the file; it stays for the next life."""
-        self._map.close()
+        self._places.close()
 
 
 def _encode_for_a_place(memory: FoldState) -> bytes:
     body = _encode(memory)
-    if len(body) > PLACE_BYTES - _HEAD.size:
+    if len(body) > ROOM_BYTES:
         # Then some inputs may be folded twice after a death; none is lost.
         memory = msgspec.structs.replace(memory, inputs=())
         body = _encode(memory)
-    while len(body) > PLACE_BYTES - _HEAD.size:
+    while len(body) > ROOM_BYTES:
         # And outputs of the oldest runs would be numbered anew.
         later = memory.outputs[(len(memory.outputs) + 1) // 2 :]
         memory = msgspec.structs.replace(memory, outputs=later)
         body = _encode(memory)
     return body
+
+
+def _read_former(content: bytes) -> Iterator[bytes]:
+    """Read the two places of a file without a head: count, length and checksum of a state."""
+    head = struct.Struct(">QII")
+    for at in (0, PLACE_BYTES):
+        if len(content) != 2 * PLACE_BYTES:
+            return
+        count, length, checksum = head.unpack_from(content, at)
+        body = content[at + head.size : at + head.size + length]
+        whole = length <= ROOM_BYTES and zlib.crc32(body) == checksum
+        yield _encode((count, msgspec.Raw(body))) if whole and body else b""

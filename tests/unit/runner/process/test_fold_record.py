@@ -1,8 +1,14 @@
 """What a fold has noted is there in its next life, whatever a death left half written."""
 
-import pytest
+import struct
+import zlib
 
-from arroyo.errors import ConfigurationError
+import msgspec
+import pytest
+from small_disk import fill
+
+from arroyo.durable.frames import HEAD_BYTES, Kind
+from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.protocol.fold.state import DoneInputs, FoldState, OpenOutputs
 from arroyo.runner.process.fold_record import PLACE_BYTES, FoldRecord
 
@@ -33,7 +39,7 @@ def left(path):
 def spoil(path, place, at=20):
     """Change a byte in one of the two places: by 20 that is one of the body."""
     with path.open("r+b") as file:
-        file.seek(place * PLACE_BYTES + at)
+        file.seek(512 + place * PLACE_BYTES + at)
         byte = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte[0] ^ 0xFF]))
@@ -55,7 +61,7 @@ def test_lives_go_on_in_turn(path):
         assert left(path) == memory(count)
 
 
-@pytest.mark.parametrize("at", [8, 12, 20], ids=["length", "checksum", "body"])
+@pytest.mark.parametrize("at", [0, 4, 20], ids=["length", "checksum", "body"])
 def test_a_note_that_was_torn_leaves_the_one_before_and_the_next_one_takes_its_place(path, at):
     live(path, memory(1), memory(2))
     spoil(path, 0, at)
@@ -83,6 +89,46 @@ def test_what_has_not_changed_is_not_written_again(path):
     live(path, memory(2))
     spoil(path, 0)
     assert left(path) == memory(1)
+
+
+def former_file(path, *states):
+    """Write the file that a version before would have written, with these states in its places."""
+    path.parent.mkdir()
+    content = b""
+    for count, state in states:
+        body = msgspec.msgpack.encode(state)
+        head = struct.pack(">QII", count, len(body), zlib.crc32(body))
+        content += (head + body).ljust(PLACE_BYTES, b"\0")
+    path.write_bytes(content.ljust(2 * PLACE_BYTES, b"\0"))
+
+
+@pytest.mark.parametrize("counts", [(2, 1), (2, 3), (0, 1)])
+def test_the_record_of_a_version_before_is_gone_on_with(path, counts):
+    former_file(path, *((count, memory(count)) for count in counts))
+    assert live(path, memory(4)) == memory(max(counts))
+    assert path.read_bytes().startswith(b"\x89ARRFOLD")
+    assert left(path) == memory(4)
+
+
+def test_a_full_disk_is_met_before_the_run_and_not_in_it(small_disk):
+    disk = small_disk(2048)
+    record = FoldRecord(disk / "fold" / "sum.0")
+    fill(disk)
+    with pytest.raises(UnavailableError, match="No space left on device; make room on its disk"):
+        FoldRecord(disk / "fold" / "other.0")
+    for number in range(1000):
+        record.note(memory(number))
+    record.close()
+    assert left(disk / "fold" / "sum.0") == memory(999)
+
+
+def test_a_record_of_another_version_is_refused_and_stays(path):
+    live(path, memory(1))
+    content = Kind(b"FOLD", 2).head + path.read_bytes()[HEAD_BYTES:]
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=r"sum\.0 was written by another version"):
+        left(path)
+    assert path.read_bytes() == content
 
 
 def test_inputs_that_are_too_many_are_left_out(path):
