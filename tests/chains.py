@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import chain_stages
@@ -205,6 +206,25 @@ class Program:
     def close(self):
         self._reader.join(DEADLINE_S)
         self._process.stdout.close()
+
+
+@contextmanager
+def unread(chain, program, *arguments):
+    """Run a program whose output goes to a pipe that nobody reads."""
+    process = subprocess.Popen(
+        [PROGRAMS / program, *map(str, arguments)],
+        cwd=chain.folder,
+        env=chain.environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
 def wait_until(condition, explain=lambda: "no more is known", deadline_s=DEADLINE_S):

@@ -4,10 +4,9 @@ import json
 import os
 import signal
 import subprocess
-from contextlib import contextmanager
 
 import pytest
-from chains import PROGRAMS, listener, operator, publisher, wait_until
+from chains import PROGRAMS, listener, operator, publisher, unread, wait_until
 
 from arroyo.identifiers import ReplicaName
 
@@ -85,25 +84,6 @@ def chain_of(make_chain, kind, events=EVENTS, keys=""):
     )
     (chain.folder / "talking.py").write_text(STAGES)
     return chain
-
-
-@contextmanager
-def unread(chain, program, *arguments):
-    """Run a program whose output goes to a pipe that nobody reads."""
-    process = subprocess.Popen(
-        [PROGRAMS / program, *map(str, arguments)],
-        cwd=chain.folder,
-        env=chain.environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def log_lines(chain, name):

@@ -116,10 +116,11 @@ class FoldProcess(RelayProcess):
         return self._call.folded(run, self._hand_over(batch, work), results)
 
     def _count(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
-        # Nearly all inputs are held and no more comes of them.
-        self._covered = self._covered or any(outcome != _HELD for outcome in outcomes)
+        # An input that is held is not filtered: it goes into a later output.
+        given = [each.output for each in outcomes if each != _HELD]
+        self._covered = self._covered or bool(given)
         self._counters.take_up(batch, len(outcomes))
-        self._counters.give_out([each.output for each in outcomes], publishes=False)
+        self._counters.give_out(given, publishes=False)
 
     def _work_on_returned(
         self, batch: Batch, work: Sequence[Work], now_ns: int
