@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 
 from ._redis_client import redis
 
-MANY = 1000
-"""Entries that one command asks for, at most."""
+MANY = 100
+"""Entries that one read asks for, at most: all of them may turn out to be images."""
 READ_BYTES = 2**20
-"""What one read should come to; the number of entries follows their size."""
+"""What one read should come to; the number of entries follows the size of the largest ones."""
+AT_ONCE = 1000
+"""Entries that one command acknowledges, at most."""
 _FIRST_COUNT = 10
 _TICK_S = 0.002
 """More than the resolution of the server's delivery times."""
@@ -54,6 +56,8 @@ class GroupConsumer:
         self._stream = stream
         self._group = group
         self._count = _FIRST_COUNT
+        self._largest = 0.0
+        """Bytes of the largest entry of late."""
 
     def make_group(self, *, existing: bool) -> None:
         """Make the group, and the stream, where they are not there; `existing`: from its begin."""
@@ -125,12 +129,12 @@ class GroupConsumer:
 
     def acknowledge(self, ids: Sequence[str]) -> None:
         """Say that entries are finished."""
-        if len(ids) <= MANY:
+        if len(ids) <= AT_ONCE:
             self._client.xack(self._stream, self._group, *ids)
             return
         with self._client.pipeline(transaction=False) as pipeline:
-            for first in range(0, len(ids), MANY):
-                pipeline.xack(self._stream, self._group, *ids[first : first + MANY])
+            for first in range(0, len(ids), AT_ONCE):
+                pipeline.xack(self._stream, self._group, *ids[first : first + AT_ONCE])
             pipeline.execute()
 
     def show_life(self) -> None:
@@ -152,9 +156,9 @@ class GroupConsumer:
     def _take(self, reply: Sequence[tuple[bytes, Fields]]) -> list[Entry]:
         entries = [Entry(name.decode(), fields) for name, fields in reply]
         if entries:
-            size = sum(sum(map(len, entry.fields.values())) for entry in entries)
-            fitting = READ_BYTES * len(entries) // max(1, size)
-            self._count = max(1, min(MANY, 2 * self._count, fitting))
+            largest = max(sum(map(len, entry.fields.values())) for entry in entries)
+            self._largest = max(1, largest, 0.9 * self._largest)
+            self._count = max(1, min(MANY, 2 * self._count, int(READ_BYTES / self._largest)))
         return entries
 
 

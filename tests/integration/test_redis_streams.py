@@ -2,22 +2,20 @@
 
 import json
 import re
-import select
 import shlex
-import socket
 import subprocess
 import threading
 import time
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import redis
 from chains import wait_until
 from outside import DEADLINE_S, Recorder, opened, running
+from proxies import cutting_proxy
 
 import arroyo.connectors
-from arroyo import ConfigurationError, Event, Origin, Start, Stop, UnavailableError
+from arroyo import ConfigurationError, Event, Start, Stop
 from arroyo.connectors import RedisStreamListener, RedisStreamPublisher
 
 pytest_plugins = ["redis_server"]
@@ -53,12 +51,6 @@ def publisher(redis_server):
     return make
 
 
-def event(index, source="images.0", size_bytes=3, **changes):
-    made = Event({"index": index}, bytes(size_bytes))
-    made._origin = Origin("run-1", source, 7, index)._replace(**changes)
-    return made
-
-
 def add(server, *indices, stream="frames"):
     """Add events as another program does; return the ids of their entries."""
     return [
@@ -69,76 +61,6 @@ def add(server, *indices, stream="frames"):
 
 def indices(recorder):
     return [message.metadata["index"] for message in recorder.events]
-
-
-def published(server):
-    return [
-        json.loads(fields["header"])["metadata"]["index"] for _, fields in server.xrange("curves")
-    ]
-
-
-@contextmanager
-def proxy(port, passes):
-    """A way to the server; `passes(request, answer)` says whether the connection goes on."""
-    threads = []
-
-    def carry(client):
-        with client, socket.create_connection(("127.0.0.1", port)) as server:
-            while asked := client.recv(1 << 20):
-                server.sendall(asked)
-                # Of a large request this may be a part, which has no answer yet.
-                if select.select([server, client], [], [])[0][0] is not server:
-                    continue
-                told = server.recv(1 << 20)
-                if not passes(asked, told):
-                    return
-                client.sendall(told)
-
-    def serve():
-        with suppress(OSError):
-            while True:
-                client, _ = door.accept()
-                threads.append(threading.Thread(target=carry, args=(client,)))
-                threads[-1].start()
-
-    with socket.create_server(("127.0.0.1", 0)) as door:
-        threads.append(threading.Thread(target=serve))
-        threads[0].start()
-        yield door.getsockname()[1]
-        door.shutdown(socket.SHUT_RDWR)
-    for thread in threads:
-        thread.join(DEADLINE_S)
-        assert not thread.is_alive()
-
-
-@contextmanager
-def cutting_proxy(port, request, answer=b""):
-    """A way to the server that is cut once, before such an answer to such a request comes back."""
-    cut = threading.Event()
-
-    def passes(asked, told):
-        if cut.is_set() or request not in asked or answer not in told:
-            return True
-        cut.set()
-        return False
-
-    with proxy(port, passes) as door:
-        yield door, cut
-
-
-@contextmanager
-def pausing_proxy(port, request):
-    """A way to the server on which the answer to such a request waits until it may go on."""
-    paused, go_on = threading.Event(), threading.Event()
-
-    def wait(asked, told):
-        if request in asked:
-            paused.set()
-            go_on.wait(DEADLINE_S)
-        return True
-
-    with proxy(port, wait) as door:
-        yield door, paused, go_on
 
 
 def test_entries_whose_answer_was_lost_are_read_again(redis_server, server, listener):
@@ -154,21 +76,6 @@ def test_entries_whose_answer_was_lost_are_read_again(redis_server, server, list
         assert cut.is_set()
         assert frames.reconnects == 1
     assert indices(recorder) == [0, 1, 2]
-
-
-def test_a_message_whose_answer_was_lost_is_in_the_stream_once(redis_server, server, publisher):
-    with opened(publisher()) as curves:
-        curves.publish(event(9))  # so that the server knows the script
-        curves.flush()
-    with (
-        cutting_proxy(redis_server.port, b"EVALSHA") as (port, cut),
-        opened(publisher(port=port)) as curves,
-    ):
-        curves.publish(event(0))
-        curves.publish(event(1))
-        curves.flush()
-        assert cut.is_set()
-    assert published(server) == [9, 0, 1]
 
 
 def test_an_acknowledgement_whose_answer_was_lost_counts(redis_server, server, listener):
@@ -193,27 +100,6 @@ def test_redis_cli_feeds_a_chain_as_the_page_says(redis_server, listener, line):
         subprocess.run([program, "-p", str(redis_server.port), *arguments], check=True)
         recorder.wait_for(1)
     assert recorder.messages == [Event({"frame": 0}, b"any bytes")]
-
-
-def test_redis_cli_reads_what_a_chain_publishes_as_the_page_says(redis_server, publisher):
-    with opened(publisher()) as curves:
-        message = event(3)
-        message.payload = b"abc"
-        curves.publish(message)
-        curves.flush()
-    (line,) = re.findall(r"^\$ (redis-cli XRANGE .*)$", PAGE, re.MULTILINE)
-    program, *arguments = shlex.split(line)
-    command = [program, "-p", str(redis_server.port), *arguments]
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")
-    assert told[1::2] == ["header", "payload", ""]
-    assert told[4] == "abc"
-    assert json.loads(told[2]) == {
-        "type": "Event",
-        "run": "run-1",
-        "source": "images.0",
-        "sequence": 3,
-        "metadata": {"index": 3},
-    }
 
 
 def test_start_and_stop_go_through_a_stream(server, listener, publisher):
@@ -354,90 +240,6 @@ def test_a_listener_that_will_not_come_back_leaves_the_group(redis_server, serve
         assert len(server.xinfo_consumers("frames", "chain")) == 1
         made.acknowledge_batch(recorder.tokens)
     assert server.xinfo_consumers("frames", "chain") == []
-
-
-def test_a_message_that_comes_again_is_not_added(server, publisher):
-    with opened(publisher()) as one, opened(publisher()) as other:
-        for index in range(5):
-            one.publish(event(index))
-        one.flush()
-        # Another replica gets what the first one had not acknowledged, in any order.
-        for index in (4, 2, 6, 0, 5):
-            other.publish(event(index))
-        other.publish(event(0, source="images.1"))
-        other.publish(event(0, path=1))
-        other.publish(event(0, fragment=((1, 2),)))
-        other.flush()
-    assert published(server) == [0, 1, 2, 3, 4, 6, 5, 0, 0, 0]
-
-
-def test_large_messages_are_added_once_and_in_their_place(server, publisher):
-    with opened(publisher()) as one, opened(publisher()) as other:
-        for index in range(6):
-            one.publish(event(index, size_bytes=200_000 * (index % 2)))
-        one.flush()
-        for index in (5, 1, 7):
-            other.publish(event(index, size_bytes=200_000))
-        assert published(server) == [0, 1, 2, 3, 4, 5, 7]
-    assert server.zcard("curves:published") == 7
-    assert all(server.ttl(name) > 0 for name in server.scan_iter("curves:published:*"))
-
-
-def test_a_large_message_that_two_replicas_add_at_once_is_there_once(
-    redis_server, server, publisher
-):
-    with (
-        opened(publisher()) as one,
-        pausing_proxy(redis_server.port, b"ZSCORE") as (port, paused, go_on),
-        opened(publisher(port=port)) as other,
-    ):
-        late = threading.Thread(target=other.publish, args=(event(0, size_bytes=200_000),))
-        late.start()
-        assert paused.wait(DEADLINE_S)
-        one.publish(event(0, size_bytes=200_000))
-        go_on.set()
-        late.join(DEADLINE_S)
-    assert published(server) == [0]
-
-
-def test_the_memory_beside_a_stream_is_bounded(server, publisher, monkeypatch):
-    monkeypatch.setattr(arroyo.connectors.redis_stream_publisher, "REMEMBERED", 50)
-    with opened(publisher()) as curves:
-        for index in range(300):
-            curves.publish(event(index))
-        curves.flush()
-    assert server.zcard("curves:published") == 50
-    assert len(published(server)) == 300
-
-
-def test_a_stream_keeps_about_as_many_entries_as_it_should(server, publisher):
-    with opened(publisher(maxlen=100)) as curves:
-        for index in range(1000):
-            curves.publish(event(index))
-        curves.flush()
-    assert 100 <= server.xlen("curves") < 300
-    assert published(server)[-1] == 999
-
-
-def test_a_script_that_the_server_has_forgotten_is_sent_again(server, publisher):
-    with opened(publisher()) as curves:
-        curves.publish(event(0))
-        curves.flush()
-        server.script_flush()
-        curves.publish(event(1))
-        curves.flush()
-    assert published(server) == [0, 1]
-
-
-def test_a_server_without_memory_is_waited_for(server, publisher):
-    with opened(publisher(retry_for_s=0.2)) as curves:
-        server.config_set("maxmemory", 1)
-        with pytest.raises(UnavailableError, match=r"takes nothing now .* raise its maxmemory"):
-            curves.publish(event(0))
-            curves.flush()
-        server.config_set("maxmemory", 0)
-        curves.flush()
-    assert published(server) == [0]
 
 
 @pytest.mark.parametrize("kind", ["listener", "publisher"])
