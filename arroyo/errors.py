@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class ArroyoError(Exception):
@@ -76,6 +76,24 @@ def fault_of(error: OSError) -> type[ConfigurationError | UnavailableError]:
 
 class StageError(ArroyoError):
     """A stage's own code broke a rule of its role; the text names the stage and the rule."""
+
+
+class RefusedError(ArroyoError):
+    """The outside world has refused messages that `publish()` had taken; all others are published.
+
+    Raised by a publisher's `flush()`. Each of these messages then goes the way that the stage's
+    ``on_error`` says, as if `publish()` had raised on it.
+
+    Parameters
+    ----------
+    refused
+        Messages, as `publish()` had them, and what is wrong with each. A publisher that keeps a
+        message for this keeps a copy (`event.copy()`).
+    """
+
+    def __init__(self, refused: Sequence[tuple[Any, Exception]]) -> None:
+        super().__init__(f"{len(refused)} messages were refused, the first: {refused[0][1]}")
+        self.refused = refused
 
 
 class EncodeError(ArroyoError):

@@ -152,14 +152,17 @@ class _InProcessChain:
         self._flush()
 
     def _flush(self) -> None:
-        for call in self._calls.values():
+        for stage, call in self._calls.items():
             if isinstance(call, PublisherCall) and call.flushes:
-                self._flush_one(call)
+                self._flush_one(stage, call)
 
-    def _flush_one(self, call: PublisherCall) -> None:
+    def _flush_one(self, stage: str, call: PublisherCall) -> None:
+        def flush() -> None:
+            self._router.take_back(stage, call.flush().values())
+
         for attempt in itertools.count():
             try:
-                _call(call.publisher, "flush", call.flush)
+                _call(call.publisher, "flush", flush)
             except UnavailableError as error:
                 self._wait(error, attempt)
             else:

@@ -8,7 +8,7 @@ completeness need no protocol.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -203,6 +203,12 @@ class Router:
                 part = place.fragment if count == 1 else (*place.fragment, (index, count))
                 ends |= self.event(below, result, place._replace(fragment=part))
         return ends
+
+    def take_back(self, stage: str, ends: Iterable[Reason]) -> None:
+        """Messages that a publisher had sent were refused, and have ended like this."""
+        for reason in ends:
+            self.counts[stage]["sent"] -= 1
+            self.counts[stage][reason.name.lower()] += 1
 
     def _try(self, do: Callable[[Message], T], item: Encoded, origin: Origin) -> T:
         """Have a message worked on, as often as it takes until what it needs is there."""

@@ -21,6 +21,7 @@ class Publisher(WaitingStage, ABC):
 
     A publisher may define ``flush()``: then a message counts as published when the next
     `flush()` has returned. The framework calls it every 100 ms or 64 MiB, and before `close()`.
+    Where it learns that some were refused, it raises `RefusedError` with them.
     """
 
     idempotent: ClassVar[bool] = False

@@ -6,13 +6,16 @@ flushes, once it is safe.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from arroyo.codec import Ack, Batch, Tombstone
+import msgspec
+
+from arroyo.codec import Ack, Batch, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
+from arroyo.messages import Origin
 from arroyo.protocol.values.batches import Position, bury, merge, pack, positions_of
 from arroyo.protocol.values.bounded_table import BoundedTable
-from arroyo.protocol.values.deliveries import Output, Work
+from arroyo.protocol.values.deliveries import Output, Work, origins_of
 from arroyo.protocol.values.finished_set import FinishedSet
 
 
@@ -32,7 +35,7 @@ class Acknowledger:
         """Messages that had been finished here before they came again."""
         self._name = name
         self._flushes = flushes
-        self._unflushed: list[Ack] = []
+        self._unflushed: list[tuple[Batch, Ack]] = []
         self._finished: BoundedTable[tuple[str, int, int], FinishedSet] = BoundedTable(FinishedSet)
 
     def select_new(self, batch: Batch, work: Sequence[Work]) -> Sequence[Work]:
@@ -79,10 +82,10 @@ class Acknowledger:
         unsafe = bool(batch.ranges) and not again
         yield from self._acknowledge(batch, batch.ranges, batch.tombstones, unsafe=unsafe)
 
-    def flushed(self) -> list[Ack]:
-        """What was finished so far is safe now."""
-        acks, self._unflushed = self._unflushed, []
-        return acks
+    def flushed(self, refused: Mapping[Origin, Reason] | None = None) -> list[Ack]:
+        """What was finished so far is safe now; messages in `refused` have ended instead."""
+        unflushed, self._unflushed = self._unflushed, []
+        return [_without(refused, batch, ack) if refused else ack for batch, ack in unflushed]
 
     def _finished_of(self, batch: Batch) -> FinishedSet:
         finished = self._finished[batch.source, batch.epoch, batch.path]
@@ -107,7 +110,27 @@ class Acknowledger:
             finished.add(stone.first, stone.end, stone.fragment)
         ack = Ack(*self._name, batch.source, batch.epoch, batch.path, ranges, stones, parts)
         if self._flushes and (unsafe or self._unflushed):
-            self._unflushed.append(ack)
+            self._unflushed.append((batch, ack))
         elif ranges or parts or stones:
             # Nothing was published for it just now, so there may be no flush to wait for.
             yield ack
+
+
+def _without(refused: Mapping[Origin, Reason], batch: Batch, ack: Ack) -> Ack:
+    """Return the acknowledgement of a batch with tombstones for the messages that were refused."""
+    origin_of = origins_of(batch)
+    whole = [number for first, end in ack.ranges for number in range(first, end)]
+    ends: dict[Position, Reason] = {}
+    for position in (*((number, ()) for number in whole), *ack.fragments):
+        reason = refused.get(origin_of(*position))
+        if reason is not None:
+            ends[position] = reason
+    if not ends:
+        return ack
+    stones = [stone for position, reason in ends.items() for stone in bury([position], reason)]
+    return msgspec.structs.replace(
+        ack,
+        ranges=pack(number for number in whole if (number, ()) not in ends),
+        fragments=tuple(position for position in ack.fragments if position not in ends),
+        tombstones=merge([*ack.tombstones, *stones]),
+    )

@@ -9,7 +9,7 @@ reports what became of it (`finish`). What may come, and when, is decided by `Re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -28,6 +28,7 @@ from arroyo.codec import (
     size_of,
 )
 from arroyo.identifiers import ReplicaName
+from arroyo.messages import Origin
 from arroyo.protocol.receiving.order import OrderBuffer
 from arroyo.protocol.receiving.receiver import Receiver
 from arroyo.protocol.sending.dispatcher import Dispatcher
@@ -303,9 +304,9 @@ class Relay(Receiver):
         if self._publication is not None and load.items:
             yield from self._publication.offer(load)
 
-    def flushed(self) -> Iterator[Action]:
-        """What was finished so far is safe now."""
-        yield from self._reply(self._completion.flushed())
+    def flushed(self, refused: Mapping[Origin, Reason] | None = None) -> Iterator[Action]:
+        """What was finished so far is safe now, but for what was refused, which has ended."""
+        yield from self._reply(self._completion.flushed(refused))
 
     # Start and Stop
 

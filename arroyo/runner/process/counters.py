@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -34,6 +34,11 @@ class Counters(msgspec.Struct):
         self.by_sender[batch.sender] = self.by_sender.get(batch.sender, 0) + count
         if batch.attempt:
             self.repeated += count
+
+    def take_back(self, ends: Collection[Reason]) -> None:
+        """Messages that counted as sent were refused, and have ended like this."""
+        self.sent -= len(ends)
+        self.skipped += sum(reason == Reason.SKIPPED for reason in ends)
 
     def write(self, page: StatusPage, inputs: Sequence[str]) -> None:
         """Write the counts to the status page; `inputs`: the stages above, in their order."""

@@ -9,17 +9,17 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind
+from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Reason
 from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.links import AboveCame, DataReceived, LinkBroke, RecordCame, SubscriptionStands
 from arroyo.links.sockets import LinkEvent
-from arroyo.messages import Message
+from arroyo.messages import Message, Origin
 from arroyo.protocol.receiving.receipts import Receipts
 from arroyo.protocol.relay.relay import Delivery, Outcome, Relay, Work
 from arroyo.protocol.values.actions import Action, Reply
@@ -564,14 +564,16 @@ class RelayProcess:
     def _flush(self) -> None:
         if self._flush_due is None or not isinstance(self._call, PublisherCall):
             return
+        refused: Mapping[Origin, Reason] = {}
         if self._call.flushes:
             self._replica.enter(Phase.FLUSH)
             self._way = None
             with self._attendant:
-                self._call.flush()
+                refused = self._call.flush()
+            self._counters.take_back(refused.values())
         self._flush_due, self._flushed_bytes = None, self._counters.bytes_in
         self._latencies.flushed(self._replica.now_ns())
-        self._perform(self._relay.flushed())
+        self._perform(self._relay.flushed(refused))
 
     def _report(self) -> None:
         page, counters = self._replica.page, self._counters

@@ -74,6 +74,7 @@ class QuarantineWriter:
         self.counted: memoryview | list[int] = [0]
         """In its first place: how many messages were put aside, for the status page."""
         self._raised = FailureStreak()
+        self._refused = FailureStreak()
         self._unreadable = FailureStreak()
 
     def note_control(self, batch: Batch, messages: Iterable[Message]) -> None:
@@ -101,6 +102,19 @@ class QuarantineWriter:
             It can't be kept; it stays in the chain.
         """
         self._require_other_ends(self._raised, error)
+        self._put_raised(message, self._as_it_came(message), error, attempts)
+
+    def put_refused(self, message: Message, error: BaseException) -> None:
+        """Put aside a message that the stage had published, and was told later that it is not.
+
+        Errors as in `put`.
+        """
+        self._require_other_ends(self._refused, error)
+        self._put_raised(message, message, error, attempts=1)
+
+    def _put_raised(
+        self, message: Message, content: Message, error: BaseException, attempts: int
+    ) -> None:
         origin = message.origin
         assert origin is not None
         entry = self._entry(
@@ -112,7 +126,7 @@ class QuarantineWriter:
             attempts=attempts,
         )
         # Whoever tried the message has warned of what its code raised.
-        self._put(entry, self._codec.pack(self._as_it_came(message)), level=logging.INFO)
+        self._put(entry, self._codec.pack(content), level=logging.INFO)
 
     def put_unreadable(self, batch: Batch, position: Position, found: Unreadable) -> None:
         """Put aside one message of a batch that can't be read; errors as in `put`."""
@@ -185,6 +199,10 @@ class QuarantineWriter:
     def note_success(self) -> None:
         """The stage's code has worked on a message."""
         self._raised.clear()
+
+    def note_accepted(self) -> None:
+        """A message that the stage has published was not refused."""
+        self._refused.clear()
 
     def note_readable(self) -> None:
         """A message could be read."""

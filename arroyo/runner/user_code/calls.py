@@ -12,13 +12,13 @@ import logging
 import reprlib
 import threading
 import zlib
-from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from arroyo.codec import Body, Encoded, MessageCodec, Reason
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError
-from arroyo.messages import Message
+from arroyo.errors import RefusedError, StageError
+from arroyo.messages import Message, Origin, Start, Stop
 from arroyo.protocol.relay.relay import Output
 from arroyo.stages import Awaiter, Operator, Publisher, each_result, sort_results
 
@@ -233,6 +233,8 @@ class PublisherCall:
         )
         self.publisher = publisher
         self._awaiter = Awaiter()
+        self._unflushed = 0
+        """Events that were published since the last `flush()`."""
 
     @property
     def errors(self) -> int:
@@ -266,6 +268,7 @@ class PublisherCall:
 
     def _work_on(self, left: Iterator[Message], done: list[Output | None]) -> Failure | None:
         publish: Callable[[Message], Any] = self.publisher.publish
+        before = len(done)
         try:
             for message in left:
                 returned = publish(message)
@@ -276,6 +279,8 @@ class PublisherCall:
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
             require_users_own(error)
             return message, error
+        finally:
+            self._unflushed += len(done) - before
         return None
 
     @property
@@ -283,9 +288,35 @@ class PublisherCall:
         """Whether what was published counts only after a `flush()`."""
         return getattr(self.publisher, "flush", None) is not None
 
-    def flush(self) -> None:
-        """Call the publisher's `flush()`, if it has one."""
-        call_if_there(self.publisher, "flush", self._awaiter)
+    def flush(self) -> Mapping[Origin, Reason]:
+        """Call the publisher's `flush()`, if it has one.
+
+        Returns
+        -------
+        How those events have ended that the outside world has refused; all others are published.
+        """
+        count, self._unflushed = self._unflushed, 0
+        try:
+            call_if_there(self.publisher, "flush", self._awaiter)
+        except RefusedError as error:
+            return dict(self._refuse(error.refused, others=count > len(error.refused)))
+        if count:
+            self._events.note_accepted()
+        return {}
+
+    def _refuse(
+        self, refused: Iterable[tuple[Message, Exception]], *, others: bool
+    ) -> Iterator[tuple[Origin, Reason]]:
+        """Give messages up; `others`: those published with them were accepted."""
+        for message, error in refused:
+            if isinstance(message, Start | Stop):
+                self._controls.refuse(message, error)
+                continue
+            if others:
+                self._events.note_accepted()
+            output: Output = self._events.refuse(message, error)
+            if message.origin is not None and output.reason is not None:
+                yield message.origin, output.reason
 
     def close(self) -> None:
         """Call the publisher's `close()`."""

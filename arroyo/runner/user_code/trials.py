@@ -43,6 +43,14 @@ class PutAside(Protocol):
         """It has worked on a message."""
         ...
 
+    def put_refused(self, message: Message, error: BaseException) -> None:
+        """Keep a message that it worked on, and that was refused later; errors as in `put`."""
+        ...
+
+    def note_accepted(self) -> None:
+        """A message that it worked on was not refused."""
+        ...
+
 
 class Outcomes(Protocol[T]):
     """What became of messages, in their order; a list is one."""
@@ -152,6 +160,20 @@ class Trial(Generic[Kept]):
             return self._isolated
         finally:
             del error
+
+    def refuse(self, message: Message, error: BaseException) -> Any:
+        """Return what stands for a message that was worked on, and refused later; as in `run`."""
+        self._require_worth_it(message, error)
+        self._report(message, error, self._last_word)
+        if self._aside is None:
+            return self._skipped
+        self._aside.put_refused(message, error)
+        return self._isolated
+
+    def note_accepted(self) -> None:
+        """Messages that were worked on are safe, and were not refused."""
+        if self._aside is not None:
+            self._aside.note_accepted()
 
     def _require_worth_it(self, message: Message, error: BaseException) -> None:
         """Pass on what is not the message's fault, and what has to end the stage."""

@@ -7,6 +7,7 @@ import pytest
 
 from arroyo.codec import Ack, Batch, Bye, Credit, Hello, Kind, Lost, Open, Reason, Refuse, Tombstone
 from arroyo.identifiers import ReplicaName
+from arroyo.messages import Origin
 from arroyo.protocol.relay.relay import Output, Relay
 from arroyo.protocol.sending.dispatcher import Dispatcher
 from arroyo.protocol.values.actions import Reply, Transmit
@@ -192,6 +193,28 @@ def test_a_stage_that_flushes_acknowledges_what_is_safe():
     assert not only(Ack, deliver(relay, events(0, (0, 1)), ["a"]))
     assert [action.record.ranges for action in relay.flushed()] == [((0, 1),)]
     assert list(relay.flushed()) == []
+
+
+def test_what_was_refused_at_the_flush_has_ended_and_all_else_is_finished():
+    relay = make(flushes=True)
+    deliver(relay, events(0, (0, 4), base=0), list("abcd"))
+    deliver(relay, events(1, (4, 6), base=0), list("ef"))
+    refused = {Origin("r", "s.0", 1, number): Reason.QUARANTINED for number in (1, 2)}
+    first, second = (action.record for action in relay.flushed(refused))
+    assert first.ranges == ((0, 1), (3, 4))
+    assert first.tombstones == (Tombstone(1, 3, Reason.QUARANTINED),)
+    assert (second.ranges, second.tombstones) == (((4, 6),), ())
+
+
+def test_a_part_of_a_message_can_be_refused_alone():
+    relay = make(flushes=True)
+    parts = events(0, (0, 2), fragments=((0, ((0, 2),)), (1, ((1, 2),))))
+    parts = msgspec.structs.replace(parts, ranges=((0, 1), (0, 1)))
+    deliver(relay, parts, ["a", "b"])
+    refused = {Origin("r", "s.0", 1, 0, 0, ((1, 2),)): Reason.SKIPPED}
+    (ack,) = (action.record for action in relay.flushed(refused))
+    assert ack.fragments == ((0, ((0, 2),)),)
+    assert ack.tombstones == (Tombstone(0, 1, Reason.SKIPPED, ((1, 2),)),)
 
 
 def test_what_ended_on_the_way_waits_for_no_flush():

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from arroyo.codec import DETACH_BYTES, Body, MessageCodec, Reason, join
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError
-from arroyo.messages import Event, Start, Stop
+from arroyo.errors import RefusedError, StageError
+from arroyo.messages import Event, Origin, Start, Stop
 from arroyo.protocol.values.deliveries import Output
 from arroyo.runner.process.stop_signals import StopNowError
 from arroyo.runner.user_code.calls import FILTERED, OperatorCall, PublisherCall, Results, key_of
@@ -179,6 +179,12 @@ class Aside:
 
     def note_success(self):
         self.successes += 1
+
+    def put_refused(self, message, error):
+        self.kept.append((message, str(error), "refused"))
+
+    def note_accepted(self):
+        self.kept.append("accepted")
 
 
 def call_with_aside(does, **settings):
@@ -603,3 +609,67 @@ def test_a_message_that_was_raised_on_is_let_go_at_once(retries, caplog):
         assert buffer() is None
     finally:
         gc.enable()
+
+
+class Refusing(Publisher):
+    """Publishes into a world that says at the flush which messages it refuses."""
+
+    def __init__(self):
+        self.refused = []
+
+    def publish(self, message):
+        if getattr(message, "metadata", {}).get("bad", isinstance(message, Start)):
+            self.refused.append((message, ValueError("nobody wants it")))
+
+    def flush(self):
+        refused, self.refused = self.refused, []
+        if refused:
+            raise RefusedError(refused)
+
+
+def refusing(**settings):
+    aside = Aside()
+    stage = Stage(name="p", role="publisher", target="own:P", **settings)
+    return PublisherCall(stage, Refusing(), aside), aside
+
+
+def placed(sequence, **metadata):
+    event = Event(metadata)
+    event._origin = Origin("run", "images.0", 7, sequence)
+    return event
+
+
+def test_messages_that_a_flush_refuses_are_put_aside_and_all_others_are_published():
+    made, aside = refusing()
+    bad = placed(1, bad=True)
+    made.events([placed(0), bad, placed(2)])
+    assert made.flush() == {bad.origin: Reason.QUARANTINED}
+    assert aside.kept == ["accepted", (bad, "nobody wants it", "refused")]
+    assert made.errors == 1
+    assert made.flush() == {}
+
+
+def test_refused_messages_among_which_none_was_accepted_are_told_as_such():
+    made, aside = refusing()
+    bad = [placed(number, bad=True) for number in range(3)]
+    made.events(bad)
+    assert list(made.flush()) == [each.origin for each in bad]
+    assert "accepted" not in aside.kept
+
+
+def test_a_refused_message_is_skipped_or_ends_the_stage_as_on_error_says():
+    bad = placed(0, bad=True)
+    made, _ = refusing(on_error="skip")
+    made.events([bad])
+    assert made.flush() == {bad.origin: Reason.SKIPPED}
+    made, _ = refusing(on_error="crash")
+    made.events([bad])
+    with pytest.raises(StageFailedError, match="nobody wants it"):
+        made.flush()
+
+
+def test_a_refused_start_is_counted_as_an_error_and_its_run_goes_on():
+    made, aside = refusing()
+    made.control(Start())
+    assert made.flush() == {}
+    assert (made.errors, aside.kept) == (1, [])
