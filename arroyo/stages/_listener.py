@@ -45,10 +45,16 @@ class Listener(AllocatingStage, ABC):
     a Stop, another Start, or the end of the input closes that. A `start()` that returns by itself
     says that the input has ended, so it has to hand over first what came before and was not
     acknowledged. The last tokens of a process that died may be acknowledged once more.
+
+    An input that gives again what was not acknowledged, but in another order, to another replica,
+    or under another name, as a queue of a broker does, is not replayable: its listener says
+    ``redelivers = True``. Then the death of its process loses nothing either, but what was under
+    way comes again as new messages, in another run and with new keys.
     """
 
     operator: Processor
     replayable: ClassVar[bool] = False
+    redelivers: ClassVar[bool] = False
     shares_input: ClassVar[bool] = True
     """Whether replicas of this listener share out one input, as workers of a queue do.
 

@@ -70,12 +70,15 @@ class SourceProcess:
                     "can be read again, so that nothing of it needs to be lost; leave delivery out"
                 )
             folder = replica.state.source(replica.name)
-            replica.page.set("replayable", 1)
             self._journal = SourceJournal(folder)
             if self._journal.is_new:
                 for stranger in find_strangers(replica.chain, replica.state):
                     _log.warning("%s", stranger)
             self._listener.state_directory = folder
+        self._comes_again = self._journal is not None or getattr(
+            self._listener, "redelivers", False
+        )
+        replica.page.set("replayable", int(self._comes_again))
         self._source = self._make_source()
         self._isolation = QuarantineWriter(
             replica.quarantine, replica.chain, replica.name, replica.codec, replica.clock
@@ -207,7 +210,7 @@ class SourceProcess:
         self._orphaned_at = now if self._orphaned_at is None else self._orphaned_at
         if now - self._orphaned_at < ORPHAN_DRAIN_S:
             return
-        fate = "are lost" if self._journal is None else "come again at the next start"
+        fate = "come again at the next start" if self._comes_again else "are lost"
         raise UnavailableError(
             f"the supervisor has died, and {self._unfinished} messages were not finished within "
             f"{ORPHAN_DRAIN_S:g} s, as stages below are away or slow; these messages {fate}"
@@ -219,7 +222,9 @@ class SourceProcess:
         if not former or not isinstance(source, VolatileSource):
             return
         for run in former:
-            if run.stop is None:
+            if run.stop is None and self._comes_again:
+                _log.info("what the life before had not finished comes again in another run")
+            elif run.stop is None:
                 self._replica.page.add("lost_before", run.lost)
                 _tell_loss(run)
         runs = [self._close(run) for run in former]
@@ -232,7 +237,11 @@ class SourceProcess:
         reason = "the source died in mid-run"
         if run.next is None:
             reason += ", and how much it had sent was lost with the run directory"
-        stop = self._replica.codec.encode(Stop({"reason": reason, "totals": run.totals}))
+        totals = run.totals
+        if self._comes_again:
+            reason += "; what was not finished comes again in another run"
+            totals |= {"lost": 0, "lost_at_most": 0}
+        stop = self._replica.codec.encode(Stop({"reason": reason, "totals": totals}))
         return msgspec.structs.replace(
             run, stop=stop, next=run.base if run.next is None else run.next
         )
