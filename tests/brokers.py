@@ -18,6 +18,7 @@ import pytest
 BROKERS = [
     "memory_broker:MemoryBroker",
     "redis_brokers:RedisStreams",
+    "rabbitmq_brokers:RabbitMQ",
 ]
 """All that are put through the suite, as `module:Class`; the first one proves the suite."""
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .hdf5_files import HDF5Publisher
     from .kafka_listener import KafkaListener
     from .kafka_publisher import KafkaPublisher
+    from .rabbitmq_listener import RabbitMQListener
+    from .rabbitmq_publisher import RabbitMQPublisher
     from .redis_pubsub import RedisListener, RedisPublisher
     from .redis_stream_publisher import RedisStreamPublisher
     from .redis_streams import RedisStreamListener
@@ -25,6 +27,8 @@ __all__ = [
     "HDF5Publisher",
     "KafkaListener",
     "KafkaPublisher",
+    "RabbitMQListener",
+    "RabbitMQPublisher",
     "RedisListener",
     "RedisPublisher",
     "RedisStreamListener",
@@ -41,6 +45,8 @@ _MODULES = {
     "HDF5Publisher": "hdf5_files",
     "KafkaListener": "kafka_listener",
     "KafkaPublisher": "kafka_publisher",
+    "RabbitMQListener": "rabbitmq_listener",
+    "RabbitMQPublisher": "rabbitmq_publisher",
     "RedisListener": "redis_pubsub",
     "RedisPublisher": "redis_pubsub",
     "RedisStreamListener": "redis_streams",
