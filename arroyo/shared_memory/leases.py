@@ -24,8 +24,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import functools
 import os
+import platform
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -34,7 +34,11 @@ PLACES = 32
 """Readers of one pool that can hold leases; further ones copy each payload (see `SlabReader`)."""
 OLDEST, YOUNGEST = 128, 128 + PLACES
 """Words in the pool's first page where the ranges begin, and where they end: one of each for each
-place. The end is 0 where nothing is read."""
+place. Where nothing is read, the range begins at `NOTHING` and ends at 0."""
+NOTHING = (1 << 64) - 1
+
+_lock = threading.Lock()
+_ROUNDS = range(1 if platform.machine() == "x86_64" else 2)
 
 # struct flock of Linux: l_type, l_whence, l_start, l_len, l_pid, closed to 8 bytes.
 _FLOCK = struct.Struct("hhqqi4x")
@@ -46,12 +50,9 @@ def fence() -> None:
     To take a lock orders what follows it, to release one what came before it. On x86 each is a
     full barrier. On ARM it takes a release *followed* by an acquire, hence the second round.
     """
-    lock = threading.Lock()
-    acquire, release = lock.acquire, lock.release
-    acquire()
-    release()
-    acquire()
-    release()
+    for _ in _ROUNDS:
+        with _lock:
+            pass
 
 
 class Lease:
@@ -73,18 +74,15 @@ class Lease:
         self._words = words
         self._oldest, self._youngest = OLDEST + place, YOUNGEST + place
         self._fence = fence
-        words[self._youngest] = 0  # a reader before this one may have died in this place
-        self._range = (0, 0)
+        self._set(NOTHING, 0)  # a reader before this one may have died in this place
 
     def extend(self, oldest: int, youngest: int) -> None:
         """Cover these generations too. Their heads are to be read after a fence, not before."""
-        if self._range[1]:
-            oldest, youngest = min(oldest, self._range[0]), max(youngest, self._range[1])
-        self._set(oldest, youngest)
+        self._set(min(oldest, self._range[0]), max(youngest, self._range[1]))
 
     def narrow(self, generations: Sequence[int]) -> None:
         """Cover these generations only, all of which were covered before."""
-        wanted = (min(generations), max(generations)) if generations else (0, 0)
+        wanted = (min(generations), max(generations)) if generations else (NOTHING, 0)
         if wanted != self._range:
             self._fence()  # whatever was read of the others has been read
             self._set(*wanted)
@@ -124,26 +122,24 @@ class LeaseTable:
         """Return what tells whether somebody reads a generation that was cleared before."""
         self._fence()
         words = self._words
-        ends = list(words[YOUNGEST : YOUNGEST + PLACES])
-        if not any(ends):
-            return _nobody_reads
-        found = [(place, words[OLDEST + place], end) for place, end in enumerate(ends) if end]
-        all_oldest = min(oldest for _, oldest, _ in found)
-        is_held = functools.cache(self._is_held)
+        begins = words[OLDEST : OLDEST + PLACES].tolist()
+        oldest = min(begins)
 
         def is_read(generation: int) -> bool:
-            if generation < all_oldest:
+            if generation < oldest:
                 return False  # nearly always: the oldest messages are finished first
-            for place, oldest, youngest in found:
-                if oldest <= generation <= youngest and is_held(place):
-                    return True
-            return False
+            return any(
+                begin <= generation <= words[YOUNGEST + place] and self._is_held(place)
+                for place, begin in enumerate(begins)
+            )
 
         return is_read
 
 
-def _nobody_reads(generation: int) -> bool:
-    return False
+def clear(words: memoryview[int]) -> None:
+    """Make all places of a new pool empty."""
+    for place in range(PLACES):
+        words[OLDEST + place] = NOTHING
 
 
 def claim(descriptor: int) -> int | None:

@@ -38,7 +38,7 @@ from .files import (
     SOURCE,
     unmap,
 )
-from .leases import LeaseTable, is_held
+from .leases import LeaseTable, clear, is_held
 
 # Linux 5.14; the module `mmap` has no name for it.
 _MADV_POPULATE_WRITE = 23
@@ -226,6 +226,7 @@ class _PoolFile:
                 f"the slab pool {path} can't have {prefault_bytes} bytes of memory: "
                 f"{error.strerror}; free some of {path.parent}, or give the chain smaller pools"
             ) from error
+        clear(self.words)
         self.words[MAGIC] = MAGIC_NUMBER
 
     def back(self, end: int) -> bool:

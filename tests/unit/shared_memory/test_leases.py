@@ -16,7 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from arroyo.shared_memory import leases
-from arroyo.shared_memory.leases import PLACES, YOUNGEST, Lease, LeaseTable
+from arroyo.shared_memory.leases import (
+    NOTHING,
+    OLDEST,
+    PLACES,
+    YOUNGEST,
+    Lease,
+    LeaseTable,
+    clear,
+)
 from arroyo.shared_memory.pool import SlabPool
 from arroyo.shared_memory.reader import SlabReader, StaleSlabError
 
@@ -26,6 +34,13 @@ the number of the generation."""
 OLD, NEW = 5, 9
 READERS = {0: [], PLACES - 1: [3, 12]}
 """Places of readers, and the other generations that each one has a lease on."""
+
+
+class Words(list):
+    """A part of the memory, as a view of it is used."""
+
+    def tolist(self):
+        return list(self)
 
 
 class Processor(threading.Thread):
@@ -62,9 +77,9 @@ class Processor(threading.Thread):
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return [self[each] for each in range(index.start, index.stop)]
-        if index - YOUNGEST in set(range(PLACES)) - set(READERS):
-            return 0  # nobody ever writes there, so that it matters to nobody when it is read
+            return Words(self[each] for each in range(index.start, index.stop))
+        if OLDEST <= index < YOUNGEST and index - OLDEST not in READERS:
+            return NOTHING  # nobody ever writes there, so it matters to nobody when it is read
         self._pause()
         return (
             next((value for place, value in reversed(self.stores) if place == index), None)
@@ -108,6 +123,7 @@ def play(choose, *, fence):
 
     seen, used = [], []
     memory = [0] * (YOUNGEST + PLACES)
+    clear(memory)
     memory[HEAD] = memory[DATA] = OLD
     programs = [owner, *(reader(place, others) for place, others in READERS.items())]
     processors = [Processor(memory, program) for program in programs]
