@@ -79,6 +79,17 @@ def redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
+def lasting_redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
+    """A running server that keeps all that it has confirmed, whatever ends it."""
+    server = RedisServer(redis_program, tmp_path, fsync="always")
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
 def locked_redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
     """A running server whose password is ``sesame``."""
     server = RedisServer(redis_program, tmp_path, password="sesame")

@@ -186,7 +186,9 @@ class RedisStreamListener(Listener):
             try:
                 self._consumer.acknowledge(owed)
             except redis.exceptions.RedisError as error:
-                self._attempt_at = now + ATTEMPT_S
+                after = time.monotonic()
+                # A host that does not answer must not hold up the chain most of the time.
+                self._attempt_at = after + max(ATTEMPT_S, 4 * (after - now))
                 _log.warning("%d entries can't be acknowledged now: %s", len(owed), error)
                 self._memory.note_owed(tokens)
             else:
@@ -218,6 +220,8 @@ class RedisStreamListener(Listener):
                     self._resume()
                     resumed = True
                 self._hand_over(self._consumer.read(READ_WAIT_S))
+                if self._memory.owed:
+                    self.acknowledge_batch([])
                 away_since, wait_s = None, FIRST_WAIT_S
                 self._claim()
             except redis.exceptions.RedisError as error:
@@ -241,6 +245,7 @@ class RedisStreamListener(Listener):
         At the start that is what the life before has left. After a lost connection it is what
         the server has given and this end has not got.
         """
+        self._attempt_at = 0.0
         self.acknowledge_batch([])
         held = self._held.copy()  # before the list: what is acknowledged meanwhile is in neither
         pending = [entry for entry in self._consumer.list_pending() if entry not in held]

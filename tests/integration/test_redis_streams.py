@@ -78,6 +78,22 @@ def test_entries_whose_answer_was_lost_are_read_again(redis_server, server, list
     assert indices(recorder) == [0, 1, 2]
 
 
+def test_acknowledgements_reach_a_server_that_comes_back_though_nothing_else_does(
+    lasting_redis_server, listener
+):
+    recorder = Recorder()
+    with running(listener(recorder, port=lasting_redis_server.port)) as frames:
+        with redis.Redis(port=lasting_redis_server.port) as client:
+            add(client, 0, 1, 2)
+        recorder.wait_for(3)
+        lasting_redis_server.kill()
+        frames.acknowledge_batch(recorder.tokens)
+        lasting_redis_server.start()
+        with redis.Redis(port=lasting_redis_server.port) as client:
+            wait_until(lambda: client.xpending("frames", "chain")["pending"] == 0)
+        wait_until(lambda: not list(frames.state_directory.glob("unack*")))
+
+
 def test_an_acknowledgement_whose_answer_was_lost_counts(redis_server, server, listener):
     recorder = Recorder()
     with (
