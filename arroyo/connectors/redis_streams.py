@@ -16,6 +16,7 @@ from typing import ClassVar
 from arroyo.errors import ConfigurationError, EncodeError
 from arroyo.stages import Listener, MessageParser, Processor
 
+from ._consumer_memory import ConsumerMemory
 from ._parsing import TolerantParser, make_parser
 from ._redis_client import (
     FIRST_WAIT_S,
@@ -27,7 +28,6 @@ from ._redis_client import (
     redis,
 )
 from ._redis_group import Entry, Fields, Found, GroupConsumer
-from ._redis_memory import ConsumerMemory
 
 READ_WAIT_S = 0.1
 """How long one read waits, and so how long `stop()` may take, in s."""

@@ -1,4 +1,4 @@
-"""What a consumer of a Redis stream has to know in its next life, in the state directory.
+"""What a consumer of a broker has to know in its next life, in the state directory.
 
 Its name, under which the server keeps what is pending; and the entries that are finished while the
 server is away, which it would give again as if they were not.
@@ -38,7 +38,7 @@ class ConsumerMemory:
         try:
             self.name = self._choose_name()
             self.owed = self._read_owed()
-            """Ids of entries whose acknowledgement has not reached the server."""
+            """Ids of messages whose acknowledgement has not reached the server."""
         except OSError as error:
             raise UnavailableError(
                 f"{error.filename} can't be read or written: {error.strerror}; make room there, "
@@ -76,7 +76,7 @@ class ConsumerMemory:
         except OSError as error:
             _log.warning(
                 "%s can't be written (%s): should this stage die before the server is back, "
-                "%d entries come twice",
+                "%d messages come twice",
                 self._path,
                 error.strerror,
                 len(ids),
