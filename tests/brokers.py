@@ -19,6 +19,7 @@ BROKERS = [
     "memory_broker:MemoryBroker",
     "redis_brokers:RedisStreams",
     "rabbitmq_brokers:RabbitMQ",
+    "nats_brokers:NATSJetStream",
 ]
 """All that are put through the suite, as `module:Class`; the first one proves the suite."""
 

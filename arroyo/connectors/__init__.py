@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .hdf5_files import HDF5Publisher
     from .kafka_listener import KafkaListener
     from .kafka_publisher import KafkaPublisher
+    from .nats_listener import NATSListener
+    from .nats_publisher import NATSPublisher
     from .rabbitmq_listener import RabbitMQListener
     from .rabbitmq_publisher import RabbitMQPublisher
     from .redis_pubsub import RedisListener, RedisPublisher
@@ -27,6 +29,8 @@ __all__ = [
     "HDF5Publisher",
     "KafkaListener",
     "KafkaPublisher",
+    "NATSListener",
+    "NATSPublisher",
     "RabbitMQListener",
     "RabbitMQPublisher",
     "RedisListener",
@@ -45,6 +49,8 @@ _MODULES = {
     "HDF5Publisher": "hdf5_files",
     "KafkaListener": "kafka_listener",
     "KafkaPublisher": "kafka_publisher",
+    "NATSListener": "nats_listener",
+    "NATSPublisher": "nats_publisher",
     "RabbitMQListener": "rabbitmq_listener",
     "RabbitMQPublisher": "rabbitmq_publisher",
     "RedisListener": "redis_pubsub",
