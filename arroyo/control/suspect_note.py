@@ -6,12 +6,12 @@ next takes it and tells the message's source, which decides whether to send it a
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import msgspec
 
 from arroyo.config.run_directory import RunDirectory
+from arroyo.durable.frames import Kind
+from arroyo.durable.replaced_file import ReplacedFile
+from arroyo.errors import ConfigurationError
 from arroyo.identifiers import ReplicaName
 
 STACK_CHARACTERS = 16 * 1024
@@ -40,13 +40,7 @@ def leave_suspect(run_directory: RunDirectory, name: ReplicaName, suspect: Suspe
     OSError
         The note can't be written.
     """
-    path = _path(run_directory, name)
-    draft = path.with_suffix(".draft")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(suspect))
-    draft.replace(path)
+    _file(run_directory, name).write(suspect)
 
 
 def take_suspect(run_directory: RunDirectory, name: ReplicaName) -> SuspectNote | None:
@@ -54,14 +48,19 @@ def take_suspect(run_directory: RunDirectory, name: ReplicaName) -> SuspectNote 
 
     None: of no message that anybody knows of.
     """
-    path = _path(run_directory, name)
+    file = _file(run_directory, name)
     try:
-        content = path.read_bytes()
-        path.unlink()
-        return msgspec.json.decode(content, type=SuspectNote)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        found = file.read()
+        file.remove()
+    except (OSError, ConfigurationError):
         return None
+    return found
 
 
-def _path(run_directory: RunDirectory, name: ReplicaName) -> Path:
-    return run_directory.status_page(name).with_name(f"{name}.suspect")
+def _file(run_directory: RunDirectory, name: ReplicaName) -> ReplacedFile[SuspectNote]:
+    path = run_directory.status_page(name).with_name(f"{name}.suspect")
+    return ReplacedFile(path, _KIND, SuspectNote, read_former=_read_former)
+
+
+_KIND = Kind(b"SUSP", 1)
+_read_former = msgspec.json.Decoder(SuspectNote).decode

@@ -1,39 +1,44 @@
-import stat
+"""What a process has died of is told to the next one, once."""
 
+import msgspec
+import pytest
+
+from arroyo.config.run_directory import RunDirectory
 from arroyo.control.suspect_note import SuspectNote, leave_suspect, take_suspect
+from arroyo.durable.frames import Kind
 from arroyo.identifiers import ReplicaName
 
-WORK, OTHER = ReplicaName("work", 0), ReplicaName("work", 1)
-NOTE = SuspectNote("src.0", 7, 4712, "died of SIGSEGV", "the stack")
+NAME = ReplicaName("work", 0)
+SUSPECT = SuspectNote("images.0", 7, 4711, "died of a segmentation fault (SIGSEGV)", "a stack")
 
 
-def note_of(run_directory):
-    return run_directory.path / "status" / "work.0.suspect"
+@pytest.fixture
+def folder(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.status_page(NAME).parent.mkdir()
+    return directory
 
 
-def test_the_next_life_of_a_replica_takes_its_note_and_only_once(run_directory):
-    leave_suspect(run_directory, WORK, NOTE)
-    assert take_suspect(run_directory, OTHER) is None
-    assert take_suspect(run_directory, WORK) == NOTE
-    assert take_suspect(run_directory, WORK) is None
+def test_a_note_is_taken_once(folder):
+    leave_suspect(folder, NAME, SUSPECT)
+    assert take_suspect(folder, NAME) == SUSPECT
+    assert take_suspect(folder, NAME) is None
 
 
-def test_a_later_note_takes_the_place_of_an_earlier_one_and_is_private(run_directory):
-    leave_suspect(run_directory, WORK, NOTE)
-    later = SuspectNote("src.0", 7, 5000, "died of SIGABRT")
-    leave_suspect(run_directory, WORK, later)
-    assert stat.S_IMODE(note_of(run_directory).stat().st_mode) == 0o600
-    assert take_suspect(run_directory, WORK) == later
+def test_a_later_note_takes_the_place_of_an_earlier_one(folder):
+    leave_suspect(folder, NAME, SUSPECT)
+    leave_suspect(folder, NAME, msgspec.structs.replace(SUSPECT, sequence=4712))
+    assert take_suspect(folder, NAME).sequence == 4712
 
 
-def test_a_note_that_makes_no_sense_is_none_and_goes(run_directory):
-    for content in (b"", b"\xff", b'{"source": 7}'):
-        note_of(run_directory).write_bytes(content)
-        assert take_suspect(run_directory, WORK) is None
-        assert not note_of(run_directory).exists()
+def test_a_note_of_a_version_before_is_read(folder):
+    path = folder.status_page(NAME).with_name("work.0.suspect")
+    path.write_bytes(msgspec.json.encode(SUSPECT))
+    assert take_suspect(folder, NAME) == SUSPECT
+    assert not path.exists()
 
 
-def test_a_draft_that_was_left_is_in_nobodys_way(run_directory):
-    note_of(run_directory).with_suffix(".draft").write_bytes(b"half a no")
-    leave_suspect(run_directory, WORK, NOTE)
-    assert take_suspect(run_directory, WORK) == NOTE
+@pytest.mark.parametrize("content", [b"", b"{", bytes(40), Kind(b"SUSP", 2).head, b"\xff"])
+def test_what_is_no_note_says_nothing(folder, content):
+    folder.status_page(NAME).with_name("work.0.suspect").write_bytes(content)
+    assert take_suspect(folder, NAME) is None
