@@ -57,15 +57,12 @@ class MappedPlaces:
     ) -> None:
         self._path, self._place_bytes = path, place_bytes
         size = _SECTOR_BYTES + count * place_bytes
-        content = read_file(path) or b""
-        found = unpack_file(content[:HEAD_BYTES], kind, path)
-        if found is None or found.damaged or len(content) != size:
-            before = list(read_former(content)) if found is None else []
-            frames = b"".join(
-                (pack_frame(body) if body else b"").ljust(place_bytes, b"\0") for body in before
-            )
-            content = (kind.head.ljust(_SECTOR_BYTES, b"\0") + frames).ljust(size, b"\0")
-            os.close(begin_file(path, content, sync=bool(before)))
+        if not _is_whole(path, kind, size):
+            before = list(read_former(read_file(path) or b""))
+            frames = [pack_frame(body) if body else b"" for body in before]
+            content = kind.head.ljust(_SECTOR_BYTES, b"\0")
+            content += b"".join(frame.ljust(place_bytes, b"\0") for frame in frames)
+            os.close(begin_file(path, content.ljust(size, b"\0"), sync=any(before)))
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._map = mmap.mmap(descriptor, size)
@@ -95,3 +92,16 @@ class MappedPlaces:
     def close(self) -> None:
         """Unmap the file; it stays for the next life."""
         self._map.close()
+
+
+def _is_whole(path: Path, kind: Kind, size: int) -> bool:
+    """Whether there is a file of this kind, all of it."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        found = unpack_file(os.pread(descriptor, HEAD_BYTES, 0), kind, path)
+        return found is not None and not found.damaged and os.fstat(descriptor).st_size == size
+    finally:
+        os.close(descriptor)

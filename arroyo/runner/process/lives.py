@@ -1,7 +1,7 @@
 """`begin_life`: the number of each life of a replica, greater than those of all lives before.
 
 Neighbours take a smaller number for an earlier life and turn it away, so it must not follow a
-clock that is set back. A file in the state directory holds two places of one disk sector each:
+clock that is set back. A file in the state directory has two places, in disk sectors of their own:
 
 - the bound: no life has had a number from here on. It is on the disk before the number is used.
 - the last number, with the boot in which it was given out. This is not forced to the disk, which
@@ -12,14 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from arroyo.durable.replaced_file import sync_folder
+import msgspec
+
+from arroyo.durable.frames import UNREADABLE, Kind
+from arroyo.durable.mapped_places import MappedPlaces
 
 LIFE = 2**32
 """A life counts its links and epochs up from its number; so many are its own."""
@@ -27,9 +29,9 @@ RESERVE = 2**48
 """So much is taken at a time (3 days of a clock in ns, or 65,536 lives in a row)."""
 
 _SECTOR_BYTES = 512
-_BOUND = struct.Struct(">Q")
-_LAST = struct.Struct(">16sQ")
-_CHECKSUM = struct.Struct(">I")
+_KIND = Kind(b"LIFE", 1)
+_BOUND, _LAST = 0, 1
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -46,10 +48,17 @@ def begin_life(path: Path, clock_ns: int, boot: bytes | None = None) -> int:
         The wall clock, in ns: numbers follow it as long as it goes forward.
     boot
         16 bytes that name this boot of the machine; None: ask the kernel.
+
+    Raises
+    ------
+    ConfigurationError
+        The file is of another version.
     """
     try:
-        with _opened(path) as descriptor:
-            return _begin(descriptor, path, clock_ns, boot or _this_boot())
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places = MappedPlaces(path, _KIND, 2, _SECTOR_BYTES, read_former=_read_former)
+        with contextlib.closing(places):
+            return _begin(places, clock_ns, boot or _this_boot())
     except OSError as error:
         # Where the clock is right the number is, too: better that than no stage.
         _log.warning(
@@ -61,39 +70,35 @@ def begin_life(path: Path, clock_ns: int, boot: bytes | None = None) -> int:
         return clock_ns
 
 
-def _begin(descriptor: int, path: Path, clock_ns: int, boot: bytes) -> int:
-    (bound,) = _read(descriptor, 0, _BOUND) or (0,)
-    last_boot, last = _read(descriptor, _SECTOR_BYTES, _LAST) or (b"", 0)
-    earlier = last + LIFE if last_boot == boot else bound
-    number: int = max(clock_ns, earlier)
+def _begin(places: MappedPlaces, clock_ns: int, boot: bytes) -> int:
+    bound = _read(places, _BOUND, int, 0)
+    last_boot, last = _read(places, _LAST, tuple[bytes, int], (b"", 0))
+    number = max(clock_ns, last + LIFE if last_boot == boot else bound)
     if number + LIFE > bound:
-        _write(descriptor, 0, _BOUND.pack(number + RESERVE))
-        os.fsync(descriptor)
-        sync_folder(path.parent)
-    _write(descriptor, _SECTOR_BYTES, _LAST.pack(boot, number))
+        places.write(_BOUND, number + RESERVE)
+        places.sync()
+    places.write(_LAST, (boot, number))
     return number
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _read(places: MappedPlaces, place: int, type: type[T], nothing: T) -> T:
+    body = places.read(place)
     try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+        return nothing if body is None else msgspec.msgpack.decode(body, type=type)
+    except UNREADABLE:
+        return nothing
 
 
-def _read(descriptor: int, at: int, layout: struct.Struct) -> tuple[Any, ...] | None:
-    body = os.pread(descriptor, layout.size, at)
-    checksum = os.pread(descriptor, _CHECKSUM.size, at + layout.size)
-    if len(body) < layout.size or checksum != _CHECKSUM.pack(zlib.crc32(body)):
-        return None
-    return layout.unpack(body)
-
-
-def _write(descriptor: int, at: int, body: bytes) -> None:
-    os.pwrite(descriptor, body + _CHECKSUM.pack(zlib.crc32(body)), at)
+def _read_former(content: bytes) -> Iterator[bytes]:
+    """Read a file without a head: what is in each place, with a checksum behind it."""
+    for at, layout in ((0, struct.Struct(">Q")), (_SECTOR_BYTES, struct.Struct(">16sQ"))):
+        body = content[at : at + layout.size]
+        checksum = content[at + layout.size : at + layout.size + 4]
+        if len(body) == layout.size and checksum == zlib.crc32(body).to_bytes(4):
+            *boot, number = layout.unpack(body)
+            yield msgspec.msgpack.encode((*boot, number) if boot else number)
+        else:
+            yield b""
 
 
 def _this_boot() -> bytes:

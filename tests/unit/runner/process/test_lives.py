@@ -1,12 +1,17 @@
 """Numbers of lives only ever grow, whatever becomes of the clock and of their file."""
 
 import itertools
+import struct
+import zlib
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_disk import fill
 
+from arroyo.durable.frames import Kind
+from arroyo.errors import ConfigurationError
 from arroyo.runner.process.lives import LIFE, RESERVE, begin_life
 
 NOW_NS = 1_800_000_000 * 10**9
@@ -41,14 +46,14 @@ def test_a_power_cut_loses_no_number_that_was_used(path):
 
 def test_the_bound_is_on_the_disk_before_a_number_beyond_it_is_used(path, monkeypatch):
     synced = []
-    monkeypatch.setattr("os.fsync", lambda _: synced.append(path.read_bytes()[:8]))
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(path.read_bytes()))
     first = begin_life(path, NOW_NS)
-    assert int.from_bytes(synced[0]) == first + RESERVE
+    assert msgspec.msgpack.encode(first + RESERVE) in synced[0]
     synced.clear()
     begin_life(path, NOW_NS + 1)
     assert not synced  # a stage that is replaced need not wait for the disk
     late = begin_life(path, NOW_NS + RESERVE)
-    assert int.from_bytes(synced[0]) == late + RESERVE
+    assert msgspec.msgpack.encode(late + RESERVE) in synced[0]
 
 
 @pytest.mark.parametrize("content", [b"", bytes(600), b"\xff" * 600])
@@ -58,7 +63,32 @@ def test_a_broken_file_leaves_the_clock(path, content):
     assert begin_life(path, NOW_NS + 1) == NOW_NS + 1
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def former_file(path, bound, boot, last):
+    """Write the file that a version before would have written."""
+    places = [struct.pack(">Q", bound), struct.pack(">16sQ", boot, last)]
+    path.parent.mkdir()
+    path.write_bytes(
+        b"".join((body + zlib.crc32(body).to_bytes(4)).ljust(512, b"\0") for body in places)
+    )
+
+
+@pytest.mark.parametrize("boot", [BOOT, NEXT_BOOT])
+def test_the_file_of_a_version_before_counts(path, boot):
+    former_file(path, NOW_NS + RESERVE, BOOT, NOW_NS)
+    expected = NOW_NS + LIFE if boot == BOOT else NOW_NS + RESERVE
+    assert begin_life(path, NOW_NS - HOUR_NS, boot) == expected
+    assert path.read_bytes().startswith(b"\x89ARRLIFE")
+    assert begin_life(path, NOW_NS - HOUR_NS, boot) == expected + LIFE
+
+
+def test_a_file_of_another_version_is_refused(path):
+    begin_life(path, NOW_NS)
+    path.write_bytes(Kind(b"LIFE", 2).head)
+    with pytest.raises(ConfigurationError, match="was written by another version of Arroyo"):
+        begin_life(path, NOW_NS)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.tuples(st.integers(-HOUR_NS, HOUR_NS), st.booleans()), max_size=20))
 def test_each_life_has_numbers_of_its_own(path, steps):
     path.unlink(missing_ok=True)
