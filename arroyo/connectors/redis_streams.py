@@ -285,6 +285,8 @@ class RedisStreamListener(Listener):
         for entry, fields in entries:
             if self._stopping.is_set():
                 break
+            if entry in self._held:
+                continue  # the server has forgotten that this consumer has it
             message = self._parser.parse(_frames_of(fields), entry)
             if message is None:
                 done.append(entry)

@@ -238,6 +238,19 @@ def test_a_group_that_is_deleted_is_made_again(server, listener, caplog):
     assert "is made again" in caplog.text
 
 
+def test_entries_under_way_do_not_come_twice_where_the_group_is_deleted(server, listener):
+    recorder = Recorder()
+    with running(listener(recorder)) as frames:
+        add(server, 0, 1, 2)
+        recorder.wait_for(3)
+        frames.acknowledge_batch(recorder.tokens[:1])
+        server.xgroup_destroy("frames", "chain")
+        add(server, 3)
+        recorder.wait_for(5)
+    # What was finished is given again from the first entry on; the rest is in hand.
+    assert indices(recorder) == [0, 1, 2, 0, 3]
+
+
 def test_a_new_group_may_leave_out_what_is_there(server, listener):
     recorder = Recorder()
     add(server, 0, 1)
