@@ -425,7 +425,7 @@ def page_program(tmp_path):
     def start(name, *arguments):
         program = tmp_path / name
         blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-        (text,) = (block for block in blocks if f"# {name}:" in block)
+        (text,) = (block for block in blocks if block.startswith(f"# {name}\n"))
         program.write_text(text)
         command = [sys.executable, program, *arguments]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
