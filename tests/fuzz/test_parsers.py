@@ -20,18 +20,22 @@ from arroyo import Event, Message, Start, Stop
 from arroyo.codec import MessageCodec, decode_back, decode_data, encode_record, join
 from arroyo.config.graph import Chain
 from arroyo.config.reader import survey_chain
+from arroyo.config.run_directory import RunDirectory
 from arroyo.connectors._file_journal import FileJournal
 from arroyo.connectors._parsing import RawParser, TolerantParser
 from arroyo.connectors._settling import Stamp
 from arroyo.connectors.outward import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
 from arroyo.control.requests import RequestServer
+from arroyo.control.suspect_note import SuspectNote, leave_suspect, take_suspect
 from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame, unpack_file, unpack_frame
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
+from arroyo.identifiers import ReplicaName
 from arroyo.protocol.fold.state import FoldState, OpenOutputs
 from arroyo.protocol.recovery.journal import JournalState, Progress, RunOpened, Sent
 from arroyo.protocol.recovery.unclosed_run import UnclosedRun
 from arroyo.runner.process.fold_record import PLACE_BYTES, FoldRecord
+from arroyo.runner.process.lives import begin_life
 from arroyo.runner.process.source_journal import SourceJournal, open_journal
 from arroyo.runner.process.unclosed_runs import UnclosedRuns
 from arroyo.stages import MessageParser
@@ -365,6 +369,40 @@ def test_any_record_of_a_fold(tmp_path_factory, data):
         return
     assert isinstance(record.memory, FoldState)
     record.close()
+
+
+def lives_of(path):
+    """The numbers of lives as a replica leaves them."""
+    path.unlink(missing_ok=True)
+    begin_life(path, 1_800_000_000 * 10**9)
+    return path.read_bytes()
+
+
+@fuzzed(66)
+@given(data=st.data())
+def test_any_numbers_of_lives(tmp_path_factory, data):
+    path = tmp_path_factory.getbasetemp() / "lives"
+    good = lives_of(path)
+    at = data.draw(st.sampled_from([0, 512, 1024]))
+    damage = data.draw(st.one_of(st.binary(max_size=60), packed.map(pack_frame)))
+    changed = good[:at] + damage + good[at + len(damage) :]
+    path.write_bytes(data.draw(st.one_of(st.just(changed), damaged(st.just(good)))))
+    with contextlib.suppress(ConfigurationError):
+        assert begin_life(path, 1_900_000_000 * 10**9) >= 1_900_000_000 * 10**9
+
+
+@fuzzed(66)
+@given(data=st.data())
+def test_any_note_on_a_suspect(tmp_path_factory, data):
+    directory = RunDirectory(tmp_path_factory.getbasetemp() / "run")
+    name = ReplicaName("work", 0)
+    path = directory.status_page(name).with_name("work.0.suspect")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suspect = SuspectNote("s.0", 1, 2, "died")
+    leave_suspect(directory, name, suspect)
+    path.write_bytes(data.draw(hostile_files(path.read_bytes(), msgspec.json.encode(suspect))))
+    found = take_suspect(directory, name)
+    assert found is None or isinstance(found, SuspectNote)
 
 
 # Chain files
