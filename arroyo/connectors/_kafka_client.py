@@ -190,6 +190,11 @@ class Servers:
     # What librdkafka says
 
     @property
+    def is_away(self) -> bool:
+        """Whether no server could be reached when it was last tried."""
+        return self._away_since is not None
+
+    @property
     def away_s(self) -> float:
         """How long no server could be reached, in s."""
         return 0.0 if self._away_since is None else time.monotonic() - self._away_since

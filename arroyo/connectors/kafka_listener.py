@@ -177,17 +177,19 @@ class KafkaListener(Listener):
                 if self._stopping:
                     return
                 self._take(record)
-                self._note_finished()
+                if self._finished:
+                    self._note_finished()
 
     def _take(self, record: Any) -> None:
         if record.error() is not None:
             self._raise_if_final(record.error(), record.topic())
             return
-        self._servers.note_answer()
-        place = topic, partition, offset = record.topic(), record.partition(), record.offset()
+        if self._servers.is_away:
+            self._servers.note_answer()
+        place = record.topic(), record.partition(), record.offset()
         if self._offsets.read(*place):
-            self._count_expired(topic, partition, offset)
-        message = self._parser.parse(self._frames(record))
+            self._count_expired(*place)
+        message = self._parser.parse(_frames(record))
         if message is None:
             self._leave_out(place)
             return
@@ -199,12 +201,6 @@ class KafkaListener(Listener):
         except EncodeError as error:
             self._parser.reject(error)
             self._leave_out(place)
-
-    @staticmethod
-    def _frames(record: Any) -> list[Frame]:
-        frames: list[Frame] = [record.topic().encode()]
-        frames += [value for name, value in record.headers() or () if name == HEADER and value]
-        return [*frames, record.value() or b""]
 
     def _raise_if_final(self, error: KafkaError, topic: str | None) -> None:
         """Raise what no waiting helps against; librdkafka mends the rest by itself."""
@@ -315,6 +311,15 @@ class KafkaListener(Listener):
                 partition,
                 self._settings["group.id"],
             )
+
+
+def _frames(record: Any) -> list[Frame]:
+    frames: list[Frame] = [record.topic().encode()]
+    for name, value in record.headers() or ():
+        if name == HEADER and value:
+            frames.append(value)
+    frames.append(record.value() or b"")
+    return frames
 
 
 def _names(partitions: Iterable[Any]) -> str:

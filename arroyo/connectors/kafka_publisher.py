@@ -14,7 +14,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
 
-from arroyo.errors import ArroyoError, StageError
+from arroyo.errors import ArroyoError, RefusedError, StageError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Publisher
 
@@ -31,6 +31,9 @@ from .outward import write_outward
 WINDOW_MESSAGES = 10_000
 WINDOW_BYTES = 64 * 1024 * 1024
 """What was published and not confirmed may be so much."""
+LOOK_EVERY = 32
+"""After so many messages, and when there is no room, the producer is asked what has become of them;
+`flush()` asks as well."""
 WAIT_SLICE_S = 0.1
 """How long one wait for a confirmation may last."""
 AWAY_S = 10.0
@@ -95,7 +98,8 @@ class KafkaPublisher(Publisher):
         self._producer: Any = None
         self._unconfirmed: dict[int, Message] = {}
         self._next = 0
-        self._refusal: ArroyoError | None = None
+        self._refused: list[tuple[Message, Exception]] = []
+        self._error: ArroyoError | None = None
         self._is_dead = False
 
     @property
@@ -131,20 +135,25 @@ class KafkaPublisher(Publisher):
         number = self._next
         self._next += 1
         self._send(number, message)
-        self._producer.poll(0)
-        self._look()
+        if number % LOOK_EVERY == 0:
+            self._producer.poll(0)
+            self._look()
 
     def flush(self) -> None:
         """Wait until the servers have confirmed everything.
 
         Raises
         ------
-        StageError
-            The servers have refused a message.
+        RefusedError
+            The topic does not take some of the messages, as those that are too large.
         UnavailableError
             No server can be reached.
         """
         self._wait_until(lambda: not self._unconfirmed)
+        self._look()
+        if self._refused:
+            refused, self._refused = self._refused, []
+            raise RefusedError(refused)
 
     def close(self) -> None:
         """Let go of the producer, and of what it has not sent."""
@@ -206,8 +215,8 @@ class KafkaPublisher(Publisher):
         """Act on what librdkafka has said meanwhile."""
         if self._is_dead or self._servers.is_dead:
             self._replace()
-        if self._refusal is not None:
-            raise self._refusal
+        if self._error is not None:
+            raise self._error
         if self._servers.away_s > AWAY_S:
             self._servers.require_topics(self._producer, [self._topic])
             self._servers.note_answer()
@@ -217,22 +226,28 @@ class KafkaPublisher(Publisher):
             return
         if error is not None:
             self._note_error(number, error)
-        elif self._unconfirmed.pop(number, None) is not None:
+            return
+        del self._unconfirmed[number]
+        if self._servers.is_away:
             self._servers.note_answer()
 
     def _note_error(self, number: int, error: KafkaError) -> None:
         if error.fatal() or error.code() in _DEAD:
             self._is_dead = True
             return
-        message = self._unconfirmed.pop(number, None)
+        message = self._unconfirmed.pop(number)
         if error.code() in _TOO_LARGE:
-            size = len(message.payload) if isinstance(message, Event) else 0
-            self._refusal = StageError(
-                f"the topic {self._topic!r} takes no message of {size} bytes; make its "
-                "max.message.bytes larger, and message.max.bytes of the Kafka servers"
+            size = memoryview(message.payload).nbytes if isinstance(message, Event) else 0
+            reason = (
+                f"the topic {self._topic!r} takes no message with {size} bytes of payload; make "
+                "its max.message.bytes larger, or that of the Kafka servers (message.max.bytes)"
             )
+            self._refused.append((message, StageError(reason)))
+        elif error.code() in _INVALID:
+            reason = f"the topic {self._topic!r} does not take this message: {error.str()}"
+            self._refused.append((message, StageError(reason)))
         else:
-            self._refusal = self._servers.explain(error, self._topic)
+            self._error = self._servers.explain(error, self._topic)
 
     def _replace(self) -> None:
         """Make a new producer, and give it what the dead one did not bring to an end."""
@@ -251,6 +266,7 @@ class KafkaPublisher(Publisher):
 
 
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+_INVALID = (KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
 _DEAD = (
     KafkaError._FATAL,
     KafkaError._PURGE_QUEUE,

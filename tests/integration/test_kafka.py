@@ -26,7 +26,7 @@ from outside import (
 )
 
 from arroyo.connectors import KafkaListener, KafkaPublisher
-from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.errors import ConfigurationError, RefusedError, UnavailableError
 from arroyo.messages import Event, Start, Stop
 
 __all__ = ["durable_kafka_server", "kafka_server"]
@@ -300,6 +300,21 @@ def test_a_producer_that_the_server_does_not_know_any_more_is_replaced(kafka_ser
     assert first.value() == b"abc"
     assert second.headers()[0][1] == b'{"type":"Event","metadata":{"n":2}}'
     assert "may be in the topic twice" in caplog.text
+
+
+def test_a_message_that_is_too_large_is_refused_alone(kafka_server):
+    kafka_server.make_topic("det")
+    publisher = KafkaPublisher("det", kafka_server.address)
+    publisher._settings["message.max.bytes"] = 2000
+    with opened(publisher):
+        for index, size in enumerate((10, 5000, 20)):
+            publisher.publish(Event({"n": index}, bytes(size)))
+        with pytest.raises(RefusedError, match="takes no message with 5000 bytes") as caught:
+            publisher.flush()
+        publisher.flush()  # it is told once
+    ((message, _),) = caught.value.refused
+    assert message == Event({"n": 1}, bytes(5000))
+    assert [len(record.value()) for record in consume(kafka_server, "det", 2)] == [10, 20]
 
 
 def test_a_publisher_that_is_asked_to_stop_waits_no_longer(kafka_server):
