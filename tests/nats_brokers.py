@@ -8,12 +8,42 @@ from typing import Any, ClassVar
 from brokers import Broker, Sent
 from nats_server import MISSING, NATSProgram, NATSServer, find_nats_server
 
+BY_HAND = """
+import asyncio, json, sys
+import nats
+
+(reader, writer), messages = json.loads(sys.argv[1]), int(sys.argv[2])
+
+async def move():
+    client = await nats.connect(reader["servers"])
+    stream = client.jetstream()
+    settings = nats.js.api.ConsumerConfig(ack_policy="all", max_ack_pending=-1)
+    subscription = await stream.pull_subscribe(reader["subject"], "me", config=settings)
+    subject = writer["subject"]
+    count, done = 1, 0
+    while done < messages:
+        taken = await subscription.fetch(min(count, messages - done), timeout=5)
+        sent = []
+        for message in taken:
+            header = json.dumps(json.loads(message.header["arroyo"]))
+            headers = {"arroyo": header, "Nats-Msg-Id": str(message.metadata.sequence.stream)}
+            sent.append(await stream.publish_async(subject, message.data, headers=headers))
+        await asyncio.gather(*sent)
+        await taken[-1].ack_sync()
+        done += len(taken)
+        count = max(1, min(500, 4 * 2**20 // (1 + len(message.data))))
+    await client.close()
+
+asyncio.run(move())
+"""
+
 
 class NATSJetStream(Broker):
     """A server with one stream for each queue."""
 
     listener = "arroyo.connectors:NATSListener"
     publisher = "arroyo.connectors:NATSPublisher"
+    by_hand = BY_HAND
     lacks: ClassVar[dict[str, str]] = {
         "test_two_listeners_share_the_messages": "A listener has one replica",
     }
@@ -44,6 +74,9 @@ class NATSJetStream(Broker):
 
     def consume(self, queue: str) -> list[Sent]:
         return [(each.header["arroyo"].encode(), each.data) for each in self._program.read(queue)]
+
+    def count(self, queue: str) -> int:
+        return self._program.count(queue)
 
     def listener_options(self, queue: str) -> dict[str, Any]:
         return {"stream": queue, "subject": queue, "servers": self._server.url}

@@ -105,6 +105,10 @@ class NATSProgram:
 
         self.do(send)
 
+    def count(self, stream: str) -> int:
+        """Return how many messages a stream has."""
+        return self.do(lambda js: js._jsm.stream_info(stream)).state.messages
+
     def read(self, stream: str) -> list[Any]:
         """Return all messages of a stream, in order."""
 

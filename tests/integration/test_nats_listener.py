@@ -69,7 +69,7 @@ def test_a_work_queue_keeps_nothing_that_is_finished(program, listener):
         recorder.wait_for(5)
         frames.acknowledge_batch(recorder.tokens[:2])
         frames.acknowledge_batch(recorder.tokens[2:4])
-    assert program.do(lambda js: js._jsm.stream_info("frames")).state.messages == 1
+    assert program.count("frames") == 1
 
 
 def test_a_server_that_comes_back_gives_nothing_twice(nats_server, program, listener):
