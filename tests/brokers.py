@@ -20,6 +20,7 @@ BROKERS = [
     "redis_brokers:RedisStreams",
     "rabbitmq_brokers:RabbitMQ",
     "nats_brokers:NATSJetStream",
+    "kafka_brokers:Kafka",
 ]
 """All that are put through the suite, as `module:Class`; the first one proves the suite."""
 
