@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from arroyo.codec import Suspect
 from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.sending.dispatcher import Dispatch, Dispatcher
+from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.values.outbox import Emit, Outbox
 from arroyo.protocol.values.paths import PathTable
 
 if TYPE_CHECKING:
     from arroyo.protocol.fold.fold import Fold
     from arroyo.protocol.fold.output_run import OutputRun
+    from arroyo.protocol.fold.outputs import FoldOutputs
     from arroyo.protocol.fold.state import FoldState, OpenOutputs
     from arroyo.protocol.recovery.journal import JournalState
     from arroyo.protocol.recovery.replayable import ReplayableSource
@@ -50,18 +53,25 @@ def make_source(
     make_early_stop: Callable[[str], MakeStop],
 ) -> VolatileSource:
     """Make the state machine of a listener's replica whose input can't be read again."""
-    from arroyo.protocol.recovery.volatile import VolatileSource
-    from arroyo.protocol.source.best_effort import BestEffortSource
+    from arroyo.protocol.recovery.volatile import VolatileSender, VolatileSource
+    from arroyo.protocol.source.best_effort import BestEffortSender
 
+    outbox = Outbox()
+    downstream = _downstream(chain, name, incarnation, outbox.emit)
     best_effort = chain.stages[name.stage].delivery == "best-effort"
-    kind = BestEffortSource if best_effort else VolatileSource
-    return kind(
+    make_sender = BestEffortSender if best_effort else VolatileSender
+    sender = make_sender(
         name,
         epoch=epoch,
+        incarnation=incarnation,
+        terminals=path_table(chain).terminals(name.stage),
+        downstream=downstream,
+        ordered=_is_ordered(chain, name),
         new_run=new_run,
         make_early_stop=make_early_stop,
-        **_surroundings(chain, name, incarnation),
+        emit=outbox.emit,
     )
+    return VolatileSource(sender, downstream, outbox)
 
 
 def make_replayable_source(
@@ -74,33 +84,27 @@ def make_replayable_source(
     make_early_stop: Callable[[str], MakeStop],
 ) -> ReplayableSource:
     """Make the state machine of a listener's replica whose input can be read again."""
-    from arroyo.protocol.recovery.replayable import ReplayableSource
+    from arroyo.protocol.recovery.replayable import ReplayableSender, ReplayableSource
 
-    return ReplayableSource(
+    outbox = Outbox()
+    downstream = _downstream(chain, name, incarnation, outbox.emit)
+    sender = ReplayableSender(
         name,
         memory=memory,
+        incarnation=incarnation,
+        terminals=path_table(chain).terminals(name.stage),
+        downstream=downstream,
+        ordered=_is_ordered(chain, name),
         new_run=new_run,
         make_early_stop=make_early_stop,
-        **_surroundings(chain, name, incarnation),
+        emit=outbox.emit,
     )
+    return ReplayableSource(sender, downstream, outbox)
 
 
-def _surroundings(chain: Chain, name: ReplicaName, incarnation: int) -> dict[str, Any]:
-    """Say what a source has to know of the chain below it."""
-    paths = path_table(chain)
-    new_link = link_numbers(incarnation)
-    below = chain.below(name.stage)
-    return {
-        "incarnation": incarnation,
-        "terminals": paths.terminals(name.stage),
-        "outlets": [
-            (outlet, range(outlet.edge, outlet.edge + paths.count(outlet.stage)))
-            for outlet in _outlets(chain, name, paths, new_link)
-        ],
-        "below": [each for stage in below for each in stage.names],
-        "publication": _publication(chain, name, new_link),
-        "ordered": any(stage.order == "source" for stage in below),
-    }
+def _is_ordered(chain: Chain, name: ReplicaName) -> bool:
+    """Whether a stage below wants the order of the source."""
+    return any(stage.order == "source" for stage in chain.below(name.stage))
 
 
 def make_relay(
@@ -114,15 +118,17 @@ def make_relay(
     """Make the state machine of an operator's or publisher's replica."""
     from arroyo.protocol.relay.relay import Relay
 
-    new_link = link_numbers(incarnation)
+    outbox = Outbox()
     return Relay(
         name,
         incarnation=incarnation,
-        outlets=list(_outlets(chain, name, path_table(chain), new_link)),
-        publication=_publication(chain, name, new_link),
+        senders=_senders(chain, name),
+        sources=_sources(chain, name),
+        downstream=_downstream(chain, name, incarnation, outbox.emit),
+        ordered=chain.stages[name.stage].order == "source",
+        outbox=outbox,
         flushes=flushes,
         suspect=suspect,
-        **_inputs(chain, name),
     )
 
 
@@ -151,64 +157,72 @@ def make_boundary(
     from arroyo.protocol.fold.pending_inputs import PendingInputs
 
     stage = chain.stages[name.stage]
-    surroundings = _surroundings(chain, name, incarnation)
-    outlets, publication = surroundings["outlets"], surroundings["publication"]
-    del surroundings["below"]  # nobody is waited for: what goes to them waits in the outlets
+    outbox = Outbox()
+    downstream = _downstream(chain, name, incarnation, outbox.emit)
+    terminals, ordered = path_table(chain).terminals(name.stage), _is_ordered(chain, name)
     # Receivers know by its epochs which life of a fold is the later one, though a clock steps back.
     first_epoch = max(memory.next_epoch, incarnation)
     new_epoch = itertools.count(first_epoch).__next__
 
-    def make_source(run: str, former: OpenOutputs | None) -> OutputRun:
-        return OutputRun(
-            name,
-            run=run,
-            former=former,
-            epoch=new_epoch(),
-            below=(),
-            make_early_stop=make_early_stop,
-            **surroundings,
+    def make_outputs(emit: Emit) -> FoldOutputs:
+        def make_run(run: str, former: OpenOutputs | None) -> OutputRun:
+            return OutputRun(
+                name,
+                run=run,
+                former=former,
+                epoch=new_epoch(),
+                incarnation=incarnation,
+                terminals=terminals,
+                downstream=downstream,
+                ordered=ordered,
+                make_early_stop=make_early_stop,
+                emit=emit,
+            )
+
+        return FoldOutputs(
+            downstream=downstream,
+            make_run=make_run,
+            former=memory.outputs,
+            listeners={
+                str(each)
+                for above in chain.above(name.stage)
+                if above.role == "listener"
+                for each in above.names
+            },
         )
 
     paths = path_table(chain).count(name.stage)
     holdings = PendingInputs(name, incarnation, paths=paths, replicas=stage.replicas, holds=holds)
     holdings.recall(memory.inputs)
-    outputs = FoldOutputs(
-        incarnation=incarnation,
-        outlets=[outlet for outlet, _ in outlets],
-        publication=publication,
-        make_source=make_source,
-        former=memory.outputs,
-        listeners={
-            str(each)
-            for above in chain.above(name.stage)
-            if above.role == "listener"
-            for each in above.names
-        },
-    )
     return Fold(
         name,
         incarnation=incarnation,
+        senders=_senders(chain, name),
+        sources=_sources(chain, name),
         holdings=holdings,
-        outputs=outputs,
+        make_outputs=make_outputs,
         next_epoch=first_epoch + EPOCHS_OF_A_LIFE,
+        ordered=stage.order == "source",
+        outbox=outbox,
         suspect=suspect,
-        **_inputs(chain, name),
     )
 
 
-def _inputs(chain: Chain, name: ReplicaName) -> dict[str, Any]:
-    """Say what a receiver has to know of the chain above it."""
-    stage = chain.stages[name.stage]
+def _senders(chain: Chain, name: ReplicaName) -> dict[ReplicaName, bool]:
+    """Return every replica that sends to this one, and whether by pub-sub."""
     return {
-        "senders": {
-            above: source.link == "pub-sub"
-            for source in stage.inputs
-            for above in chain.stages[source.stage].names
-        },
-        # An operator may turn out to fold, which makes it a source.
-        "sources": [each for above in chain.above(name.stage) for each in above.names],
-        "ordered": stage.order == "source",
+        above: source.link == "pub-sub"
+        for source in chain.stages[name.stage].inputs
+        for above in chain.stages[source.stage].names
     }
+
+
+def _sources(chain: Chain, name: ReplicaName) -> list[ReplicaName]:
+    """Return every replica above that may have a ledger.
+
+    An operator may turn out to fold, which makes it a source.
+    """
+    return [each for above in chain.above(name.stage) for each in above.names]
 
 
 def link_numbers(incarnation: int) -> Callable[[], int]:
@@ -226,21 +240,27 @@ def key_field(chain: Chain, name: str) -> str | None:
     return next(iter(fields), None)
 
 
-def _outlets(
-    chain: Chain, name: ReplicaName, paths: PathTable, new_link: Callable[[], int]
-) -> list[Dispatcher]:
-    return [
-        Dispatcher(
-            name,
-            below.name,
-            below.replicas,
-            edge=paths.edge(name.stage, below.name),
-            dispatch=_dispatch(below),
-            new_link=new_link,
-        )
-        for below, link in chain.downstream(name.stage)
-        if link == "push-pull"
-    ]
+def _downstream(chain: Chain, name: ReplicaName, incarnation: int, emit: Emit) -> Downstream:
+    """Say what a replica has to know of the chain below it."""
+    paths, new_link = path_table(chain), link_numbers(incarnation)
+    routes, publication = [], None
+    for below, link in chain.downstream(name.stage):
+        if link == "push-pull":
+            edge = paths.edge(name.stage, below.name)
+            dispatcher = Dispatcher(
+                name,
+                below.name,
+                below.replicas,
+                edge=edge,
+                dispatch=_dispatch(below),
+                new_link=new_link,
+                emit=emit,
+            )
+            routes.append((dispatcher, range(edge, edge + paths.count(below.name))))
+        elif publication is None:
+            publication = Publication(name, new_link, emit)
+    expected = [each for stage in chain.below(name.stage) for each in stage.names]
+    return Downstream(incarnation, routes, publication, expected)
 
 
 def _dispatch(stage: Stage) -> Dispatch:
@@ -248,11 +268,3 @@ def _dispatch(stage: Stage) -> Dispatch:
         return "key"
     # A replicated sink must get a message that comes again where it is known.
     return "sequence" if stage.role == "publisher" and stage.replicas > 1 else "balanced"
-
-
-def _publication(
-    chain: Chain, name: ReplicaName, new_link: Callable[[], int]
-) -> Publication | None:
-    if any(link == "pub-sub" for _, link in chain.downstream(name.stage)):
-        return Publication(name, new_link)
-    return None

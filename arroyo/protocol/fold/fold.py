@@ -4,7 +4,8 @@ Towards the stages above it is where their paths end (`PendingInputs`), towards 
 source (`FoldOutputs`): its outputs have sequences of their own, stand in a ledger of their own, and
 come again after a death.
 An input is finished when the output that covers it is. Rules:
-- An output covers all inputs of its run that came before it, unless the stage says which it holds.
+- An output covers all inputs of its run that came before it, unless the stage says which it holds
+  (PROTOCOL 54).
 - When a Stop is announced (Closing), the stage gives out what it holds; the Stop itself goes on
   when it comes, which is when everything above is finished.
 - Start and Stop are finished above when they are finished below.
@@ -12,24 +13,26 @@ An input is finished when the output that covers it is. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
-from arroyo.codec import Ack, BackRecord, Batch, Hello, Kind, Reason
+from arroyo.codec import Ack, BackRecord, Batch, Hello, Kind, Reason, Suspect
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol.relay.relay import Relay
+from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.source.input import InputBatch, MakeStop
 from arroyo.protocol.values.actions import Action, Release
 from arroyo.protocol.values.batches import Position, positions_of
 from arroyo.protocol.values.deliveries import Delivery, Outcome, Output, Work, as_output
+from arroyo.protocol.values.outbox import Emit, Outbox
 
 from .output_run import OutputRun
 from .outputs import FoldOutputs
 from .pending_inputs import ControlToken, CoveredInputs, PendingInputs, passed
-from .state import FoldState
+from .state import FoldState, NoteFold
 
 WINDOW_MESSAGES = 65_536
 """With so many outputs that are not finished the stage takes no more inputs."""
@@ -60,8 +63,8 @@ class Fold(Relay):
     ----------
     holdings
         For what it takes.
-    outputs
-        For what it gives out.
+    make_outputs
+        Makes what gives out, of where that says what is to be done.
     next_epoch
         Where the epochs of its next life begin.
     """  # noqa: D400
@@ -70,14 +73,28 @@ class Fold(Relay):
         self,
         name: ReplicaName,
         *,
+        incarnation: int,
+        senders: Mapping[ReplicaName, bool],
+        sources: Sequence[ReplicaName],
         holdings: PendingInputs,
-        outputs: FoldOutputs,
+        make_outputs: Callable[[Emit], FoldOutputs],
         next_epoch: int,
-        **wiring: Any,
+        ordered: bool,
+        outbox: Outbox,
+        suspect: Suspect | None = None,
     ) -> None:
-        super().__init__(name, outlets=(), publication=None, **wiring)
+        super().__init__(
+            name,
+            incarnation=incarnation,
+            senders=senders,
+            sources=sources,
+            downstream=Downstream(incarnation),  # its paths end here
+            ordered=ordered,
+            outbox=outbox,
+            suspect=suspect,
+        )
         self._holdings = holdings
-        self._outputs = outputs
+        self._outputs = make_outputs(self._emit_output)
         self._next_epoch = next_epoch
         self._now = 0.0
 
@@ -121,14 +138,15 @@ class Fold(Relay):
 
     # Beginning and end
 
-    def connect(self) -> Iterator[Action]:
+    def connect(self) -> list[Action]:
         """Make the links below, and say Hello to everyone above."""
-        yield from self._outputs.connect()
-        yield from super().connect()
+        self._outputs.connect()
+        return super().connect()
 
-    def end(self, *, final: bool) -> Iterator[Action]:
+    def end(self, *, final: bool) -> list[Action]:
         """No more input will come: End follows when all that was given out is finished."""
-        yield from self._finished(self._outputs.end(self._now, final=final))
+        self._outputs.end(self._now, final=final)
+        return self._outbox.take()
 
     @property
     def ended(self) -> bool:
@@ -145,40 +163,47 @@ class Fold(Relay):
     def tick(self, now: float) -> tuple[list[Action], list[Delivery]]:
         """Time has passed: send again what is due; see `Relay.tick`."""
         self._now = now
-        actions, deliveries = super().tick(now)
-        return [*actions, *self._finished(self._outputs.tick(now))], deliveries
+        self._outputs.tick(now)
+        return super().tick(now)
 
-    def back(self, record: BackRecord, now: float) -> Iterator[Action]:
+    def back(self, record: BackRecord, now: float) -> list[Action]:
         """Take a record from below."""
         self._now = now
-        yield from self._finished(self._outputs.back(record, now))
+        self._outputs.record(record, now)
+        return self._outbox.take()
 
-    def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
+    def disconnected(self, replica: ReplicaName, link: int) -> list[Action]:
         """The link to a replica below broke."""
-        yield from self._outputs.disconnected(replica, link, self._now)
+        self._outputs.disconnected(replica, link, self._now)
+        return self._outbox.take()
 
-    def bury(self, epoch: int, sequence: int) -> None:
-        """An output is in quarantine; a tombstone goes in its place from now on."""
-        self._outputs.bury(epoch, sequence)
+    def quarantined(self, suspect: Suspect, *, kept: bool) -> list[Action]:
+        """`PutInQuarantine` is done for an output, or it can't be kept."""
+        self._outputs.quarantined(suspect, kept=kept)
+        return self._outbox.take()
 
     @property
     def open_runs(self) -> frozenset[str] | None:
         """See `Source.open_runs`."""
         return self._outputs.open_runs
 
-    def bring_back(self, intake: InputBatch, now: float) -> Iterator[Action]:
+    def bring_back(self, intake: InputBatch, now: float) -> list[Action]:
         """Send a message that people have brought back; it is in a run of its own."""
         self._now = now
-        yield from self._accept("", f"returned-{self._incarnation}", intake)
+        self._outputs.accept("", f"returned-{self._incarnation}", intake, now)
+        return self._outbox.take()
 
-    def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
+    def _batch(self, delivery: Delivery, now: float) -> list[Delivery]:
         batch = delivery.batch
         this_life = (*self.name, self._incarnation)
         if batch.kind == Kind.CLOSING and batch.holders and this_life not in batch.holders:
             # It was meant for a life before this one: what that held is still to come. It has no
             # holders where no Stop follows, and all but folds without a bound are finished.
-            taken = self._senders.takes(batch, 1)
-            return [*(self._credit(batch) if taken else self._reject(batch))], []
+            if self._senders.takes(batch, 1):
+                self._credit(batch)
+            else:
+                self._reject(batch)
+            return []
         return super()._batch(delivery, now)
 
     # The stage's work
@@ -199,7 +224,7 @@ class Fold(Relay):
 
     def finish(
         self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome], message_s: float
-    ) -> Iterator[Action]:
+    ) -> list[Action]:
         """The stage's code is through with a delivery; see `Relay.finish`.
 
         Parameters
@@ -209,21 +234,22 @@ class Fold(Relay):
         """
         self._message_s = message_s
         if batch.kind == Kind.EVENTS:
-            yield from self._finish_events(batch, work, outcomes)
+            self._finish_events(batch, work, outcomes)
         elif batch.kind == Kind.START:
             (outcome,) = outcomes
             self._gate.note(batch, outcome)
             items = as_output(outcome).items
             intake = InputBatch(Kind.START, items, (_token(batch),), len(items[0]))
-            yield from self._give_out(batch, intake)
-            yield from self._tell(batch, again=False)
+            self._give_out(batch, intake)
+            self._tell(batch, again=False)
         else:
-            yield from self._close(batch, outcomes[0])
-        yield from self._credit(batch)
+            self._close(batch, outcomes[0])
+        self._credit(batch)
+        return self._outbox.take()
 
     def _finish_events(
         self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Folded]
-    ) -> Iterator[Action]:
+    ) -> None:
         outputs = [outcome.output for outcome in outcomes]
         gathering = _Gathering()
         if work:
@@ -233,10 +259,10 @@ class Fold(Relay):
             if output.reason in (None, Reason.FILTERED):
                 if batch.reliable:
                     self._holdings.hold(batch, sequence, fragment)
-                yield from self._cover(batch, output, still_held, gathering)
+                self._cover(batch, output, still_held, gathering)
         if batch.reliable:
-            yield from self._reply(self._holdings.take(batch, work, outputs))
-        yield from self._give_out_all(batch, gathering)
+            self._acknowledge(self._holdings.take(batch, work, outputs))
+        self._give_out_all(batch, gathering)
 
     def _cover(
         self,
@@ -244,7 +270,7 @@ class Fold(Relay):
         output: Output,
         still_held: frozenset[Origin] | None,
         gathering: _Gathering,
-    ) -> Iterator[Action]:
+    ) -> None:
         """Find out which inputs are finished when this output is; at once, if there is none."""
         if not output.items and still_held is None:
             return
@@ -252,51 +278,51 @@ class Fold(Relay):
         if output.items:
             gathering.add(output, covered)
         else:
-            yield from self._reply(self._holdings.finish(covered))
+            self._acknowledge(self._holdings.finish(covered))
 
-    def _close(self, batch: Batch, outcome: Folded) -> Iterator[Action]:
+    def _close(self, batch: Batch, outcome: Folded) -> None:
         """A Stop or its announcement: give out what is held, and have it go on."""
         gathering = _Gathering()
         covered = self._holdings.cover(batch)
         if outcome.output.items:
             gathering.add(outcome.output, covered)
         else:
-            yield from self._reply(self._holdings.finish(covered))
-        yield from self._give_out_all(batch, gathering)
+            self._acknowledge(self._holdings.finish(covered))
+        self._give_out_all(batch, gathering)
         self._gate.note(batch, outcome)
         kind, make_stop = Kind(batch.kind), outcome.make_stop
         intake = InputBatch(kind, tokens=(_token(batch),), make_stop=make_stop)
-        yield from self._give_out(batch, intake)
-        yield from self._tell(batch, again=False)
+        self._give_out(batch, intake)
+        self._tell(batch, again=False)
 
-    def _tell(self, batch: Batch, *, again: bool) -> Iterator[Action]:
+    def _tell(self, batch: Batch, *, again: bool) -> None:
         """Have a Start or Stop acknowledged by the path that it came by, once it is finished."""
         del again
         if batch.kind != Kind.CLOSING and batch.reliable and self._gate.tells(batch):
-            yield from self._reply(self._holdings.tell(batch))
+            self._acknowledge(self._holdings.tell(batch))
 
-    def _give_out_all(self, batch: Batch, gathering: _Gathering) -> Iterator[Action]:
+    def _give_out_all(self, batch: Batch, gathering: _Gathering) -> None:
         if gathering.items:
             source = self._outputs.source(batch.source, batch.run)
             handed_ns, source.handed_ns = source.handed_ns, 0
-            yield from self._give_out(batch, gathering.intake(handed_ns))
+            self._give_out(batch, gathering.intake(handed_ns))
 
-    def _give_out(self, batch: Batch, intake: InputBatch) -> Iterator[Action]:
-        yield from self._accept(batch.source, batch.run, intake)
+    def _give_out(self, batch: Batch, intake: InputBatch) -> None:
+        self._outputs.accept(batch.source, batch.run, intake, self._now)
 
-    def _accept(self, above: str, run: str, intake: InputBatch) -> Iterator[Action]:
-        yield from self._finished(self._outputs.accept(above, run, intake, self._now))
+    def _emit_output(self, action: Action) -> None:
+        """Pass an action of the outputs on; what that releases is finished above as well.
 
-    def _finished(self, actions: Iterator[Action]) -> Iterator[Action]:
-        """Pass actions of a source on; what it releases is finished above as well."""
-        for action in actions:
-            acks: list[Ack] = []
-            if isinstance(action, Release):
-                # Noted before the shell hears of it, so that its memory has both or neither.
-                for token in action.tokens:
-                    acks += self._holdings.finish(token)
-            yield action
-            yield from self._reply(acks)
+        PROTOCOL 57: what the next life has to know is noted in between, with the outputs that are
+        finished and the inputs that they cover, or with neither.
+        """
+        acks: list[Ack] = []
+        if isinstance(action, Release):
+            for token in action.tokens:
+                acks += self._holdings.finish(token)
+            self._emit(NoteFold(self.memory))
+        self._emit(action)
+        self._acknowledge(acks)
 
 
 def _token(batch: Batch) -> ControlToken | None:

@@ -1,12 +1,12 @@
 """`OutputRun`: what a fold is towards the stages below: a source, anew for each run. PURE.
 
 Runs that overlap above do so below as well, so each has its own ledger and its own row of
-sequences, in an epoch of its own. The outlets are shared, and are the business of the `Fold`.
+sequences, in an epoch of its own (PROTOCOL 56). The links are shared, and are the business of
+`FoldOutputs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -14,14 +14,13 @@ import msgspec
 from arroyo.codec import Kind, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.source.input import InputBatch, MakeStop, Run
-from arroyo.protocol.source.source import Source
-from arroyo.protocol.values.actions import Action
+from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.values.batches import OutgoingBatch
 
 from .state import OpenOutputs
 
 
-class OutputRun(Source):
+class OutputRun(RunSender):
     """The outputs of a fold that belong to one run.
 
     Parameters
@@ -46,11 +45,6 @@ class OutputRun(Source):
         self._followed = False
         self.handed_ns = 0
         """When the oldest input was handed over that is in no output yet; 0: nobody knows."""
-
-    @property
-    def through(self) -> bool:
-        """Whether nothing more will be sent."""
-        return self._is_through()
 
     @property
     def started(self) -> bool:
@@ -95,18 +89,10 @@ class OutputRun(Source):
         end = frontier if self._end is None else min(frontier, self._end)
         return max(self._first, end - self._base)
 
-    def credited(self, now: float) -> Iterator[Action]:
-        """There may be room again below."""
-        yield from self._work(now)
-
-    def note_loss(self, now: float) -> None:
-        """Something may have been lost on a link below."""
-        self._note_loss(now)
-
     # Where it differs from a listener's
 
-    def _say_end(self) -> Iterator[Action]:
-        yield from ()  # other runs may go on
+    def _say_end(self) -> None:
+        """Other runs may go on."""
 
     def _open_run(self, *, implicit: bool) -> Run:
         self._announced = None
@@ -114,29 +100,29 @@ class OutputRun(Source):
         self._base = run.base = 0 if implicit else 1
         return run
 
-    def _send(self, intake: InputBatch, now: float) -> Iterator[Action]:
+    def _send(self, intake: InputBatch, now: float) -> None:
         if intake.kind == Kind.CLOSING:
             if self._announced is not None and self.ledger.next > self._announced_at:
                 # It has given out more since then, after the death of a fold further above.
                 self._attempts = max(self._attempts, self._closing_told + 1)
             self._announced, self._announced_at = intake.make_stop, self.ledger.next
             return
-        yield from super()._send(intake, now)
+        super()._send(intake, now)
         if intake.kind == Kind.START and self._first and self._ordered:
-            yield from self._offer(self._frontier_mark(self._first))
+            self._downstream.send_reliably(self._frontier_mark(self._first))
 
     def _frontier_mark(self, frontier: int) -> OutgoingBatch:
         """Tell the place of the Start as well: it is in the midst of the run's sequences."""
-        load = super()._frontier_mark(frontier)
+        mark = super()._frontier_mark(frontier)
         if not self._first or self._run is None or self._run.implicit:
-            return load
+            return mark
         start = Tombstone(self._first, self._first + 1, Reason.FINISHED)
-        stones = (*load.header.tombstones, start)
-        return OutgoingBatch(msgspec.structs.replace(load.header, tombstones=stones))
+        stones = (*mark.header.tombstones, start)
+        return OutgoingBatch(msgspec.structs.replace(mark.header, tombstones=stones))
 
-    def _try_stop(self, now: float) -> Iterator[Action]:
+    def _try_stop(self, now: float) -> None:
         if self._closing is not None:
             self._end = self.ledger.next  # what comes behind it would be of another run
-        yield from super()._try_stop(now)
+        super()._try_stop(now)
         if self._closing is None and self._announced is not None:
-            yield from self._announce_stop(self._announced)
+            self._announce_stop(self._announced)

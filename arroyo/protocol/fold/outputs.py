@@ -1,21 +1,19 @@
 """`FoldOutputs`: a fold as the stages below see it: a source for each run, by the same links. PURE.
 
-It owns the outlets, hears what comes back from below, and lets go of a run when that is over. What
-is finished by it comes out as `Release`, whose tokens are the business of the `Fold`.
+It hears what comes back from below, and lets go of a run when that is over. What is finished by it
+comes out as `Release`, whose tokens are the business of the `Fold`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from arroyo.codec import Ack, BackRecord, Bye, Credit, Hello, Lost, Suspect
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.receiving import run_gate
-from arroyo.protocol.sending.dispatcher import Dispatcher
-from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.sending.downstream import Downstream, Loss
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.values import bounded_table as recent
-from arroyo.protocol.values.actions import Action
 
 from .output_run import OutputRun
 from .state import OpenOutputs
@@ -29,11 +27,9 @@ class FoldOutputs:
 
     Parameters
     ----------
-    incarnation
-        Which life this is.
-    outlets, publication
-        To the stages below.
-    make_source
+    downstream
+        All stages below.
+    make_run
         Makes what the fold is to the stages below, for a run: of its name, and of
         what the life before left of it.
     former
@@ -45,20 +41,15 @@ class FoldOutputs:
     def __init__(
         self,
         *,
-        incarnation: int,
-        outlets: Sequence[Dispatcher],
-        publication: Publication | None,
-        make_source: Callable[[str, OpenOutputs | None], OutputRun],
+        downstream: Downstream,
+        make_run: Callable[[str, OpenOutputs | None], OutputRun],
         former: Sequence[OpenOutputs],
         listeners: Collection[str],
     ) -> None:
-        self._incarnation = incarnation
-        self._outlets = {outlet.stage: outlet for outlet in outlets}
-        self._publication = publication
-        self._make_source = make_source
+        self._downstream = downstream
+        self._make_run = make_run
         self._former = {(each.source, each.run): each for each in former}
         self._listeners = listeners
-        self._lives: dict[ReplicaName, int] = {}
         self._final: bool | None = None
         self.sources: dict[tuple[str, str], OutputRun] = {}
         """What it is to the stages below, by source and run above; the last used at the end."""
@@ -66,7 +57,7 @@ class FoldOutputs:
     @property
     def blocked(self) -> bool:
         """Whether something waits to be sent."""
-        return any(outlet.blocked for outlet in self._outlets.values())
+        return self._downstream.blocked
 
     @property
     def in_flight(self) -> int:
@@ -93,27 +84,21 @@ class FoldOutputs:
 
     # Beginning and end
 
-    def connect(self) -> Iterator[Action]:
+    def connect(self) -> None:
         """Make the links."""
-        for outlet in self._outlets.values():
-            yield from outlet.connect(self._incarnation)
+        self._downstream.connect()
 
-    def end(self, now: float, *, final: bool) -> Iterator[Action]:
+    def end(self, now: float, *, final: bool) -> None:
         """Nothing more will be given out: End follows when all that was is finished."""
         if self._final is None:
             self._final = final
             for source in self.sources.values() if final else ():
-                yield from source.finish(now)
-        yield from self._try_end()
+                source.finish(now)
+        self._try_end()
 
-    def _try_end(self) -> Iterator[Action]:
-        if self._final is None or not self._has_finished():
-            return
-        for outlet in self._outlets.values():
-            yield from outlet.end(final=self._final)
-        if self._publication is not None:
-            publication, self._publication = self._publication, None
-            yield from publication.end(final=self._final)
+    def _try_end(self) -> None:
+        if self._final is not None and self._has_finished():
+            self._downstream.end(final=self._final)
 
     def _has_finished(self) -> bool:
         if self._final:
@@ -123,17 +108,13 @@ class FoldOutputs:
     @property
     def ended(self) -> bool:
         """Whether all is finished, and End has left."""
-        return (
-            self._final is not None
-            and self._has_finished()
-            and all(outlet.ended for outlet in self._outlets.values())
-        )
+        return self._final is not None and self._has_finished() and self._downstream.ended
 
     # What is given out
 
-    def accept(self, above: str, run: str, intake: InputBatch, now: float) -> Iterator[Action]:
+    def accept(self, above: str, run: str, intake: InputBatch, now: float) -> None:
         """Take what is given out of a run of a source above."""
-        yield from self.source(above, run).accept(intake, now)
+        self.source(above, run).accept(intake, now)
         self._forget_those_over()
 
     def source(self, above: str, run: str) -> OutputRun:
@@ -142,8 +123,8 @@ class FoldOutputs:
         source = self.sources.pop(key, None)
         if source is None:
             self._another_begins(above)
-            source = self._make_source(run, self._former.pop(key, None))
-            for name, incarnation in self._lives.items():
+            source = self._make_run(run, self._former.pop(key, None))
+            for name, incarnation in self._downstream.lives.items():
                 source.ledger.forget_taken(*name, incarnation)
         self.sources[key] = source
         return source
@@ -160,40 +141,38 @@ class FoldOutputs:
         for each in unannounced[: max(0, len(unannounced) - most)]:
             each.follow()
 
-    def bury(self, epoch: int, sequence: int) -> None:
-        """An output is in quarantine; a tombstone goes in its place from now on."""
+    def quarantined(self, suspect: Suspect, *, kept: bool) -> None:
+        """`PutInQuarantine` is done for an output, or it can't be kept."""
         for source in self.sources.values():
-            if source.epoch == epoch:
-                source.bury(sequence)
+            if source.epoch == suspect.epoch:
+                source.quarantined(suspect.sequence, kept=kept)
 
     # Time, and what comes from below
 
-    def tick(self, now: float) -> Iterator[Action]:
+    def tick(self, now: float) -> None:
         """Time has passed: send again what is due."""
         for source in self.sources.values():
-            yield from source.tick(now)
+            source.tick(now)
 
-    def back(self, record: BackRecord, now: float) -> Iterator[Action]:
+    def record(self, record: BackRecord, now: float) -> None:
         """Take a record from below."""
         if isinstance(record, Ack | Suspect):
             for source in self.sources.values():
-                if source.epoch == record.epoch:
-                    yield from source.record(record, now)
-        elif isinstance(record, Hello):
-            yield from self._meet(record, now)
-        elif isinstance(record, Lost):
-            if record.link is None:
-                self._note_loss(now)
-            else:
-                name = ReplicaName(record.stage, record.replica)
-                yield from self.disconnected(name, record.link, now)
-        elif isinstance(record, Credit | Bye) and record.stage in self._outlets:
-            outlet = self._outlets[record.stage]
-            yield from (outlet.credit(record) if isinstance(record, Credit) else outlet.bye(record))
+                if source.epoch != record.epoch:
+                    continue
+                if isinstance(record, Ack):
+                    source.acknowledge(record, now)
+                else:
+                    source.suspect(record)
+        elif isinstance(record, Hello | Credit | Bye | Lost):
+            if isinstance(record, Hello):
+                for source in self.sources.values():
+                    source.hello(record)
+            self._note(self._downstream.record(record), now)
         for source in self.sources.values():
-            yield from source.credited(now)
+            source.work(now)
         self._forget_those_over()
-        yield from self._try_end()
+        self._try_end()
 
     def _forget_those_over(self) -> None:
         """Keep the count of their outputs: a Stop comes again to a life that has not said so."""
@@ -202,30 +181,10 @@ class FoldOutputs:
         for old in list(self._former)[:-FORMER_RUNS]:
             del self._former[old]
 
-    def disconnected(self, replica: ReplicaName, link: int, now: float) -> Iterator[Action]:
+    def disconnected(self, replica: ReplicaName, link: int, now: float) -> None:
         """The link to a replica below broke."""
-        if replica.stage in self._outlets:
-            outlet = self._outlets[replica.stage]
-            actions, lost = outlet.disconnected(replica.replica, link)
-            yield from actions
-            if lost:
-                self._note_loss(now)
+        self._note(self._downstream.disconnected(replica, link), now)
 
-    def _meet(self, hello: Hello, now: float) -> Iterator[Action]:
-        if hello.stage in self._outlets:
-            actions, broken = self._outlets[hello.stage].hello(hello)
-            yield from actions
-            if broken:
-                self._note_loss(now)
-        elif self._publication is not None:
-            yield from self._publication.repeat_starts()
-        name = ReplicaName(hello.stage, hello.replica)
-        for source in self.sources.values() if hello.sticky else ():
-            source.ledger.forget_taken(*name, hello.incarnation)
-        if self._lives.get(name) not in (None, hello.incarnation):
-            self._note_loss(now)
-        self._lives[name] = hello.incarnation
-
-    def _note_loss(self, now: float) -> None:
-        for source in self.sources.values():
+    def _note(self, loss: Loss, now: float) -> None:
+        for source in self.sources.values() if loss is not Loss.NONE else ():
             source.note_loss(now)

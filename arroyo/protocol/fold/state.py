@@ -7,6 +7,8 @@ have heard of that.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 
 from arroyo.messages import Fragment
@@ -38,3 +40,9 @@ class FoldState(msgspec.Struct, frozen=True, array_like=True):
     inputs: tuple[DoneInputs, ...] = ()
     next_epoch: int = 0
     """Greater than all epochs of the lives so far."""
+
+
+class NoteFold(NamedTuple):
+    """Action: write this down before anything that comes after it is done."""
+
+    state: FoldState

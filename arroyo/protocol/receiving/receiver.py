@@ -7,7 +7,7 @@ above. What is made of a batch, and what goes on, is said by `Relay`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from arroyo.codec import (
@@ -28,7 +28,8 @@ from arroyo.codec import (
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.actions import Action, Reply
 from arroyo.protocol.values.batches import bury_all, count_of
-from arroyo.protocol.values.deliveries import Delivery, Outcome, Work
+from arroyo.protocol.values.deliveries import Delivery
+from arroyo.protocol.values.outbox import Outbox
 
 from .inbound_links import InboundLinks
 from .run_gate import Entry, RunGate
@@ -47,6 +48,8 @@ class Receiver(ABC):
         Every replica above, near or far, that may have a ledger: listeners and operators.
     suspect
         The message that the life before this one has died of, if there is one.
+    outbox
+        Where it says what is to be done.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Receiver(ABC):
         senders: Mapping[ReplicaName, bool],
         sources: Sequence[ReplicaName],
         suspect: Suspect | None,
+        outbox: Outbox,
     ) -> None:
         self.name = name
         self._incarnation = incarnation
@@ -65,6 +69,8 @@ class Receiver(ABC):
         self._senders = InboundLinks({str(above): pub_sub for above, pub_sub in senders.items()})
         self._sources = {str(source): source for source in sources}
         self._suspect = suspect
+        self._outbox = outbox
+        self._emit = outbox.emit
         self._gate = RunGate()
         self._message_s = 0.0
         self._leaving = False
@@ -72,13 +78,11 @@ class Receiver(ABC):
     # What is said by whoever works
 
     @abstractmethod
-    def finish(
-        self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome], message_s: float
-    ) -> Iterator[Action]:
-        """The stage's code is through with a delivery."""
+    def _finish_late(self, batch: Batch) -> None:
+        """No message of a batch is worked on: all have ended before."""
 
     @abstractmethod
-    def _tell(self, batch: Batch, *, again: bool) -> Iterator[Action]:
+    def _tell(self, batch: Batch, *, again: bool) -> None:
         """Pass a Start or Stop on, unless that was done."""
 
     # What the shell looks at
@@ -105,24 +109,33 @@ class Receiver(ABC):
 
     # Beginning and end
 
-    def greet_all(self) -> Iterator[Action]:
-        """Say Hello to every replica above that has to know of this one."""
-        for above in {**self._neighbours, **self._sources}.values():
-            yield from self.greet(above)
+    def greet_all(self) -> list[Action]:
+        """Say Hello to every replica above that has to know of this one. PROTOCOL 1."""
+        self._greet_all()
+        return self._outbox.take()
 
-    def greet(self, above: ReplicaName) -> Iterator[Action]:
+    def greet(self, above: ReplicaName) -> list[Action]:
         """Say Hello to a replica above, which may have come back and know nobody."""
-        if self._suspect is not None and self._suspect.source == str(above):
-            # Before the Hello, which has the source send again what this life lacks.
-            yield Reply(above, self._suspect)
-        yield Reply(above, self._hello())
+        self._greet(above)
+        return self._outbox.take()
 
-    def leave(self) -> Iterator[Action]:
-        """Ask the replicas above to send no more; each answers with End."""
+    def leave(self) -> list[Action]:
+        """Ask the replicas above to send no more; each answers with End. PROTOCOL 30."""
         self._leaving = True
         for above in self._crediting.values():
             if not self._senders.has_ended(str(above)):
-                yield Reply(above, self._bye())
+                self._emit(Reply(above, self._bye()))
+        return self._outbox.take()
+
+    def _greet_all(self) -> None:
+        for above in {**self._neighbours, **self._sources}.values():
+            self._greet(above)
+
+    def _greet(self, above: ReplicaName) -> None:
+        if self._suspect is not None and self._suspect.source == str(above):
+            # PROTOCOL 42: before the Hello, which has the source send again what this life lacks.
+            self._emit(Reply(above, self._suspect))
+        self._emit(Reply(above, self._hello()))
 
     # Records
 
@@ -130,16 +143,18 @@ class Receiver(ABC):
         self, record: DataRecord, content: Any, now: float
     ) -> tuple[list[Action], list[Delivery]]:
         """Take a record from above. Returns what to send, and what the stage has to work on."""
+        deliveries: list[Delivery] = []
         if isinstance(record, Open):
-            return list(self._open(record)), []
-        if isinstance(record, End):
-            known = self._senders.end(record.sender, record.link, final=record.final)
-            return ([] if known else self._reject(record)), []
-        return self._batch(Delivery(record, content), now)
+            self._open(record)
+        elif not isinstance(record, End):
+            deliveries = self._batch(Delivery(record, content), now)
+        elif not self._senders.end(record.sender, record.link, final=record.final):
+            self._reject(record)
+        return self._outbox.take(), deliveries
 
     def tick(self, now: float) -> tuple[list[Action], list[Delivery]]:
         """Time has passed; returns as `record` does. Stops may have waited for long enough."""
-        return [], self._gate.tick(now)
+        return self._outbox.take(), self._gate.tick(now)
 
     def _hello(self) -> Hello:
         return Hello(PROTOCOL_VERSION, *self.name, incarnation=self._incarnation)
@@ -147,7 +162,7 @@ class Receiver(ABC):
     def _bye(self) -> Bye:
         return Bye(*self.name, incarnation=self._incarnation)
 
-    def _open(self, record: Open) -> Iterator[Action]:
+    def _open(self, record: Open) -> None:
         name = ReplicaName(record.stage, record.replica)
         if str(name) not in self._crediting:
             return  # a stranger, which has no address for an answer
@@ -156,39 +171,38 @@ class Receiver(ABC):
                 f"{name} speaks version {record.version} of the link protocol, "
                 f"{self.name} version {PROTOCOL_VERSION}: run the same release on both sides"
             )
-            yield Reply(name, Refuse(*self.name, PROTOCOL_VERSION, reason))
+            self._emit(Reply(name, Refuse(*self.name, PROTOCOL_VERSION, reason)))
         elif self._senders.open(str(name), record):
-            yield Reply(name, self._hello())
+            self._emit(Reply(name, self._hello()))
             if self._leaving:
                 # The Bye may have come before this link was made.
-                yield Reply(name, self._bye())
+                self._emit(Reply(name, self._bye()))
 
-    def _batch(self, delivery: Delivery, now: float) -> tuple[list[Action], list[Delivery]]:
+    def _batch(self, delivery: Delivery, now: float) -> list[Delivery]:
         batch = delivery.batch
-        if not self._senders.takes(batch, count_of(batch)):
-            return self._reject(batch), []
-        actions: list[Action] = []
         deliveries: list[Delivery] = []
+        if not self._senders.takes(batch, count_of(batch)):
+            self._reject(batch)
+            return deliveries
         for entry, each in self._gate.admit(delivery, now):
             if entry is Entry.WORK and self._is_suspicious(each.batch):
-                actions += self.lose(each.batch)
+                self._lose(each.batch)
             elif entry is Entry.WORK:
                 deliveries.append(each)
             elif entry is Entry.LATE:
-                late = bury_all(each.batch, Reason.FINISHED)
-                actions += self.finish(late, (), (), self._message_s)
+                self._finish_late(bury_all(each.batch, Reason.FINISHED))
             elif entry is Entry.ASK:
-                actions.append(Reply(self._neighbours[batch.sender], self._hello()))
+                self._emit(Reply(self._neighbours[batch.sender], self._hello()))
             else:
                 if entry is Entry.AGAIN:
-                    actions += self._tell(each.batch, again=True)
-                actions += self._credit(each.batch)
-        return actions, deliveries
+                    self._tell(each.batch, again=True)
+                self._credit(each.batch)
+        return deliveries
 
     def _is_suspicious(self, batch: Batch) -> bool:
         """Whether it holds a suspect, and left the source before that heard of the last death.
 
-        What is in it comes again: a suspect alone, or as a tombstone.
+        PROTOCOL 44: what is in it comes again, a suspect alone, or as a tombstone.
         """
         suspect = self._suspect
         return (
@@ -202,35 +216,42 @@ class Receiver(ABC):
             )
         )
 
-    def _reject(self, record: Batch | End) -> list[Action]:
-        """Have the sender make a new link; it tells the sources what that means."""
+    def _reject(self, record: Batch | End) -> None:
+        """PROTOCOL 20: have the sender make a new link; it tells the sources what that means."""
         above = self._crediting.get(record.sender)
-        return [] if above is None else [Reply(above, Lost(*self.name, record.link))]
+        if above is not None:
+            self._emit(Reply(above, Lost(*self.name, record.link)))
 
     # What is said to those above
 
-    def lose(self, batch: Batch) -> Iterator[Action]:
+    def skip(self, batch: Batch) -> list[Action]:
+        """A batch is not worked on; the sources hear of it by `report_loss`."""
+        self._credit(batch)
+        return self._outbox.take()
+
+    def report_loss(self) -> list[Action]:
+        """Have all sources send again what is not finished."""
+        self._report_loss()
+        return self._outbox.take()
+
+    def _lose(self, batch: Batch) -> None:
         """A batch is not worked on: what of it is not finished has to come again."""
         if batch.reliable:
-            yield from self.report_loss()
-        yield from self.skip(batch)
+            self._report_loss()
+        self._credit(batch)
 
-    def skip(self, batch: Batch) -> Iterator[Action]:
-        """A batch is not worked on; the sources hear of it by `report_loss`."""
-        yield from self._credit(batch)
-
-    def report_loss(self) -> Iterator[Action]:
-        """Have all sources send again what is not finished."""
+    def _report_loss(self) -> None:
         for source in self._sources.values():
-            yield Reply(source, Lost(*self.name))
+            self._emit(Reply(source, Lost(*self.name)))
 
-    def _reply(self, acks: Iterable[Ack]) -> Iterator[Action]:
+    def _acknowledge(self, acks: Iterable[Ack]) -> None:
         for ack in acks:
             if ack.source in self._sources:
-                yield Reply(self._sources[ack.source], ack)
+                self._emit(Reply(self._sources[ack.source], ack))
 
-    def _credit(self, batch: Batch) -> Iterator[Action]:
+    def _credit(self, batch: Batch) -> None:
+        """PROTOCOL 14."""
         above = self._crediting.get(batch.sender)
         if above is not None:
             credit = Credit(*self.name, batch.link, batch.number + 1, self._message_s)
-            yield Reply(above, credit)
+            self._emit(Reply(above, credit))

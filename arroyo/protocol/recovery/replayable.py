@@ -1,13 +1,13 @@
 """`ReplayableSource`: a source whose input can be read again, so that it outlives its death. PURE.
 
-It is a `Source` that notes what its next life has to know before it acts on it (`Note`), and that
+PROTOCOL 46 to 51: it notes what its next life has to know before it acts on it (`Note`), and that
 takes up where the former life has ended: the same epoch, the run that was open, the same sequence
 for each message that comes again. Stages below see no more than a source that sends again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -16,6 +16,7 @@ from arroyo.codec import Kind, Reason, Suspect, Tombstone, size_of
 from arroyo.errors import StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.source.input import InputBatch, Run
+from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Action, PutInQuarantine, Release
 from arroyo.protocol.values.batches import OutgoingBatch
@@ -35,8 +36,8 @@ from .journal import (
 from .replay_matcher import Fate, Part, ReplayMatcher
 
 
-class ReplayableSource(Source):
-    """One listener replica with a replayable input; see `Source` for what it does otherwise.
+class ReplayableSender(RunSender):
+    """What a listener replica with a replayable input sends.
 
     Parameters
     ----------
@@ -69,55 +70,52 @@ class ReplayableSource(Source):
 
     # Beginning
 
-    def resume(self, now: float) -> Iterator[Action]:
-        """Everything below is there: tell it again what was open when the former life ended.
-
-        To be called once, before the listener hands over anything.
-        """
+    def resume(self, now: float) -> None:
+        """Tell those below again what was open when the former life ended. PROTOCOL 47."""
         memory = self._memory
         self._resumed = True
-        yield Note(self._progress((), self._attempts))
-        # What the former life may still owe comes before anything that this one acknowledges.
+        self._emit(Note(self._progress((), self._attempts)))
+        # PROTOCOL 48: what the former life may still owe comes before all that this one owes.
         owed = [msgspec.msgpack.decode(mark) for mark in memory.finished]
-        yield Release(owed, 0, 0)
+        self._emit(Release(owed, 0, 0))
         if memory.closed is not None and memory.closing is not None:
             run = self._open_again(memory.closed)
-            yield from self._tell_start(run, memory.closed, now)
-            self._last_start = run.load
-            stop = InputBatch(Kind.STOP, [memory.closing.item])
-            load = self._again(self._load(run, stop, memory.closing.first))
-            yield from self._ship_again(load, memory.closing.mark, now)
+            self._tell_start(run, memory.closed, now)
+            self._last_start = run.start
+            item = InputBatch(Kind.STOP, [memory.closing.item])
+            stop = self._again(self._batch(run, item, memory.closing.first))
+            self._ship_again(stop, memory.closing.mark, now)
         if memory.run is not None:
             self._run = run = self._open_again(memory.run)
-            yield from self._tell_start(run, memory.run, now)
+            self._tell_start(run, memory.run, now)
 
     def _open_again(self, opened: RunOpened) -> Run:
         run = Run(opened.run, opened.implicit, opened.base)
         if not opened.implicit:
-            start = self._load(run, InputBatch(Kind.START, [opened.item]), opened.first)
-            run.load = self._again(start)
+            start = self._batch(run, InputBatch(Kind.START, [opened.item]), opened.first)
+            run.start = self._again(start)
         return run
 
-    def _tell_start(self, run: Run, opened: RunOpened, now: float) -> Iterator[Action]:
+    def _tell_start(self, run: Run, opened: RunOpened, now: float) -> None:
         """Send a Start again: some may have missed it, and who comes up later has to get it."""
-        if run.load is None:
+        if run.start is None:
             return
         if opened.first >= self.ledger.next:
-            yield from self._ship_again(run.load, opened.mark, now)
+            self._ship_again(run.start, opened.mark, now)
         else:
-            yield from self._offer(run.load)
+            self._downstream.send(run.start)
 
-    def _ship_again(self, load: OutgoingBatch, mark: Mark, now: float) -> Iterator[Action]:
+    def _ship_again(self, batch: OutgoingBatch, mark: Mark, now: float) -> None:
         token = msgspec.msgpack.decode(mark)
-        yield from self._ship(load, (token,), now, handed=False)
+        self._ship(batch, (token,), now, handed=False)
 
-    def _again(self, load: OutgoingBatch) -> OutgoingBatch:
-        header = msgspec.structs.replace(load.header, attempt=self._attempts)
-        return OutgoingBatch(header, load.items, load.size, load.keys)
+    def _again(self, batch: OutgoingBatch) -> OutgoingBatch:
+        header = msgspec.structs.replace(batch.header, attempt=self._attempts)
+        return OutgoingBatch(header, batch.items, batch.size, batch.keys)
 
     # What comes from the listener
 
-    def accept(self, intake: InputBatch, now: float) -> Iterator[Action]:
+    def accept(self, intake: InputBatch, now: float) -> None:
         """Take what the listener handed over; a Start or Stop may be known already."""
         count = max(1, len(intake.items))  # the item of a Stop is made later
         if len(intake.tokens) < count:
@@ -125,57 +123,57 @@ class ReplayableSource(Source):
         if self._replay is not None and intake.kind != Kind.EVENTS:
             mark = mark_of(intake.tokens[0])
             if self._replay.has_finished(mark):
-                yield _release(intake, intake.tokens)
+                self._emit(_release(intake, intake.tokens))
                 return
             starts = intake.kind == Kind.START
             if self._replay.knows_start(mark) if starts else self._replay.knows_stop(mark):
-                yield from self._drop_known(intake, mark)
+                self._drop_known(intake, mark)
                 return
-            yield from self._give_up(now)
-        yield from super().accept(intake, now)
+            self._give_up(now)
+        super().accept(intake, now)
 
-    def _drop_known(self, intake: InputBatch, mark: Mark) -> Iterator[Action]:
+    def _drop_known(self, intake: InputBatch, mark: Mark) -> None:
         """The former life's Start or Stop stands in for it, and brings its token."""
         run = self._memory.run
         finished = run is not None and mark == run.mark and run.first < self.ledger.frontier
-        yield _release(intake, intake.tokens if finished else ())
+        self._emit(_release(intake, intake.tokens if finished else ()))
 
-    def _send(self, intake: InputBatch, now: float) -> Iterator[Action]:
+    def _send(self, intake: InputBatch, now: float) -> None:
         if intake.kind != Kind.EVENTS or self._replay is None:
-            yield from super()._send(intake, now)
+            super()._send(intake, now)
             return
         if intake.enters:
             # What people bring back has no place among the old ones.
             if self._resumed and not self._replay.open_places:
-                yield from super()._send(intake, now)
+                super()._send(intake, now)
             else:
                 self._held.append(intake)
             return
         for part in self._replay.sort([mark_of(token) for token in intake.tokens]):
-            yield from self._send_part(intake, part, now)
+            self._send_part(intake, part, now)
         if self._replay is not None and self._replay.over:
-            yield from self._give_up(now)
+            self._give_up(now)
 
-    def _send_part(self, intake: InputBatch, part: Part, now: float) -> Iterator[Action]:
+    def _send_part(self, intake: InputBatch, part: Part, now: float) -> None:
         if part.fate is Fate.GONE:
-            yield from self._pass_over(part.end, now)
+            self._pass_over(part.end, now)
             return
         piece = _slice(intake, part.first, part.end)
         if part.fate is Fate.FINISHED:
-            yield _release(piece, piece.tokens)
+            self._emit(_release(piece, piece.tokens))
         else:
-            yield from super()._send(piece, now)
+            super()._send(piece, now)
 
-    def _give_up(self, now: float) -> Iterator[Action]:
-        """What was under way and has not come again never will."""
+    def _give_up(self, now: float) -> None:
+        """What was under way and has not come again never will. PROTOCOL 49."""
         replay, self._replay = self._replay, None
         if replay is not None:
-            yield from self._pass_over(replay.give_up(), now)
+            self._pass_over(replay.give_up(), now)
             held, self._held = self._held, []
             for intake in held:
-                yield from super()._send(intake, now)
+                super()._send(intake, now)
 
-    def _pass_over(self, count: int, now: float) -> Iterator[Action]:
+    def _pass_over(self, count: int, now: float) -> None:
         if not count or self._run is None:
             return
         first = self.ledger.next
@@ -183,72 +181,64 @@ class ReplayableSource(Source):
         lost = [first + i for i in range(count) if self._places[at + i] != NO_TOKEN]
         self.lost += len(lost)
         self._missing += [(number, number + 1) for number in lost]
-        load = self._load(self._run, InputBatch(Kind.EVENTS, [None] * count), first)
-        self.ledger.pass_over(load, count, now)
+        places = self._batch(self._run, InputBatch(Kind.EVENTS, [None] * count), first)
+        self.ledger.pass_over(places, count, now)
         if self._ordered:
             stone = Tombstone(first, first + count, Reason.FINISHED)
-            header = msgspec.structs.replace(load.header, ranges=(), tombstones=(stone,))
-            for outlet in self._outlets.values():
-                yield from outlet.offer(OutgoingBatch(header))
-        yield from self._advance(now)
+            header = msgspec.structs.replace(places.header, ranges=(), tombstones=(stone,))
+            self._downstream.send_reliably(OutgoingBatch(header))
+        self._advance(now)
 
     # What is noted
 
-    def _ship(
-        self, load: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
-    ) -> Iterator[Action]:
+    def _note_sending(self, batch: OutgoingBatch, tokens: Sequence[Any]) -> None:
         if self.ledger.next >= self._noted:
-            yield from self._note(load, tokens)
-            self._noted = self.ledger.next + len(load.items)
-        yield from super()._ship(load, tokens, now, handed=handed)
+            self._note(batch, tokens)
+            self._noted = self.ledger.next + len(batch.items)
 
-    def _offer(self, load: OutgoingBatch) -> Iterator[Action]:
-        if load.header.kind != Kind.EVENTS or load.header.enters:
-            yield from super()._offer(load)
-            return
-        for first, end in load.header.ranges:
+    def _expand_first(self, batch: OutgoingBatch) -> Iterable[OutgoingBatch]:
+        if batch.header.kind != Kind.EVENTS or batch.header.enters:
+            return (batch,)
+        for first, end in batch.header.ranges:
             for suspect, deaths in list(self.ledger.find_fatal(first, end)):
                 # The former life may have died before it was in quarantine; twice does no harm.
-                item = load.items[suspect.sequence - first]
-                yield PutInQuarantine(load.header, item, suspect, deaths)
-        for part in self.ledger.part(load):
-            yield from super()._offer(part)
+                item = batch.items[suspect.sequence - first]
+                self._ask_quarantine(PutInQuarantine(batch.header, item, suspect, deaths))
+        return self.ledger.part(batch)
 
-    def _suspect(self, suspect: Suspect) -> Iterator[Action]:
+    def suspect(self, suspect: Suspect) -> None:
+        """A process has died of a message; the next life has to know."""
         if suspect.source == str(self.name) and suspect.epoch == self.epoch:
-            yield Note(Accused(suspect))
-        yield from super()._suspect(suspect)
+            self._emit(Note(Accused(suspect)))
+        super().suspect(suspect)
 
-    def _note(self, load: OutgoingBatch, tokens: Sequence[Any]) -> Iterator[Action]:
-        header, first = load.header, self.ledger.next
+    def _note(self, batch: OutgoingBatch, tokens: Sequence[Any]) -> None:
+        header, first = batch.header, self.ledger.next
         marks = tuple(mark_of(token) for token in tokens)
         if header.kind == Kind.START:
             self._missing = []
-            yield Note(RunOpened(header.run, False, first, load.items[0], marks[0]))
+            self._emit(Note(RunOpened(header.run, False, first, batch.items[0], marks[0])))
             return
         if header.implicit and first == header.base:
             self._missing = []
-            yield Note(RunOpened(header.run, True, first))
+            self._emit(Note(RunOpened(header.run, True, first)))
         if header.kind == Kind.STOP:
-            yield Note(RunClosing(first, load.items[0], marks[0]))
+            self._emit(Note(RunClosing(first, batch.items[0], marks[0])))
             return
         if NO_TOKEN in marks and not header.enters:
             raise StageError(
                 f"{self.name.stage} has handed over a message without a token; a replayable "
                 "listener has to give one with each: process(message, token=...)"
             )
-        yield Note(Sent(first, marks))
+        self._emit(Note(Sent(first, marks)))
 
-    def _advance(self, now: float) -> Iterator[Action]:
-        for action in super()._advance(now):
-            if isinstance(action, Release):
-                marks = tuple(mark_of(token) for token in action.tokens if token is not None)
-                yield Note(self._progress(marks, self._attempts))
-            yield action
+    def _note_advance(self, tokens: Sequence[Any]) -> None:
+        marks = tuple(mark_of(token) for token in tokens if token is not None)
+        self._emit(Note(self._progress(marks, self._attempts)))
 
-    def _send_again(self, before: float, now: float) -> Iterator[Action]:
-        yield Note(self._progress((), self._attempts + 1))
-        yield from super()._send_again(before, now)
+    def _send_again(self, before: float, now: float) -> None:
+        self._emit(Note(self._progress((), self._attempts + 1)))
+        super()._send_again(before, now)
 
     def _progress(self, marks: tuple[Mark, ...], attempts: int) -> Progress:
         buried, missing = dict(self.ledger.buried), tuple(self._missing)
@@ -259,18 +249,19 @@ class ReplayableSource(Source):
 
     # Ends
 
-    def finish(self, now: float, *, final: bool = True, resumes: bool = False) -> Iterator[Action]:
+    def finish(self, now: float, *, final: bool = True, resumes: bool = False) -> None:
         """The listener has ended; `resumes`: but its input has not, so that its run stays open."""
         self._ending, self._resumes = final, resumes
-        yield from self._work(now)
+        self.work(now)
 
-    def _work(self, now: float) -> Iterator[Action]:
-        yield from super()._work(now)
+    def work(self, now: float) -> None:
+        """Send what can be sent now, and end when all that was handed over has left."""
+        super().work(now)
         if self._ending is not None and not self._inbox:
             final, self._ending = self._ending, None
             if not self._resumes:
-                yield from self._give_up(now)
-            yield from super().finish(now, final=final)
+                self._give_up(now)
+            super().finish(now, final=final)
 
     def _has_nothing_open(self) -> bool:
         # What folds hold comes again in the next life.
@@ -281,9 +272,9 @@ class ReplayableSource(Source):
             return None
         return super()._reason_to_close()
 
-    def _end_implicit_run(self) -> Iterator[Action]:
+    def _end_implicit_run(self) -> None:
         if not self._resumes:
-            yield from super()._end_implicit_run()
+            super()._end_implicit_run()
 
     def _totals(self, run: Run) -> dict[str, Any]:
         totals = super()._totals(run)
@@ -291,6 +282,28 @@ class ReplayableSource(Source):
             totals["lost"] = len(self._missing)
             totals["missing"] = [[a - run.base, b - run.base] for a, b in self._missing]
         return totals
+
+
+class ReplayableSource(Source[ReplayableSender]):
+    """One listener replica with a replayable input; see `Source` for what it does otherwise."""
+
+    @property
+    def open_places(self) -> int:
+        """How many messages that were under way have not come again yet."""
+        return self._sender.open_places
+
+    def resume(self, now: float) -> list[Action]:
+        """Everything below is there: tell it again what was open when the former life ended.
+
+        To be called once, before the listener hands over anything.
+        """
+        self._sender.resume(now)
+        return self._outbox.take()
+
+    def finish(self, now: float, *, final: bool = True, resumes: bool = False) -> list[Action]:
+        """The listener has ended; `resumes`: but its input has not, so that its run stays open."""
+        self._sender.finish(now, final=final, resumes=resumes)
+        return self._outbox.take()
 
 
 def _release(intake: InputBatch, tokens: Sequence[Any]) -> Release:

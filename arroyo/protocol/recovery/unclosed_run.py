@@ -2,7 +2,7 @@
 
 A source with an input that can't be read again asks its shell to note such runs before it acts
 (`NoteRuns`). How far the open one has come is counted in words that outlive the process, written
-before what they count leaves; `settle` puts both together. Rules:
+before what they count leaves (`NoteCounts`); `settle` puts both together. Rules:
 - A run is noted before its Start leaves, and until each replica of each terminal has its Stop.
 - A Stop that has left is noted whole: whoever lacks it gets the same.
 - What the listener handed over and the source had not sent is counted as lost with the run.
@@ -95,6 +95,22 @@ class NoteRuns(NamedTuple):
     """Action: write down these runs, oldest first, before anything that comes after it is done."""
 
     runs: tuple[UnclosedRun, ...]
+
+
+class NoteCounts(NamedTuple):
+    """Action: keep these words where the next life finds them, before what they count leaves.
+
+    Attributes
+    ----------
+    next, frontier
+        How many sequences there are, and how many of them are finished.
+    controls
+        How many of them are of no event that the listener handed over in this life.
+    """
+
+    next: int
+    frontier: int
+    controls: int
 
 
 def settle(noted: Sequence[UnclosedRun], words: Mapping[str, int]) -> tuple[UnclosedRun, ...]:

@@ -1,29 +1,30 @@
 """`VolatileSource`: a source whose input can't be read again. PURE.
 
-What it holds dies with it, and its next life has another epoch. What outlives it is which runs
-somebody may lack the Stop of (`UnclosedRun`): those it notes before it acts (`NoteRuns`), and the
-next life closes them.
+PROTOCOL 27, 41: what it holds dies with it, and its next life has another epoch. What outlives it
+is which runs somebody may lack the Stop of (`UnclosedRun`): those it notes before it acts
+(`NoteRuns`, `NoteCounts`), and the next life closes them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from arroyo.codec import Ack, Kind
 from arroyo.protocol.source.input import InputBatch, Run
+from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Action
 from arroyo.protocol.values.batches import OutgoingBatch
 
-from .unclosed_run import ATTEMPTS_OF_A_LIFE, NoteRuns, UnclosedRun
+from .unclosed_run import ATTEMPTS_OF_A_LIFE, NoteCounts, NoteRuns, UnclosedRun
 from .unclosed_stop import UnclosedStop
 
 
-class VolatileSource(Source):
-    """One listener replica that begins anew in each life; see `Source` for the rest."""
+class VolatileSender(RunSender):
+    """What a listener replica sends that begins anew in each life."""
 
     def __init__(self, *args: Any, **wiring: Any) -> None:
         super().__init__(*args, **wiring)
@@ -33,19 +34,17 @@ class VolatileSource(Source):
         self._stops: dict[int, UnclosedRun] = {}
         """Runs whose Stop has left and somebody has not acknowledged, by its sequence here."""
 
-    def close_former(self, runs: Iterable[UnclosedRun], now: float) -> Iterator[Action]:
-        """Send the Stop of each run that former lives have left, behind its Start.
-
-        To be called once, before the listener hands over anything.
-        """
+    def close_former(self, runs: Iterable[UnclosedRun], now: float) -> None:
+        """Send the Stop of each run that former lives have left, behind its Start."""
         if self.ledger.empty:
             self._progress_at = now
-        loads = [load for run in runs for load in self._enter(run, now)]
-        yield self._note()
-        for load in loads:
-            yield from self._offer(load)
-        if not self._outlets:
-            yield from self._acknowledge_all(0, now)
+        batches = [batch for run in runs for batch in self._enter(run, now)]
+        self._note_runs()
+        self._note_counts(self.ledger.next)
+        for batch in batches:
+            self._downstream.send(batch)
+        if not self._downstream.reliable:
+            self._acknowledge_all(0, now)
 
     def _enter(self, former: UnclosedRun, now: float) -> tuple[OutgoingBatch, ...]:
         place = self.ledger.next
@@ -55,8 +54,8 @@ class VolatileSource(Source):
         run = Run(former.run, former.start is None, former.base)
         start = None
         if former.start is not None:
-            start = self._load(run, InputBatch(Kind.START, [former.start]), place)
-        stop = self._load(run, InputBatch(Kind.STOP, [former.stop]), place)
+            start = self._batch(run, InputBatch(Kind.START, [former.start]), place)
+        stop = self._batch(run, InputBatch(Kind.STOP, [former.stop]), place)
         stop = OutgoingBatch(msgspec.structs.replace(stop.header, epoch=former.epoch), stop.items)
         self.ledger.add(stop, 1, (None,), now, handed=False)
         self.controls += 1
@@ -66,60 +65,72 @@ class VolatileSource(Source):
 
     # What is noted
 
-    def _note(self) -> NoteRuns:
+    def _note_runs(self) -> None:
         runs = list(self._stops.values())
         run = self._run
         if run is not None:
             runs.append(UnclosedRun(run.name, self.epoch, run.base, _start_of(run)))
-        return NoteRuns(tuple(runs))
+        self._emit(NoteRuns(tuple(runs)))
 
-    def _run_begins(self, run: Run) -> Iterator[Action]:
-        yield self._note()
+    def _note_counts(self, end: int) -> None:
+        self._emit(NoteCounts(end, self.ledger.frontier, self.controls))
 
-    def _run_ends(self, run: Run, stop: Any) -> Iterator[Action]:
+    def _note_begin(self, run: Run) -> None:
+        self._note_runs()
+
+    def _note_end(self, run: Run, stop: Any) -> None:
         place = self.ledger.next
         self._stops[place] = UnclosedRun(
             run.name, self.epoch, run.base, _start_of(run), place, place, stop
         )
-        yield self._note()
+        self._note_runs()
 
-    def _ship(
-        self, load: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
-    ) -> Iterator[Action]:
-        if load.header.kind != Kind.EVENTS or load.header.enters:
-            self.controls += len(load.items)
-        yield from super()._ship(load, tokens, now, handed=handed)
+    def _note_sending(self, batch: OutgoingBatch, tokens: Sequence[Any]) -> None:
+        if batch.header.kind != Kind.EVENTS or batch.header.enters:
+            self.controls += len(batch.items)
+        self._note_counts(self.ledger.next + len(batch.items))
 
-    def _advance(self, now: float) -> Iterator[Action]:
-        for action in super()._advance(now):
-            if self._stops and next(iter(self._stops)) < self.ledger.frontier:
-                for place in [each for each in self._stops if each < self.ledger.frontier]:
-                    del self._stops[place]
-                    self._former.pop(place, None)
-                yield self._note()
-            yield action
+    def _note_advance(self, tokens: Sequence[Any]) -> None:
+        if self._stops and next(iter(self._stops)) < self.ledger.frontier:
+            for place in [each for each in self._stops if each < self.ledger.frontier]:
+                del self._stops[place]
+                self._former.pop(place, None)
+            self._note_runs()
+        self._note_counts(self.ledger.next)
 
     # Sending again
 
-    def _acknowledge(self, ack: Ack, now: float) -> Iterator[Action]:
+    def _acknowledge(self, ack: Ack, now: float) -> None:
         if ack.epoch == self.epoch:
-            yield from super()._acknowledge(ack, now)
+            super()._acknowledge(ack, now)
             return
         ranges = tuple(span for stop in self._former.values() for span in stop.translate(ack))
         if ranges:
             ours = msgspec.structs.replace(
                 ack, epoch=self.epoch, ranges=ranges, tombstones=(), fragments=()
             )
-            yield from super()._acknowledge(ours, now)
+            super()._acknowledge(ours, now)
 
-    def _loads_again(self, load: OutgoingBatch) -> Iterable[OutgoingBatch]:
-        if load.header.epoch == self.epoch:
-            return super()._loads_again(load)
-        if not load.items:
+    def _expand_again(self, batch: OutgoingBatch) -> Iterable[OutgoingBatch]:
+        if batch.header.epoch == self.epoch:
+            return super()._expand_again(batch)
+        if not batch.items:
             return ()  # a mere place, which nobody waits for
-        ((place, _),) = load.header.ranges
-        return self._former[place].loads(load)
+        ((place, _),) = batch.header.ranges
+        return self._former[place].loads(batch)
+
+
+class VolatileSource(Source[VolatileSender]):
+    """One listener replica that begins anew in each life; see `Source` for the rest."""
+
+    def close_former(self, runs: Iterable[UnclosedRun], now: float) -> list[Action]:
+        """Send the Stop of each run that former lives have left, behind its Start.
+
+        To be called once, before the listener hands over anything.
+        """
+        self._sender.close_former(runs, now)
+        return self._outbox.take()
 
 
 def _start_of(run: Run) -> Any:
-    return None if run.load is None else run.load.items[0]
+    return None if run.start is None else run.start.items[0]

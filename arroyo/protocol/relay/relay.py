@@ -1,7 +1,8 @@
 """`Relay`: the protocol of a replica that receives, be it an operator's or a publisher's. PURE.
 
 Records go in (`record`), deliveries come out; the shell has the stage's code work on each and
-reports what became of it (`finish`). What may come, and when, is decided by `Receiver`. Rules:
+reports what became of it (`finish`). Each call returns what the shell has to do, in order. What may
+come, and when, is decided by `Receiver`; what is below is known to `Downstream`. Rules:
 - A terminal stage does nothing twice and acknowledges; any other keeps nothing.
 - One batch in, one batch out, or several one after the other where the stage's code is slow; what
   ended here goes on as tombstones.
@@ -9,7 +10,7 @@ reports what became of it (`finish`). What may come, and when, is decided by `Re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,8 +32,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol.receiving.order import OrderBuffer
 from arroyo.protocol.receiving.receiver import Receiver
-from arroyo.protocol.sending.dispatcher import Dispatcher
-from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.sending.downstream import Downstream, Loss
 from arroyo.protocol.values.actions import Action
 from arroyo.protocol.values.batches import (
     OutgoingBatch,
@@ -46,6 +46,7 @@ from arroyo.protocol.values.batches import (
 )
 from arroyo.protocol.values.bounded_table import BoundedTable
 from arroyo.protocol.values.deliveries import Delivery, Outcome, Output, Row, Work, as_output
+from arroyo.protocol.values.outbox import Outbox
 
 from .acknowledger import Acknowledger
 from .parts import cut
@@ -60,10 +61,8 @@ class Relay(Receiver):
 
     Parameters
     ----------
-    outlets
-        One per stage below that is fed by push-pull. None: paths end here.
-    publication
-        For pub-sub links below, where there are any.
+    downstream
+        All stages below. Paths end here if none of them is fed by push-pull.
     ordered
         Whether the stage wants the order of the source.
     flushes
@@ -74,18 +73,28 @@ class Relay(Receiver):
         self,
         name: ReplicaName,
         *,
-        outlets: Sequence[Dispatcher],
-        publication: Publication | None,
+        incarnation: int,
+        senders: Mapping[ReplicaName, bool],
+        sources: Sequence[ReplicaName],
+        downstream: Downstream,
         ordered: bool,
+        outbox: Outbox,
         flushes: bool = False,
         suspect: Suspect | None = None,
-        **wiring: Any,
     ) -> None:
-        super().__init__(name, suspect=suspect, **wiring)
-        self._outlets = {outlet.stage: outlet for outlet in outlets}
-        self._publication = publication
+        super().__init__(
+            name,
+            incarnation=incarnation,
+            senders=senders,
+            sources=sources,
+            suspect=suspect,
+            outbox=outbox,
+        )
+        self._downstream = downstream
+        self.terminal = not downstream.reliable
+        """Whether paths end here."""
         self._ordered = ordered
-        self._completion = Acknowledger(name, flushes=flushes)
+        self._acknowledger = Acknowledger(name, flushes=flushes)
         self._reorders: BoundedTable[tuple[str, int, int], OrderBuffer[Work]] = BoundedTable(
             OrderBuffer
         )
@@ -93,44 +102,37 @@ class Relay(Receiver):
     # What the shell looks at
 
     @property
-    def terminal(self) -> bool:
-        """Whether paths end here."""
-        return not self._outlets
-
-    @property
     def blocked(self) -> bool:
         """Whether something waits to be sent, so that no input may be taken."""
-        return any(outlet.blocked for outlet in self._outlets.values())
+        return self._downstream.blocked
 
     @property
     def in_flight(self) -> int:
         """Messages sent below and not credited."""
-        return sum(outlet.in_flight for outlet in self._outlets.values())
+        return self._downstream.in_flight
 
     @property
     def redelivered(self) -> int:
         """Messages that had been finished here before they came again."""
-        return self._completion.redelivered
+        return self._acknowledger.redelivered
 
     # Beginning and end
 
-    def connect(self) -> Iterator[Action]:
+    def connect(self) -> list[Action]:
         """Make the links below, and say Hello to everyone above."""
-        for outlet in self._outlets.values():
-            yield from outlet.connect(self._incarnation)
-        yield from self.greet_all()
+        self._downstream.connect()
+        self._greet_all()
+        return self._outbox.take()
 
-    def end(self, *, final: bool) -> Iterator[Action]:
+    def end(self, *, final: bool) -> list[Action]:
         """Nothing more will go out: say End below, for good or for this life only."""
-        for outlet in self._outlets.values():
-            yield from outlet.end(final=final)
-        if self._publication is not None:
-            yield from self._publication.end(final=final)
+        self._downstream.end(final=final)
+        return self._outbox.take()
 
     @property
     def ended(self) -> bool:
-        """Whether all has left and has been taken up."""
-        return all(outlet.ended and not outlet.in_flight for outlet in self._outlets.values())
+        """Whether all has left and has been taken up. PROTOCOL 31."""
+        return self._downstream.ended and not self._downstream.in_flight
 
     # The stage's work
 
@@ -175,11 +177,11 @@ class Relay(Receiver):
         )
 
     def _covers(self, batch: Batch) -> bool:
-        return self._completion.covers(batch)
+        return self._acknowledger.covers(batch)
 
     def _select_new(self, batch: Batch, work: Sequence[Work]) -> Sequence[Work]:
         """Leave out what was done before."""
-        return self._completion.select_new(batch, work)
+        return self._acknowledger.select_new(batch, work)
 
     def _places_passed(self, batch: Batch, work: Sequence[Work]) -> Iterable[Position]:
         """Messages that are not new to this stage, though they may be to what restores order."""
@@ -204,7 +206,7 @@ class Relay(Receiver):
 
     def finish(
         self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome], message_s: float
-    ) -> Iterator[Action]:
+    ) -> list[Action]:
         """The stage's code is through with a delivery.
 
         Parameters
@@ -216,10 +218,15 @@ class Relay(Receiver):
         """
         self._message_s = message_s
         if batch.kind != Kind.EVENTS:
-            yield from self._finish_control(batch, outcomes)
+            self._finish_control(batch, outcomes)
         else:
-            yield from self._finish_events(batch, work, outcomes)
-        yield from self._credit(batch)
+            self._finish_events(batch, work, outcomes)
+        self._credit(batch)
+        return self._outbox.take()
+
+    def _finish_late(self, batch: Batch) -> None:
+        self._finish_events(batch, (), ())
+        self._credit(batch)
 
     def hand_on(
         self, batch: Batch, done: Sequence[Work], outcomes: Sequence[Outcome]
@@ -238,19 +245,20 @@ class Relay(Receiver):
             as are those of the work that are not in `done`.
         """
         head, rest = cut(batch, done)
-        return list(self._finish_events(head, done, outcomes)), rest
+        self._finish_events(head, done, outcomes)
+        return self._outbox.take(), rest
 
     def _finish_events(
         self, batch: Batch, work: Sequence[Work], outcomes: Sequence[Outcome]
-    ) -> Iterator[Action]:
+    ) -> None:
         if self._is_one_to_one(batch, outcomes):
-            yield from self._finish_whole(batch, outcomes)
+            self._finish_whole(batch, outcomes)
             return
         outputs = [as_output(outcome) for outcome in outcomes]
-        if self._outlets or self._publication is not None:
-            yield from self._send_on(batch, work, outputs)
+        if not self._downstream.empty:
+            self._send_on(batch, work, outputs)
         if self.terminal and batch.reliable:
-            yield from self._reply(self._completion.finish(batch, work, outputs))
+            self._acknowledge(self._acknowledger.finish(batch, work, outputs))
 
     def _is_one_to_one(self, batch: Batch, outcomes: Sequence[Outcome]) -> bool:
         """Whether exactly one thing came of each message in the batch, in the same order."""
@@ -261,20 +269,18 @@ class Relay(Receiver):
             and len(outcomes) == count_of(batch)
         )
 
-    def _finish_whole(self, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Action]:
+    def _finish_whole(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         """Do for the whole batch at once what is else done message by message."""
-        forward = bool(self._outlets) or self._publication is not None
+        forward = not self._downstream.empty
         if forward and (type(outcomes) is Body or not outcomes or outcomes[0] is not None):
             header = batch
             if batch.detached or batch.slabs:
                 header = msgspec.structs.replace(batch, detached=(), slabs=())
-            yield from self._offer(OutgoingBatch(header, outcomes, size_of(outcomes)))
+            self._downstream.send(OutgoingBatch(header, outcomes, size_of(outcomes)))
         if self.terminal and batch.reliable:
-            yield from self._reply(self._completion.finish_whole(batch))
+            self._acknowledge(self._acknowledger.finish_whole(batch))
 
-    def _send_on(
-        self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]
-    ) -> Iterator[Action]:
+    def _send_on(self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]) -> None:
         positions: list[Position] = []
         items: list[Any] = []
         keys: list[int] = []
@@ -294,65 +300,48 @@ class Relay(Receiver):
             keys += output.keys
             size += output.size
         fields = describe(positions) | {"tombstones": merge(stones), "detached": (), "slabs": ()}
-        load = OutgoingBatch(msgspec.structs.replace(batch, **fields), items, size, keys or None)
+        onward = OutgoingBatch(msgspec.structs.replace(batch, **fields), items, size, keys or None)
         if items or stones:
-            yield from self._offer(load)
+            self._downstream.send(onward)
 
-    def _offer(self, load: OutgoingBatch) -> Iterator[Action]:
-        for outlet in self._outlets.values():
-            yield from outlet.offer(load)
-        if self._publication is not None and load.items:
-            yield from self._publication.offer(load)
-
-    def flushed(self, refused: Mapping[Origin, Reason] | None = None) -> Iterator[Action]:
+    def flushed(self, refused: Mapping[Origin, Reason] | None = None) -> list[Action]:
         """What was finished so far is safe now, but for what was refused, which has ended."""
-        yield from self._reply(self._completion.flushed(refused))
+        self._acknowledge(self._acknowledger.flushed(refused))
+        return self._outbox.take()
 
     # Start and Stop
 
-    def _finish_control(self, batch: Batch, outcomes: Sequence[Outcome]) -> Iterator[Action]:
+    def _finish_control(self, batch: Batch, outcomes: Sequence[Outcome]) -> None:
         items = [item for outcome in outcomes for item in as_output(outcome).items]
         self._gate.note(batch, items[0] if items else None)
-        yield from self._tell(batch, again=False)
+        self._tell(batch, again=False)
 
-    def _tell(self, batch: Batch, *, again: bool) -> Iterator[Action]:
-        """Pass a Start or Stop on, unless that was done."""
+    def _tell(self, batch: Batch, *, again: bool) -> None:
+        """PROTOCOL 19: pass a Start or Stop on, unless that was done."""
         if not self._gate.tells(batch):
             return
         item = self._gate.item(batch)
         if item is not None:
-            yield from self._offer(
+            self._downstream.send(
                 OutgoingBatch(msgspec.structs.replace(batch, detached=(), slabs=()), [item])
             )
         if self.terminal and batch.reliable and batch.kind != Kind.CLOSING:
-            yield from self._reply(self._completion.finish_whole(batch, again=again))
+            self._acknowledge(self._acknowledger.finish_whole(batch, again=again))
 
     # From below
 
-    def back(self, record: BackRecord, now: float) -> Iterator[Action]:
+    def back(self, record: BackRecord, now: float) -> list[Action]:
         """Take a record from below."""
-        if isinstance(record, Credit):
-            if record.stage in self._outlets:
-                yield from self._outlets[record.stage].credit(record)
-        elif isinstance(record, Hello):
-            if record.stage in self._outlets:
-                yield from self._after(self._outlets[record.stage].hello(record))
-            elif self._publication is not None:
-                yield from self._publication.repeat_starts()
-        elif isinstance(record, Bye) and record.stage in self._outlets:
-            yield from self._outlets[record.stage].bye(record)
-        elif isinstance(record, Lost) and record.link is not None:
-            yield from self.disconnected(ReplicaName(record.stage, record.replica), record.link)
+        if isinstance(record, Hello | Credit | Bye | Lost):
+            self._pass_on(self._downstream.record(record))
+        return self._outbox.take()
 
-    def disconnected(self, replica: ReplicaName, link: int) -> Iterator[Action]:
+    def disconnected(self, replica: ReplicaName, link: int) -> list[Action]:
         """The link to a replica below broke."""
-        if replica.stage in self._outlets:
-            outlet = self._outlets[replica.stage]
-            yield from self._after(outlet.disconnected(replica.replica, link))
+        self._pass_on(self._downstream.disconnected(replica, link))
+        return self._outbox.take()
 
-    def _after(self, change: tuple[list[Action], bool]) -> Iterator[Action]:
-        """Do what an outlet says, and report what was lost with a replica."""
-        actions, lost = change
-        yield from actions
-        if lost:
-            yield from self.report_loss()
+    def _pass_on(self, loss: Loss) -> None:
+        """Only those above keep what was sent; further below, they hear of it themselves."""
+        if loss is Loss.NEAR:
+            self._report_loss()

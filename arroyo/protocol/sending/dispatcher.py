@@ -1,11 +1,11 @@
 """The sending side: which replica below gets what, and when it has to wait. PURE.
 
-An `Dispatcher` serves all replicas of one stage below. Rules:
+A `Dispatcher` serves all replicas of one stage below. Rules:
 - Nothing goes to a replica before its Hello, and the open Starts go first.
 - A replica has a bound of messages and bytes that were sent and not credited; what is over it
   waits here, and the stage takes no inputs while anything waits (`blocked`). Payloads that stay
   in shared memory take no room at the receiver, and don't count.
-- Loads leave in the order they came in. Start and Stop go to every replica, past the bound.
+- Batches leave in the order they came in. Start and Stop go to every replica, past the bound.
 - A replica that died gets a new link with a new number; what was on the old one is the source's
   to send again.
 """
@@ -13,7 +13,7 @@ An `Dispatcher` serves all replicas of one stage below. Rules:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -30,8 +30,9 @@ from arroyo.codec import (
     shared_size_of,
 )
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.values.actions import Action, Connect, Transmit
+from arroyo.protocol.values.actions import Connect, Transmit
 from arroyo.protocol.values.batches import OutgoingBatch, cut, sequences_of, take
+from arroyo.protocol.values.outbox import Emit
 from arroyo.protocol.values.ranges import RangeSet
 
 from .open_starts import OpenStarts
@@ -70,18 +71,21 @@ class _Replica(msgspec.Struct):
     missed: bool = False
     """Whether a Stop, or its announcement, went by while it was not there."""
     used: int = 0
-    """When it was given something last, counted in batches of the outlet."""
+    """When it was given something last, counted in batches of the dispatcher."""
 
     def __post_init__(self) -> None:
         self.batch, self.ahead = FIRST_BATCH_MESSAGES, 2 * FIRST_BATCH_MESSAGES
 
     def note_speed(self, message_s: float) -> None:
-        """It takes so long over one message."""
+        """It takes so long over one message. PROTOCOL 8."""
         self.batch = max(1, min(BATCH_MESSAGES, int(BATCH_S / max(message_s, 1e-9))))
         self.ahead = messages_ahead(message_s)
 
     def room(self, item_size: int) -> int:
-        """How many messages of a size it may be given now; one always, when it has none."""
+        """How many messages of a size it may be given now; one always, when it has none.
+
+        PROTOCOL 9.
+        """
         least = 0 if self.sent else 1
         if not self.up:
             return 0
@@ -112,6 +116,8 @@ class Dispatcher:
         How messages are shared out; a stage below that folds has its say in this.
     new_link
         Gives a number that no link had before, over restarts as well.
+    emit
+        Where it says what is to be done.
     """
 
     def __init__(
@@ -123,6 +129,7 @@ class Dispatcher:
         edge: int,
         dispatch: Dispatch,
         new_link: Callable[[], int],
+        emit: Emit,
     ) -> None:
         self.stage = stage
         self.edge = edge
@@ -130,6 +137,7 @@ class Dispatcher:
         self._sender = sender
         self._sender_text = str(sender)
         self._new_link = new_link
+        self._emit = emit
         self._queue: deque[OutgoingBatch] = deque()
         self._starts = OpenStarts()
         self._replicas = [
@@ -152,75 +160,80 @@ class Dispatcher:
     def waiting(self, epoch: int) -> RangeSet:
         """Sequences of an epoch that have not left yet."""
         return RangeSet(
-            gap for load in self._queue if load.header.epoch == epoch for gap in load.header.ranges
+            gap
+            for batch in self._queue
+            if batch.header.epoch == epoch
+            for gap in batch.header.ranges
         )
 
-    def connect(self, incarnation: int) -> Iterator[Action]:
+    def connect(self, incarnation: int) -> None:
         """Make all links."""
         self._incarnation = incarnation
         for replica in self._replicas:
-            yield from self._link(replica)
+            self._link(replica)
 
-    def offer(self, load: OutgoingBatch) -> Iterator[Action]:
-        """Take a load; it leaves at once where it can."""
-        header, size = load.header, load.size - shared_size_of(load.items)
+    def send(self, batch: OutgoingBatch) -> None:
+        """Take a batch; it leaves at once where it can."""
+        header, size = batch.header, batch.size - shared_size_of(batch.items)
         if self.edge:
             header = msgspec.structs.replace(header, path=header.path + self.edge)
-        if self.edge or size != load.size:
-            load = OutgoingBatch(header, load.items, size, load.keys, load.trim)
-        self._queue.extend(cut(load, BATCH_MESSAGES))
-        yield from self._pump()
+        if self.edge or size != batch.size:
+            batch = OutgoingBatch(header, batch.items, size, batch.keys, batch.trim)
+        self._queue.extend(cut(batch, BATCH_MESSAGES))
+        self._pump()
 
-    def end(self, *, final: bool) -> Iterator[Action]:
+    def end(self, *, final: bool) -> None:
         """Send End after all that waits: for good, or from this life of the sender only."""
         if self._ending is None:
             self._ending = final
-        yield from self._pump()
+        self._pump()
 
     @property
     def ended(self) -> bool:
         """Whether End has gone to all replicas that are there."""
         return self._ending is not None and not self._queue
 
-    def hello(self, hello: Hello) -> tuple[list[Action], bool]:
-        """Replica `hello` is there. Returns actions, and whether it misses anything."""
+    def hello(self, hello: Hello) -> bool:
+        """A replica is there. Returns whether it may miss anything.
+
+        PROTOCOL 3: it gets the open Starts first. PROTOCOL 20: a new life gets a new link.
+        """
         replica = self._find(hello.replica)
         if replica is None or hello.version != PROTOCOL_VERSION:
-            return [], False
+            return False
         if (replica.up or replica.leaving) and replica.incarnation == hello.incarnation:
-            return [], False
+            return False
         if hello.sticky and self.dispatch == "balanced":
             self.dispatch = "sequence"
-        actions: list[Action] = []
         lost = replica.missed
         replica.missed = False
         if replica.incarnation not in (0, hello.incarnation):
             lost = True
-            actions += self._relink(replica)
+            self._relink(replica)
         replica.incarnation = hello.incarnation
         replica.up, replica.leaving = True, False
         for start in self._starts:
-            actions.append(self._transmit(replica, start))
-        actions += self._pump()
-        return actions, lost
+            self._transmit(replica, start)
+        self._pump()
+        return lost
 
-    def disconnected(self, number: int, link: int) -> tuple[list[Action], bool]:
-        """A link broke. Returns actions, and whether anything can have been lost with it."""
+    def disconnected(self, number: int, link: int) -> bool:
+        """A link broke. Returns whether anything can have been lost with it."""
         replica = self._find(number)
         if replica is None or link != replica.link:
-            return [], False
+            return False
         lost = replica.up or bool(replica.sent)
-        actions = [*self._relink(replica)]
-        return actions, lost
+        self._relink(replica)
+        return lost
 
-    def bye(self, bye: Bye) -> Iterator[Action]:
+    def bye(self, bye: Bye) -> None:
         """A replica wants no more; it gets End, and then works off what it has."""
         replica = self._find(bye.replica)
         if replica is not None and replica.up and replica.incarnation == bye.incarnation:
             replica.up, replica.leaving = False, True
-            yield from self._send_end(replica, final=False)
+            self._send_end(replica, final=False)
 
-    def credit(self, credit: Credit) -> Iterator[Action]:
+    def credit(self, credit: Credit) -> None:
         """A replica is through with batches."""
         replica = self._find(credit.replica)
         if replica is None or credit.link != replica.link:
@@ -230,7 +243,7 @@ class Dispatcher:
             replica.messages -= messages
             replica.size -= size
         replica.note_speed(credit.message_s)
-        yield from self._pump()
+        self._pump()
 
     # A replica's links
 
@@ -238,65 +251,65 @@ class Dispatcher:
         """Return a replica; None for a number that only a confused peer can have."""
         return self._replicas[number] if number < len(self._replicas) else None
 
-    def _link(self, replica: _Replica) -> Iterator[Action]:
+    def _link(self, replica: _Replica) -> None:
         record = Open(
             PROTOCOL_VERSION, *self._sender, incarnation=self._incarnation, link=replica.link
         )
-        yield Connect(replica.name, replica.link)
-        yield Transmit(replica.name, record)
+        self._emit(Connect(replica.name, replica.link))
+        self._emit(Transmit(replica.name, record))
 
-    def _relink(self, replica: _Replica) -> Iterator[Action]:
+    def _relink(self, replica: _Replica) -> None:
         replica.link = self._new_link()
         replica.up = replica.leaving = replica.ended = False
         replica.incarnation = replica.number = replica.messages = replica.size = 0
         replica.sent.clear()
-        yield from self._link(replica)
+        self._link(replica)
 
-    def _send_end(self, replica: _Replica, *, final: bool) -> Iterator[Action]:
+    def _send_end(self, replica: _Replica, *, final: bool) -> None:
         if not replica.ended:
             replica.ended = True
-            yield Transmit(replica.name, End(str(self._sender), replica.link, final))
+            self._emit(Transmit(replica.name, End(str(self._sender), replica.link, final)))
 
     # Sending
 
-    def _pump(self) -> Iterator[Action]:
+    def _pump(self) -> None:
         while self._queue:
-            load = self._queue[0]
-            if load.header.kind != Kind.EVENTS:
+            batch = self._queue[0]
+            if batch.header.kind != Kind.EVENTS:
                 self._queue.popleft()
-                yield from self._tell_all(load)
+                self._tell_all(batch)
                 continue
-            if load.trim is not None:
-                load = self._queue[0] = load.trim(load)
-                if not load.items and not load.header.tombstones:
+            if batch.trim is not None:
+                batch = self._queue[0] = batch.trim(batch)
+                if not batch.items and not batch.header.tombstones:
                     self._queue.popleft()
                     continue
-            replica, count = self._choose(load)
+            replica, count = self._choose(batch)
             if replica is None:
                 return
-            head, rest = take(load, count)
+            head, rest = take(batch, count)
             if rest is None:
                 self._queue.popleft()
             else:
                 self._queue[0] = rest
-            yield self._transmit(replica, head)
+            self._transmit(replica, head)
         if self._ending is not None:
             for replica in self._replicas:
                 if replica.up:
-                    yield from self._send_end(replica, final=self._ending)
+                    self._send_end(replica, final=self._ending)
 
-    def _tell_all(self, load: OutgoingBatch) -> Iterator[Action]:
-        self._starts.note(load)
+    def _tell_all(self, control: OutgoingBatch) -> None:
+        self._starts.note(control)
         for replica in self._replicas:
             if replica.up:
-                yield self._transmit(replica, load)
-            elif load.header.kind != Kind.START:
+                self._transmit(replica, control)
+            elif control.header.kind != Kind.START:
                 replica.missed = True
 
-    def _choose(self, load: OutgoingBatch) -> tuple[_Replica | None, int]:
-        """Say who gets the head of the load, and how many messages of it."""
-        messages = len(load.items)
-        item_size = load.size // messages if messages else 0
+    def _choose(self, batch: OutgoingBatch) -> tuple[_Replica | None, int]:
+        """Say who gets the head of the batch, and how many messages of it. PROTOCOL 10."""
+        messages = len(batch.items)
+        item_size = batch.size // messages if messages else 0
         if len(self._replicas) == 1:
             [replica], count = self._replicas, messages
         elif self.dispatch == "balanced":
@@ -305,31 +318,31 @@ class Dispatcher:
                 return None, 0
             replica, count = min(open_ones, key=lambda each: (each.messages, each.used)), messages
         else:
-            index, count = self._assigned(load)
+            index, count = self._assigned(batch)
             replica = self._replicas[index]
         room = replica.room(item_size)
         return (replica, min(room, count)) if room else (None, 0)
 
-    def _assigned(self, load: OutgoingBatch) -> tuple[int, int]:
+    def _assigned(self, batch: OutgoingBatch) -> tuple[int, int]:
         """Whose the first message is, and how many after it are the same replica's."""
-        if not load.items:
-            marks = [load.header.tombstones[0].first // SEQUENCE_BLOCK]
-        elif self.dispatch == "key" and load.keys is not None:
-            marks = list(load.keys)
+        if not batch.items:
+            marks = [batch.header.tombstones[0].first // SEQUENCE_BLOCK]
+        elif self.dispatch == "key" and batch.keys is not None:
+            marks = list(batch.keys)
         else:
-            marks = [number // SEQUENCE_BLOCK for number in sequences_of(load.header)]
+            marks = [number // SEQUENCE_BLOCK for number in sequences_of(batch.header)]
         owners = [mark % len(self._replicas) for mark in marks]
         count = next((at for at, owner in enumerate(owners) if owner != owners[0]), len(owners))
         return owners[0], count
 
-    def _transmit(self, replica: _Replica, load: OutgoingBatch) -> Action:
+    def _transmit(self, replica: _Replica, batch: OutgoingBatch) -> None:
         record: Batch = msgspec.structs.replace(
-            load.header, sender=self._sender_text, link=replica.link, number=replica.number
+            batch.header, sender=self._sender_text, link=replica.link, number=replica.number
         )
-        replica.sent.append((replica.number, len(load.items), load.size))
+        replica.sent.append((replica.number, len(batch.items), batch.size))
         replica.number += 1
-        replica.messages += len(load.items)
-        replica.size += load.size
+        replica.messages += len(batch.items)
+        replica.size += batch.size
         self._batches += 1
         replica.used = self._batches
-        return Transmit(replica.name, record, load.items)
+        self._emit(Transmit(replica.name, record, batch.items))

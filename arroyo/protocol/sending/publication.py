@@ -5,14 +5,15 @@ A batch's `number` counts the messages before it, so a subscriber that misses so
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import msgspec
 
 from arroyo.codec import End
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.values.actions import Action, Broadcast
+from arroyo.protocol.values.actions import Broadcast
 from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.outbox import Emit
 
 from .open_starts import OpenStarts
 
@@ -20,33 +21,34 @@ from .open_starts import OpenStarts
 class Publication:
     """What one replica sends to all its subscribers."""
 
-    def __init__(self, sender: ReplicaName, new_link: Callable[[], int]) -> None:
+    def __init__(self, sender: ReplicaName, new_link: Callable[[], int], emit: Emit) -> None:
         self._sender = str(sender)
         self._link = new_link()
+        self._emit = emit
         self._messages = 0
         self._starts = OpenStarts()
 
-    def offer(self, load: OutgoingBatch) -> Iterator[Action]:
-        """Send a load to whoever is subscribed now."""
-        self._starts.note(load)
-        yield self._broadcast(load)
+    def send(self, batch: OutgoingBatch) -> None:
+        """Send a batch to whoever is subscribed now."""
+        self._starts.note(batch)
+        self._broadcast(batch)
 
-    def repeat_starts(self) -> Iterator[Action]:
+    def repeat_starts(self) -> None:
         """Somebody new subscribed: tell the open runs again (others know them and don't mind)."""
-        for load in self._starts:
-            yield self._broadcast(load)
+        for start in self._starts:
+            self._broadcast(start)
 
-    def end(self, *, final: bool) -> Iterator[Action]:
+    def end(self, *, final: bool) -> None:
         """Say that nothing more will come, for good or from this life only."""
-        yield Broadcast(End(self._sender, self._link, final))
+        self._emit(Broadcast(End(self._sender, self._link, final)))
 
-    def _broadcast(self, load: OutgoingBatch) -> Action:
+    def _broadcast(self, batch: OutgoingBatch) -> None:
         record = msgspec.structs.replace(
-            load.header,
+            batch.header,
             sender=self._sender,
             link=self._link,
             number=self._messages,
             reliable=False,
         )
-        self._messages += max(1, len(load.items))
-        return Broadcast(record, load.items)
+        self._messages += max(1, len(batch.items))
+        self._emit(Broadcast(record, batch.items))

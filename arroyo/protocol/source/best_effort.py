@@ -1,17 +1,16 @@
-"""`BestEffortSource`: a source that knows what is lost, and does not repair it. PURE.
+"""`BestEffortSender`: it knows what is lost, and does not repair it. PURE.
 
-Window, acknowledgements and totals are those of any source; the messages themselves are let go of
-when they have left. Start and Stop come again as ever.
+PROTOCOL 58: window, acknowledgements and totals are those of any source; the messages themselves
+are let go of when they have left. Start and Stop come again as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from arroyo.codec import Ack, BackRecord, Kind
-from arroyo.protocol.recovery.volatile import VolatileSource
-from arroyo.protocol.values.actions import Action
+from arroyo.codec import Ack, Kind
+from arroyo.protocol.recovery.volatile import VolatileSender
 from arroyo.protocol.values.batches import OutgoingBatch
 from arroyo.protocol.values.ranges import RangeSet
 
@@ -19,8 +18,8 @@ from .input import Run
 from .reliable_sender import GRACE_S
 
 
-class BestEffortSource(VolatileSource):
-    """One listener replica whose chain says ``delivery = "best-effort"``; see `Source`."""
+class BestEffortSender(VolatileSender):
+    """What a listener replica sends whose chain says ``delivery = "best-effort"``."""
 
     def __init__(self, *args: Any, **wiring: Any) -> None:
         super().__init__(*args, **wiring)
@@ -28,17 +27,17 @@ class BestEffortSource(VolatileSource):
         self._open_places = -1
 
     def _ship(
-        self, load: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
-    ) -> Iterator[Action]:
-        yield from super()._ship(load, tokens, now, handed=handed)
-        if load.header.kind == Kind.EVENTS and self._outlets:
+        self, batch: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
+    ) -> None:
+        super()._ship(batch, tokens, now, handed=handed)
+        if batch.header.kind == Kind.EVENTS and self._downstream.reliable:
             self.ledger.let_go_of_last()
 
-    def record(self, record: BackRecord, now: float) -> Iterator[Action]:
-        """A record came back from below; see `Source.record`."""
-        if isinstance(record, Ack) and self._missing and self._is_ours(record):
-            self._find_again(record)
-        yield from super().record(record, now)
+    def acknowledge(self, ack: Ack, now: float) -> None:
+        """Messages are finished, perhaps some that were given up."""
+        if self._missing and self._is_ours(ack):
+            self._find_again(ack)
+        super().acknowledge(ack, now)
 
     def _is_ours(self, ack: Ack) -> bool:
         return not ack.taken and (ack.source, ack.epoch) == (str(self.name), self.epoch)
@@ -55,7 +54,7 @@ class BestEffortSource(VolatileSource):
             )
         self.lost -= before - len(self._missing)
 
-    def _send_again(self, before: float, now: float) -> Iterator[Action]:
+    def _send_again(self, before: float, now: float) -> None:
         open_places = self.ledger.count_open(before)
         if open_places != self._open_places:
             # What was under way elsewhere still arrives; what is left when that ends is lost.
@@ -65,12 +64,12 @@ class BestEffortSource(VolatileSource):
             return
         self._open_places = -1
         known = len(self._missing)
-        for outlet, paths in self._ways:
-            for first, end in self.ledger.give_up(paths, before, outlet.waiting(self.epoch)):
+        for dispatcher, paths in self._downstream.routes:
+            for first, end in self.ledger.give_up(paths, before, dispatcher.waiting(self.epoch)):
                 self._missing.add(first, end)
         self.lost += len(self._missing) - known
-        yield from super()._send_again(before, now)
-        yield from self._advance(now)
+        super()._send_again(before, now)
+        self._advance(now)
 
     def _totals(self, run: Run) -> dict[str, Any]:
         totals = super()._totals(run)

@@ -41,9 +41,9 @@ class InputBatch(msgspec.Struct):
 
 
 class Run(msgspec.Struct):
-    """The run that is open: `base` is the sequence of its first event, `load` its Start."""
+    """The run that is open: `base` is the sequence of its first event, `start` its Start."""
 
     name: str
     implicit: bool
     base: int
-    load: OutgoingBatch | None = None
+    start: OutgoingBatch | None = None

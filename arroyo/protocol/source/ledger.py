@@ -263,21 +263,31 @@ class Ledger:
             return 0
         return self._suspects.accuse(suspect)
 
-    def bury(self, sequence: int) -> None:
-        """A message is in quarantine: it is told by a tombstone when it is due again."""
-        self._suspects.bury(sequence)
+    def withhold(self, sequence: int) -> None:
+        """A message does not go out until it is known whether quarantine keeps it."""
+        self._suspects.withhold(sequence)
+
+    def quarantined(self, sequence: int, *, kept: bool, attempt: int) -> list[OutgoingBatch]:
+        """A message is in quarantine: it is told by a tombstone when it is due again.
+
+        `kept`: or it is not, and goes out as ever. Returns what was due while it was withheld.
+        """
+        if not self._suspects.quarantined(sequence, kept=kept) or sequence < self.frontier:
+            return []
+        entry = next(each for each in self._shipments if each.first <= sequence < each.end)
+        return list(self._parts(entry, [(sequence, sequence + 1)], (), attempt))
 
     def find_fatal(self, first: int, end: int) -> Iterator[tuple[Suspect, int]]:
         """See `Suspects`."""
         return self._suspects.find_fatal(first, end)
 
     def part(self, load: OutgoingBatch) -> Iterator[OutgoingBatch]:
-        """Yield the loads to send instead of the one entered last: suspects go alone."""
-        _, alone, buried = self._suspects.sort(load.header.ranges)
-        if alone or buried:
-            yield from self._parts(self._shipments[-1], load.header.ranges, (), 0)
-        else:
+        """Yield what to send instead of the batch entered last: suspects go alone."""
+        clear, _, _ = self._suspects.sort(load.header.ranges)
+        if clear == list(load.header.ranges):
             yield load
+        else:
+            yield from self._parts(self._shipments[-1], load.header.ranges, (), 0)
 
     def find(self, sequence: int) -> tuple[OutgoingBatch, Any]:
         """Return the load and the item of a message that is not finished."""

@@ -1,289 +1,147 @@
 """`Source`: the protocol of a listener's replica. PURE.
 
-Messages go in one after another (`accept`), records of the stages below come back (`record`),
-time passes (`tick`); actions come out. `ReliableSender` keeps what is sent, and resends. Rules:
-- Start, events and Stop of a run stand in the ledger, numbered in one row.
-- Stop leaves when everything of its run is finished on all paths, so the run is quiet by then
-  and nothing can come after it; what was accepted behind it waits. Where folds hold what is
-  left, Closing goes before it: they give out what they have, and so come to finish it.
+What the listener handed over goes in (`accept`), records of the stages below come back (`record`),
+time passes (`tick`); each call returns what the shell has to do, in order. A source has a
+`RunSender`, which says what leaves and keeps it until it is finished, and a `Downstream`, which
+knows the links.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
-import msgspec
-
-from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
+from arroyo.codec import Ack, BackRecord, Bye, Credit, Hello, Lost, Suspect
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.sending.downstream import Downstream, Loss
 from arroyo.protocol.values.actions import Action
-from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.outbox import Outbox
 
-from .input import InputBatch, MakeStop, Run
-from .reliable_sender import ReliableSender
+from .input import InputBatch
+from .ledger import Ledger
+from .run_sender import RunSender
+
+SenderT = TypeVar("SenderT", bound=RunSender)
 
 
-class Source(ReliableSender):
-    """One listener replica towards the stages below; parameters of `ReliableSender`, and these:
+class Source(Generic[SenderT]):
+    """One listener replica.
 
     Parameters
     ----------
-    new_run
-        Makes a run's name.
-    make_early_stop
-        Makes what makes the item of a Stop that the listener did not send, of a reason.
-    """  # noqa: D400
+    sender
+        For what it sends.
+    downstream
+        All stages below.
+    outbox
+        Where both say what is to be done.
+    """
 
-    def __init__(
-        self,
-        *args: Any,
-        new_run: Callable[[], str],
-        make_early_stop: Callable[[str], MakeStop],
-        **wiring: Any,
-    ) -> None:
-        super().__init__(*args, **wiring)
-        self._new_run = new_run
-        self._make_early_stop = make_early_stop
-        self._inbox: deque[InputBatch] = deque()
-        self._run: Run | None = None
-        self._closing: InputBatch | None = None
-        self._closing_told = -1
-        """The round of sending again in which the end of the open run was announced."""
-        self._complete = True
-        self._last_start: OutgoingBatch | None = None
-        self._finishing = self._told_end = False
-        self._final = True
+    def __init__(self, sender: SenderT, downstream: Downstream, outbox: Outbox) -> None:
+        self._sender = sender
+        self._downstream = downstream
+        self._outbox = outbox
 
     # What the shell looks at
 
     @property
+    def epoch(self) -> int:
+        """In which its sequences count."""
+        return self._sender.epoch
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is sent and not finished."""
+        return self._sender.ledger
+
+    @property
+    def ready(self) -> bool:
+        """Whether every replica below is there. PROTOCOL 5."""
+        return self._downstream.ready
+
+    @property
+    def awaited(self) -> Sequence[ReplicaName]:
+        """Replicas below that have not said Hello."""
+        return self._downstream.awaited
+
+    @property
     def blocked(self) -> bool:
         """Whether it can't take anything more for now."""
-        return bool(self._inbox) or any(outlet.blocked for outlet in self._outlets.values())
+        return self._sender.blocked
 
     @property
     def open_runs(self) -> frozenset[str] | None:
         """Name of the run that has a Start and no Stop yet, if any; None: one is about to end."""
-        if self._closing is not None:
-            return None
-        run = self._run
-        return frozenset() if run is None or run.implicit else frozenset((run.name,))
+        return self._sender.open_runs
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` has something to do, if nothing else happens before."""
+        return self._sender.deadline
 
     @property
     def ended(self) -> bool:
         """Whether all is finished and End has been sent."""
-        return self._is_through() and all(outlet.ended for outlet in self._outlets.values())
+        return self._sender.through and self._downstream.ended
 
-    def _is_through(self) -> bool:
-        """Whether nothing more will be sent."""
-        return (
-            self._finishing
-            and not self._inbox
-            and self._closing is None
-            and self._has_nothing_open()
-        )
+    @property
+    def redelivered(self) -> int:
+        """Messages that were sent again."""
+        return self._sender.redelivered
 
-    def _has_nothing_open(self) -> bool:
-        """Whether nobody waits for anything of what was sent."""
-        return self.ledger.empty
+    @property
+    def lost(self) -> int:
+        """Messages that will not arrive."""
+        return self._sender.lost
 
     # Events
 
-    def accept(self, intake: InputBatch, now: float) -> Iterator[Action]:
-        """Take what the listener handed over."""
-        self._inbox.append(intake)
-        yield from self._work(now)
+    def connect(self) -> list[Action]:
+        """Make the links."""
+        self._downstream.connect()
+        return self._outbox.take()
 
-    def finish(self, now: float, *, final: bool = True) -> Iterator[Action]:
+    def accept(self, intake: InputBatch, now: float) -> list[Action]:
+        """Take what the listener handed over."""
+        self._sender.accept(intake, now)
+        return self._outbox.take()
+
+    def finish(self, now: float, *, final: bool = True) -> list[Action]:
         """The listener has ended: close its run, and end when everything is finished.
 
         `final`: it has finished for good; else it only leaves, and the stages below stay.
         """
-        self._finishing, self._final = True, final
-        yield from self._work(now)
+        self._sender.finish(now, final=final)
+        return self._outbox.take()
 
-    # Runs
+    def record(self, record: BackRecord, now: float) -> list[Action]:
+        """Take a record from below."""
+        if isinstance(record, Ack):
+            self._sender.acknowledge(record, now)
+        elif isinstance(record, Suspect):
+            self._sender.suspect(record)
+        elif isinstance(record, Hello | Credit | Bye | Lost):
+            if isinstance(record, Hello):
+                self._sender.hello(record)
+            self._note(self._downstream.record(record), now)
+            self._sender.work(now)
+        return self._outbox.take()
 
-    def _start_of_run(self) -> Any:
-        run = self._run
-        return run.load.items[0] if run is not None and run.load is not None else None
+    def disconnected(self, replica: ReplicaName, link: int, now: float) -> list[Action]:
+        """The link to a neighbour below broke."""
+        self._note(self._downstream.disconnected(replica, link), now)
+        return self._outbox.take()
 
-    def _work(self, now: float) -> Iterator[Action]:
-        while self._closing is None and (self._inbox or self._finishing):
-            reason = self._reason_to_close()
-            if reason is not None:
-                self._close_early(reason)
-            elif not self._inbox or self._must_wait():
-                yield from self._end_implicit_run()
-                break
-            elif self._inbox[0].kind == Kind.STOP:
-                self._closing = self._inbox.popleft()
-                self._complete = True
-            else:
-                yield from self._end_implicit_run()
-                yield from self._send(self._inbox.popleft(), now)
-        yield from self._try_stop(now)
-        if self._is_through():
-            yield from self._say_end()
+    def _note(self, loss: Loss, now: float) -> None:
+        if loss is not Loss.NONE:
+            self._sender.note_loss(now)
 
-    def _say_end(self) -> Iterator[Action]:
-        for outlet in self._outlets.values():
-            yield from outlet.end(final=self._final)
-        if self._publication is not None and not self._told_end:
-            self._told_end = True
-            yield from self._publication.end(final=self._final)
+    def quarantined(self, suspect: Suspect, *, kept: bool) -> list[Action]:
+        """`PutInQuarantine` is done, or the message can't be kept."""
+        self._sender.quarantined(suspect.sequence, kept=kept)
+        return self._outbox.take()
 
-    def _reason_to_close(self) -> str | None:
-        """Why the open run ends without the listener's Stop; None where it does not."""
-        if self._run is None or self._run.implicit:
-            return None
-        if not self._inbox:
-            return "the source ended in mid-run"
-        if self._inbox[0].kind == Kind.START:
-            return "another Start came before the Stop"
-        return None
-
-    def _must_wait(self) -> bool:
-        """Whether the next intake can't be sent yet."""
-        if any(outlet.blocked for outlet in self._outlets.values()):
-            return True
-        # No Stop says that an implicit run is over; it ends when all of it is finished.
-        starts = self._inbox[0].kind == Kind.START
-        return starts and self._run is not None and not self.ledger.empty
-
-    def _close_early(self, reason: str) -> None:
-        make_stop = self._make_early_stop(reason)
-        self._closing = InputBatch(Kind.STOP, tokens=(None,), make_stop=make_stop)
-        self._complete = False
-
-    def _end_implicit_run(self) -> Iterator[Action]:
-        """No Stop ends it, but folds below have to give out what they hold of it."""
-        ends = self._finishing if not self._inbox else self._inbox[0].kind == Kind.START
-        if ends and self._run is not None and self._run.implicit:
-            yield from self._announce_stop(self._make_early_stop(""))
-
-    def _announce_stop(self, make_stop: MakeStop) -> Iterator[Action]:
-        """Once all that is not finished is held by folds: tell them to give it out.
-
-        Told again after each round of sending again, in which it may have been lost. Where no Stop
-        follows it is told once more when all is finished, to those of which nobody knows what
-        they hold.
-        """
-        run, empty = self._run, self.ledger.empty
-        if run is None or not self.ledger.quiet or (empty and not run.implicit):
-            return
-        attempt = self._attempts + empty
-        if self._closing_told < attempt:
-            self._closing_told = attempt
-            item = make_stop(self._totals(run))
-            load = self._load(run, InputBatch(Kind.CLOSING, [item]), self.ledger.next)
-            header = msgspec.structs.replace(
-                load.header, attempt=attempt, holders=self.ledger.holders
-            )
-            yield from self._offer(OutgoingBatch(header, load.items))
-
-    def _send(self, intake: InputBatch, now: float) -> Iterator[Action]:
-        begins = True
-        if intake.kind == Kind.START:
-            self.ledger.take_buried()  # of an implicit run: nobody asks for its totals
-            self._run = self._open_run(implicit=False)
-        elif self._run is None:
-            self._run = self._open_run(implicit=True)
-        else:
-            begins = False
-        load = self._load(self._run, intake, self.ledger.next)
-        if intake.kind == Kind.START:
-            self._run.load = load
-        if begins:
-            yield from self._run_begins(self._run)
-        yield from self._ship(load, intake.tokens, now)
-
-    def _run_begins(self, run: Run) -> Iterator[Action]:
-        """Do what has to be done before anything of a run leaves."""
-        yield from ()
-
-    def _run_ends(self, run: Run, stop: Any) -> Iterator[Action]:
-        """Do what has to be done before the Stop of a run leaves."""
-        yield from ()
-
-    def _open_run(self, *, implicit: bool) -> Run:
-        self._closing_told = -1
-        first = self.ledger.next
-        return Run(self._new_run(), implicit, first if implicit else first + 1)
-
-    def _load(self, run: Run, intake: InputBatch, first: int) -> OutgoingBatch:
-        header = Batch(
-            sender="",
-            link=0,
-            number=0,
-            kind=intake.kind,
-            run=run.name,
-            source=str(self.name),
-            epoch=self.epoch,
-            base=run.base,
-            frontier=self.ledger.frontier,
-            path=0,
-            implicit=run.implicit,
-            ranges=((first, first + len(intake.items)),),
-            enters=intake.enters,
-            handed_ns=intake.handed_ns,
-            returned=intake.returned,
-        )
-        return OutgoingBatch(header, intake.items, intake.size, intake.keys)
-
-    def _try_stop(self, now: float) -> Iterator[Action]:
-        if self._closing is None:
-            return
-        if not self.ledger.empty:
-            assert self._closing.make_stop is not None
-            yield from self._announce_stop(self._closing.make_stop)
-            return
-        intake, self._closing = self._closing, None
-        run, self._run = self._run, None
-        first = self.ledger.next
-        if run is None:
-            run = self._open_run(implicit=True)
-        assert intake.make_stop is not None
-        intake.items = [intake.make_stop(self._totals(run))]
-        self.ledger.take_buried()
-        load = self._load(run, intake, first)
-        if run.load is not None and self._outlets:
-            self._last_start = run.load
-        yield from self._run_ends(run, intake.items[0])
-        yield from self._ship(load, intake.tokens, now)
-        yield from self._work(now)
-
-    def _totals(self, run: Run) -> dict[str, Any]:
-        buried = self.ledger.buried
-        return {
-            "sent": self.ledger.next - run.base,
-            "filtered": buried.get(Reason.FILTERED, 0),
-            "skipped": buried.get(Reason.SKIPPED, 0),
-            "quarantined": buried.get(Reason.QUARANTINED, 0),
-            "lost": 0,
-            "complete": self._complete,
-        }
-
-    # Sending again
-
-    def _acknowledge(self, ack: Ack, now: float) -> Iterator[Action]:
-        if ack.epoch == self.epoch:
-            yield from super()._acknowledge(ack, now)
-
-    def _loads_again(self, load: OutgoingBatch) -> Iterable[OutgoingBatch]:
-        start = self._last_start
-        if load.header.kind != Kind.STOP or not load.items or start is None:
-            return (load,)
-        if start.header.run != load.header.run:
-            return (load,)
-        # A replica that came up after the Stop went by must hear of the run's Start first.
-        header = msgspec.structs.replace(start.header, attempt=load.header.attempt)
-        return OutgoingBatch(header, start.items, start.size), load
-
-    def _frontier_mark(self, frontier: int) -> OutgoingBatch:
-        """Tell a restarted stage that restores order where to begin, if nothing else does."""
-        run = self._run or Run("", True, 0)
-        load = self._load(run, InputBatch(Kind.EVENTS), frontier)
-        stone = Tombstone(frontier - 1, frontier, Reason.FINISHED)
-        return OutgoingBatch(msgspec.structs.replace(load.header, ranges=(), tombstones=(stone,)))
+    def tick(self, now: float) -> list[Action]:
+        """Time has passed: send again what is due."""
+        self._sender.tick(now)
+        return self._outbox.take()

@@ -21,6 +21,10 @@ Gap = tuple[int, int]
 class _Record(msgspec.Struct):
     lives: dict[tuple[str, int, int], Suspect] = {}
     buried: bool = False
+    withheld: bool = False
+    """Whether nobody knows yet if quarantine keeps it."""
+    due: bool = False
+    """Whether it should have gone out while it was withheld."""
 
 
 class Suspects:
@@ -38,17 +42,29 @@ class Suspects:
     def accuse(self, suspect: Suspect) -> int:
         """Note a death; returns of how many the message is suspected now.
 
-        0: it is buried; replicas go on telling of the deaths that led there.
+        0: it is buried, or withheld; replicas go on telling of the deaths that led there.
         """
         record = self._records.setdefault(suspect.sequence, _Record())
-        if record.buried:
+        if record.buried or record.withheld:
             return 0
         record.lives[suspect.stage, suspect.replica, suspect.incarnation] = suspect
         return len(record.lives)
 
-    def bury(self, sequence: int) -> None:
-        """The message goes out no more: others get a tombstone."""
-        self._records.setdefault(sequence, _Record()).buried = True
+    def withhold(self, sequence: int) -> None:
+        """The message does not go out until it is known whether quarantine keeps it."""
+        record = self._records.setdefault(sequence, _Record())
+        record.withheld, record.due = True, False
+
+    def quarantined(self, sequence: int, *, kept: bool) -> bool:
+        """The message goes out no more where it is kept: others get a tombstone.
+
+        Returns whether it was due while it was withheld.
+        """
+        record = self._records.get(sequence)
+        if record is None or not record.withheld:
+            return False
+        record.withheld, record.buried = False, kept
+        return record.due
 
     def find_fatal(self, first: int, end: int) -> Iterator[tuple[Suspect, int]]:
         """Yield the last death by each message that should be in quarantine, and how many.
@@ -57,7 +73,8 @@ class Suspects:
         """
         for sequence in sorted(self._records):
             record = self._records[sequence]
-            if first <= sequence < end and len(record.lives) >= DEATHS and not record.buried:
+            asks = len(record.lives) >= DEATHS and not record.buried and not record.withheld
+            if first <= sequence < end and asks:
                 yield list(record.lives.values())[-1], len(record.lives)
 
     def forget_below(self, frontier: int) -> None:
@@ -66,7 +83,7 @@ class Suspects:
             del self._records[sequence]
 
     def sort(self, lost: Iterable[Gap]) -> tuple[list[Gap], list[int], list[int]]:
-        """Split what has to go out again.
+        """Split what has to go out again; what is withheld is left out, and noted as due.
 
         Returns
         -------
@@ -87,5 +104,7 @@ class Suspects:
         ]
         marked = RangeSet((number, number + 1) for number, _ in known)
         clear = [gap for first, end in lost for gap in marked.missing(first, end)]
-        alone = [number for number, record in known if not record.buried]
+        for _, record in known:
+            record.due = record.due or record.withheld
+        alone = [number for number, record in known if not (record.buried or record.withheld)]
         return clear, alone, [number for number, record in known if record.buried]

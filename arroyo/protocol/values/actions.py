@@ -7,8 +7,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from arroyo.codec import BackRecord, Batch, DataRecord, Suspect
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.fold.state import NoteFold
 from arroyo.protocol.recovery.journal import Note
-from arroyo.protocol.recovery.unclosed_run import NoteRuns
+from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns
 
 
 class Connect(NamedTuple):
@@ -57,7 +58,8 @@ class Release(NamedTuple):
 class PutInQuarantine(NamedTuple):
     """A message has ended so many processes that it must not go out again: keep it for people.
 
-    The shell then says `Source.bury`, or nothing if it can't be kept.
+    It is withheld until the shell has said whether that was done: `Source.quarantined`, or
+    `Fold.quarantined`, once all actions of the call are carried out.
     """
 
     header: Batch
@@ -71,5 +73,14 @@ class PutInQuarantine(NamedTuple):
 
 
 Action: TypeAlias = (
-    Connect | Transmit | Broadcast | Reply | Release | PutInQuarantine | Note | NoteRuns
+    Connect
+    | Transmit
+    | Broadcast
+    | Reply
+    | Release
+    | PutInQuarantine
+    | Note
+    | NoteRuns
+    | NoteCounts
+    | NoteFold
 )

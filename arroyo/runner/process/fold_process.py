@@ -11,6 +11,7 @@ import msgspec
 from arroyo.codec import Batch, Encoded, Kind, Reason
 from arroyo.messages import Message, Origin, Stop
 from arroyo.protocol.fold.fold import Fold, Folded
+from arroyo.protocol.fold.state import NoteFold
 from arroyo.protocol.relay.relay import Outcome, Output, Work
 from arroyo.protocol.values.actions import Action, PutInQuarantine, Release
 from arroyo.protocol.values.deliveries import origins_of
@@ -85,17 +86,21 @@ class FoldProcess(RelayProcess):
             self._held[make_origin(sequence, fragment)] = loan
 
     def _perform(self, actions: Iterable[Action]) -> None:
+        asked: list[PutInQuarantine] = []
         for action in actions:
-            if isinstance(action, Release):
-                # Before anything is finished above: the next life has to know it.
-                self._record.note(self._relay.memory)
+            if isinstance(action, NoteFold):
+                self._record.note(action.state)
+            elif isinstance(action, Release):
                 self._replica.payloads.give_back(action.items)
                 self._returning.finish(action.items)
             elif isinstance(action, PutInQuarantine):
-                if self._isolation.put_item(action, self._replica.decode):
-                    self._relay.bury(action.header.epoch, action.suspect.sequence)
+                asked.append(action)
             else:
                 super()._perform((action,))
+        # Behind the rest: what goes out in its place is numbered behind it.
+        for action in asked:
+            kept = self._isolation.put_item(action, self._replica.decode)
+            self._perform(self._relay.quarantined(action.suspect, kept=kept))
 
     def _do_regularly(self, now: float) -> None:
         super()._do_regularly(now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
@@ -16,9 +16,8 @@ from arroyo.links import LinkBroke, RecordCame
 from arroyo.messages import Stop
 from arroyo.protocol.recovery.journal import Note
 from arroyo.protocol.recovery.replayable import ReplayableSource
-from arroyo.protocol.recovery.unclosed_run import NoteRuns, UnclosedRun
+from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun
 from arroyo.protocol.recovery.volatile import VolatileSource
-from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Action, PutInQuarantine, Release
 from arroyo.runner.assembly import key_field, make_replayable_source, make_source
 from arroyo.runner.intake.input_batch import Counts
@@ -97,7 +96,7 @@ class SourceProcess:
         self._report_due = 0.0
         self._orphaned_at: float | None = None
 
-    def _make_source(self) -> Source:
+    def _make_source(self) -> VolatileSource | ReplayableSource:
         replica, early_stop = self._replica, self._gateway.runs.early_stop
         if self._journal is None:
             return make_source(
@@ -179,7 +178,6 @@ class SourceProcess:
                 self._report_due = now + REPORT_S
                 self._report()
             self._take_what_came(now)
-            self._count()
         self._report()
 
     def _bring_back(self, now: float, *, at_once: bool = False) -> None:
@@ -253,20 +251,11 @@ class SourceProcess:
                 _log.info("%d messages were under way; they come again", self._source.open_places)
             self._perform(self._source.resume(now))
 
-    def _finish(self, now: float) -> Iterable[Action]:
+    def _finish(self, now: float) -> list[Action]:
         final = self._is_final()
         if isinstance(self._source, ReplayableSource):
             return self._source.finish(now, final=final, resumes=not self._is_input_over())
         return self._source.finish(now, final=final)
-
-    def _count(self) -> None:
-        """Keep on the status page what the next life would have to know."""
-        source = self._source
-        if isinstance(source, VolatileSource):
-            ledger = source.ledger
-            self._frontier[0] = ledger.frontier
-            self._next[0] = ledger.next
-            self._controls[0] = source.controls
 
     def _note_runs(self, runs: Sequence[UnclosedRun]) -> None:
         """Note which runs the next life would have to close."""
@@ -333,7 +322,8 @@ class SourceProcess:
             elif isinstance(event, LinkBroke):
                 self._perform(self._source.disconnected(event.replica, event.link, now))
 
-    def _perform(self, actions: Iterable[Action]) -> None:
+    def _perform(self, actions: list[Action]) -> None:
+        asked: list[PutInQuarantine] = []
         for action in actions:
             if isinstance(action, Release):
                 self._gateway.release(action.messages, action.size)
@@ -346,13 +336,17 @@ class SourceProcess:
                 self._journal.note(action.memo)
             elif isinstance(action, NoteRuns):
                 self._note_runs(action.runs)
+            elif isinstance(action, NoteCounts):
+                # On the status page, where the next life finds them.
+                self._next[0], self._frontier[0], self._controls[0] = action
             elif isinstance(action, PutInQuarantine):
-                if self._isolation.put_item(action, self._replica.decode):
-                    self._source.bury(action.suspect.sequence)
+                asked.append(action)
             else:
-                # Before it leaves: what arrives has to be known to the next life.
-                self._count()
                 self._links.perform((action,))
+        # Behind the rest: what goes out in its place is numbered behind it.
+        for action in asked:
+            kept = self._isolation.put_item(action, self._replica.decode)
+            self._perform(self._source.quarantined(action.suspect, kept=kept))
 
     def _refused_input(self) -> int:
         """Count what came from outside and could not be taken."""

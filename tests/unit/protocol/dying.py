@@ -16,7 +16,7 @@ from unit.protocol.promises import outcomes, ways
 
 from arroyo.codec import Kind
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.recovery.unclosed_run import NoteRuns, UnclosedRun, settle
+from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun, settle
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.source import Source
 
@@ -86,8 +86,11 @@ class DyingWorld(World):
         self.greeted.discard(node.name)
         former = self.lives.get(node.name)
         left = settle(former.noted, former.words) if former and former.words else ()
-        self.lives[node.name] = Life(left)
-        return super()._make_source(node)
+        source = super()._make_source(node)
+        counts = {"next": 0, "frontier": 0, "controls": 0}
+        received = {"received": 0, "unseen": 0, "run_end": 0}
+        self.lives[node.name] = Life(left, {"epoch": source.epoch, **counts, **received})
+        return source
 
     def _start(self, name: ReplicaName) -> None:
         super()._start(name)
@@ -120,8 +123,9 @@ class DyingWorld(World):
 
     def _hand_over(self, node: Node) -> None:
         """The listener may be ahead of its source."""
-        self.lives[node.name].hand_over(node.script.popleft())
-        self._write_words(node)
+        life = self.lives[node.name]
+        life.hand_over(node.script.popleft())
+        life.words |= {"received": len(life.handed), "run_end": life.run_end}
 
     def _close(self, run: UnclosedRun) -> UnclosedRun:
         if run.stop is not None or run.start is None:
@@ -138,40 +142,25 @@ class DyingWorld(World):
             self._bury(self.random.choice(victims))
         return bool(victims)
 
-    def _do(self, node: Node, actions: Any) -> None:
+    def _act(self, node: Node, action: Any) -> bool:
         if node.stage.role != "listener":
-            super()._do(node, actions)
-            return
-        for action in actions:
-            self._write_words(node)
-            if self.faults["source_kill"] and self.random.random() < DEATH_AT_AN_ACTION:
-                self.faults["source_kill"] -= 1
-                self._bury(node)
-                return
-            if isinstance(action, NoteRuns):
-                self._note(node, action.runs)
-            else:
-                super()._do(node, [action])
-        self._write_words(node)
-
-    def _write_words(self, node: Node) -> None:
-        """Say what is counted before anything leaves."""
-        source, life = node.machine, self.lives[node.name]
-        life.words = {
-            "epoch": source.epoch,
-            "next": source.ledger.next,
-            "frontier": source.ledger.frontier,
-            "controls": source.controls,
-            "received": len(life.handed),
-            "unseen": 0,
-            "run_end": life.run_end,
-        }
+            return super()._act(node, action)
+        if self.faults["source_kill"] and self.random.random() < DEATH_AT_AN_ACTION:
+            self.faults["source_kill"] -= 1
+            self._bury(node)
+            return False
+        if isinstance(action, NoteRuns):
+            self._note(node, action.runs)
+        elif isinstance(action, NoteCounts):
+            self.lives[node.name].words |= action._asdict()
+        return super()._act(node, action)
 
     def _note(self, node: Node, runs: tuple[UnclosedRun, ...]) -> None:
-        life, source = self.lives[node.name], node.machine
+        life = self.lives[node.name]
         if runs and runs[-1].next is None and runs[-1] not in life.noted:
-            first = source.ledger.next - source.controls
+            first = life.words["next"] - life.words["controls"]
             self.begun[str(node.name), runs[-1].run] = Begun(life, first, life.open_run())
+            life.words["run_end"] = life.run_end
         life.noted = runs
         for run in runs:
             key = str(node.name), run.run

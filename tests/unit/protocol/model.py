@@ -31,9 +31,9 @@ from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol.fold.fold import Fold, Folded
-from arroyo.protocol.fold.state import FoldState
+from arroyo.protocol.fold.state import FoldState, NoteFold
 from arroyo.protocol.receiving.receipts import Receipts
-from arroyo.protocol.recovery.unclosed_run import NoteRuns
+from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns
 from arroyo.protocol.relay.relay import Output, Relay
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.source import Source
@@ -441,6 +441,7 @@ class World:
             node.machine = self._make_source(node)
         elif folds(node.stage):
             node.machine = self._make_boundary(node)
+            node.memory = node.machine.memory
         else:
             node.machine = make_relay(
                 self.chain,
@@ -698,26 +699,37 @@ class World:
 
     # Actions
 
-    def _do(self, node: Node, actions: Any) -> None:
+    def _do(self, node: Node, actions: list[Any]) -> None:
+        asked: list[PutInQuarantine] = []
         for action in actions:
-            if isinstance(node.machine, Fold):
-                node.memory = node.machine.memory
-            if self.on_the_wire and isinstance(action, Transmit | Broadcast | Reply):
-                _travel(action.record)
-            if isinstance(action, Transmit):
-                node.down[action.to].queue.append(action)
-            elif isinstance(action, Reply):
-                self._reply(node, action)
-            elif isinstance(action, Connect):
-                self._connect(node, action)
-            elif isinstance(action, Broadcast):
-                self._broadcast(node, action)
-            elif isinstance(action, PutInQuarantine):
-                self.isolated.add((action.suspect.source, action.suspect.sequence))
-                self.foul.add(action.item)
-                node.machine.bury(action.suspect.sequence)
-            elif not isinstance(action, Release | NoteRuns):
-                raise BrokenPromiseError(f"{action} is no action")
+            if not self._act(node, action):
+                return
+            if isinstance(action, PutInQuarantine):
+                asked.append(action)
+        for action in asked:
+            self.isolated.add((action.suspect.source, action.suspect.sequence))
+            self.foul.add(action.item)
+            self._do(node, node.machine.quarantined(action.suspect, kept=True))
+            if node.machine is None:
+                return
+
+    def _act(self, node: Node, action: Any) -> bool:
+        """Carry an action out; False where the replica died of it."""
+        if self.on_the_wire and isinstance(action, Transmit | Broadcast | Reply):
+            _travel(action.record)
+        if isinstance(action, Transmit):
+            node.down[action.to].queue.append(action)
+        elif isinstance(action, Reply):
+            self._reply(node, action)
+        elif isinstance(action, Connect):
+            self._connect(node, action)
+        elif isinstance(action, Broadcast):
+            self._broadcast(node, action)
+        elif isinstance(action, NoteFold):
+            node.memory = action.state
+        elif not isinstance(action, Release | NoteRuns | NoteCounts | PutInQuarantine):
+            raise BrokenPromiseError(f"{action} is no action")
+        return True
 
     def _connect(self, node: Node, connect: Connect) -> None:
         former = node.down.get(connect.to)

@@ -114,27 +114,25 @@ class ReplayingWorld(World):
         self.faults["source_kill"] -= 1
         return True
 
-    def _do(self, node: Node, actions: Any) -> None:
+    def _act(self, node: Node, action: Any) -> bool:
         if node.stage.role != "listener":
-            super()._do(node, actions)
-            return
-        for action in actions:
+            return super()._act(node, action)
+        if self._dies_now():
+            # Whoever told it may be dead before the next life could hear it.
+            self.untold += isinstance(action, Note) and isinstance(action.memo, Accused)
+            self._bury(node)
+            return False
+        if isinstance(action, Note):
+            self.memories[node.name].apply(action.memo)
+            return True
+        if isinstance(action, Release):
+            tokens = action.tokens
             if self._dies_now():
-                # Whoever told it may be dead before the next life could hear it.
-                self.untold += isinstance(action, Note) and isinstance(action.memo, Accused)
+                self._acknowledge(node, tokens[: self.random.randint(0, len(tokens))])
                 self._bury(node)
-                return
-            if isinstance(action, Note):
-                self.memories[node.name].apply(action.memo)
-            elif isinstance(action, Release):
-                tokens = action.tokens
-                if self._dies_now():
-                    self._acknowledge(node, tokens[: self.random.randint(0, len(tokens))])
-                    self._bury(node)
-                    return
-                self._acknowledge(node, tokens)
-            else:
-                super()._do(node, [action])
+                return False
+            self._acknowledge(node, tokens)
+        return super()._act(node, action)
 
     def _acknowledge(self, node: Node, tokens: Any) -> None:
         known = self.acknowledged[node.name]

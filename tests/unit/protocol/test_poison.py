@@ -9,8 +9,10 @@ from unit.protocol.source.test_source import Sink
 from arroyo.codec import Batch, Hello, Kind, Lost, Open, Reason, Suspect
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.relay.relay import Relay
+from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.source.suspects import DEATHS
 from arroyo.protocol.values.actions import PutInQuarantine, Reply
+from arroyo.protocol.values.outbox import Outbox
 
 
 def suspect(sequence, life, **changes):
@@ -21,8 +23,10 @@ def suspect(sequence, life, **changes):
 class Poisoned(Sink):
     """A source whose messages end the stage below; `die` is one death and the life after it."""
 
-    def __init__(self):
+    def __init__(self, *, keeps=True):
         super().__init__()
+        self.keeps = keeps
+        """Whether there is room in quarantine."""
         self.accept(Kind.EVENTS, "a", "b", "c")
         self.life = 1
 
@@ -33,7 +37,7 @@ class Poisoned(Sink):
         told = list(self.source.record(suspect(sequence, self.life), now))
         for action in told:
             if isinstance(action, PutInQuarantine):
-                self.source.bury(action.suspect.sequence)
+                self.take(self.source.quarantined(action.suspect, kept=self.keeps))
         self.take(self.source.record(Hello(1, "b", 0, self.life), now))
         return told, self.take(self.source.tick(now + 1.0))
 
@@ -70,6 +74,40 @@ def test_at_the_third_death_it_is_isolated_and_a_tombstone_goes_in_its_place():
     assert len(sent) == 1
 
 
+def test_a_message_that_quarantine_cannot_keep_goes_out_again_alone():
+    chain = Poisoned(keeps=False)
+    for _ in range(DEATHS):
+        told, sent = chain.die(1)
+    assert [type(action) for action in told] == [PutInQuarantine]
+    assert [items for _, items in sent] == [["a", "c"], ["b"]]
+    (asked_again,), _ = chain.die(1)
+    assert asked_again.deaths == DEATHS + 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "comes"), [(True, ((), Reason.QUARANTINED)), (False, (((1, 2),), None))]
+)
+def test_a_message_is_withheld_until_it_is_known_whether_quarantine_keeps_it(kept, comes):
+    chain = Poisoned()
+    for life in range(2, 2 + DEATHS):
+        told = chain.source.record(suspect(1, life), 0.0)
+    (asked,) = told
+    chain.take(chain.source.record(Hello(1, "b", 0, life), 1.0))
+    assert [items for _, items in chain.take(chain.source.tick(3.0))] == [["a", "c"]]
+    ((record, _),) = chain.take(chain.source.quarantined(asked.suspect, kept=kept))
+    reason = record.tombstones[0].reason if record.tombstones else None
+    assert (record.ranges, reason) == comes
+    assert chain.source.quarantined(asked.suspect, kept=kept) == []
+
+
+def test_an_answer_about_what_is_finished_meanwhile_changes_nothing():
+    chain = Poisoned()
+    for life in range(2, 2 + DEATHS):
+        told = chain.source.record(suspect(1, life), 0.0)
+    chain.acknowledge((0, 3))
+    assert chain.source.quarantined(told[0].suspect, kept=True) == []
+
+
 def test_a_message_that_is_in_quarantine_is_isolated_no_more():
     # A replica tells of a death again in each answer to an Open.
     chain = Poisoned()
@@ -82,8 +120,9 @@ def test_what_can_not_be_kept_is_offered_again_at_the_next_death():
     chain = Poisoned()
     for life in range(2, 2 + DEATHS):
         told = list(chain.source.record(suspect(1, life), 0.0))
-    assert len(told) == 1
-    assert len(list(chain.source.record(suspect(1, 99), 0.0))) == 1
+    (asked,) = told
+    assert chain.source.quarantined(asked.suspect, kept=False) == []
+    assert len(chain.source.record(suspect(1, 99), 0.0)) == 1
 
 
 @pytest.mark.parametrize(
@@ -107,8 +146,8 @@ def relay(known):
         incarnation=7,
         senders={SOURCE: False},
         sources=[SOURCE],
-        outlets=[],
-        publication=None,
+        downstream=Downstream(7),
+        outbox=Outbox(),
         ordered=False,
         suspect=known,
     )

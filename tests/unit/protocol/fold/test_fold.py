@@ -1,10 +1,25 @@
 from __future__ import annotations
 
+import itertools
+
 import msgspec
 import pytest
 from unit.protocol.model import chain, listener, operator, publisher
 
-from arroyo.codec import Ack, Batch, Bye, Credit, End, Hello, Kind, Lost, Open, Reason, Tombstone
+from arroyo.codec import (
+    Ack,
+    Batch,
+    Bye,
+    Credit,
+    End,
+    Hello,
+    Kind,
+    Lost,
+    Open,
+    Reason,
+    Suspect,
+    Tombstone,
+)
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol.fold import fold as module
@@ -12,6 +27,7 @@ from arroyo.protocol.fold import outputs as fold_outputs
 from arroyo.protocol.fold.fold import Folded
 from arroyo.protocol.fold.state import FoldState
 from arroyo.protocol.receiving import run_gate
+from arroyo.protocol.source.suspects import DEATHS
 from arroyo.protocol.values.actions import Release, Reply, Transmit
 from arroyo.protocol.values.deliveries import Output
 from arroyo.runner.assembly import make_boundary
@@ -345,7 +361,9 @@ def test_what_a_life_said_that_ended_before_the_run_began_counts_for_nothing():
 def test_an_output_in_quarantine_goes_as_a_tombstone():
     fold = started()
     fold.come(Kind.EVENTS, (1, 2), outcome=made(b"x"))
-    fold.machine.bury(100, 1)
+    for life in range(2, 2 + DEATHS):
+        asked = fold.machine.back(Suspect("c", 0, life, "fold.0", 100, 1, "SIGSEGV"), 0.5)
+    assert fold.machine.quarantined(asked[0].suspect, kept=True) == []
     fold.back(Lost("c", 0), 1.0)
     actions, _ = fold.machine.tick(2.5)
     (again,) = batches([each.record for each in actions])
@@ -353,18 +371,15 @@ def test_an_output_in_quarantine_goes_as_a_tombstone():
 
 
 def memories(fold):
-    """What it would have noted at each `Release`, as its shell does."""
+    """What it has had noted before each `Release`."""
     noted = []
     do = fold._do
 
     def note(actions):
-        def watched():
-            for action in actions:
-                if isinstance(action, Release):
-                    noted.append(fold.machine.memory)
-                yield action
-
-        return do(watched())
+        for action, following in itertools.pairwise(actions):
+            if isinstance(following, Release):
+                noted.append(action.state)
+        return do(actions)
 
     fold._do = note
     return noted

@@ -3,14 +3,16 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from unit.protocol.below import make_downstream
 
 from arroyo.codec import Ack, Batch, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.fold.output_run import OutputRun
 from arroyo.protocol.fold.state import OpenOutputs
-from arroyo.protocol.sending.dispatcher import Dispatcher
 from arroyo.protocol.source.input import InputBatch
+from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Release, Transmit
+from arroyo.protocol.values.outbox import Outbox
 from arroyo.protocol.values.paths import Terminal
 
 NAME, EPOCH, LIFE_BELOW = ReplicaName("fold", 0), 5, 3
@@ -20,22 +22,23 @@ class Below:
     """The stage below a fold: acknowledges what a test wants."""
 
     def __init__(self, former=0, *, ordered=False):
-        link = itertools.count(1).__next__
-        outlet = Dispatcher(NAME, "b", 1, edge=0, dispatch="balanced", new_link=link)
-        self.source = OutputRun(
+        outbox = Outbox()
+        downstream = make_downstream(NAME, outbox)
+        self.run = OutputRun(
             NAME,
             run="r",
             former=OpenOutputs("s.0", "r", former) if former else None,
             epoch=EPOCH,
             incarnation=1,
             terminals=[Terminal("b", 1)],
-            outlets=[(outlet, range(1))],
-            below=(),
-            publication=None,
+            downstream=downstream,
             ordered=ordered,
             make_early_stop=lambda reason: lambda totals: (reason, totals),
+            emit=outbox.emit,
         )
-        self.actions = [*outlet.connect(1), *outlet.hello(Hello(1, "b", 0, LIFE_BELOW))[0]]
+        self.source = Source(self.run, downstream, outbox)
+        self.actions = self.source.connect()
+        self.actions += self.source.record(Hello(1, "b", 0, LIFE_BELOW), 0.0)
 
     def take(self, actions):
         """Return what was sent: kind, ranges and items."""
@@ -86,10 +89,10 @@ def test_a_run_without_a_start_is_numbered_from_0_as_well():
 @pytest.mark.parametrize("start", [True, False])
 def test_the_next_life_goes_on_numbering_where_the_former_one_was(start):
     below = Below(former=4)
-    assert below.source.finished == 4
+    assert below.run.finished == 4
     if start:
         below.accept(Kind.START, "start")
-    assert below.source.finished == 4
+    assert below.run.finished == 4
     below.accept(Kind.EVENTS, "x")
     record = below.actions[-1].record
     assert record.ranges[0][0] - record.base == 4
@@ -105,17 +108,17 @@ def test_outputs_of_former_lives_are_counted_in_the_stop():
 
 def test_only_outputs_are_counted_as_finished():
     below = Below()
-    assert below.source.finished == 0
+    assert below.run.finished == 0
     run_of(below, "x", "y")
     below.acknowledge((0, 1))
-    assert below.source.finished == 0
+    assert below.run.finished == 0
     below.acknowledge((1, 2))
-    assert below.source.finished == 1
+    assert below.run.finished == 1
     below.accept(Kind.STOP)
     below.acknowledge((2, 3))
-    assert below.source.finished == 2
+    assert below.run.finished == 2
     below.acknowledge((3, 4))
-    assert below.source.finished == 2
+    assert below.run.finished == 2
 
 
 def test_it_is_over_when_its_stop_is_finished():
@@ -132,9 +135,9 @@ def test_it_is_over_when_its_stop_is_finished():
             ],
         )
     ]
-    assert not below.source.over
+    assert not below.run.over
     below.acknowledge((2, 3))
-    assert below.source.over
+    assert below.run.over
     assert below.released == ["start", "x", None]
 
 
@@ -145,7 +148,7 @@ def test_other_runs_go_on_when_it_ends_so_it_says_no_end():
     below.acknowledge((0, 2))
     below.acknowledge((2, 3))
     below.take(below.source.finish(0.0))
-    assert below.source.through
+    assert below.run.through
     sent = [each.record for each in below.actions if isinstance(each, Transmit)]
     assert not any(isinstance(record, End) for record in sent)
 
@@ -159,7 +162,7 @@ def test_the_announcement_of_a_stop_goes_on_once_a_fold_below_holds_all_that_is_
     assert closing[0] == Kind.CLOSING
     assert closing[2][0]["sent"] == 2
     assert below.actions[-1].record.holders == (("b", 0, LIFE_BELOW),)
-    assert not below.source.over
+    assert not below.run.over
 
 
 def test_nothing_is_announced_where_no_fold_below_holds_anything():
@@ -181,28 +184,28 @@ def test_a_run_without_a_start_is_over_when_its_end_is_announced_and_all_is_fini
     below = Below()
     below.accept(Kind.EVENTS, "x")
     below.acknowledge((0, 1))
-    assert not below.source.over
+    assert not below.run.over
     ((kind, _, _),) = below.accept(Kind.CLOSING)
-    assert (kind, below.source.over) == (Kind.CLOSING, True)
+    assert (kind, below.run.over) == (Kind.CLOSING, True)
     below.accept(Kind.EVENTS, "y")
     below.acknowledge((1, 2))
-    assert not below.source.over
+    assert not below.run.over
     # All is said again where it has given out more.
     ((kind, _, _),) = below.accept(Kind.CLOSING)
-    assert (kind, below.source.over) == (Kind.CLOSING, True)
+    assert (kind, below.run.over) == (Kind.CLOSING, True)
 
 
 def test_an_announcement_of_what_was_over_before_opens_nothing():
     below = Below(former=4)
     assert below.accept(Kind.CLOSING) == []
-    assert below.source.over
+    assert below.run.over
 
 
 def test_what_is_lost_below_comes_again():
     below = Below()
     run_of(below, "x", "y")
     below.acknowledge((0, 2))
-    below.source.note_loss(1.0)
+    below.run.note_loss(1.0)
     assert below.take(below.source.tick(9.0)) == [(Kind.EVENTS, ((2, 3),), ["y"])]
     list(below.source.record(Lost("b", 0), 10.0))
     assert below.source.deadline < 12.0

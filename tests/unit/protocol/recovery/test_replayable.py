@@ -8,15 +8,16 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from unit.protocol.below import make_downstream
 
 from arroyo.codec import Ack, Hello, Kind, Lost, Reason, Suspect, Tombstone
 from arroyo.errors import EncodeError, StageError
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.recovery.journal import JournalState, Note, mark_of
-from arroyo.protocol.recovery.replayable import ReplayableSource
-from arroyo.protocol.sending.dispatcher import Dispatcher
+from arroyo.protocol.recovery.replayable import ReplayableSender, ReplayableSource
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.values.actions import PutInQuarantine, Release, Transmit
+from arroyo.protocol.values.outbox import Outbox
 from arroyo.protocol.values.paths import Terminal
 
 NAME = ReplicaName("s", 0)
@@ -40,9 +41,9 @@ class Input:
                 assert self.places.setdefault(number, item) == item
                 assert list(self.places.values()).count(item) == 1
 
-    def live(self, budget=None):
+    def live(self, budget=None, *, keeps=True):
         self.lives += 1
-        return Life(self, budget)
+        return Life(self, budget, keeps)
 
 
 class DeathError(Exception):
@@ -52,23 +53,25 @@ class DeathError(Exception):
 class Life:
     """One life of the source, with a sink that does what the test says."""
 
-    def __init__(self, given, budget):
+    def __init__(self, given, budget, keeps):
         self.input = given
         self.budget = budget
-        link = itertools.count(given.lives * 1000).__next__
-        outlet = Dispatcher(NAME, "b", 1, edge=0, dispatch="balanced", new_link=link)
-        self.source = ReplayableSource(
+        self.keeps = keeps
+        """Whether there is room in quarantine."""
+        outbox, life = Outbox(), given.lives * 1000
+        downstream = make_downstream(NAME, outbox, incarnation=life, links=life)
+        sender = ReplayableSender(
             NAME,
             memory=msgspec.msgpack.decode(msgspec.msgpack.encode(given.memory), type=JournalState),
-            incarnation=given.lives * 1000,
+            incarnation=life,
             terminals=[Terminal("b", 1)],
-            outlets=[(outlet, range(1))],
-            below=[ReplicaName("b", 0)],
-            publication=None,
+            downstream=downstream,
             ordered=given.ordered,
             new_run=lambda: next(given.runs),
             make_early_stop=lambda reason: lambda totals: (reason, totals),
+            emit=outbox.emit,
         )
+        self.source = ReplayableSource(sender, downstream, outbox)
         self.batches = []
         self.isolated = []
         self.released = 0
@@ -78,7 +81,7 @@ class Life:
 
     def do(self, actions):
         """Return the batches among actions."""
-        new = []
+        new, asked = [], []
         for action in actions:
             if self.budget is not None:
                 if self.budget == 0:
@@ -91,10 +94,12 @@ class Life:
                 self.input.acknowledged += [token for token in action.tokens if token is not None]
             elif isinstance(action, PutInQuarantine):
                 self.isolated.append((action.item, action.deaths))
-                self.source.bury(action.suspect.sequence)
+                asked.append(action.suspect)
             elif isinstance(action, Transmit) and hasattr(action.record, "ranges"):
                 new.append((action.record, list(action.items)))
                 self.input.see(action)
+        for suspect in asked:
+            new += self.do(self.source.quarantined(suspect, kept=self.keeps))
         self.batches += new
         return new
 
@@ -318,15 +323,26 @@ def test_deaths_by_a_message_are_counted_over_the_lives_of_its_source():
         life.accuse(2, incarnation)
     life = given.live()
     life.start()
-    ((record, items),) = life.hand("b", "c")
+    (_, items), (record, nothing) = life.hand("b", "c")
     assert life.isolated == [("b", 3)]
-    assert items == ["c"]
+    assert (items, nothing) == (["c"], [])
     assert record.tombstones == (Tombstone(2, 3, Reason.QUARANTINED),)
     life.acknowledge((3, 4), stones=record.tombstones)
     life.stop()
     ((_, (totals,)),) = life.batches[-1:]
     assert totals["quarantined"] == 1
     assert given.memory.suspects == ()
+
+
+def test_a_message_that_can_not_be_kept_goes_out_again_behind_what_came_with_it():
+    given = died_with_two_of_three_under_way()
+    for incarnation in (3, 4, 5):
+        life = given.live(keeps=False)
+        life.accuse(2, incarnation)
+    life = given.live(keeps=False)
+    life.start()
+    assert [items for _, items in life.hand("b", "c")] == [["c"], ["b"]]
+    assert life.isolated == [("b", 3)]
 
 
 def test_attempts_go_on_counting_over_lives():

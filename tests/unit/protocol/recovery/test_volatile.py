@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 from msgspec import structs
-from unit.protocol.source.test_source import NAME, Sink, brief
+from unit.protocol.source.test_source import Sink, brief
 
 from arroyo.codec import Ack, Hello, Kind
-from arroyo.protocol.recovery.unclosed_run import NoteRuns, UnclosedRun
-from arroyo.protocol.recovery.volatile import VolatileSource
-from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun
+from arroyo.protocol.recovery.volatile import VolatileSender, VolatileSource
 from arroyo.protocol.source.input import InputBatch
-from arroyo.protocol.values.actions import Transmit
+from arroyo.protocol.values.actions import Release, Transmit
 
 FORMER = UnclosedRun("before", 9, 1, "start", 6, 4, "stop")
 EARLIER = UnclosedRun("earlier", 8, 1, "earlier start", 3, 3, "earlier stop")
@@ -18,7 +17,7 @@ LATER = structs.replace(
 
 
 def volatile(**options):
-    return Sink(kind=VolatileSource, **options)
+    return Sink(kind=VolatileSource, sender=VolatileSender, **options)
 
 
 def close_former(sink, *runs):
@@ -123,7 +122,7 @@ def test_a_former_run_without_a_start_is_closed_without_one():
 
 
 def test_by_pub_sub_alone_nobody_acknowledges_it():
-    sink = volatile(publication=Publication(NAME, lambda: 5), push_pull=False)
+    sink = volatile(pub_sub=True, push_pull=False)
     sent = close_former(sink, EARLIER, FORMER)
     assert [kind for kind, *_ in brief(sent)] == [Kind.START, Kind.STOP] * 2
     assert noted(sink) == ()
@@ -134,12 +133,12 @@ def test_a_run_is_noted_before_anything_of_it_leaves_until_its_stop_is_acknowled
     sink = volatile()
     sink.accept(Kind.START, "start")
     assert noted(sink) == (UnclosedRun("run1", 1, 1, "start"),)
-    assert [type(each) for each in sink.actions[-2:]] == [NoteRuns, Transmit]
+    assert [type(each) for each in sink.actions[-3:]] == [NoteRuns, NoteCounts, Transmit]
     sink.accept(Kind.EVENTS, "a", "b")
     sink.acknowledge((0, 3))
     ((_, (totals,)),) = sink.stop()
     assert noted(sink) == (UnclosedRun("run1", 1, 1, "start", 3, 3, totals),)
-    assert [type(each) for each in sink.actions[-2:]] == [NoteRuns, Transmit]
+    assert [type(each) for each in sink.actions[-3:]] == [NoteRuns, NoteCounts, Transmit]
     sink.accept(Kind.START, "next")
     assert names(sink) == [("run1", True), ("run2", False)]
     sink.acknowledge((3, 4))
@@ -150,7 +149,7 @@ def test_a_run_without_a_start_is_noted_too_since_something_of_it_may_get_lost()
     sink = volatile()
     sink.accept(Kind.EVENTS, "a")
     assert noted(sink) == (UnclosedRun("run1", 1, 0),)
-    assert [type(each) for each in sink.actions[-2:]] == [NoteRuns, Transmit]
+    assert [type(each) for each in sink.actions[-3:]] == [NoteRuns, NoteCounts, Transmit]
 
 
 def test_a_run_begins_beside_the_former_ones_that_somebody_has_not_acknowledged():
@@ -168,4 +167,15 @@ def test_what_is_no_event_of_the_listener_has_its_place_counted():
     sink.accept(Kind.EVENTS, "a", "b")
     returned = InputBatch(Kind.EVENTS, ["c"], (None,), 1, enters="b")
     sink.take(sink.source.accept(returned, 0.0))
-    assert sink.source.ledger.next - sink.source.controls == 2
+    counts = [each for each in sink.actions if isinstance(each, NoteCounts)][-1]
+    assert counts.next - counts.controls == 2
+
+
+def test_what_leaves_is_counted_before_and_what_is_finished_before_it_is_released():
+    sink = volatile()
+    sink.accept(Kind.EVENTS, "a", "b")
+    assert sink.actions[-2] == NoteCounts(2, 0, 0)
+    assert isinstance(sink.actions[-1], Transmit)
+    sink.acknowledge((0, 2))
+    assert sink.actions[-2] == NoteCounts(2, 2, 0)
+    assert isinstance(sink.actions[-1], Release)

@@ -1,32 +1,29 @@
 from __future__ import annotations
 
-import itertools
-
 import pytest
+from unit.protocol.below import make_downstream
 
 from arroyo.codec import Ack, Batch, Credit, Hello, Kind, Open, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.relay.parts import cut
 from arroyo.protocol.relay.relay import Output, Relay
-from arroyo.protocol.sending.dispatcher import Dispatcher
 from arroyo.protocol.values.actions import Reply, Transmit
 from arroyo.protocol.values.batches import positions_of
+from arroyo.protocol.values.outbox import Outbox
 
 STONES = (Tombstone(20, 22, Reason.FILTERED),)
 
 
 def make(*, below=False, ordered=False):
     name = ReplicaName("b", 0)
-    outlet = Dispatcher(
-        name, "c", 1, edge=0, dispatch="balanced", new_link=itertools.count(1).__next__
-    )
+    outbox = Outbox()
     relay = Relay(
         name,
         incarnation=4,
         senders={ReplicaName("a", 0): False},
         sources=[ReplicaName("s", 0)],
-        outlets=[outlet] if below else [],
-        publication=None,
+        downstream=make_downstream(name, outbox, stage="c", push_pull=below),
+        outbox=outbox,
         ordered=ordered,
         suspect=None,
     )

@@ -1,33 +1,30 @@
 from __future__ import annotations
 
-import itertools
-
 import msgspec
 import pytest
+from unit.protocol.below import make_downstream
 
 from arroyo.codec import Ack, Batch, Bye, Credit, Hello, Kind, Lost, Open, Reason, Refuse, Tombstone
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol.relay.relay import Output, Relay
-from arroyo.protocol.sending.dispatcher import Dispatcher
 from arroyo.protocol.values.actions import Reply, Transmit
 from arroyo.protocol.values.batches import bury_all, positions_of
+from arroyo.protocol.values.outbox import Outbox
 
 NAME, ABOVE, SOURCE = ReplicaName("b", 0), ReplicaName("a", 0), ReplicaName("s", 0)
 EVENTS = Batch("a.0", 1, 0, Kind.EVENTS, "r", "s.0", 1, 0, 0, 0, implicit=True)
 
 
 def make(*, below=False, **options):
-    outlet = Dispatcher(
-        NAME, "c", 1, edge=0, dispatch="balanced", new_link=itertools.count(1).__next__
-    )
+    outbox = Outbox()
     relay = Relay(
         NAME,
         incarnation=4,
         senders={ABOVE: False},
         sources=[SOURCE],
-        outlets=[outlet] if below else [],
-        publication=None,
+        downstream=make_downstream(NAME, outbox, stage="c", push_pull=below),
+        outbox=outbox,
         ordered=options.pop("ordered", False),
         **options,
     )

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
-from unit.protocol.source.test_source import NAME, Sink, brief
+from unit.protocol.source.test_source import Sink, brief
 
 from arroyo.codec import Ack, Hello, Kind
-from arroyo.protocol.sending.publication import Publication
-from arroyo.protocol.source.best_effort import BestEffortSource
+from arroyo.protocol.recovery.volatile import VolatileSource
+from arroyo.protocol.source.best_effort import BestEffortSender
+
+
+def make(**options):
+    return Sink(kind=VolatileSource, sender=BestEffortSender, **options)
 
 
 @pytest.fixture
 def chain():
-    sink = Sink(kind=BestEffortSource)
+    sink = make()
     sink.accept(Kind.START, "start")
     sink.accept(Kind.EVENTS, "a", "b", "c")
     sink.acknowledge((0, 1))
@@ -22,8 +24,7 @@ def chain():
 
 
 def test_what_leaves_by_pub_sub_alone_is_finished_by_that():
-    links = Publication(NAME, itertools.count(1).__next__)
-    sink = Sink(kind=BestEffortSource, publication=links, push_pull=False)
+    sink = make(pub_sub=True, push_pull=False)
     sink.accept(Kind.START, "start")
     ((_, items),) = sink.accept(Kind.EVENTS, "a", "b")
     assert items == ["a", "b"]
@@ -62,7 +63,7 @@ def test_nothing_is_given_up_while_acknowledgements_still_come(chain):
 
 
 def test_start_and_stop_come_again_as_ever():
-    chain = Sink(kind=BestEffortSource)
+    chain = make()
     chain.accept(Kind.START, "start")
     assert [kind for kind, *_ in brief(let_die(chain))] == [Kind.START]
     assert chain.source.lost == 0

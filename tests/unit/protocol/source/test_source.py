@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import itertools
 
+from unit.protocol.below import make_downstream
+
 from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.sending.dispatcher import Dispatcher
-from arroyo.protocol.sending.publication import Publication
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.reliable_sender import GRACE_S, STALL_S
+from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Broadcast, Connect, Release, Transmit
+from arroyo.protocol.values.outbox import Outbox
 from arroyo.protocol.values.paths import Terminal
 
 NAME = ReplicaName("s", 0)
@@ -18,22 +20,26 @@ NAME = ReplicaName("s", 0)
 class Sink:
     """Acknowledges and credits whatever a source sends, or as much of it as a test wants."""
 
-    def __init__(self, *, ordered=False, publication=None, push_pull=True, kind=Source):
-        link = itertools.count(1).__next__
-        outlet = Dispatcher(NAME, "b", 1, edge=0, dispatch="balanced", new_link=link)
+    def __init__(
+        self, *, ordered=False, pub_sub=False, push_pull=True, kind=Source, sender=RunSender
+    ):
+        outbox = Outbox()
+        downstream = make_downstream(
+            NAME, outbox, push_pull=push_pull, pub_sub=pub_sub, expected=[("b", 0)]
+        )
         runs = (f"run{number}" for number in itertools.count(1))
-        self.source = kind(
+        self.sender = sender(
             NAME,
             epoch=1,
             incarnation=1,
             terminals=[Terminal("b", 1)],
-            outlets=[(outlet, range(1))] if push_pull else [],
-            below=[ReplicaName("b", 0)],
-            publication=publication,
+            downstream=downstream,
             ordered=ordered,
             new_run=lambda: next(runs),
             make_early_stop=lambda reason: lambda totals: (reason, totals),
+            emit=outbox.emit,
         )
+        self.source = kind(self.sender, downstream, outbox)
         self.batches = []
         self.actions = []
         self.take(self.source.connect())
@@ -361,7 +367,7 @@ def test_acknowledgements_of_a_former_life_count_for_nothing():
 
 
 def test_with_pub_sub_alone_what_is_sent_is_finished():
-    sink = Sink(push_pull=False, publication=Publication(NAME, lambda: 1))
+    sink = Sink(push_pull=False, pub_sub=True)
     sink.accept(Kind.START, "start")
     sink.accept(Kind.EVENTS, "a")
     sink.stop()
@@ -373,7 +379,7 @@ def test_with_pub_sub_alone_what_is_sent_is_finished():
 
 
 def test_open_runs_are_told_to_every_subscriber_that_asks():
-    sink = Sink(push_pull=False, publication=Publication(NAME, lambda: 1))
+    sink = Sink(push_pull=False, pub_sub=True)
     sink.accept(Kind.START, "start")
     for _ in range(2):
         assert brief(sink.take(sink.source.record(Hello(1, "b", 0, 1), 0.0))) == [

@@ -24,7 +24,8 @@ def test_a_suspect_goes_alone_and_its_neighbours_without_it():
 
 def test_what_is_buried_goes_no_more():
     known = Suspects()
-    known.bury(2)
+    known.withhold(2)
+    known.quarantined(2, kept=True)
     assert known.sort([(0, 4)]) == ([(0, 2), (3, 4)], [], [2])
 
 

@@ -1,0 +1,165 @@
+"""`Downstream`: all stages below one replica, and what is heard of them. PURE.
+
+The one router of records from below (`record`), whoever sends: a source, a relay or a fold. It
+knows the links and the lives of those below; what a sign of loss means is said by who sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from enum import IntEnum
+from typing import TypeAlias
+
+from arroyo.codec import PROTOCOL_VERSION, Bye, Credit, Hello, Lost
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.values.batches import OutgoingBatch
+
+from .dispatcher import Dispatcher
+from .publication import Publication
+
+LinkRecord: TypeAlias = Hello | Credit | Bye | Lost
+"""What is said about links; acknowledgements and suspects are for who keeps the messages."""
+
+
+class Loss(IntEnum):
+    """Where something may have been lost. PROTOCOL 20."""
+
+    NONE = 0
+    FAR = 1
+    """Further below: the business of those that keep what they have sent."""
+    NEAR = 2
+    """On a link from here, so that those that keep it have to be told."""
+
+
+class Downstream:
+    """Everything below one replica.
+
+    Parameters
+    ----------
+    incarnation
+        In which life the replica is.
+    routes
+        One dispatcher for each stage below that is fed by push-pull, with the paths behind it.
+    publication
+        For pub-sub links, where there are any.
+    expected
+        Every replica below, near or far; `ready` when all of them have said Hello.
+    """
+
+    def __init__(
+        self,
+        incarnation: int,
+        routes: Sequence[tuple[Dispatcher, range]] = (),
+        publication: Publication | None = None,
+        expected: Collection[ReplicaName] = (),
+    ) -> None:
+        self.routes = routes
+        self._incarnation = incarnation
+        self._dispatchers = {dispatcher.stage: dispatcher for dispatcher, _ in routes}
+        self._publication = publication
+        self.reliable = bool(routes)
+        """Whether anything below is fed by push-pull, so that somebody acknowledges."""
+        self.empty = not routes and publication is None
+        """Whether nothing is below at all."""
+        self._awaited = set(expected)
+        self._lives: dict[ReplicaName, int] = {}
+        self._told_end = False
+
+    # What is looked at
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits for credit, or for a replica to come up."""
+        return any(each.blocked for each in self._dispatchers.values())
+
+    @property
+    def in_flight(self) -> int:
+        """Messages sent and not credited."""
+        return sum(each.in_flight for each in self._dispatchers.values())
+
+    @property
+    def ended(self) -> bool:
+        """Whether End has gone to all replicas that are there."""
+        return all(each.ended for each in self._dispatchers.values())
+
+    @property
+    def ready(self) -> bool:
+        """Whether every replica that is expected has been there. PROTOCOL 5."""
+        return not self._awaited
+
+    @property
+    def awaited(self) -> Sequence[ReplicaName]:
+        """Expected replicas that have not said Hello."""
+        return sorted(self._awaited)
+
+    @property
+    def lives(self) -> dict[ReplicaName, int]:
+        """The incarnation of each replica below, as far as it is known."""
+        return self._lives
+
+    # What goes down
+
+    def connect(self) -> None:
+        """Make the links."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.connect(self._incarnation)
+
+    def send(self, batch: OutgoingBatch) -> None:
+        """Send a batch to every stage below."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.send(batch)
+        if self._publication is not None and batch.items:
+            self._publication.send(batch)
+
+    def send_reliably(self, batch: OutgoingBatch) -> None:
+        """Send a batch to the stages that are fed by push-pull."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.send(batch)
+
+    def end(self, *, final: bool) -> None:
+        """Nothing more will go out: End follows what waits, for good or for this life only."""
+        for dispatcher in self._dispatchers.values():
+            dispatcher.end(final=final)
+        if self._publication is not None and not self._told_end:
+            self._told_end = True
+            self._publication.end(final=final)
+
+    # What comes up
+
+    def record(self, record: LinkRecord) -> Loss:
+        """Take a record from below; returns what may be lost by what it tells."""
+        if isinstance(record, Hello):
+            return self._hello(record)
+        if isinstance(record, Lost):
+            if record.link is None:
+                return Loss.FAR
+            return self.disconnected(ReplicaName(record.stage, record.replica), record.link)
+        dispatcher = self._dispatchers.get(record.stage)
+        if dispatcher is None:
+            pass  # a confused peer
+        elif isinstance(record, Credit):
+            dispatcher.credit(record)
+        else:
+            dispatcher.bye(record)
+        return Loss.NONE
+
+    def disconnected(self, replica: ReplicaName, link: int) -> Loss:
+        """The link to a neighbour below broke."""
+        dispatcher = self._dispatchers.get(replica.stage)
+        lost = dispatcher is not None and dispatcher.disconnected(replica.replica, link)
+        return Loss.NEAR if lost else Loss.NONE
+
+    def _hello(self, hello: Hello) -> Loss:
+        if hello.version != PROTOCOL_VERSION:
+            return Loss.NONE  # PROTOCOL 4: nothing goes to one that speaks another version
+        name = ReplicaName(hello.stage, hello.replica)
+        another_life = self._lives.get(name) not in (None, hello.incarnation)
+        self._lives[name] = hello.incarnation
+        self._awaited.discard(name)
+        dispatcher = self._dispatchers.get(name.stage)
+        if dispatcher is not None:
+            if dispatcher.hello(hello):
+                return Loss.NEAR
+        elif self._publication is not None:
+            self._publication.repeat_starts()
+        return Loss.FAR if another_life else Loss.NONE
