@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -20,10 +20,11 @@ from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Origin, Stop
 from arroyo.protocol.relay.relay import Output
 from arroyo.protocol.source.input import InputBatch, MakeStop
+from arroyo.protocol.values.run_totals import RunTotals, with_totals
 
 from .assembly import path_table
 from .user_code.calls import OperatorCall, PublisherCall
-from .user_code.fold_call import FoldCall, with_totals
+from .user_code.fold_call import FoldCall
 
 Call = OperatorCall | PublisherCall
 
@@ -41,17 +42,10 @@ class _Run(msgspec.Struct):
     name: str
     implicit: bool = False
     sent: int = 0
-    ends: Counter[Reason] = msgspec.field(default_factory=Counter)
+    ends: Counter[int] = msgspec.field(default_factory=Counter)
 
-    def totals(self, *, complete: bool) -> dict[str, Any]:
-        return {
-            "sent": self.sent,
-            "filtered": self.ends[Reason.FILTERED],
-            "skipped": self.ends[Reason.SKIPPED],
-            "quarantined": self.ends[Reason.QUARANTINED],
-            "lost": 0,
-            "complete": complete,
-        }
+    def totals(self, *, complete: bool) -> RunTotals:
+        return RunTotals.of(self.sent, self.ends, complete=complete)
 
 
 class SourceRoute:
@@ -119,7 +113,7 @@ class SourceRoute:
         self._run.ends.update(self._router.event(self._name.stage, item, origin))
         self.carried += 1
 
-    def _stop(self, make_stop: Callable[[dict[str, Any]], Encoded], *, complete: bool) -> None:
+    def _stop(self, make_stop: MakeStop, *, complete: bool) -> None:
         self._run = self._run or _Run(self._new_run(), implicit=True)
         self._control(make_stop(self._run.totals(complete=complete)))
         self._run = None
@@ -282,7 +276,8 @@ class Router:
         self._give_out(stage, output.items, origin)
         run = self._folded.pop((origin.run, str(ReplicaName(stage, 0))))
         totals = run.totals(complete=True)
-        return self._codec.encode(with_totals(stop, totals, message.data.get("totals")))
+        totals.note_inputs(message.data.get("totals"))
+        return self._codec.encode(with_totals(stop, totals))
 
     def _decode(self, item: Encoded, origin: Origin) -> Message:
         body, detached, payloads = join([item])

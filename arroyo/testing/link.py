@@ -8,13 +8,12 @@ from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from arroyo.codec import Encoded, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message, Start, Stop
 from arroyo.protocol.source.input import InputBatch, MakeStop
+from arroyo.protocol.values.run_totals import RunTotals, with_totals
 from arroyo.runner.routing import Call, Router, SourceRoute
 from arroyo.runner.user_code.calls import PublisherCall
 from arroyo.runner.user_code.fold_call import operator_call
@@ -118,9 +117,8 @@ class InMemoryLink:
         kind = Kind.START if isinstance(message, Start) else Kind.EVENTS
         return InputBatch(kind, [encoded], [None], len(encoded))
 
-    def _stop(self, stop: Stop, totals: dict[str, Any]) -> Encoded:
-        data = {**stop.data, "totals": totals}
-        return self._codec.encode(msgspec.structs.replace(stop, data=data))
+    def _stop(self, stop: Stop, totals: RunTotals) -> Encoded:
+        return self._codec.encode(with_totals(stop, totals))
 
     def _early_stop(self, reason: str) -> MakeStop:
         return functools.partial(self._stop, Stop({"reason": reason} if reason else {}))

@@ -20,6 +20,7 @@ from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Action, PutInQuarantine, Release
 from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.run_totals import RunTotals
 
 from .journal import (
     NO_TOKEN,
@@ -276,11 +277,9 @@ class ReplayableSender(RunSender):
         if not self._resumes:
             super()._end_implicit_run()
 
-    def _totals(self, run: Run) -> dict[str, Any]:
+    def _totals(self, run: Run) -> RunTotals:
         totals = super()._totals(run)
-        if self._missing:
-            totals["lost"] = len(self._missing)
-            totals["missing"] = [[a - run.base, b - run.base] for a, b in self._missing]
+        totals.note_missing(self._missing, run.base)
         return totals
 
 

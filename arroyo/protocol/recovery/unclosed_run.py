@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from arroyo.protocol.values.run_totals import RunTotals
+
 ATTEMPTS_OF_A_LIFE = 2**32
 """A source sends again less often than that, in one life."""
 FORMER_RUNS = 64
@@ -73,22 +75,18 @@ class UnclosedRun(msgspec.Struct, frozen=True):
         return self.under_way + self.unsent
 
     @property
-    def totals(self) -> dict[str, Any]:
+    def totals(self) -> RunTotals:
         """What its Stop says where the source died before it could."""
         if self.next is None:
-            return {"complete": False}
+            return RunTotals(complete=False)
         handed = self.sent + self.unsent
-        return {
-            "sent": handed,
-            "filtered": 0,
-            "skipped": 0,
-            "quarantined": 0,
-            "dropped": 0,
-            "lost": self.lost,
-            "lost_at_most": self.lost + self.unseen,
-            "missing": [[handed - self.lost, handed]] if self.lost else [],
-            "complete": False,
-        }
+        return RunTotals(
+            handed,
+            lost=self.lost,
+            lost_at_most=self.lost + self.unseen,
+            missing=[[handed - self.lost, handed]] if self.lost else [],
+            complete=False,
+        )
 
 
 class NoteRuns(NamedTuple):

@@ -13,6 +13,7 @@ from arroyo.codec import Ack, Kind
 from arroyo.protocol.recovery.volatile import VolatileSender
 from arroyo.protocol.values.batches import OutgoingBatch
 from arroyo.protocol.values.ranges import RangeSet
+from arroyo.protocol.values.run_totals import RunTotals
 
 from .input import Run
 from .reliable_sender import GRACE_S
@@ -71,12 +72,9 @@ class BestEffortSender(VolatileSender):
         super()._send_again(before, now)
         self._advance(now)
 
-    def _totals(self, run: Run) -> dict[str, Any]:
+    def _totals(self, run: Run) -> RunTotals:
         totals = super()._totals(run)
-        if self._missing:
-            totals["lost"] = len(self._missing)
-            totals["missing"] = [[a - run.base, b - run.base] for a, b in self._missing]
-            totals["complete"] = False
+        totals.note_missing(self._missing, run.base)
         return totals
 
     def _open_run(self, *, implicit: bool) -> Run:

@@ -9,8 +9,9 @@ import msgspec
 
 from arroyo.codec import Kind, Returned
 from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.run_totals import RunTotals
 
-MakeStop: TypeAlias = Callable[[dict[str, Any]], Any]
+MakeStop: TypeAlias = Callable[[RunTotals], Any]
 """Makes the item of a Stop, of the run's totals."""
 
 

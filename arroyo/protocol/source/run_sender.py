@@ -18,6 +18,7 @@ import msgspec
 
 from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
 from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.run_totals import RunTotals
 
 from .input import InputBatch, MakeStop, Run
 from .reliable_sender import ReliableSender
@@ -256,16 +257,9 @@ class RunSender(ReliableSender):
         self._ship(batch, intake.tokens, now)
         self.work(now)
 
-    def _totals(self, run: Run) -> dict[str, Any]:
-        buried = self.ledger.buried
-        return {
-            "sent": self.ledger.next - run.base,
-            "filtered": buried.get(Reason.FILTERED, 0),
-            "skipped": buried.get(Reason.SKIPPED, 0),
-            "quarantined": buried.get(Reason.QUARANTINED, 0),
-            "lost": 0,
-            "complete": self._complete,
-        }
+    def _totals(self, run: Run) -> RunTotals:
+        sent = self.ledger.next - run.base
+        return RunTotals.of(sent, self.ledger.buried, complete=self._complete)
 
     # Sending again
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
-
-import msgspec
 
 from arroyo.codec import Encoded, Kind, MessageCodec
 from arroyo.messages import Message, Stop
 from arroyo.protocol.source.input import InputBatch, MakeStop
+from arroyo.protocol.values.run_totals import RunTotals, with_totals
 
 from .input_batch import HandedBatch, HandedRun
 
@@ -81,8 +79,6 @@ class HandedRuns:
         stop = Stop({"reason": reason} if reason else {})
         return lambda totals: self._encode_stop(stop, run, totals)
 
-    def _encode_stop(self, stop: Message, run: HandedRun, totals: dict[str, Any]) -> Encoded:
-        totals["dropped"] = run.dropped
-        totals["complete"] = totals["complete"] and not (run.dropped or totals["lost"])
-        data = {**getattr(stop, "data", {}), "totals": totals}
-        return self._codec.encode(msgspec.structs.replace(stop, data=data))
+    def _encode_stop(self, stop: Message, run: HandedRun, totals: RunTotals) -> Encoded:
+        totals.note_dropped(run.dropped)
+        return self._codec.encode(with_totals(stop, totals))

@@ -15,10 +15,11 @@ from arroyo.protocol.fold.state import NoteFold
 from arroyo.protocol.relay.relay import Outcome, Output, Work
 from arroyo.protocol.values.actions import Action, PutInQuarantine, Release
 from arroyo.protocol.values.deliveries import origins_of
+from arroyo.protocol.values.run_totals import RunTotals, with_totals
 from arroyo.runner.assembly import key_field, make_boundary
 from arroyo.runner.quarantine.requeue import Requeue
 from arroyo.runner.user_code.calls import FILTERED
-from arroyo.runner.user_code.fold_call import FoldCall, with_totals
+from arroyo.runner.user_code.fold_call import FoldCall
 from arroyo.shared_memory.lending import Loan
 
 from .fold_record import FoldRecord
@@ -144,8 +145,9 @@ class FoldProcess(RelayProcess):
         above = getattr(message, "data", {}).get("totals")
         return Folded(output, None, functools.partial(self._encode_stop, chosen, above))
 
-    def _encode_stop(self, stop: Message, above: Any, totals: dict[str, Any]) -> Encoded:
-        return self._replica.codec.encode(with_totals(stop, totals, above))
+    def _encode_stop(self, stop: Message, above: Any, totals: RunTotals) -> Encoded:
+        totals.note_inputs(above)
+        return self._replica.codec.encode(with_totals(stop, totals))
 
     def _early_stop(self, reason: str) -> Any:
         stop = Stop({"reason": reason} if reason else {})

@@ -19,6 +19,7 @@ from arroyo.protocol.recovery.replayable import ReplayableSource
 from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun
 from arroyo.protocol.recovery.volatile import VolatileSource
 from arroyo.protocol.values.actions import Action, PutInQuarantine, Release
+from arroyo.protocol.values.run_totals import with_totals
 from arroyo.runner.assembly import key_field, make_replayable_source, make_source
 from arroyo.runner.intake.input_batch import Counts
 from arroyo.runner.intake.input_window import InputWindow
@@ -238,8 +239,8 @@ class SourceProcess:
         totals = run.totals
         if self._comes_again:
             reason += "; what was not finished comes again in another run"
-            totals |= {"lost": 0, "lost_at_most": 0}
-        stop = self._replica.codec.encode(Stop({"reason": reason, "totals": totals}))
+            totals.lost = totals.lost_at_most = 0
+        stop = self._replica.codec.encode(with_totals(Stop({"reason": reason}), totals))
         return msgspec.structs.replace(
             run, stop=stop, next=run.base if run.next is None else run.next
         )

@@ -159,20 +159,3 @@ class FoldCall(OperatorCall):
         field = self._key_field
         keys = [] if field is None else [key_of(event, field) for event in events]
         return Output(items, sum(map(len, items)), None, keys)
-
-
-def with_totals(stop: Message, totals: dict[str, Any], inputs: dict[str, Any] | None) -> Message:
-    """Return the Stop that goes on: a fold counts its own outputs, and tells of its inputs.
-
-    Parameters
-    ----------
-    stop
-        What the stage's code has chosen.
-    totals, inputs
-        Those of the fold's outputs, and those in the Stop that came, if it had any.
-    """
-    totals = {**totals, "dropped": 0}
-    if inputs is not None:
-        totals["inputs"] = inputs
-        totals["complete"] = totals["complete"] and inputs.get("complete", True)
-    return msgspec.structs.replace(stop, data={**getattr(stop, "data", {}), "totals": totals})

@@ -130,7 +130,9 @@ class DyingWorld(World):
     def _close(self, run: UnclosedRun) -> UnclosedRun:
         if run.stop is not None or run.start is None:
             return run
-        return structs.replace(run, stop=("stop", "the source died in mid-run", run.totals))
+        return structs.replace(
+            run, stop=("stop", "the source died in mid-run", run.totals.as_data())
+        )
 
     def _source_kill(self) -> bool:
         victims = [

@@ -461,7 +461,7 @@ class World:
             epoch=node.incarnation,
             incarnation=node.incarnation,
             new_run=self._new_run,
-            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
+            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals.as_data()),
         )
 
     def _make_boundary(self, node: Node) -> Fold:
@@ -471,7 +471,7 @@ class World:
             incarnation=node.incarnation,
             holds=holds(node.stage),
             memory=node.memory,
-            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
+            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals.as_data()),
         )
 
     def _new_run(self) -> str:
@@ -610,7 +610,7 @@ class World:
         output = Output()
         if held:
             output = Output((("fold", tuple(item for _, item in held)),), 1)
-        return Folded(output, None, lambda totals: ("stop", stop[1], totals))
+        return Folded(output, None, lambda totals: ("stop", stop[1], totals.as_data()))
 
     def _process(self, node: Node, batch: Batch, work: Any) -> Output:
         key = (batch.source, batch.run)
@@ -788,4 +788,4 @@ def _travel(record: Any) -> None:
 
 
 def _stop_maker(run: int) -> Any:
-    return lambda totals: ("stop", run, totals)
+    return lambda totals: ("stop", run, totals.as_data())

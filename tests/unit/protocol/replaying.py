@@ -52,7 +52,7 @@ class ReplayingWorld(World):
             memory=msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=JournalState),
             incarnation=node.incarnation,
             new_run=self._new_run,
-            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals),
+            make_early_stop=lambda reason: lambda totals: ("stop", reason, totals.as_data()),
         )
 
     def _what_is_left(self, node: Node) -> deque[InputBatch]:

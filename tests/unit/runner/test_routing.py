@@ -7,6 +7,7 @@ from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event, Stop
 from arroyo.protocol.source.input import InputBatch
+from arroyo.protocol.values.run_totals import with_totals
 from arroyo.runner.routing import Router, SourceRoute
 from arroyo.runner.user_code.fold_call import FoldCall
 from arroyo.stages import Operator
@@ -27,7 +28,7 @@ class Counting(Operator):
 
 
 def early_stop(reason):
-    return lambda totals: CODEC.encode(Stop({"reason": reason, "totals": totals}))
+    return lambda totals: CODEC.encode(with_totals(Stop({"reason": reason}), totals))
 
 
 def test_the_end_of_a_run_without_a_start_is_announced_once_however_often_its_source_is_closed():

@@ -30,6 +30,7 @@ from arroyo.protocol.receiving import run_gate
 from arroyo.protocol.source.suspects import DEATHS
 from arroyo.protocol.values.actions import Release, Reply, Transmit
 from arroyo.protocol.values.deliveries import Output
+from arroyo.protocol.values.run_totals import RunTotals
 from arroyo.runner.assembly import make_boundary
 
 FOLD, LIFE, BELOW = ReplicaName("fold", 0), 4, ReplicaName("c", 0)
@@ -51,7 +52,7 @@ class Fold:
             incarnation=LIFE,
             holds=True,
             memory=memory or FoldState(next_epoch=self.epoch),
-            make_early_stop=lambda reason: lambda totals: (reason, totals),
+            make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
         )
         self.actions = list(self.machine.connect())
         self.actions += self.machine.back(Hello(1, *BELOW, 1), 0.0)
@@ -85,7 +86,7 @@ class Fold:
         return self.come(Kind.START, (0, 1), outcome=b"start", **changes)
 
     def stop(self, place, *items, kind=Kind.STOP, **changes):
-        folded = Folded(Output(items, len(items)), None, lambda totals: totals)
+        folded = Folded(Output(items, len(items)), None, RunTotals.as_data)
         return self.come(kind, (place, place + 1), outcome=folded, **changes)
 
     def acknowledge(self, *ranges, epoch=None):

@@ -14,6 +14,7 @@ from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Release, Transmit
 from arroyo.protocol.values.outbox import Outbox
 from arroyo.protocol.values.paths import Terminal
+from arroyo.protocol.values.run_totals import RunTotals
 
 NAME, EPOCH, LIFE_BELOW = ReplicaName("fold", 0), 5, 3
 
@@ -33,7 +34,7 @@ class Below:
             terminals=[Terminal("b", 1)],
             downstream=downstream,
             ordered=ordered,
-            make_early_stop=lambda reason: lambda totals: (reason, totals),
+            make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
             emit=outbox.emit,
         )
         self.source = Source(self.run, downstream, outbox)
@@ -51,7 +52,7 @@ class Below:
         ]
 
     def accept(self, kind, *items):
-        make_stop = None if items else lambda totals: totals
+        make_stop = None if items else RunTotals.as_data
         intake = InputBatch(kind, items, items or (None,), len(items), make_stop=make_stop)
         return self.take(self.source.accept(intake, 0.0))
 
@@ -125,16 +126,7 @@ def test_it_is_over_when_its_stop_is_finished():
     below = Below()
     run_of(below, "x")
     below.accept(Kind.STOP)
-    assert below.acknowledge((0, 2)) == [
-        (
-            Kind.STOP,
-            ((2, 3),),
-            [
-                dict.fromkeys(("filtered", "skipped", "quarantined", "lost"), 0)
-                | {"sent": 1, "complete": True}
-            ],
-        )
-    ]
+    assert below.acknowledge((0, 2)) == [(Kind.STOP, ((2, 3),), [RunTotals(1).as_data()])]
     assert not below.run.over
     below.acknowledge((2, 3))
     assert below.run.over

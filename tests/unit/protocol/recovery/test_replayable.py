@@ -68,7 +68,7 @@ class Life:
             downstream=downstream,
             ordered=given.ordered,
             new_run=lambda: next(given.runs),
-            make_early_stop=lambda reason: lambda totals: (reason, totals),
+            make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
             emit=outbox.emit,
         )
         self.source = ReplayableSource(sender, downstream, outbox)
@@ -110,7 +110,9 @@ class Life:
         return self.do(self.source.accept(InputBatch(Kind.EVENTS, items, items, len(items)), 0.0))
 
     def stop(self, token=None):
-        intake = InputBatch(Kind.STOP, tokens=[token], size=1, make_stop=lambda totals: totals)
+        intake = InputBatch(
+            Kind.STOP, tokens=[token], size=1, make_stop=lambda totals: totals.as_data()
+        )
         return self.do(self.source.accept(intake, 0.0))
 
     def acknowledge(self, *ranges, stones=()):

@@ -16,7 +16,7 @@ def left(*noted, **words):
 def test_what_was_under_way_is_lost_and_named():
     (run,) = left(OPEN, received=3)
     assert (run.lost, run.under_way, run.unsent) == (2, 2, 0)
-    assert run.totals == {
+    assert run.totals.as_data() == {
         "sent": 3,
         "filtered": 0,
         "skipped": 0,
@@ -32,18 +32,18 @@ def test_what_was_under_way_is_lost_and_named():
 def test_what_had_not_left_is_lost_and_named_as_well():
     (run,) = left(OPEN, received=10)
     assert (run.lost, run.under_way, run.unsent) == (9, 2, 7)
-    assert run.totals["sent"] == 10
-    assert run.totals["missing"] == [[1, 10]]
+    assert run.totals.sent == 10
+    assert run.totals.missing == [[1, 10]]
 
 
 def test_what_nobody_has_counted_is_a_bound():
     (run,) = left(OPEN, received=10, unseen=100)
-    assert (run.lost, run.totals["lost_at_most"], run.totals["sent"]) == (9, 109, 10)
+    assert (run.lost, run.totals.lost_at_most, run.totals.sent) == (9, 109, 10)
 
 
 def test_what_was_handed_over_behind_the_end_of_the_run_is_of_no_run_that_anybody_knows():
     run, behind = left(OPEN, received=10, unseen=100, run_end=1 + 5)
-    assert (run.totals["sent"], run.lost, run.totals["lost_at_most"]) == (5, 4, 4)
+    assert (run.totals.sent, run.lost, run.totals.lost_at_most) == (5, 4, 4)
     assert (behind.run, behind.start, behind.lost, behind.unseen) == ("", None, 5, 100)
 
 

@@ -13,6 +13,7 @@ from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Broadcast, Connect, Release, Transmit
 from arroyo.protocol.values.outbox import Outbox
 from arroyo.protocol.values.paths import Terminal
+from arroyo.protocol.values.run_totals import RunTotals
 
 NAME = ReplicaName("s", 0)
 
@@ -36,7 +37,7 @@ class Sink:
             downstream=downstream,
             ordered=ordered,
             new_run=lambda: next(runs),
-            make_early_stop=lambda reason: lambda totals: (reason, totals),
+            make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
             emit=outbox.emit,
         )
         self.source = kind(self.sender, downstream, outbox)
@@ -63,7 +64,7 @@ class Sink:
         return self.take(self.source.accept(intake, now))
 
     def stop(self, now=0.0):
-        return self.accept(Kind.STOP, make_stop=lambda totals: totals, now=now)
+        return self.accept(Kind.STOP, make_stop=RunTotals.as_data, now=now)
 
     def acknowledge(self, *ranges, now=0.0):
         return self.take(self.source.record(Ack("b", 0, "s.0", 1, 0, ranges), now))
@@ -95,6 +96,7 @@ def test_stop_leaves_when_everything_before_it_is_finished_and_tells_the_totals(
         "filtered": 0,
         "skipped": 0,
         "quarantined": 0,
+        "dropped": 0,
         "lost": 0,
         "complete": True,
     }

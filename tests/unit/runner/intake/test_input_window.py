@@ -8,6 +8,7 @@ from arroyo.config.graph import Stage
 from arroyo.errors import EncodeError, StageError
 from arroyo.messages import Event, Start, Stop
 from arroyo.protocol.sending.dispatcher import BATCH_MESSAGES
+from arroyo.protocol.values.run_totals import RunTotals
 from arroyo.runner.intake.input_batch import Counts
 from arroyo.runner.intake.input_window import InputWindow
 
@@ -51,7 +52,7 @@ def hand_over(gate, numbers):
 
 
 def totals_of(intake):
-    totals = {"complete": True, "lost": 0}
+    totals = RunTotals(5)
     intake.make_stop(totals)
     return totals
 
@@ -100,8 +101,8 @@ def test_the_newest_is_dropped_and_told_in_the_stop_of_its_run():
     gate.release(3, 0)
     gate.process(Stop())
     totals = totals_of(gate.take())
-    assert totals["dropped"] == 3
-    assert totals["complete"] is False
+    assert totals.dropped == 3
+    assert totals.complete is False
 
 
 def test_the_oldest_that_waits_is_dropped():
@@ -125,7 +126,7 @@ def test_what_is_dropped_after_the_next_start_does_not_count_for_the_run_before(
     gate.process(Stop())
     gate.process(Start())
     hand_over(gate, range(1))
-    assert totals_of(gate.take())["dropped"] == 3
+    assert totals_of(gate.take()).dropped == 3
 
 
 def test_what_is_dropped_of_the_next_run_takes_nothing_from_the_count_of_the_open_one():
@@ -163,15 +164,15 @@ def test_a_run_that_is_closed_early_tells_its_own_drops():
     gate.release(2, 0)
     gate.process(Start())
     gate.take()
-    totals = {"complete": False, "lost": 0}
+    totals = RunTotals(2, complete=False)
     gate.runs.early_stop("another Start came before the Stop")(totals)
-    assert totals["dropped"] == 2
+    assert totals.dropped == 2
 
 
 def test_a_run_of_the_life_before_can_be_closed_without_a_word_of_the_listener():
-    totals = {"complete": True, "lost": 0}
+    totals = RunTotals(2)
     gateway().runs.early_stop("the source ended in mid-run")(totals)
-    assert totals == {"complete": True, "lost": 0, "dropped": 0}
+    assert totals == RunTotals(2, dropped=0, complete=True)
 
 
 def test_the_main_thread_is_woken_only_when_it_sleeps():

@@ -5,7 +5,7 @@ from arroyo.config.graph import Stage
 from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Event, Origin, Start, Stop
 from arroyo.runner.user_code.calls import OperatorCall
-from arroyo.runner.user_code.fold_call import FoldCall, operator_call, with_totals
+from arroyo.runner.user_code.fold_call import FoldCall, operator_call
 from arroyo.runner.user_code.trials import StageFailedError
 from arroyo.stages import Operator
 
@@ -258,15 +258,3 @@ def test_a_server_that_is_away_at_a_stop_is_no_error_of_the_stage():
     with pytest.raises(UnavailableError):
         made.stop(RUN, STOP)
     assert made.errors == 0
-
-
-def test_the_stop_that_goes_on_counts_outputs_and_tells_of_inputs():
-    inputs = {"sent": 9, "dropped": 2, "complete": False}
-    stop = with_totals(Stop({"a": 1}), {"sent": 3, "complete": True}, inputs)
-    totals = {"sent": 3, "dropped": 0, "complete": False, "inputs": inputs}
-    assert stop.data == {"a": 1, "totals": totals}
-
-
-def test_a_stop_that_came_without_totals_goes_on_with_those_of_the_outputs():
-    stop = with_totals(Stop(), {"sent": 3, "complete": True}, None)
-    assert stop.data == {"totals": {"sent": 3, "dropped": 0, "complete": True}}
