@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from arroyo.protocol.recovery.volatile import VolatileSource
     from arroyo.protocol.relay.relay import Relay
     from arroyo.protocol.source.input import MakeStop
+    from arroyo.protocol.source.reliable_sender import Surroundings
 
 EPOCHS_OF_A_LIFE = 2**32
 """One life of a fold has fewer runs than this."""
@@ -57,21 +58,13 @@ def make_source(
     from arroyo.protocol.source.best_effort import BestEffortSender
 
     outbox = Outbox()
-    downstream = _downstream(chain, name, incarnation, outbox.emit)
+    surroundings = _surroundings(chain, name, incarnation, outbox.emit)
     best_effort = chain.stages[name.stage].delivery == "best-effort"
     make_sender = BestEffortSender if best_effort else VolatileSender
     sender = make_sender(
-        name,
-        epoch=epoch,
-        incarnation=incarnation,
-        terminals=path_table(chain).terminals(name.stage),
-        downstream=downstream,
-        ordered=_is_ordered(chain, name),
-        new_run=new_run,
-        make_early_stop=make_early_stop,
-        emit=outbox.emit,
+        surroundings, epoch=epoch, new_run=new_run, make_early_stop=make_early_stop
     )
-    return VolatileSource(sender, downstream, outbox)
+    return VolatileSource(sender, surroundings.downstream, outbox)
 
 
 def make_replayable_source(
@@ -87,24 +80,25 @@ def make_replayable_source(
     from arroyo.protocol.recovery.replayable import ReplayableSender, ReplayableSource
 
     outbox = Outbox()
-    downstream = _downstream(chain, name, incarnation, outbox.emit)
+    surroundings = _surroundings(chain, name, incarnation, outbox.emit)
     sender = ReplayableSender(
-        name,
-        memory=memory,
-        incarnation=incarnation,
-        terminals=path_table(chain).terminals(name.stage),
-        downstream=downstream,
-        ordered=_is_ordered(chain, name),
-        new_run=new_run,
-        make_early_stop=make_early_stop,
-        emit=outbox.emit,
+        surroundings, memory=memory, new_run=new_run, make_early_stop=make_early_stop
     )
-    return ReplayableSource(sender, downstream, outbox)
+    return ReplayableSource(sender, surroundings.downstream, outbox)
 
 
-def _is_ordered(chain: Chain, name: ReplicaName) -> bool:
-    """Whether a stage below wants the order of the source."""
-    return any(stage.order == "source" for stage in chain.below(name.stage))
+def _surroundings(chain: Chain, name: ReplicaName, incarnation: int, emit: Emit) -> Surroundings:
+    """Say what a sender has to know of the chain below it."""
+    from arroyo.protocol.source.reliable_sender import Surroundings
+
+    return Surroundings(
+        name,
+        incarnation,
+        path_table(chain).terminals(name.stage),
+        _downstream(chain, name, incarnation, emit),
+        any(stage.order == "source" for stage in chain.below(name.stage)),
+        emit,
+    )
 
 
 def make_relay(
@@ -158,8 +152,7 @@ def make_boundary(
 
     stage = chain.stages[name.stage]
     outbox = Outbox()
-    downstream = _downstream(chain, name, incarnation, outbox.emit)
-    terminals, ordered = path_table(chain).terminals(name.stage), _is_ordered(chain, name)
+    surroundings = _surroundings(chain, name, incarnation, outbox.emit)
     # Receivers know by its epochs which life of a fold is the later one, though a clock steps back.
     first_epoch = max(memory.next_epoch, incarnation)
     new_epoch = itertools.count(first_epoch).__next__
@@ -167,20 +160,15 @@ def make_boundary(
     def make_outputs(emit: Emit) -> FoldOutputs:
         def make_run(run: str, former: OpenOutputs | None) -> OutputRun:
             return OutputRun(
-                name,
+                surroundings._replace(emit=emit),
+                epoch=new_epoch(),
                 run=run,
                 former=former,
-                epoch=new_epoch(),
-                incarnation=incarnation,
-                terminals=terminals,
-                downstream=downstream,
-                ordered=ordered,
                 make_early_stop=make_early_stop,
-                emit=emit,
             )
 
         return FoldOutputs(
-            downstream=downstream,
+            downstream=surroundings.downstream,
             make_run=make_run,
             former=memory.outputs,
             listeners={

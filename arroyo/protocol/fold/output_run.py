@@ -7,13 +7,13 @@ sequences, in an epoch of its own (PROTOCOL 56). The links are shared, and are t
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from arroyo.codec import Kind, Reason, Tombstone
-from arroyo.identifiers import ReplicaName
 from arroyo.protocol.source.input import InputBatch, MakeStop, Run
+from arroyo.protocol.source.reliable_sender import Surroundings
 from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.values.batches import OutgoingBatch
 
@@ -32,11 +32,23 @@ class OutputRun(RunSender):
     """
 
     def __init__(
-        self, name: ReplicaName, *, run: str, former: OpenOutputs | None, **wiring: Any
+        self,
+        surroundings: Surroundings,
+        *,
+        epoch: int,
+        run: str,
+        former: OpenOutputs | None,
+        make_early_stop: Callable[[str], MakeStop],
     ) -> None:
         # The row begins where the next output keeps the number that it would have had.
         self._first = 0 if former is None else former.finished
-        super().__init__(name, first=self._first, new_run=lambda: run, **wiring)
+        super().__init__(
+            surroundings,
+            epoch=epoch,
+            new_run=lambda: run,
+            make_early_stop=make_early_stop,
+            first=self._first,
+        )
         self._announced: MakeStop | None = None
         self._announced_at = 0
         self._base = 0

@@ -7,15 +7,15 @@ for each message that comes again. Stages below see no more than a source that s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from arroyo.codec import Kind, Reason, Suspect, Tombstone, size_of
 from arroyo.errors import StageError
-from arroyo.identifiers import ReplicaName
-from arroyo.protocol.source.input import InputBatch, Run
+from arroyo.protocol.source.input import InputBatch, MakeStop, Run
+from arroyo.protocol.source.reliable_sender import Surroundings
 from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Action, PutInQuarantine, Release
@@ -46,8 +46,21 @@ class ReplayableSender(RunSender):
         What the former life has noted; that of a first life knows its epoch only.
     """
 
-    def __init__(self, name: ReplicaName, *, memory: JournalState, **wiring: Any) -> None:
-        super().__init__(name, epoch=memory.epoch, first=memory.frontier, **wiring)
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        memory: JournalState,
+        new_run: Callable[[], str],
+        make_early_stop: Callable[[str], MakeStop],
+    ) -> None:
+        super().__init__(
+            surroundings,
+            epoch=memory.epoch,
+            new_run=new_run,
+            make_early_stop=make_early_stop,
+            first=memory.frontier,
+        )
         self.ledger.buried = dict(memory.buried)
         self.ledger.sent_before = memory.next
         for suspect in memory.suspects:

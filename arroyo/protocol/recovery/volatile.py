@@ -7,13 +7,14 @@ is which runs somebody may lack the Stop of (`UnclosedRun`): those it notes befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from arroyo.codec import Ack, Kind
-from arroyo.protocol.source.input import InputBatch, Run
+from arroyo.protocol.source.input import InputBatch, MakeStop, Run
+from arroyo.protocol.source.reliable_sender import Surroundings
 from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Action
@@ -26,8 +27,17 @@ from .unclosed_stop import UnclosedStop
 class VolatileSender(RunSender):
     """What a listener replica sends that begins anew in each life."""
 
-    def __init__(self, *args: Any, **wiring: Any) -> None:
-        super().__init__(*args, **wiring)
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        epoch: int,
+        new_run: Callable[[], str],
+        make_early_stop: Callable[[str], MakeStop],
+    ) -> None:
+        super().__init__(
+            surroundings, epoch=epoch, new_run=new_run, make_early_stop=make_early_stop
+        )
         self.controls = 0
         """How many sequences are of no event that the listener handed over in this life."""
         self._former: dict[int, UnclosedStop] = {}

@@ -6,7 +6,7 @@ are let go of when they have left. Start and Stop come again as ever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from arroyo.codec import Ack, Kind
@@ -15,15 +15,24 @@ from arroyo.protocol.values.batches import OutgoingBatch
 from arroyo.protocol.values.ranges import RangeSet
 from arroyo.protocol.values.run_totals import RunTotals
 
-from .input import Run
-from .reliable_sender import GRACE_S
+from .input import MakeStop, Run
+from .reliable_sender import GRACE_S, Surroundings
 
 
 class BestEffortSender(VolatileSender):
     """What a listener replica sends whose chain says ``delivery = "best-effort"``."""
 
-    def __init__(self, *args: Any, **wiring: Any) -> None:
-        super().__init__(*args, **wiring)
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        *,
+        epoch: int,
+        new_run: Callable[[], str],
+        make_early_stop: Callable[[str], MakeStop],
+    ) -> None:
+        super().__init__(
+            surroundings, epoch=epoch, new_run=new_run, make_early_stop=make_early_stop
+        )
         self._missing = RangeSet()
         self._open_places = -1
 

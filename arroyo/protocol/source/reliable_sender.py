@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from arroyo.codec import PROTOCOL_VERSION, Ack, Hello, Suspect
 from arroyo.identifiers import ReplicaName
@@ -31,12 +31,12 @@ STALL_S = 30.0
 PROTOCOL 25."""
 
 
-class ReliableSender(ABC):
-    """A ledger, and how what stands in it leaves, perhaps more than once.
+class Surroundings(NamedTuple):
+    """Where a sender stands, and what it says things to.
 
-    Parameters
+    Attributes
     ----------
-    name, epoch, incarnation
+    name, incarnation
         Who this is, and in which life.
     terminals
         Where each path ends.
@@ -46,32 +46,40 @@ class ReliableSender(ABC):
         Whether a stage below wants the order of the source.
     emit
         Where it says what is to be done.
+    """
+
+    name: ReplicaName
+    incarnation: int
+    terminals: Sequence[Terminal]
+    downstream: Downstream
+    ordered: bool
+    emit: Emit
+
+
+class ReliableSender(ABC):
+    """A ledger, and how what stands in it leaves, perhaps more than once.
+
+    Parameters
+    ----------
+    surroundings
+        Where it stands.
+    epoch
+        In which its sequences count.
     first
         Sequence of the first message; an earlier life has finished what is below.
     """
 
-    def __init__(
-        self,
-        name: ReplicaName,
-        *,
-        epoch: int,
-        incarnation: int,
-        terminals: Sequence[Terminal],
-        downstream: Downstream,
-        ordered: bool,
-        emit: Emit,
-        first: int = 0,
-    ) -> None:
-        self.name = name
+    def __init__(self, surroundings: Surroundings, *, epoch: int, first: int = 0) -> None:
+        self.name = surroundings.name
         self.epoch = epoch
-        self.ledger = Ledger(terminals, first)
+        self.ledger = Ledger(surroundings.terminals, first)
         self.redelivered = 0
         self.lost = 0
         """Messages that will not arrive."""
-        self._incarnation = incarnation
-        self._downstream = downstream
-        self._ordered = ordered
-        self._emit = emit
+        self._incarnation = surroundings.incarnation
+        self._downstream = surroundings.downstream
+        self._ordered = surroundings.ordered
+        self._emit = surroundings.emit
         self._lost_at: float | None = None
         self._send_again_at = 0.0
         self._attempts = 0

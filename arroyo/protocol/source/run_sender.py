@@ -21,7 +21,7 @@ from arroyo.protocol.values.batches import OutgoingBatch
 from arroyo.protocol.values.run_totals import RunTotals
 
 from .input import InputBatch, MakeStop, Run
-from .reliable_sender import ReliableSender
+from .reliable_sender import ReliableSender, Surroundings
 
 
 class RunSender(ReliableSender):
@@ -37,12 +37,14 @@ class RunSender(ReliableSender):
 
     def __init__(
         self,
-        *args: Any,
+        surroundings: Surroundings,
+        *,
+        epoch: int,
         new_run: Callable[[], str],
         make_early_stop: Callable[[str], MakeStop],
-        **wiring: Any,
+        first: int = 0,
     ) -> None:
-        super().__init__(*args, **wiring)
+        super().__init__(surroundings, epoch=epoch, first=first)
         self._new_run = new_run
         self._make_early_stop = make_early_stop
         self._inbox: deque[InputBatch] = deque()

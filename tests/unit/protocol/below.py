@@ -8,6 +8,13 @@ from arroyo.identifiers import ReplicaName
 from arroyo.protocol.sending.dispatcher import Dispatcher
 from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.source.reliable_sender import Surroundings
+from arroyo.protocol.values.paths import Terminal
+
+
+def surround(name, downstream, outbox, *, incarnation=1, ordered=False):
+    """What a sender knows of its chain, with one path to one replica of `b`."""
+    return Surroundings(name, incarnation, [Terminal("b", 1)], downstream, ordered, outbox.emit)
 
 
 def make_downstream(

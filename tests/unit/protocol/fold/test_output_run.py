@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from unit.protocol.below import make_downstream
+from unit.protocol.below import make_downstream, surround
 
 from arroyo.codec import Ack, Batch, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
@@ -13,7 +13,6 @@ from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Release, Transmit
 from arroyo.protocol.values.outbox import Outbox
-from arroyo.protocol.values.paths import Terminal
 from arroyo.protocol.values.run_totals import RunTotals
 
 NAME, EPOCH, LIFE_BELOW = ReplicaName("fold", 0), 5, 3
@@ -26,16 +25,11 @@ class Below:
         outbox = Outbox()
         downstream = make_downstream(NAME, outbox)
         self.run = OutputRun(
-            NAME,
+            surround(NAME, downstream, outbox, ordered=ordered),
             run="r",
             former=OpenOutputs("s.0", "r", former) if former else None,
             epoch=EPOCH,
-            incarnation=1,
-            terminals=[Terminal("b", 1)],
-            downstream=downstream,
-            ordered=ordered,
             make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
-            emit=outbox.emit,
         )
         self.source = Source(self.run, downstream, outbox)
         self.actions = self.source.connect()

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.protocol.below import make_downstream
+from unit.protocol.below import make_downstream, surround
 
 from arroyo.codec import Ack, Hello, Kind, Lost, Reason, Suspect, Tombstone
 from arroyo.errors import EncodeError, StageError
@@ -18,7 +18,6 @@ from arroyo.protocol.recovery.replayable import ReplayableSender, ReplayableSour
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.values.actions import PutInQuarantine, Release, Transmit
 from arroyo.protocol.values.outbox import Outbox
-from arroyo.protocol.values.paths import Terminal
 
 NAME = ReplicaName("s", 0)
 
@@ -61,15 +60,10 @@ class Life:
         outbox, life = Outbox(), given.lives * 1000
         downstream = make_downstream(NAME, outbox, incarnation=life, links=life)
         sender = ReplayableSender(
-            NAME,
+            surround(NAME, downstream, outbox, incarnation=life, ordered=given.ordered),
             memory=msgspec.msgpack.decode(msgspec.msgpack.encode(given.memory), type=JournalState),
-            incarnation=life,
-            terminals=[Terminal("b", 1)],
-            downstream=downstream,
-            ordered=given.ordered,
             new_run=lambda: next(given.runs),
             make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
-            emit=outbox.emit,
         )
         self.source = ReplayableSource(sender, downstream, outbox)
         self.batches = []

@@ -2,7 +2,7 @@
 
 import pytest
 from batches import make_batch
-from unit.protocol.below import make_downstream
+from unit.protocol.below import make_downstream, surround
 
 from arroyo.codec import Ack, Batch, Bye, Credit, End, Hello, Lost, Open, Suspect
 from arroyo.identifiers import ReplicaName
@@ -12,7 +12,6 @@ from arroyo.protocol.source.suspects import DEATHS
 from arroyo.protocol.values.actions import Connect, PutInQuarantine, Release, Transmit
 from arroyo.protocol.values.batches import OutgoingBatch
 from arroyo.protocol.values.outbox import Outbox
-from arroyo.protocol.values.paths import Terminal
 
 NAME, BELOW = ReplicaName("s", 0), ReplicaName("b", 0)
 
@@ -44,15 +43,7 @@ class Sending(Source):
     def __init__(self, *, outlets=True):
         outbox = Outbox()
         downstream = make_downstream(NAME, outbox, push_pull=outlets, expected=[BELOW])
-        sender = Sender(
-            NAME,
-            epoch=1,
-            incarnation=1,
-            terminals=[Terminal("b", 1)],
-            downstream=downstream,
-            ordered=False,
-            emit=outbox.emit,
-        )
+        sender = Sender(surround(NAME, downstream, outbox), epoch=1)
         super().__init__(sender, downstream, outbox)
 
     @property

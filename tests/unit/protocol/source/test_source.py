@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import itertools
 
-from unit.protocol.below import make_downstream
+from unit.protocol.below import make_downstream, surround
 
 from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
@@ -12,7 +12,6 @@ from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Broadcast, Connect, Release, Transmit
 from arroyo.protocol.values.outbox import Outbox
-from arroyo.protocol.values.paths import Terminal
 from arroyo.protocol.values.run_totals import RunTotals
 
 NAME = ReplicaName("s", 0)
@@ -30,15 +29,10 @@ class Sink:
         )
         runs = (f"run{number}" for number in itertools.count(1))
         self.sender = sender(
-            NAME,
+            surround(NAME, downstream, outbox, ordered=ordered),
             epoch=1,
-            incarnation=1,
-            terminals=[Terminal("b", 1)],
-            downstream=downstream,
-            ordered=ordered,
             new_run=lambda: next(runs),
             make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
-            emit=outbox.emit,
         )
         self.source = kind(self.sender, downstream, outbox)
         self.batches = []
