@@ -55,14 +55,17 @@ def make_source(
 ) -> VolatileSource:
     """Make the state machine of a listener's replica whose input can't be read again."""
     from arroyo.protocol.recovery.volatile import VolatileSender, VolatileSource
-    from arroyo.protocol.source.best_effort import BestEffortSender
+    from arroyo.protocol.source.loss import CountAsLost, Redeliver
 
     outbox = Outbox()
     surroundings = _surroundings(chain, name, incarnation, outbox.emit)
     best_effort = chain.stages[name.stage].delivery == "best-effort"
-    make_sender = BestEffortSender if best_effort else VolatileSender
-    sender = make_sender(
-        surroundings, epoch=epoch, new_run=new_run, make_early_stop=make_early_stop
+    sender = VolatileSender(
+        surroundings,
+        epoch=epoch,
+        loss=CountAsLost() if best_effort else Redeliver(),
+        new_run=new_run,
+        make_early_stop=make_early_stop,
     )
     return VolatileSource(sender, surroundings.downstream, outbox)
 

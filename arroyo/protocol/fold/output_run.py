@@ -13,6 +13,7 @@ import msgspec
 
 from arroyo.codec import Kind, Reason, Tombstone
 from arroyo.protocol.source.input import InputBatch, MakeStop, Run
+from arroyo.protocol.source.loss import Redeliver
 from arroyo.protocol.source.reliable_sender import Surroundings
 from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.values.batches import OutgoingBatch
@@ -45,6 +46,7 @@ class OutputRun(RunSender):
         super().__init__(
             surroundings,
             epoch=epoch,
+            loss=Redeliver(),
             new_run=lambda: run,
             make_early_stop=make_early_stop,
             first=self._first,

@@ -15,6 +15,7 @@ import msgspec
 from arroyo.codec import Kind, Reason, Suspect, Tombstone, size_of
 from arroyo.errors import StageError
 from arroyo.protocol.source.input import InputBatch, MakeStop, Run
+from arroyo.protocol.source.loss import Redeliver
 from arroyo.protocol.source.reliable_sender import Surroundings
 from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
@@ -57,6 +58,7 @@ class ReplayableSender(RunSender):
         super().__init__(
             surroundings,
             epoch=memory.epoch,
+            loss=Redeliver(),
             new_run=new_run,
             make_early_stop=make_early_stop,
             first=memory.frontier,

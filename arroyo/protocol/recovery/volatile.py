@@ -14,6 +14,7 @@ import msgspec
 
 from arroyo.codec import Ack, Kind
 from arroyo.protocol.source.input import InputBatch, MakeStop, Run
+from arroyo.protocol.source.loss import Loss
 from arroyo.protocol.source.reliable_sender import Surroundings
 from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
@@ -32,11 +33,16 @@ class VolatileSender(RunSender):
         surroundings: Surroundings,
         *,
         epoch: int,
+        loss: Loss,
         new_run: Callable[[], str],
         make_early_stop: Callable[[str], MakeStop],
     ) -> None:
         super().__init__(
-            surroundings, epoch=epoch, new_run=new_run, make_early_stop=make_early_stop
+            surroundings,
+            epoch=epoch,
+            loss=loss,
+            new_run=new_run,
+            make_early_stop=make_early_stop,
         )
         self.controls = 0
         """How many sequences are of no event that the listener handed over in this life."""

@@ -21,6 +21,7 @@ from arroyo.protocol.values.outbox import Emit
 from arroyo.protocol.values.paths import Terminal
 
 from .ledger import Ledger
+from .loss import Loss
 from .suspects import DEATHS
 
 GRACE_S = (0.05, 1.0)
@@ -65,11 +66,15 @@ class ReliableSender(ABC):
         Where it stands.
     epoch
         In which its sequences count.
+    loss
+        What is done about messages that may be lost.
     first
         Sequence of the first message; an earlier life has finished what is below.
     """
 
-    def __init__(self, surroundings: Surroundings, *, epoch: int, first: int = 0) -> None:
+    def __init__(
+        self, surroundings: Surroundings, *, epoch: int, loss: Loss, first: int = 0
+    ) -> None:
         self.name = surroundings.name
         self.epoch = epoch
         self.ledger = Ledger(surroundings.terminals, first)
@@ -80,6 +85,7 @@ class ReliableSender(ABC):
         self._downstream = surroundings.downstream
         self._ordered = surroundings.ordered
         self._emit = surroundings.emit
+        self._loss = loss
         self._lost_at: float | None = None
         self._send_again_at = 0.0
         self._attempts = 0
@@ -128,8 +134,11 @@ class ReliableSender(ABC):
 
     def acknowledge(self, ack: Ack, now: float) -> None:
         """Messages are finished, or held by a fold."""
-        if ack.source == str(self.name):
-            self._acknowledge(ack, now)
+        if ack.source != str(self.name):
+            return
+        if ack.epoch == self.epoch and not ack.taken:
+            self.lost -= self._loss.find_again(ack)
+        self._acknowledge(ack, now)
 
     def hello(self, hello: Hello) -> None:
         """A replica below is there: what a life of a fold before this one held is not held."""
@@ -201,7 +210,9 @@ class ReliableSender(ABC):
         self.ledger.add(batch, len(batch.items), tokens, now, handed=handed)
         for each in self._expand_first(batch):
             self._downstream.send(each)
-        if not self._downstream.reliable:
+        if self._downstream.reliable:
+            self._loss.sent(self.ledger, batch)
+        else:
             self._acknowledge_all(batch.header.ranges[0][0], now)
 
     def _acknowledge_all(self, first: int, now: float) -> None:
@@ -231,16 +242,22 @@ class ReliableSender(ABC):
 
     def _send_again(self, before: float, now: float) -> None:
         """PROTOCOL 22: each dispatcher gets what the paths behind it miss."""
+        lost = self._loss.give_up(self.ledger, self._downstream.routes, self.epoch, before)
+        if lost is None:
+            self._lost_at = before if self._lost_at is None else self._lost_at
+            self._send_again_at = now + GRACE_S[1]
+            return
+        self.lost += lost
         self._attempts += 1
         for dispatcher, paths in self._downstream.routes:
-            lost = self.ledger.unfinished(
+            unfinished = self.ledger.unfinished(
                 paths,
                 before,
                 dispatcher.waiting(self.epoch),
                 attempt=self._attempts,
                 with_order=self._ordered,
             )
-            for batch in lost:
+            for batch in unfinished:
                 for each in self._expand_again(batch):
                     self.redelivered += len(each.items)
                     each.trim = partial(
@@ -250,3 +267,4 @@ class ReliableSender(ABC):
             if self._ordered and self.ledger.frontier:
                 dispatcher.send(self._frontier_mark(self.ledger.frontier))  # PROTOCOL 23
         self.ledger.mark_sent(before, now)
+        self._advance(now)  # past what was given up

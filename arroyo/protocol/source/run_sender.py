@@ -21,6 +21,7 @@ from arroyo.protocol.values.batches import OutgoingBatch
 from arroyo.protocol.values.run_totals import RunTotals
 
 from .input import InputBatch, MakeStop, Run
+from .loss import Loss
 from .reliable_sender import ReliableSender, Surroundings
 
 
@@ -40,11 +41,12 @@ class RunSender(ReliableSender):
         surroundings: Surroundings,
         *,
         epoch: int,
+        loss: Loss,
         new_run: Callable[[], str],
         make_early_stop: Callable[[str], MakeStop],
         first: int = 0,
     ) -> None:
-        super().__init__(surroundings, epoch=epoch, first=first)
+        super().__init__(surroundings, epoch=epoch, loss=loss, first=first)
         self._new_run = new_run
         self._make_early_stop = make_early_stop
         self._inbox: deque[InputBatch] = deque()
@@ -213,6 +215,7 @@ class RunSender(ReliableSender):
 
     def _open_run(self, *, implicit: bool) -> Run:
         self._closing_told = -1
+        self._loss.begin_run()
         first = self.ledger.next
         return Run(self._new_run(), implicit, first if implicit else first + 1)
 
@@ -261,7 +264,9 @@ class RunSender(ReliableSender):
 
     def _totals(self, run: Run) -> RunTotals:
         sent = self.ledger.next - run.base
-        return RunTotals.of(sent, self.ledger.buried, complete=self._complete)
+        totals = RunTotals.of(sent, self.ledger.buried, complete=self._complete)
+        self._loss.add_to(totals, run.base)
+        return totals
 
     # Sending again
 

@@ -6,6 +6,7 @@ from unit.protocol.below import make_downstream, surround
 
 from arroyo.codec import Ack, Batch, Bye, Credit, End, Hello, Lost, Open, Suspect
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.source.loss import Redeliver
 from arroyo.protocol.source.reliable_sender import GRACE_S, STALL_S, ReliableSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.source.suspects import DEATHS
@@ -43,7 +44,7 @@ class Sending(Source):
     def __init__(self, *, outlets=True):
         outbox = Outbox()
         downstream = make_downstream(NAME, outbox, push_pull=outlets, expected=[BELOW])
-        sender = Sender(surround(NAME, downstream, outbox), epoch=1)
+        sender = Sender(surround(NAME, downstream, outbox), epoch=1, loss=Redeliver())
         super().__init__(sender, downstream, outbox)
 
     @property

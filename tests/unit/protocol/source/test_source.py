@@ -7,6 +7,7 @@ from unit.protocol.below import make_downstream, surround
 from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.source.input import InputBatch
+from arroyo.protocol.source.loss import Redeliver
 from arroyo.protocol.source.reliable_sender import GRACE_S, STALL_S
 from arroyo.protocol.source.run_sender import RunSender
 from arroyo.protocol.source.source import Source
@@ -21,7 +22,14 @@ class Sink:
     """Acknowledges and credits whatever a source sends, or as much of it as a test wants."""
 
     def __init__(
-        self, *, ordered=False, pub_sub=False, push_pull=True, kind=Source, sender=RunSender
+        self,
+        *,
+        ordered=False,
+        pub_sub=False,
+        push_pull=True,
+        kind=Source,
+        sender=RunSender,
+        loss=None,
     ):
         outbox = Outbox()
         downstream = make_downstream(
@@ -31,6 +39,7 @@ class Sink:
         self.sender = sender(
             surround(NAME, downstream, outbox, ordered=ordered),
             epoch=1,
+            loss=loss or Redeliver(),
             new_run=lambda: next(runs),
             make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
         )

@@ -6,12 +6,12 @@ import pytest
 from unit.protocol.source.test_source import Sink, brief
 
 from arroyo.codec import Ack, Hello, Kind
-from arroyo.protocol.recovery.volatile import VolatileSource
-from arroyo.protocol.source.best_effort import BestEffortSender
+from arroyo.protocol.recovery.volatile import VolatileSender, VolatileSource
+from arroyo.protocol.source.loss import CountAsLost
 
 
 def make(**options):
-    return Sink(kind=VolatileSource, sender=BestEffortSender, **options)
+    return Sink(kind=VolatileSource, sender=VolatileSender, loss=CountAsLost(), **options)
 
 
 @pytest.fixture
