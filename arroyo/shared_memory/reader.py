@@ -71,9 +71,10 @@ class SlabReader:
         DecodeError
             A reference can't have come from a pool of this chain.
         """
-        for pool in {reference.pool for reference in references}:
-            generations = [each.generation for each in references if each.pool == pool]
-            oldest, youngest = min(generations), max(generations)
+        pools, _, _, generations = zip(*references, strict=True)
+        for pool in set(pools):
+            own = [each for name, each in zip(pools, generations, strict=True) if name == pool]
+            oldest, youngest = min(own), max(own)
             if oldest <= 0 or youngest > _WORD:
                 raise DecodeError(f"a reference into the slab pool {pool} is of no slab")
             (self._pools.get(pool) or self._open(pool)).extend(oldest, youngest)
@@ -201,8 +202,8 @@ class _OpenPool:
     def narrow(self) -> None:
         """Keep only what somebody still looks at."""
         if self._lease is not None:
-            self._lent = [each for each in self._lent if each[1]() is not None]
-            self._lease.narrow([generation for generation, _ in self._lent])
+            self._lent = lent = [each for each in self._lent if each[1]() is not None]
+            self._lease.narrow([generation for generation, _ in lent] if lent else ())
 
     def close(self) -> None:
         """Give the lease up; views that are still held stay good, since nobody writes any more."""

@@ -382,8 +382,8 @@ class RelayProcess:
             batch = self._onward(batch)
         self._reader.put_down_all()
         self._replica.payloads.put_down_all()
-        self._settle_loans(batch, len(work))
-        self._loans = None
+        loans, self._loans = self._loans, None
+        self._settle_loans(batch, loans.take(len(work)) if loans else ())
         self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         if way is not None:
             self._count(batch, outcomes)
@@ -399,7 +399,11 @@ class RelayProcess:
         """Send on what came of the first messages of a batch that is under way."""
         now_ns = self._replica.now_ns()
         done = way.work[: len(outcomes)]
-        self._settle_loans(way.batch, len(done))
+        if self._loans is not None and (loans := self._loans.take(len(done))):
+            views = {loan.view for loan in loans}
+            self._reader.put_down({id(loan.work[2]) for loan in loans}, views)
+            self._replica.payloads.put_down(views)
+            self._settle_loans(way.batch, loans)
         actions, left = self._relay.hand_on(self._onward(way.batch), done, outcomes)
         self._perform(actions)
         self._count(way.batch, outcomes)
@@ -446,19 +450,15 @@ class RelayProcess:
     def _as_it_came(self, message: Message) -> Message:
         return self._reader.as_it_came(message)
 
-    def _settle_loans(self, batch: Batch, count: int) -> None:
-        """Give back what the next `count` messages were lent, which are done.
+    def _settle_loans(self, batch: Batch, loans: Sequence[Loan]) -> None:
+        """Give back what was lent of messages that are done.
 
         Before anything of them leaves: it may be finished by a sink at once, and its slab used
         again, and whatever the stage's code keeps must never be written over.
         """
-        if self._loans is not None and (loans := self._loans.take(count)):
-            messages = {id(loan.work[2]) for loan in loans}
-            views = {loan.view for loan in loans}
-            self._reader.put_down(messages, views)
-            self._replica.payloads.put_down(views)
-            for loan in loans:
-                loan.work[2] = None
+        for loan in loans:
+            loan.work[2] = None
+        if loans:
             self._let_go(batch, loans)
         self._replica.payloads.release()
 
