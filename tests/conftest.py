@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from logged_errors import unexpected
 from logging_state import logging_changes, logging_state
 from small_disk import small_disk
@@ -21,6 +22,11 @@ __all__ = ["small_disk"]
 
 # What a test has stopped may take this long to be gone.
 LEAVING_S = 5.0
+
+
+# How long an example takes says something about the machine only, which others may be using.
+settings.register_profile("arroyo", deadline=None)
+settings.load_profile("arroyo")
 
 
 def pytest_configure(config):

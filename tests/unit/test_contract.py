@@ -35,6 +35,7 @@ ERRORS = {
     "ConfigurationError": 78,
     "AlreadyRunningError": 75,
     "UnavailableError": 75,
+    "RefusedError": 70,
     "StageError": 70,
     "EncodeError": 70,
     "DecodeError": 70,
