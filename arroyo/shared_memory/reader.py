@@ -30,6 +30,7 @@ from .files import (
 from .leases import Lease, claim, fence
 from .pages import LentSlab, SlabPages, make_private
 
+_FIRST_OFFSET = FIRST_SLAB + HEAD_BYTES
 _WORD = (1 << 64) - 1
 
 
@@ -71,16 +72,18 @@ class SlabReader:
         DecodeError
             A reference can't have come from a pool of this chain.
         """
-        pools, _, _, generations = zip(*references, strict=True)
-        for pool in set(pools):
-            own = [each for name, each in zip(pools, generations, strict=True) if name == pool]
-            oldest, youngest = min(own), max(own)
+        names = {reference.pool for reference in references}
+        for name in names:
+            generations = [each.generation for each in references if each.pool == name]
+            oldest, youngest = min(generations), max(generations)
             if oldest <= 0 or youngest > _WORD:
-                raise DecodeError(f"a reference into the slab pool {pool} is of no slab")
-            (self._pools.get(pool) or self._open(pool)).extend(oldest, youngest)
+                raise DecodeError(f"a reference into the slab pool {name} is of no slab")
+            (self._pools.get(name) or self._open(name)).extend(oldest, youngest)
         fence()
         try:
-            return [self._pools[reference.pool].lend(reference) for reference in references]
+            if len(names) == 1:
+                return self._pools[names.pop()].lend(references)
+            return [self._pools[each.pool].lend((each,))[0] for each in references]
         except DecodeError:
             self.release()
             raise
@@ -159,32 +162,35 @@ class _OpenPool:
         if self._lease is not None:
             self._lease.extend(oldest, youngest)
 
-    def lend(self, reference: SlabReference) -> memoryview:
-        """Return a view of a slab: a copy where the pool has no lease to give."""
-        pages = self._pages
-        if pages is None:
-            pages = self._pages = SlabPages(self._descriptor, self._size)
-        pool, offset, length, generation = reference
-        end, words = offset + length, pages.words
-        if offset < FIRST_SLAB + HEAD_BYTES or offset % HEAD_BYTES or length < 0:
-            raise DecodeError(f"a reference into the slab pool {pool} is of no slab: {reference}")
+    def lend(self, references: Sequence[SlabReference]) -> list[memoryview]:
+        """Return views of slabs: copies where the pool has no lease to give."""
+        if self._pages is None:
+            self._pages = SlabPages(self._descriptor, self._size)
+        lend, words = self._pages.lend, self._pages.words
         # What has no memory yet must not be touched: with a full /dev/shm that is a SIGBUS.
-        if end > self._size or end > words[BACKED]:
-            raise DecodeError(f"a reference goes beyond the slab pool {pool}: {reference}")
-        head = (offset - HEAD_BYTES) >> 3
-        if words[head + GENERATION] != generation:
-            raise _gone(reference)
-        if words[head + LENGTH] != length:
-            raise DecodeError(f"a reference is not as long as its slab: {reference}")
-        view = pages.lend(offset, end)
+        limit = min(self._size, words[BACKED])
+        views = []
+        for reference in references:
+            _, offset, length, generation = reference
+            end = offset + length
+            if end > limit or offset < _FIRST_OFFSET or offset % HEAD_BYTES or length < 0:
+                raise DecodeError(f"a reference is of no slab in its pool: {reference}")
+            head = (offset - HEAD_BYTES) >> 3
+            if words[head + GENERATION] != generation:
+                raise _gone(reference)
+            if words[head + LENGTH] != length:
+                raise DecodeError(f"a reference is not as long as its slab: {reference}")
+            views.append(lend(offset, end))
         if self._lease is not None:
-            self._lent.append((generation, weakref.ref(view.obj)))
-            return view
-        copy = memoryview(bytes(view))
+            loans = [weakref.ref(view.obj) for view in views]
+            self._lent += zip([each.generation for each in references], loans, strict=True)
+            return views
+        views = [memoryview(bytes(view)) for view in views]
         fence()
-        if words[head + GENERATION] != generation:
-            raise _gone(reference)
-        return copy
+        for reference in references:
+            if words[((reference.offset - HEAD_BYTES) >> 3) + GENERATION] != reference.generation:
+                raise _gone(reference)
+        return views
 
     def note_private(self, lent: LentSlab) -> None:
         """A slab that was lent has private pages; if it is of this pool, the next is mapped anew.
