@@ -152,9 +152,12 @@ class _InProcessChain:
         self._flush()
 
     def _flush(self) -> None:
+        """Flush what was published; only then is the input of it finished."""
         for stage, call in self._calls.items():
             if isinstance(call, PublisherCall) and call.flushes:
                 self._flush_one(stage, call)
+        for source in self._sources:
+            source.acknowledge()
 
     def _flush_one(self, stage: str, call: PublisherCall) -> None:
         def flush() -> None:
@@ -208,6 +211,8 @@ class _Source:
         self._listener = build_listener(chain, stage, self._gateway)
         self.listening: ListenerThread | None = None
         self._awaiter = Awaiter()
+        self._carried: list[Any] = []
+        """Tokens of what went through and is not flushed yet."""
         self._call("open")
 
     def start(self, router: Router, stop_asked: Callable[[], bool]) -> None:
@@ -223,19 +228,29 @@ class _Source:
         return self._gateway.received - self._route.carried
 
     def carry(self) -> bool:
-        """Carry all that waits through the chain; False once nothing more will come."""
+        """Carry what waits through the chain, but not for long; False: nothing more will come."""
         assert self.listening is not None
         ended = self.listening.ended
         self._stop_if_asked()
+        until = time.monotonic() + FLUSH_S
         while (intake := self._gateway.take()) is not None:
             self._stop_if_asked()
             self._route.take(intake)
             self._gateway.release(max(1, len(intake.items)), intake.size)
-            self.listening.acknowledge(intake.tokens)
+            self._carried += intake.tokens
+            if time.monotonic() >= until:
+                self._something.set()  # there may be more: it is looked for after the flush
+                return True
         if not ended:
             return self._gateway.fall_asleep() or True
         self._route.close("the source ended in mid-run")
         return False
+
+    def acknowledge(self) -> None:
+        """Tell the listener that what went through is finished."""
+        if self._carried and self.listening is not None:
+            carried, self._carried = self._carried, []
+            self.listening.acknowledge(carried)
 
     def _stop_if_asked(self) -> None:
         if self.listening is not None and self._stop_asked():

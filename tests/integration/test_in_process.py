@@ -128,3 +128,69 @@ def test_a_flush_that_raises_is_told_in_a_sentence(make_chain):
     assert program.wait() == 70
     assert "error: NeverFlushes.flush() raised ValueError: no disk" in program.text
     assert "Traceback" not in program.text
+
+
+ORDERED = '''
+import threading
+
+from arroyo import Event, Listener, Publisher
+
+
+def tell(line):
+    with open("told", "a") as file:
+        file.write(line + "\\n")
+
+
+class Rows(Listener):
+    """Hands over rows until it is stopped, faster than anybody can work on them."""
+
+    def start(self):
+        row = 0
+        while not self.stopping.is_set() and row < 20_000:
+            self.operator.process(Event({"row": row}), token=row)
+            row += 1
+
+    def open(self):
+        self.stopping = threading.Event()
+
+    def stop(self):
+        self.stopping.set()
+
+    def acknowledge(self, token):
+        tell(f"acknowledged {token}")
+
+
+class Table(Publisher):
+    """Commits in flush()."""
+
+    def open(self):
+        self.latest = -1
+
+    def publish(self, message):
+        if isinstance(message, Event):
+            self.latest = message.metadata["row"]
+
+    def flush(self):
+        tell(f"flushed {self.latest}")
+'''
+
+
+def test_input_is_acknowledged_once_it_is_flushed_also_while_more_comes_all_the_time(make_chain):
+    chain = make_chain(
+        '[stages.rows]\nlistener = "ordered:Rows"\nwindow = 100\n',
+        '[stages.table]\npublisher = "ordered:Table"\ninputs = ["rows"]\n',
+    )
+    (chain.folder / "ordered.py").write_text(ORDERED)
+    program = chain.supervise("--in-process")
+    assert program.wait() == 0, program.text
+    flushed, early = -1, []
+    told = [line.split() for line in (chain.folder / "told").read_text().splitlines()]
+    for what, number in told:
+        if what == "flushed":
+            flushed = int(number)
+        elif int(number) > flushed:
+            early.append(int(number))
+    assert early == []
+    assert sum(what == "acknowledged" for what, _ in told) == 20_000
+    # Not only at the end.
+    assert next(line for line in told if line[0] == "flushed") != ["flushed", "19999"]
