@@ -25,6 +25,35 @@ RESTARTS = f"[supervisor]\nmax_restarts = {MANY}\nchain_max_restarts = {MANY}\n"
 END_DEADLINE_S = 60.0
 
 
+def let_strike(campaign, faults, *, strikes=None, seconds=None, pause_s=0.2, tell=None):
+    """Let faults strike at random moments, so many times or for so long; count them by name.
+
+    Parameters
+    ----------
+    campaign
+        Whom they meet: `choose` and `random` decide.
+    faults
+        By name.
+    pause_s
+        Mean time between two of them.
+    tell
+        Called with a line for each.
+    """
+    counts = dict.fromkeys(faults, 0)
+    began = time.monotonic()
+    while (strikes is None or sum(counts.values()) < strikes) and (
+        seconds is None or time.monotonic() < began + seconds
+    ):
+        wait(min(campaign.random.expovariate(1 / pause_s), 5 * pause_s))
+        name = campaign.random.choice(list(faults))
+        done = faults[name].strike(campaign, campaign.random)
+        if done is not None:
+            counts[name] += 1
+            if tell is not None:
+                tell(f"{time.monotonic() - began:8.1f} s  {done}")
+    return counts
+
+
 class Campaign:
     """One chain and what is done to it.
 
@@ -94,31 +123,9 @@ class Campaign:
         """Let one fault strike; return what was done, or None."""
         return fault.strike(self, self.random)
 
-    def run(self, faults, *, strikes=None, seconds=None, pause_s=0.2, tell=None):
-        """Let faults strike at random moments, so many times or for so long; count them by name.
-
-        Parameters
-        ----------
-        faults
-            By name.
-        pause_s
-            Mean time between two of them.
-        tell
-            Called with a line for each.
-        """
-        counts = dict.fromkeys(faults, 0)
-        began = time.monotonic()
-        while (strikes is None or sum(counts.values()) < strikes) and (
-            seconds is None or time.monotonic() < began + seconds
-        ):
-            wait(min(self.random.expovariate(1 / pause_s), 5 * pause_s))
-            name = self.random.choice(list(faults))
-            done = self.strike(faults[name])
-            if done is not None:
-                counts[name] += 1
-                if tell is not None:
-                    tell(f"{time.monotonic() - began:8.1f} s  {done}")
-        return counts
+    def run(self, faults, **how):
+        """Let faults strike at random moments; see `let_strike`."""
+        return let_strike(self, faults, **how)
 
     def finish(self, deadline_s=END_DEADLINE_S):
         """End the sources, wait until the chain has drained, and judge.

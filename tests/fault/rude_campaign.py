@@ -11,7 +11,6 @@ import json
 import re
 import shutil
 import threading
-import time
 from collections import Counter
 from random import Random
 
@@ -19,6 +18,7 @@ import h5py
 import numpy as np
 from chains import ChainFolder, wait_until
 from fault import rude_stages
+from fault.campaign import let_strike
 from fault.faults import wait
 from small_disk import fill
 
@@ -116,18 +116,9 @@ class RudeCampaign:
         name = random.choice(["frames.0", "integrate.0", "integrate.1", "gather.0", "file.0"])
         return name, self.chain.pids().get(name)
 
-    def run(self, faults, *, strikes, pause_s=0.25, tell=None):
-        """Let faults strike at random moments; count them by name."""
-        counts = Counter()
-        began = time.monotonic()
-        while counts.total() < strikes:
-            wait(min(self.random.expovariate(1 / pause_s), 5 * pause_s))
-            name = self.random.choice(list(faults))
-            if (done := faults[name].strike(self, self.random)) is not None:
-                counts[name] += 1
-                if tell is not None:
-                    tell(f"{time.monotonic() - began:8.1f} s  {done}")
-        return counts
+    def run(self, faults, **how):
+        """Let faults strike at random moments; see `let_strike`."""
+        return let_strike(self, faults, **how)
 
     def finish(self, deadline_s=180.0):
         """Let each kind of frame come once, then none; wait for the chain's end, and judge.
