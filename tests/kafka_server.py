@@ -1,7 +1,11 @@
 """A Kafka server for one test: private, on loopback, gone afterwards.
 
 It is Tansu, a broker that speaks Kafka's protocol. In memory it forgets everything when it ends;
-on S3, which moto plays, it keeps all that it has confirmed, also over `kill -9`.
+on S3, which moto plays, it keeps all that it has confirmed, also over `kill -9` between two
+requests. In the middle of one it does not, as Kafka does: it writes a producer's sequence number
+before the records, and after a kill between the two it tells the producer, which asks again, that
+it has them already. So before the server is killed, it finishes what it was asked, and nobody gets
+its answers.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +24,10 @@ from pathlib import Path
 import pytest
 from chains import wait_until
 from outside import free_port
+from proxies import Gate
+
+QUIET_S = 0.3
+"""A server that has asked nothing of its store for so long has nothing more to do."""
 
 
 class KafkaServer:
@@ -26,7 +35,8 @@ class KafkaServer:
 
     def __init__(self, folder: Path, *, durable: bool = False) -> None:
         self.port = free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self._gate = Gate(self.port) if durable else None
+        self.address = f"127.0.0.1:{self._gate.port if self._gate else self.port}"
         self._folder = folder
         self._environ = {**os.environ, "RUST_LOG": "warn"}
         self._storage = "memory://tansu/"
@@ -63,18 +73,33 @@ class KafkaServer:
 
     def start(self, *options: str) -> None:
         """Start it and wait until it answers."""
-        url = f"tcp://{self.address}"
-        command = [_program(), "broker", "--listener-url", url, "--advertised-listener-url", url]
-        command += ["--storage-engine", self._storage, "--kafka-cluster-id", "arroyo", *options]
+        command = [_program(), "broker", "--kafka-cluster-id", "arroyo", *options]
+        command += ["--storage-engine", self._storage]
+        command += ["--listener-url", f"tcp://127.0.0.1:{self.port}"]
+        command += ["--advertised-listener-url", f"tcp://{self.address}"]
         self._process = self._start(command, "tansu.log")
         wait_until(lambda: _answers(self.port), lambda: "tansu does not answer")
+        if self._gate is not None:
+            self._gate.open()
 
     def kill(self) -> None:
-        """End it as a crash would; nothing happens if it doesn't run."""
+        """End it as a crash between two requests would; nothing happens if it doesn't run."""
         if self._process is not None:
+            if self._gate is not None:
+                self._gate.shut()
+                self._wait_until_store_is_quiet()
             self._process.kill()
             self._process.wait(timeout=10)
             self._process = None
+            if self._gate is not None:
+                self._gate.cut()
+
+    def _wait_until_store_is_quiet(self) -> None:
+        """The store writes a line for each request."""
+        log = self._folder / "moto.log"
+        size = -1
+        while size != (size := log.stat().st_size):
+            time.sleep(QUIET_S)
 
     def pause(self) -> None:
         """Let it answer no more, though it is there, until it is killed."""

@@ -42,6 +42,60 @@ def proxy(port, passes):
         assert not thread.is_alive()
 
 
+class Gate:
+    """A way to a server that can be shut, so that the server can finish what it was asked before.
+
+    Its port stays the same when it is opened again.
+    """
+
+    def __init__(self, server_port):
+        self._server_port = server_port
+        self._door = socket.create_server(("127.0.0.1", 0))
+        self.port = self._door.getsockname()[1]
+        self._door.close()
+        self._is_open = False
+        self._clients = []
+
+    def open(self):
+        self._is_open = True
+        self._door = socket.create_server(("127.0.0.1", self.port))
+        _start(self._serve, self._door)
+
+    def shut(self):
+        """Take no more, and answer no more; connections stay as they are until `cut`."""
+        self._is_open = False
+        with suppress(OSError):
+            self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+
+    def cut(self):
+        """End the connections that there were."""
+        while self._clients:
+            with suppress(OSError):
+                self._clients.pop().shutdown(socket.SHUT_RDWR)
+
+    def _serve(self, door):
+        with suppress(OSError):
+            while True:
+                _start(self._carry, door.accept()[0])
+
+    def _carry(self, client):
+        with suppress(OSError), client:
+            with socket.create_connection(("127.0.0.1", self._server_port)) as server:
+                self._clients.append(client)
+                other = {client: server, server: client}
+                while True:
+                    for source in select.select([client, server], [], [])[0]:
+                        if not (data := source.recv(1 << 20)):
+                            return
+                        if self._is_open:
+                            other[source].sendall(data)
+
+
+def _start(work, *arguments):
+    threading.Thread(target=work, args=arguments, daemon=True).start()
+
+
 @contextmanager
 def cutting_proxy(port, request, answer=b""):
     """A way to the server that is cut once, before such an answer to such a request comes back."""

@@ -271,6 +271,7 @@ def test_a_queue_that_is_deleted_is_waited_for(rabbitmq_server, foreign, caplog)
     recorder = Recorder()
     foreign.queue_declare("brief")
     with running(RabbitMQListener(recorder, "brief", rabbitmq_server.url, parser="raw")):
+        wait_until(lambda: foreign.queue_declare("brief", passive=True).method.consumer_count)
         foreign.queue_delete("brief")
         wait_until(lambda: "the queue 'brief' of the RabbitMQ server" in caplog.text)
         foreign.queue_declare("brief")
