@@ -80,16 +80,19 @@ class Gate:
                 _start(self._carry, door.accept()[0])
 
     def _carry(self, client):
-        with suppress(OSError), client:
-            with socket.create_connection(("127.0.0.1", self._server_port)) as server:
-                self._clients.append(client)
-                other = {client: server, server: client}
-                while True:
-                    for source in select.select([client, server], [], [])[0]:
-                        if not (data := source.recv(1 << 20)):
-                            return
-                        if self._is_open:
-                            other[source].sendall(data)
+        with (
+            suppress(OSError),
+            client,
+            socket.create_connection(("127.0.0.1", self._server_port)) as server,
+        ):
+            self._clients.append(client)
+            other = {client: server, server: client}
+            while True:
+                for source in select.select([client, server], [], [])[0]:
+                    if not (data := source.recv(1 << 20)):
+                        return
+                    if self._is_open:
+                        other[source].sendall(data)
 
 
 def _start(work, *arguments):
