@@ -16,6 +16,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.protocol.sending.dispatcher import Dispatch, Dispatcher
 from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Emit, Outbox
 from arroyo.protocol.values.paths import PathTable
 
@@ -52,13 +53,14 @@ def make_source(
     incarnation: int,
     new_run: Callable[[], str],
     make_early_stop: Callable[[str], MakeStop],
+    history: History | None = None,
 ) -> VolatileSource:
     """Make the state machine of a listener's replica whose input can't be read again."""
     from arroyo.protocol.recovery.volatile import VolatileSender, VolatileSource
     from arroyo.protocol.source.loss import CountAsLost, Redeliver
 
-    outbox = Outbox()
-    surroundings = _surroundings(chain, name, incarnation, outbox.emit)
+    outbox, history = Outbox(), History() if history is None else history
+    surroundings = _surroundings(chain, name, incarnation, outbox.emit, history)
     best_effort = chain.stages[name.stage].delivery == "best-effort"
     sender = VolatileSender(
         surroundings,
@@ -78,19 +80,22 @@ def make_replayable_source(
     incarnation: int,
     new_run: Callable[[], str],
     make_early_stop: Callable[[str], MakeStop],
+    history: History | None = None,
 ) -> ReplayableSource:
     """Make the state machine of a listener's replica whose input can be read again."""
     from arroyo.protocol.recovery.replayable import ReplayableSender, ReplayableSource
 
-    outbox = Outbox()
-    surroundings = _surroundings(chain, name, incarnation, outbox.emit)
+    outbox, history = Outbox(), History() if history is None else history
+    surroundings = _surroundings(chain, name, incarnation, outbox.emit, history)
     sender = ReplayableSender(
         surroundings, memory=memory, new_run=new_run, make_early_stop=make_early_stop
     )
     return ReplayableSource(sender, surroundings.downstream, outbox)
 
 
-def _surroundings(chain: Chain, name: ReplicaName, incarnation: int, emit: Emit) -> Surroundings:
+def _surroundings(
+    chain: Chain, name: ReplicaName, incarnation: int, emit: Emit, history: History
+) -> Surroundings:
     """Say what a sender has to know of the chain below it."""
     from arroyo.protocol.source.reliable_sender import Surroundings
 
@@ -98,9 +103,10 @@ def _surroundings(chain: Chain, name: ReplicaName, incarnation: int, emit: Emit)
         name,
         incarnation,
         path_table(chain).terminals(name.stage),
-        _downstream(chain, name, incarnation, emit),
+        _downstream(chain, name, incarnation, emit, history),
         any(stage.order == "source" for stage in chain.below(name.stage)),
         emit,
+        history,
     )
 
 
@@ -111,19 +117,21 @@ def make_relay(
     incarnation: int,
     flushes: bool,
     suspect: Suspect | None = None,
+    history: History | None = None,
 ) -> Relay:
     """Make the state machine of an operator's or publisher's replica."""
     from arroyo.protocol.relay.relay import Relay
 
-    outbox = Outbox()
+    outbox, history = Outbox(), History() if history is None else history
     return Relay(
         name,
         incarnation=incarnation,
         senders=_senders(chain, name),
         sources=_sources(chain, name),
-        downstream=_downstream(chain, name, incarnation, outbox.emit),
+        downstream=_downstream(chain, name, incarnation, outbox.emit, history),
         ordered=chain.stages[name.stage].order == "source",
         outbox=outbox,
+        history=history,
         flushes=flushes,
         suspect=suspect,
     )
@@ -138,6 +146,7 @@ def make_boundary(
     memory: FoldState,
     make_early_stop: Callable[[str], MakeStop],
     suspect: Suspect | None = None,
+    history: History | None = None,
 ) -> Fold:
     """Make the state machine of a replica of an operator that folds.
 
@@ -154,8 +163,8 @@ def make_boundary(
     from arroyo.protocol.fold.pending_inputs import PendingInputs
 
     stage = chain.stages[name.stage]
-    outbox = Outbox()
-    surroundings = _surroundings(chain, name, incarnation, outbox.emit)
+    outbox, history = Outbox(), History() if history is None else history
+    surroundings = _surroundings(chain, name, incarnation, outbox.emit, history)
     # Receivers know by its epochs which life of a fold is the later one, though a clock steps back.
     first_epoch = max(memory.next_epoch, incarnation)
     new_epoch = itertools.count(first_epoch).__next__
@@ -195,6 +204,7 @@ def make_boundary(
         next_epoch=first_epoch + EPOCHS_OF_A_LIFE,
         ordered=stage.order == "source",
         outbox=outbox,
+        history=history,
         suspect=suspect,
     )
 
@@ -231,7 +241,9 @@ def key_field(chain: Chain, name: str) -> str | None:
     return next(iter(fields), None)
 
 
-def _downstream(chain: Chain, name: ReplicaName, incarnation: int, emit: Emit) -> Downstream:
+def _downstream(
+    chain: Chain, name: ReplicaName, incarnation: int, emit: Emit, history: History
+) -> Downstream:
     """Say what a replica has to know of the chain below it."""
     paths, new_link = path_table(chain), link_numbers(incarnation)
     routes, publication = [], None
@@ -246,12 +258,13 @@ def _downstream(chain: Chain, name: ReplicaName, incarnation: int, emit: Emit) -
                 dispatch=_dispatch(below),
                 new_link=new_link,
                 emit=emit,
+                history=history,
             )
             routes.append((dispatcher, range(edge, edge + paths.count(below.name))))
         elif publication is None:
             publication = Publication(name, new_link, emit)
     expected = [each for stage in chain.below(name.stage) for each in stage.names]
-    return Downstream(incarnation, routes, publication, expected)
+    return Downstream(incarnation, routes, publication, expected, history=history)
 
 
 def _dispatch(stage: Stage) -> Dispatch:

@@ -27,6 +27,7 @@ from arroyo.protocol.source.input import InputBatch, MakeStop
 from arroyo.protocol.values.actions import Action, Release
 from arroyo.protocol.values.batches import Position, positions_of
 from arroyo.protocol.values.deliveries import Delivery, Outcome, Output, Work, as_output
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Emit, Outbox
 
 from .output_run import OutputRun
@@ -81,6 +82,7 @@ class Fold(Relay):
         next_epoch: int,
         ordered: bool,
         outbox: Outbox,
+        history: History,
         suspect: Suspect | None = None,
     ) -> None:
         super().__init__(
@@ -88,9 +90,10 @@ class Fold(Relay):
             incarnation=incarnation,
             senders=senders,
             sources=sources,
-            downstream=Downstream(incarnation),  # its paths end here
+            downstream=Downstream(incarnation, history=history),  # its paths end here
             ordered=ordered,
             outbox=outbox,
+            history=history,
             suspect=suspect,
         )
         self._holdings = holdings
@@ -145,6 +148,7 @@ class Fold(Relay):
 
     def end(self, *, final: bool) -> list[Action]:
         """No more input will come: End follows when all that was given out is finished."""
+        self.history.note("gives out no more, for good: {}", final)
         self._outputs.end(self._now, final=final)
         return self._outbox.take()
 
@@ -162,13 +166,13 @@ class Fold(Relay):
 
     def tick(self, now: float) -> tuple[list[Action], list[Delivery]]:
         """Time has passed: send again what is due; see `Relay.tick`."""
-        self._now = now
+        self._now = self.history.now = now
         self._outputs.tick(now)
         return super().tick(now)
 
     def back(self, record: BackRecord, now: float) -> list[Action]:
         """Take a record from below."""
-        self._now = now
+        self._now = self.history.now = now
         self._outputs.record(record, now)
         return self._outbox.take()
 
@@ -189,7 +193,7 @@ class Fold(Relay):
 
     def bring_back(self, intake: InputBatch, now: float) -> list[Action]:
         """Send a message that people have brought back; it is in a run of its own."""
-        self._now = now
+        self._now = self.history.now = now
         self._outputs.accept("", f"returned-{self._incarnation}", intake, now)
         return self._outbox.take()
 
@@ -244,6 +248,7 @@ class Fold(Relay):
             self._tell(batch, again=False)
         else:
             self._close(batch, outcomes[0])
+        self._note_pending(batch)
         self._credit(batch)
         return self._outbox.take()
 
@@ -307,6 +312,10 @@ class Fold(Relay):
             handed_ns, source.handed_ns = source.handed_ns, 0
             self._give_out(batch, gathering.intake(handed_ns))
 
+    def _note_pending(self, batch: Batch) -> None:
+        waiting = self._holdings.count
+        self.history.note("folded batch {} of {}: {} wait", batch.number, batch.sender, waiting)
+
     def _give_out(self, batch: Batch, intake: InputBatch) -> None:
         self._outputs.accept(batch.source, batch.run, intake, self._now)
 
@@ -320,6 +329,7 @@ class Fold(Relay):
         if isinstance(action, Release):
             for token in action.tokens:
                 acks += self._holdings.finish(token)
+            self.history.note("kept its state: {} outputs are in flight", self.in_flight)
             self._emit(NoteFold(self.memory))
         self._emit(action)
         self._acknowledge(acks)

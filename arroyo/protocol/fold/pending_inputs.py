@@ -117,6 +117,11 @@ class PendingInputs:
         """Inputs that no output covers yet, as the stage's code sees them."""
         return {each.origin for held in self._held.values() for each in held}
 
+    @property
+    def count(self) -> int:
+        """How many inputs no output covers yet."""
+        return sum(map(len, self._held.values()))
+
     # What comes from above
 
     def select_new(self, batch: Batch, work: Sequence[Work]) -> list[Work]:

@@ -29,6 +29,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.actions import Action, Reply
 from arroyo.protocol.values.batches import bury_all, count_of
 from arroyo.protocol.values.deliveries import Delivery
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 from .inbound_links import InboundLinks
@@ -50,6 +51,8 @@ class Receiver(ABC):
         The message that the life before this one has died of, if there is one.
     outbox
         Where it says what is to be done.
+    history
+        Where it notes what it did.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class Receiver(ABC):
         sources: Sequence[ReplicaName],
         suspect: Suspect | None,
         outbox: Outbox,
+        history: History,
     ) -> None:
         self.name = name
         self._incarnation = incarnation
@@ -71,6 +75,7 @@ class Receiver(ABC):
         self._suspect = suspect
         self._outbox = outbox
         self._emit = outbox.emit
+        self.history = history
         self._gate = RunGate()
         self._message_s = 0.0
         self._leaving = False
@@ -122,6 +127,7 @@ class Receiver(ABC):
     def leave(self) -> list[Action]:
         """Ask the replicas above to send no more; each answers with End. PROTOCOL 30."""
         self._leaving = True
+        self.history.note("asks those above to send no more")
         for above in self._crediting.values():
             if not self._senders.has_ended(str(above)):
                 self._emit(Reply(above, self._bye()))
@@ -144,16 +150,20 @@ class Receiver(ABC):
     ) -> tuple[list[Action], list[Delivery]]:
         """Take a record from above. Returns what to send, and what the stage has to work on."""
         deliveries: list[Delivery] = []
+        self.history.now = now
         if isinstance(record, Open):
             self._open(record)
         elif not isinstance(record, End):
             deliveries = self._batch(Delivery(record, content), now)
-        elif not self._senders.end(record.sender, record.link, final=record.final):
+        elif self._senders.end(record.sender, record.link, final=record.final):
+            self.history.note("End of {}, for good: {}", record.sender, record.final)
+        else:
             self._reject(record)
         return self._outbox.take(), deliveries
 
     def tick(self, now: float) -> tuple[list[Action], list[Delivery]]:
         """Time has passed; returns as `record` does. Stops may have waited for long enough."""
+        self.history.now = now
         return self._outbox.take(), self._gate.tick(now)
 
     def _hello(self) -> Hello:
@@ -171,8 +181,10 @@ class Receiver(ABC):
                 f"{name} speaks version {record.version} of the link protocol, "
                 f"{self.name} version {PROTOCOL_VERSION}: run the same release on both sides"
             )
+            self.history.note("refuses {}, of protocol version {}", name, record.version)
             self._emit(Reply(name, Refuse(*self.name, PROTOCOL_VERSION, reason)))
         elif self._senders.open(str(name), record):
+            self.history.note("{} opened link {}", name, record.link)
             self._emit(Reply(name, self._hello()))
             if self._leaving:
                 # The Bye may have come before this link was made.
@@ -181,15 +193,18 @@ class Receiver(ABC):
     def _batch(self, delivery: Delivery, now: float) -> list[Delivery]:
         batch = delivery.batch
         deliveries: list[Delivery] = []
-        if not self._senders.takes(batch, count_of(batch)):
+        count = count_of(batch)
+        if not self._senders.takes(batch, count):
             self._reject(batch)
             return deliveries
+        self.history.note("took batch {} of {}: {} messages", batch.number, batch.sender, count)
         for entry, each in self._gate.admit(delivery, now):
             if entry is Entry.WORK and self._is_suspicious(each.batch):
                 self._lose(each.batch)
             elif entry is Entry.WORK:
                 deliveries.append(each)
             elif entry is Entry.LATE:
+                self.history.note("batch {} of {} is of a closed run", batch.number, batch.sender)
                 self._finish_late(bury_all(each.batch, Reason.FINISHED))
             elif entry is Entry.ASK:
                 self._emit(Reply(self._neighbours[batch.sender], self._hello()))
@@ -218,6 +233,7 @@ class Receiver(ABC):
 
     def _reject(self, record: Batch | End) -> None:
         """PROTOCOL 20: have the sender make a new link; it tells the sources what that means."""
+        self.history.note("rejects what {} sent on link {}", record.sender, record.link)
         above = self._crediting.get(record.sender)
         if above is not None:
             self._emit(Reply(above, Lost(*self.name, record.link)))
@@ -226,6 +242,7 @@ class Receiver(ABC):
 
     def skip(self, batch: Batch) -> list[Action]:
         """A batch is not worked on; the sources hear of it by `report_loss`."""
+        self.history.note("skips batch {} of {}", batch.number, batch.sender)
         self._credit(batch)
         return self._outbox.take()
 
@@ -236,11 +253,13 @@ class Receiver(ABC):
 
     def _lose(self, batch: Batch) -> None:
         """A batch is not worked on: what of it is not finished has to come again."""
+        self.history.note("leaves out batch {} of {}: a suspect", batch.number, batch.sender)
         if batch.reliable:
             self._report_loss()
         self._credit(batch)
 
     def _report_loss(self) -> None:
+        self.history.note("has the sources send again")
         for source in self._sources.values():
             self._emit(Reply(source, Lost(*self.name)))
 

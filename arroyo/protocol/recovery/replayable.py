@@ -176,6 +176,7 @@ class ReplayableSender(RunSender):
             return
         piece = _slice(intake, part.first, part.end)
         if part.fate is Fate.FINISHED:
+            self.history.note("{} messages came again that were finished", part.end - part.first)
             self._emit(_release(piece, piece.tokens))
         else:
             super()._send(piece, now)
@@ -193,6 +194,7 @@ class ReplayableSender(RunSender):
         if not count or self._run is None:
             return
         first = self.ledger.next
+        self.history.note("passes over {} messages from {}: they did not come again", count, first)
         at = first - self._first_place
         lost = [first + i for i in range(count) if self._places[at + i] != NO_TOKEN]
         self.lost += len(lost)
@@ -311,11 +313,14 @@ class ReplayableSource(Source[ReplayableSender]):
 
         To be called once, before the listener hands over anything.
         """
+        self._history.now = now
+        self._history.note("resumes, {} messages come again", self.open_places)
         self._sender.resume(now)
         return self._outbox.take()
 
     def finish(self, now: float, *, final: bool = True, resumes: bool = False) -> list[Action]:
         """The listener has ended; `resumes`: but its input has not, so that its run stays open."""
+        self._history.now = now
         self._sender.finish(now, final=final, resumes=resumes)
         return self._outbox.take()
 

@@ -55,6 +55,7 @@ class VolatileSender(RunSender):
         if self.ledger.empty:
             self._progress_at = now
         batches = [batch for run in runs for batch in self._enter(run, now)]
+        self.history.note("closes {} runs of the lives before", len(self._stops))
         self._note_runs()
         self._note_counts(self.ledger.next)
         for batch in batches:
@@ -144,6 +145,7 @@ class VolatileSource(Source[VolatileSender]):
 
         To be called once, before the listener hands over anything.
         """
+        self._history.now = now
         self._sender.close_former(runs, now)
         return self._outbox.take()
 

@@ -46,6 +46,7 @@ from arroyo.protocol.values.batches import (
 )
 from arroyo.protocol.values.bounded_table import BoundedTable
 from arroyo.protocol.values.deliveries import Delivery, Outcome, Output, Row, Work, as_output
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 from .acknowledger import Acknowledger
@@ -79,6 +80,7 @@ class Relay(Receiver):
         downstream: Downstream,
         ordered: bool,
         outbox: Outbox,
+        history: History,
         flushes: bool = False,
         suspect: Suspect | None = None,
     ) -> None:
@@ -89,6 +91,7 @@ class Relay(Receiver):
             sources=sources,
             suspect=suspect,
             outbox=outbox,
+            history=history,
         )
         self._downstream = downstream
         self.terminal = not downstream.reliable
@@ -126,6 +129,7 @@ class Relay(Receiver):
 
     def end(self, *, final: bool) -> list[Action]:
         """Nothing more will go out: say End below, for good or for this life only."""
+        self.history.note("gives out no more, for good: {}", final)
         self._downstream.end(final=final)
         return self._outbox.take()
 
@@ -217,6 +221,7 @@ class Relay(Receiver):
             How long one message took, in s.
         """
         self._message_s = message_s
+        self.history.note("finished batch {} of {}", batch.number, batch.sender)
         if batch.kind != Kind.EVENTS:
             self._finish_control(batch, outcomes)
         else:
@@ -244,6 +249,8 @@ class Relay(Receiver):
             What to do now, and the batch that is left for the next `hand_on` and for `finish`,
             as are those of the work that are not in `done`.
         """
+        count = len(done)
+        self.history.note("handed on {} of batch {} of {}", count, batch.number, batch.sender)
         head, rest = cut(batch, done)
         self._finish_events(head, done, outcomes)
         return self._outbox.take(), rest
@@ -306,6 +313,7 @@ class Relay(Receiver):
 
     def flushed(self, refused: Mapping[Origin, Reason] | None = None) -> list[Action]:
         """What was finished so far is safe now, but for what was refused, which has ended."""
+        self.history.note("flushed, {} refused", len(refused or ()))
         self._acknowledge(self._acknowledger.flushed(refused))
         return self._outbox.take()
 
@@ -332,6 +340,7 @@ class Relay(Receiver):
 
     def back(self, record: BackRecord, now: float) -> list[Action]:
         """Take a record from below."""
+        self.history.now = now
         if isinstance(record, Hello | Credit | Bye | Lost):
             self._pass_on(self._downstream.record(record))
         return self._outbox.take()

@@ -32,6 +32,7 @@ from arroyo.codec import (
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.actions import Connect, Transmit
 from arroyo.protocol.values.batches import OutgoingBatch, cut, sequences_of, take
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Emit
 from arroyo.protocol.values.ranges import RangeSet
 
@@ -130,6 +131,7 @@ class Dispatcher:
         dispatch: Dispatch,
         new_link: Callable[[], int],
         emit: Emit,
+        history: History,
     ) -> None:
         self.stage = stage
         self.edge = edge
@@ -138,6 +140,7 @@ class Dispatcher:
         self._sender_text = str(sender)
         self._new_link = new_link
         self._emit = emit
+        self._history = history
         self._queue: deque[OutgoingBatch] = deque()
         self._starts = OpenStarts()
         self._replicas = [
@@ -146,6 +149,8 @@ class Dispatcher:
         self._batches = 0
         self._ending: bool | None = None
         """None: not ending; else whether for good."""
+        self._told_wait = False
+        """Whether the history says that something waits here."""
 
     @property
     def blocked(self) -> bool:
@@ -212,6 +217,7 @@ class Dispatcher:
             self._relink(replica)
         replica.incarnation = hello.incarnation
         replica.up, replica.leaving = True, False
+        self._history.note("{} takes batches, incarnation {}", replica.name, hello.incarnation)
         for start in self._starts:
             self._transmit(replica, start)
         self._pump()
@@ -223,6 +229,9 @@ class Dispatcher:
         if replica is None or link != replica.link:
             return False
         lost = replica.up or bool(replica.sent)
+        self._history.note(
+            "link {} to {} broke, {} messages without credit", link, replica.name, replica.messages
+        )
         self._relink(replica)
         return lost
 
@@ -231,6 +240,7 @@ class Dispatcher:
         replica = self._find(bye.replica)
         if replica is not None and replica.up and replica.incarnation == bye.incarnation:
             replica.up, replica.leaving = False, True
+            self._history.note("{} leaves", replica.name)
             self._send_end(replica, final=False)
 
     def credit(self, credit: Credit) -> None:
@@ -255,6 +265,7 @@ class Dispatcher:
         record = Open(
             PROTOCOL_VERSION, *self._sender, incarnation=self._incarnation, link=replica.link
         )
+        self._history.note("made link {} to {}", replica.link, replica.name)
         self._emit(Connect(replica.name, replica.link))
         self._emit(Transmit(replica.name, record))
 
@@ -268,6 +279,7 @@ class Dispatcher:
     def _send_end(self, replica: _Replica, *, final: bool) -> None:
         if not replica.ended:
             replica.ended = True
+            self._history.note("sent End to {}, for good: {}", replica.name, final)
             self._emit(Transmit(replica.name, End(str(self._sender), replica.link, final)))
 
     # Sending
@@ -286,17 +298,26 @@ class Dispatcher:
                     continue
             replica, count = self._choose(batch)
             if replica is None:
-                return
+                break
             head, rest = take(batch, count)
             if rest is None:
                 self._queue.popleft()
             else:
                 self._queue[0] = rest
             self._transmit(replica, head)
-        if self._ending is not None:
+        self._note_wait()
+        if self._ending is not None and not self._queue:
             for replica in self._replicas:
                 if replica.up:
                     self._send_end(replica, final=self._ending)
+
+    def _note_wait(self) -> None:
+        if self._queue and not self._told_wait:
+            waiting = len(self._queue)
+            self._history.note("no replica of {} has room, {} batches wait", self.stage, waiting)
+        elif self._told_wait and not self._queue:
+            self._history.note("nothing waits for {} any more", self.stage)
+        self._told_wait = bool(self._queue)
 
     def _tell_all(self, control: OutgoingBatch) -> None:
         self._starts.note(control)
@@ -345,4 +366,6 @@ class Dispatcher:
         replica.size += batch.size
         self._batches += 1
         replica.used = self._batches
+        count = len(batch.items)
+        self._history.note("sent batch {} to {}: {} messages", record.number, replica.name, count)
         self._emit(Transmit(replica.name, record, batch.items))

@@ -13,6 +13,7 @@ from typing import TypeAlias
 from arroyo.codec import PROTOCOL_VERSION, Bye, Credit, Hello, Lost
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.history import History
 
 from .dispatcher import Dispatcher
 from .publication import Publication
@@ -52,9 +53,12 @@ class Downstream:
         routes: Sequence[tuple[Dispatcher, range]] = (),
         publication: Publication | None = None,
         expected: Collection[ReplicaName] = (),
+        *,
+        history: History,
     ) -> None:
         self.routes = routes
         self._incarnation = incarnation
+        self._history = history
         self._dispatchers = {dispatcher.stage: dispatcher for dispatcher, _ in routes}
         self._publication = publication
         self.reliable = bool(routes)
@@ -131,6 +135,7 @@ class Downstream:
         if isinstance(record, Hello):
             return self._hello(record)
         if isinstance(record, Lost):
+            self._history.note("{}.{} tells of a loss", record.stage, record.replica)
             if record.link is None:
                 return Loss.FAR
             return self.disconnected(ReplicaName(record.stage, record.replica), record.link)
@@ -154,6 +159,8 @@ class Downstream:
             return Loss.NONE  # PROTOCOL 4: nothing goes to one that speaks another version
         name = ReplicaName(hello.stage, hello.replica)
         another_life = self._lives.get(name) not in (None, hello.incarnation)
+        if self._lives.get(name) != hello.incarnation:
+            self._history.note("{} is there, incarnation {}", name, hello.incarnation)
         self._lives[name] = hello.incarnation
         self._awaited.discard(name)
         dispatcher = self._dispatchers.get(name.stage)

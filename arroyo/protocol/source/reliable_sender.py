@@ -17,6 +17,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.values.actions import PutInQuarantine, Release
 from arroyo.protocol.values.batches import OutgoingBatch
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Emit
 from arroyo.protocol.values.paths import Terminal
 
@@ -47,6 +48,8 @@ class Surroundings(NamedTuple):
         Whether a stage below wants the order of the source.
     emit
         Where it says what is to be done.
+    history
+        Where it notes what it did.
     """
 
     name: ReplicaName
@@ -55,6 +58,7 @@ class Surroundings(NamedTuple):
     downstream: Downstream
     ordered: bool
     emit: Emit
+    history: History
 
 
 class ReliableSender(ABC):
@@ -85,6 +89,7 @@ class ReliableSender(ABC):
         self._downstream = surroundings.downstream
         self._ordered = surroundings.ordered
         self._emit = surroundings.emit
+        self.history = surroundings.history
         self._loss = loss
         self._lost_at: float | None = None
         self._send_again_at = 0.0
@@ -136,6 +141,15 @@ class ReliableSender(ABC):
         """Messages are finished, or held by a fold."""
         if ack.source != str(self.name):
             return
+        self.history.note(
+            "{}.{} {} {} ranges on path {}, up to {}",
+            ack.stage,
+            ack.replica,
+            "holds" if ack.taken else "finished",
+            len(ack.ranges),
+            ack.path,
+            ack.ranges[-1][1] if ack.ranges else None,
+        )
         if ack.epoch == self.epoch and not ack.taken:
             self.lost -= self._loss.find_again(ack)
         self._acknowledge(ack, now)
@@ -153,6 +167,13 @@ class ReliableSender(ABC):
         if suspect.source != str(self.name) or suspect.epoch != self.epoch:
             return
         deaths = self.ledger.accuse(suspect)
+        self.history.note(
+            "{}.{} died of message {}, death {}",
+            suspect.stage,
+            suspect.replica,
+            suspect.sequence,
+            deaths,
+        )
         if deaths >= DEATHS and suspect.sequence < self.ledger.next:
             batch, item = self.ledger.find(suspect.sequence)
             self._ask_quarantine(
@@ -161,6 +182,7 @@ class ReliableSender(ABC):
 
     def _ask_quarantine(self, action: PutInQuarantine) -> None:
         self.ledger.withhold(action.suspect.sequence)
+        self.history.note("withholds message {} for quarantine", action.suspect.sequence)
         self._emit(action)
 
     def quarantined(self, sequence: int, *, kept: bool) -> None:
@@ -168,6 +190,7 @@ class ReliableSender(ABC):
 
         `kept`: or it can't be kept, and goes out again; the next death is the next occasion.
         """
+        self.history.note("message {} is in quarantine: {}", sequence, kept)
         for batch in self.ledger.quarantined(sequence, kept=kept, attempt=self._attempts):
             self._downstream.send(batch)
 
@@ -178,7 +201,9 @@ class ReliableSender(ABC):
         if self._lost_at is None:
             # PROTOCOL 21: counted from the first sign, or losses without end would put it off
             # for ever.
-            self._send_again_at = now + min(max(4 * self._delay_s, GRACE_S[0]), GRACE_S[1])
+            wait_s = min(max(4 * self._delay_s, GRACE_S[0]), GRACE_S[1])
+            self._send_again_at = now + wait_s
+            self.history.note("may have lost messages; sends again in {:.3f} s", wait_s)
         self._lost_at = now
 
     def tick(self, now: float) -> None:
@@ -207,6 +232,12 @@ class ReliableSender(ABC):
             self._progress_at = now
         handed = handed and not batch.header.enters  # PROTOCOL 45: those don't count in the window
         self._note_sending(batch, tokens)
+        self.history.note(
+            "took {.name}: {} messages from sequence {}",
+            batch.header.kind,
+            len(batch.items),
+            self.ledger.next,
+        )
         self.ledger.add(batch, len(batch.items), tokens, now, handed=handed)
         for each in self._expand_first(batch):
             self._downstream.send(each)
@@ -235,6 +266,9 @@ class ReliableSender(ABC):
         if freed is None:
             return
         self._progress_at, self._stall_s = now, STALL_S
+        self.history.note(
+            "all below sequence {} is finished, {} of it new", self.ledger.frontier, freed.messages
+        )
         if freed.delay_s is not None:
             self._delay_s += (freed.delay_s - self._delay_s) / 8
         self._note_advance(freed.tokens)
@@ -247,8 +281,11 @@ class ReliableSender(ABC):
             self._lost_at = before if self._lost_at is None else self._lost_at
             self._send_again_at = now + GRACE_S[1]
             return
-        self.lost += lost
+        if lost:
+            self.lost += lost
+            self.history.note("counts {} messages as lost", lost)
         self._attempts += 1
+        self.history.note("attempt {}: sends again what is unfinished", self._attempts)
         for dispatcher, paths in self._downstream.routes:
             unfinished = self.ledger.unfinished(
                 paths,

@@ -101,6 +101,7 @@ class RunSender(ReliableSender):
         `final`: it has finished for good; else it only leaves, and the stages below stay.
         PROTOCOL 29, 30.
         """
+        self.history.note("the input has ended, for good: {}", final)
         self._finishing, self._final = True, final
         self.work(now)
 
@@ -151,6 +152,7 @@ class RunSender(ReliableSender):
         return starts and self._run is not None and not self.ledger.empty
 
     def _close_early(self, reason: str) -> None:
+        self.history.note("ends the run early: {}", reason)
         make_stop = self._make_early_stop(reason)
         self._closing = InputBatch(Kind.STOP, tokens=(None,), make_stop=make_stop)
         self._complete = False
@@ -174,6 +176,7 @@ class RunSender(ReliableSender):
         attempt = self._attempts + empty
         if self._closing_told < attempt:
             self._closing_told = attempt
+            self.history.note("announces the Stop of run {}, round {}", run.name, attempt)
             item = make_stop(self._totals(run))
             batch = self._batch(run, InputBatch(Kind.CLOSING, [item]), self.ledger.next)
             header = msgspec.structs.replace(
@@ -217,7 +220,9 @@ class RunSender(ReliableSender):
         self._closing_told = -1
         self._loss.begin_run()
         first = self.ledger.next
-        return Run(self._new_run(), implicit, first if implicit else first + 1)
+        run = Run(self._new_run(), implicit, first if implicit else first + 1)
+        self.history.note("opened run {}, implicit: {}", run.name, implicit)
+        return run
 
     def _batch(self, run: Run, intake: InputBatch, first: int) -> OutgoingBatch:
         header = Batch(
@@ -258,6 +263,7 @@ class RunSender(ReliableSender):
         batch = self._batch(run, intake, first)
         if run.start is not None and self._downstream.reliable:
             self._last_start = run.start
+        self.history.note("closed run {}, complete: {}", run.name, self._complete)
         self._note_end(run, intake.items[0])
         self._ship(batch, intake.tokens, now)
         self.work(now)

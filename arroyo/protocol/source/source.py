@@ -15,6 +15,7 @@ from arroyo.codec import Ack, BackRecord, Bye, Credit, Hello, Lost, Suspect
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.sending.downstream import Downstream, Loss
 from arroyo.protocol.values.actions import Action
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 from .input import InputBatch
@@ -39,10 +40,16 @@ class Source(Generic[SenderT]):
 
     def __init__(self, sender: SenderT, downstream: Downstream, outbox: Outbox) -> None:
         self._sender = sender
+        self._history = sender.history
         self._downstream = downstream
         self._outbox = outbox
 
     # What the shell looks at
+
+    @property
+    def history(self) -> History:
+        """What it did last."""
+        return self._history
 
     @property
     def epoch(self) -> int:
@@ -103,6 +110,7 @@ class Source(Generic[SenderT]):
 
     def accept(self, intake: InputBatch, now: float) -> list[Action]:
         """Take what the listener handed over."""
+        self._history.now = now
         self._sender.accept(intake, now)
         return self._outbox.take()
 
@@ -111,11 +119,13 @@ class Source(Generic[SenderT]):
 
         `final`: it has finished for good; else it only leaves, and the stages below stay.
         """
+        self._history.now = now
         self._sender.finish(now, final=final)
         return self._outbox.take()
 
     def record(self, record: BackRecord, now: float) -> list[Action]:
         """Take a record from below."""
+        self._history.now = now
         if isinstance(record, Ack):
             self._sender.acknowledge(record, now)
         elif isinstance(record, Suspect):
@@ -129,6 +139,7 @@ class Source(Generic[SenderT]):
 
     def disconnected(self, replica: ReplicaName, link: int, now: float) -> list[Action]:
         """The link to a neighbour below broke."""
+        self._history.now = now
         self._note(self._downstream.disconnected(replica, link), now)
         return self._outbox.take()
 
@@ -143,5 +154,6 @@ class Source(Generic[SenderT]):
 
     def tick(self, now: float) -> list[Action]:
         """Time has passed: send again what is due."""
+        self._history.now = now
         self._sender.tick(now)
         return self._outbox.take()

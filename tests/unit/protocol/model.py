@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +47,7 @@ from arroyo.protocol.values.actions import (
     Reply,
     Transmit,
 )
+from arroyo.protocol.values.history import History
 from arroyo.runner.assembly import key_field, make_boundary, make_relay, make_source
 
 STEP_S = 0.004
@@ -53,6 +56,8 @@ PATIENCE_S = 10.0
 """Nothing but the source's last resort waits longer than this."""
 FOLD = 3
 """A fold makes one output of so many inputs, and of what is left at the Stop."""
+TOLD = 60
+"""Of a schedule that failed each replica's last transitions are shown, so many at most."""
 SUBSCRIBER_RECORDS = 4
 """What a pub-sub link holds for a slow subscriber."""
 
@@ -125,6 +130,19 @@ def key_of(item: tuple[Any, ...]) -> int:
     return sum(item[1:]) * 7
 
 
+@contextmanager
+def telling(world: World, schedule: str) -> Iterator[None]:
+    """Add to an error which schedule it was in, and what each replica did last."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(schedule)
+        for node in world.nodes.values():
+            error.add_note(f"--- {node.name}")
+            error.add_note("\n".join(node.history.lines()[-TOLD:]))
+        raise
+
+
 # Connections and replicas
 
 
@@ -169,6 +187,8 @@ class Node:
     """What a fold holds, by source and run."""
     memory: FoldState = field(default_factory=FoldState)
     """What a fold leaves for its next life."""
+    history: History = field(default_factory=History)
+    """Of all its lives."""
 
 
 @dataclass(frozen=True)
@@ -433,6 +453,8 @@ class World:
         self.absent.remove(name)
         node = self.nodes[name]
         node.incarnation += 1_000_000
+        node.history.now = self.now
+        node.history.note("incarnation {} begins", node.incarnation)
         node.finishing = node.ending = node.done = False
         node.down, node.cast = {}, {}
         node.opened, node.closed = set(), set()
@@ -450,6 +472,7 @@ class World:
                 flushes=node.flushes,
                 suspect=node.suspect
                 and structs.replace(node.suspect, incarnation=node.incarnation),
+                history=node.history,
             )
             node.suspect = None
         self._do(node, node.machine.connect())
@@ -462,6 +485,7 @@ class World:
             incarnation=node.incarnation,
             new_run=self._new_run,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals.as_data()),
+            history=node.history,
         )
 
     def _make_boundary(self, node: Node) -> Fold:
@@ -472,6 +496,7 @@ class World:
             holds=holds(node.stage),
             memory=node.memory,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals.as_data()),
+            history=node.history,
         )
 
     def _new_run(self) -> str:

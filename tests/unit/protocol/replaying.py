@@ -53,6 +53,7 @@ class ReplayingWorld(World):
             incarnation=node.incarnation,
             new_run=self._new_run,
             make_early_stop=lambda reason: lambda totals: ("stop", reason, totals.as_data()),
+            history=node.history,
         )
 
     def _what_is_left(self, node: Node) -> deque[InputBatch]:

@@ -23,6 +23,7 @@ from arroyo.protocol.fold import pending_inputs as holdings
 from arroyo.protocol.receiving import run_gate
 from arroyo.protocol.receiving.receipts import Receipts
 from arroyo.protocol.values import bounded_table as recent
+from arroyo.protocol.values import history
 
 RUNS = 40
 CHANCE = 12
@@ -60,6 +61,7 @@ def small_bounds(monkeypatch):
         (run_gate, "LIVES"),
         (fold_outputs, "FORMER_RUNS"),
         (holdings, "KNOWN_RUNS"),
+        (history, "TRANSITIONS"),
     ]:
         monkeypatch.setattr(module, name, 8)
 

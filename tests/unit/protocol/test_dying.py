@@ -9,7 +9,7 @@ import random
 
 import pytest
 from unit.protocol import dying
-from unit.protocol.model import Faults
+from unit.protocol.model import Faults, telling
 from unit.protocol.test_model import EACH, small_batches  # noqa: F401  (a fixture for all here)
 from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
 
@@ -21,12 +21,9 @@ def replay(topology: str, seed: int, faults: Faults, source_kills: int) -> None:
     rng = random.Random(f"{topology} {seed}")
     script = rng.choice(SCRIPTS)
     world = dying.DyingWorld(TOPOLOGIES[topology], script, seed, faults, source_kills=source_kills)
-    try:
+    with telling(world, f"replay({topology!r}, {seed}, {faults}, {source_kills}): {script}"):
         world.run()
         dying.check(world)
-    except Exception as error:
-        error.add_note(f"replay({topology!r}, {seed}, {faults}, {source_kills}): {script}")
-        raise
 
 
 @pytest.mark.parametrize("topology", RELIABLE)

@@ -11,7 +11,7 @@ import random
 
 import pytest
 from unit.protocol import promises
-from unit.protocol.model import Faults, World
+from unit.protocol.model import BrokenPromiseError, Faults, World, telling
 from unit.protocol.topologies import OVERLAPPING, SCRIPTS, TOPOLOGIES
 
 from arroyo.protocol.sending import dispatcher as outlets
@@ -30,12 +30,9 @@ def small_batches(monkeypatch):
 def replay(topology: str, seed: int, faults: Faults) -> World:
     rng = random.Random(f"{topology} {seed}")
     world = World(TOPOLOGIES[topology], rng.choice(SCRIPTS), seed, faults)
-    try:
+    with telling(world, f"replay({topology!r}, {seed}, {faults})"):
         world.run()
         promises.check(world, last_resorts=bool(faults.gaps))
-    except Exception as error:
-        error.add_note(f"replay({topology!r}, {seed}, {faults})")
-        raise
     return world
 
 
@@ -55,5 +52,19 @@ def test_broken_links_and_repeated_records_break_no_promise(topology):
 def test_runs_that_overlap_reach_the_totals_of_the_last_of_folds_in_a_row(script):
     for seed in range(100):
         world = World(OVERLAPPING, script, seed, Faults())
+        with telling(world, f"{script} {seed}"):
+            world.run()
+            promises.check(world)
+
+
+def test_a_broken_promise_is_told_with_what_each_replica_did_last():
+    world = World(TOPOLOGIES["linear"], "S31T", 1, Faults(kills=1))
+    with pytest.raises(BrokenPromiseError) as failed, telling(world, "this schedule"):
         world.run()
-        promises.check(world)
+        raise BrokenPromiseError("as it happens")
+    schedule, *told = failed.value.__notes__
+    assert schedule == "this schedule"
+    assert told[::2] == [f"--- {name}" for name in world.nodes]
+    source, *_ = told[1::2]
+    assert "opened run run1, implicit: False" in source
+    assert "closed run run1, complete: True" in source

@@ -12,6 +12,7 @@ from arroyo.protocol.relay.relay import Relay
 from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.source.suspects import DEATHS
 from arroyo.protocol.values.actions import PutInQuarantine, Reply
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 
@@ -146,8 +147,9 @@ def relay(known):
         incarnation=7,
         senders={SOURCE: False},
         sources=[SOURCE],
-        downstream=Downstream(7),
+        downstream=Downstream(7, history=History()),
         outbox=Outbox(),
+        history=History(),
         ordered=False,
         suspect=known,
     )

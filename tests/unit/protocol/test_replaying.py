@@ -9,7 +9,7 @@ import random
 
 import pytest
 from unit.protocol import promises
-from unit.protocol.model import Faults
+from unit.protocol.model import Faults, telling
 from unit.protocol.replaying import ReplayingWorld
 from unit.protocol.test_model import EACH, small_batches  # noqa: F401  (a fixture for all here)
 from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
@@ -19,12 +19,9 @@ def replay(topology: str, seed: int, faults: Faults, source_kills: int) -> None:
     rng = random.Random(f"{topology} {seed}")
     script = rng.choice(SCRIPTS)
     world = ReplayingWorld(TOPOLOGIES[topology], script, seed, faults, source_kills=source_kills)
-    try:
+    with telling(world, f"replay({topology!r}, {seed}, {faults}, {source_kills}): {script}"):
         world.run()
         promises.check(world, last_resorts=bool(faults.gaps))
-    except Exception as error:
-        error.add_note(f"replay({topology!r}, {seed}, {faults}, {source_kills}): {script}")
-        raise
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)

@@ -8,6 +8,7 @@ from arroyo.codec import Ack, Bye, Credit, End, Hello, Kind, Lost, Open, Refuse,
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.receiving.receiver import Receiver
 from arroyo.protocol.values.actions import Reply
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 NAME, ABOVE, SOURCE = ReplicaName("b", 0), ReplicaName("a", 0), ReplicaName("s", 0)
@@ -28,6 +29,7 @@ class Taking(Receiver):
             sources=[SOURCE],
             suspect=suspect,
             outbox=Outbox(),
+            history=History(),
         )
 
     def _finish_late(self, batch):

@@ -9,6 +9,7 @@ from arroyo.protocol.relay.parts import cut
 from arroyo.protocol.relay.relay import Output, Relay
 from arroyo.protocol.values.actions import Reply, Transmit
 from arroyo.protocol.values.batches import positions_of
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 STONES = (Tombstone(20, 22, Reason.FILTERED),)
@@ -24,6 +25,7 @@ def make(*, below=False, ordered=False):
         sources=[ReplicaName("s", 0)],
         downstream=make_downstream(name, outbox, stage="c", push_pull=below),
         outbox=outbox,
+        history=History(),
         ordered=ordered,
         suspect=None,
     )

@@ -10,6 +10,7 @@ from arroyo.messages import Origin
 from arroyo.protocol.relay.relay import Output, Relay
 from arroyo.protocol.values.actions import Reply, Transmit
 from arroyo.protocol.values.batches import bury_all, positions_of
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 NAME, ABOVE, SOURCE = ReplicaName("b", 0), ReplicaName("a", 0), ReplicaName("s", 0)
@@ -25,6 +26,7 @@ def make(*, below=False, **options):
         sources=[SOURCE],
         downstream=make_downstream(NAME, outbox, stage="c", push_pull=below),
         outbox=outbox,
+        history=History(),
         ordered=options.pop("ordered", False),
         **options,
     )

@@ -11,6 +11,7 @@ from arroyo.protocol.sending import dispatcher
 from arroyo.protocol.sending.dispatcher import Dispatcher
 from arroyo.protocol.values.actions import Connect, Transmit
 from arroyo.protocol.values.batches import OutgoingBatch, count_of, describe
+from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
 SENDER = ReplicaName("a", 0)
@@ -21,7 +22,7 @@ class Links:
 
     def __init__(self, *args, **options):
         self._outbox = Outbox()
-        self._dispatcher = Dispatcher(*args, emit=self._outbox.emit, **options)
+        self._dispatcher = Dispatcher(*args, emit=self._outbox.emit, history=History(), **options)
 
     def __getattr__(self, name):
         return getattr(self._dispatcher, name)
