@@ -23,12 +23,16 @@ from logged_errors import errors_in, unexpected
 from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
 from arroyo.control.locks import owner
+from arroyo.errors import ArroyoError
+from arroyo.supervision.reporting.history import read_history
 from arroyo.supervision.reporting.status import read_status
 
 PROGRAMS = Path(sys.executable).parent
 DEADLINE_S = 30.0
 POLL_S = 0.01
 LAST_LINES = 5
+MADE = pytest.StashKey[list]()
+"""The chains that a test has made."""
 
 
 class ChainFolder:
@@ -136,6 +140,19 @@ class ChainFolder:
         return "\n".join(
             [*said, *(f"{head}\n{end}" for head, end in zip(heads, ends, strict=True))]
         )
+
+    def history(self):
+        """What each process did last, for the report of a test that has failed."""
+        told = []
+        for wanted in ("supervisor", *self._replicas()):
+            try:
+                told.append(read_history(load_chain(self.path), self.environ, wanted))
+            except (ArroyoError, OSError) as error:
+                told.append(f"{wanted}: {error}\n")
+        return "\n".join(told)
+
+    def _replicas(self):
+        return [lock.name for lock in sorted(self.run_directory.path.glob("lock/*.*"))]
 
     def close(self):
         """End what still runs, and wait until nothing of the chain is left."""
@@ -305,7 +322,7 @@ def make_chain(tmp_path, request):
 
     An ERROR in a stage's log fails the test; see `logged_errors`.
     """
-    made = []
+    made = request.node.stash[MADE] = []
 
     def make(*tables, keys=""):
         folder = tmp_path / f"chain{len(made)}"

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from chains import MADE
 from hypothesis import settings
 from logged_errors import unexpected
 from logging_state import logging_changes, logging_state
@@ -33,6 +34,16 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "logs_errors(*words): the test makes Arroyo log an ERROR with these words"
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Show with a test that has failed what the processes of its chains did last."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for chain in item.stash.get(MADE, ()):
+            report.sections.append((f"history of {chain.folder.name}", chain.history()))
+    return report
 
 
 @pytest.fixture(autouse=True)

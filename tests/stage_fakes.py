@@ -14,6 +14,7 @@ from arroyo.control.notify import Notifier
 from arroyo.identifiers import ReplicaName
 from arroyo.links import DataReceived, RecordCame
 from arroyo.protocol.values.actions import Transmit
+from arroyo.protocol.values.history import History
 from arroyo.runner.process.stage_context import StageContext
 from arroyo.telemetry.status_page import read_status_page
 from arroyo.testing import FakeClock
@@ -78,7 +79,7 @@ class ScriptedContext(StageContext):
     def __init__(self, chain, name, neighbour):
         folders = Folders.at(str(chain.folder / "run"), str(chain.folder / "state"))
         folders.create()
-        super().__init__(chain, ReplicaName(name, 0), folders, Notifier(), None)
+        super().__init__(chain, ReplicaName(name, 0), folders, Notifier(), None, history=History())
         self.clock = FakeClock()
         self.links = ScriptedLinks(self.clock, neighbour)
         self.signals = ScriptedSignals()

@@ -3,6 +3,9 @@
 Python's `faulthandler` writes them from within the signal, so it works in a crash, and while C
 code holds the interpreter's lock. The file is there as long as the stage runs and is empty while
 all is well; what a process has left there is put aside for people, as ``STAGE.R.stacks.1``.
+
+On demand the process adds what it did last (`history_file`). That is done in Python, so it comes a
+little later, and not at all while C code holds the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -11,12 +14,22 @@ import contextlib
 import faulthandler
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from arroyo.errors import UnavailableError
+
+from .locks import owner
+
 DUMP_SIGNAL = signal.SIGUSR1
-"""Makes a stage write the stacks of all its threads; it works on."""
+"""Makes a stage write the stacks of all its threads, and its history; it works on."""
+ANSWER_S = 3.0
+"""A stage whose history has not come for so long is in C code, and does not write it."""
+LOOK_S = 0.01
+_BEGIN = "\n--- what led there\n"
+_END = "--- end\n"
 
 
 def stacks_file(log: Path) -> Path:
@@ -25,10 +38,17 @@ def stacks_file(log: Path) -> Path:
 
 
 @contextlib.contextmanager
-def trace_faults(log: Path) -> Iterator[None]:
+def trace_faults(log: Path, tell: Callable[[], str]) -> Iterator[None]:
     """Write the stacks of all threads at a fatal signal, and at each `DUMP_SIGNAL`.
 
     A disk that takes no file takes no stacks either: that is no reason not to start.
+
+    Parameters
+    ----------
+    log
+        Of this process; the file is beside it.
+    tell
+        Called in the main thread at a `DUMP_SIGNAL`; returns what is written behind the stacks.
     """
     path = stacks_file(log)
     # Where no file can be had, and at the very end, it does nothing: its default would end us.
@@ -41,13 +61,93 @@ def trace_faults(log: Path) -> Iterator[None]:
             cleanup.callback(os.close, descriptor)
             faulthandler.enable(descriptor)
             cleanup.callback(faulthandler.disable)
-            faulthandler.register(DUMP_SIGNAL, descriptor, all_threads=True)
+
+            def write(number: int, frame: FrameType | None) -> None:
+                with contextlib.suppress(OSError):
+                    os.write(descriptor, f"{_BEGIN}{tell()}{_END}".encode())
+
+            cleanup.callback(signal.signal, DUMP_SIGNAL, _do_nothing)
+            signal.signal(DUMP_SIGNAL, write)
+            faulthandler.register(DUMP_SIGNAL, descriptor, all_threads=True, chain=True)
             cleanup.callback(faulthandler.unregister, DUMP_SIGNAL)
         yield
 
 
 def _do_nothing(number: int, frame: FrameType | None) -> None:
     pass
+
+
+def ask(log: Path, lock: Path) -> str:
+    """Have a running stage write its stacks and its history; return both, and clear them away.
+
+    Parameters
+    ----------
+    log, lock
+        Of a stage that is within `trace_faults`; a `DUMP_SIGNAL` would end an earlier one.
+
+    Raises
+    ------
+    UnavailableError
+        It has ended, or wrote nothing.
+    """
+    path = stacks_file(log)
+    before = _size(path)
+    if not _send_signal(lock):
+        raise UnavailableError(f"{lock.name} has just ended; its log is {log}")
+    until = time.monotonic() + ANSWER_S
+    written = b""
+    while not written.endswith(_END.encode()) and time.monotonic() < until:
+        time.sleep(LOOK_S)
+        written = _read_from(path, before)
+    if not written:
+        raise UnavailableError(f"{lock.name} wrote nothing into {path}; it may have ended")
+    text = written.decode(errors="replace")
+    if not text.endswith(_END):
+        return f"{text}\nno history: for {ANSWER_S:g} s it was in code that is not Python\n"
+    if _size(path) == before + len(written):
+        os.truncate(path, before)  # empty while all is well: a crash is to stand there alone
+    return text.removesuffix(_END)
+
+
+def without_history(text: str) -> str:
+    """Return the stacks in what a process left."""
+    return text.partition(_BEGIN)[0]
+
+
+def _send_signal(lock: Path) -> bool:
+    """Return False if nobody has the lock any more."""
+    pid = owner(lock)
+    if not pid:
+        return False
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        if owner(lock) != pid:
+            return False
+        signal.pidfd_send_signal(process, DUMP_SIGNAL)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(process)
+    return True
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _read_from(path: Path, start: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read()
+    except FileNotFoundError:
+        return b""
 
 
 def set_aside(path: Path) -> Path | None:

@@ -24,6 +24,7 @@ from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.config.state_directory import find_strangers
+from arroyo.control.history_file import history_text, leave_history
 from arroyo.control.locks import Lock, owner
 from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier, NotifySocket
@@ -186,7 +187,11 @@ class Supervisor:
                     RequestServer(
                         run_directory.control,
                         self._selector,
-                        {"status": self._status, "stop": self._stop},
+                        {
+                            "status": self._status,
+                            "stop": self._stop,
+                            "history": self._history,
+                        },
                         self._monotonic,
                     )
                 )
@@ -207,6 +212,15 @@ class Supervisor:
 
     def run(self) -> int:
         """Run the chain to its end; return its exit code."""
+        try:
+            return self._run()
+        except Exception:
+            text = history_text("supervisor", self._machine.history)
+            left = leave_history(self._run_directory.log("supervisor"), text)
+            _log.exception("the supervisor has failed; what it did last is in %s", left)
+            raise
+
+    def _run(self) -> int:
         self._say(self._account.header(self._chain))
         for stranger in find_strangers(self._chain, self._state):
             self._say(f"warning: {stranger}")
@@ -395,6 +409,9 @@ class Supervisor:
     def _stop(self) -> dict[str, Any]:
         self._handle(ev.StopRequested("a stop command"))
         return {"state": self._machine.state}
+
+    def _history(self) -> dict[str, Any]:
+        return {"text": history_text("supervisor", self._machine.history)}
 
     def _sum_up(self, verdict: Verdict) -> int:
         after_s = self._monotonic() - self._began_at

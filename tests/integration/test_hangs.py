@@ -116,6 +116,8 @@ def test_a_hang_is_found_and_its_stack_names_the_line(run, how):
         if "it hangs here" in text and (how == "loop") == ("pass" in text)
     )
     assert re.search(rf'fates\.py", line ({number}|{number - 1}) in {how}', stack)
+    # What it did last is written in Python, which the other one keeps from running.
+    assert ("took batch" in stack) == (how == "loop")
     assert supervisor.wait() == 0, chain.text()
     assert {each["metadata"]["index"] for each in chain.lines() if each["type"] == "Event"} == set(
         range(EVENTS)

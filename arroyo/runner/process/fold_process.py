@@ -56,6 +56,7 @@ class FoldProcess(RelayProcess):
             memory=self._record.memory,
             make_early_stop=self._early_stop,
             suspect=replica.take_suspect(),
+            history=replica.history,
         )
         self._record.note(self._relay.memory)  # where the epochs of the next life begin
 

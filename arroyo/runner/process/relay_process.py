@@ -160,6 +160,7 @@ class RelayProcess:
             incarnation=replica.incarnation,
             flushes=self._flushes,
             suspect=replica.take_suspect(),
+            history=replica.history,
         )
 
     @property

@@ -107,6 +107,7 @@ class SourceProcess:
                 incarnation=replica.incarnation,
                 new_run=new_run,
                 make_early_stop=early_stop,
+                history=replica.history,
             )
         return make_replayable_source(
             replica.chain,
@@ -115,6 +116,7 @@ class SourceProcess:
             incarnation=replica.incarnation,
             new_run=new_run,
             make_early_stop=early_stop,
+            history=replica.history,
         )
 
     def run(self) -> None:

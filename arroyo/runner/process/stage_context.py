@@ -29,6 +29,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.links import Links
 from arroyo.links.addresses import Addresses
 from arroyo.messages import Message
+from arroyo.protocol.values.history import History
 from arroyo.runner.quarantine.store import Quarantine
 from arroyo.runner.user_code.loading import load_message_types
 from arroyo.shared_memory.payloads import PayloadStore
@@ -63,6 +64,8 @@ class StageContext:
         Whom to tell of readiness.
     lifeline
         Descriptor that tells of the supervisor's death; None where there is no supervisor.
+    history
+        Where its state machine notes what it did.
     """
 
     def __init__(
@@ -72,11 +75,14 @@ class StageContext:
         folders: Folders,
         notifier: Notifier,
         lifeline: int | None,
+        *,
+        history: History,
     ) -> None:
         self.chain = chain
         self.name = name
         self.stage: Stage = chain.stages[name.stage]
         self.notifier = notifier
+        self.history = history
         self.clock: Clock = SystemClock()
         self.state = folders.state
         self.quarantine = Quarantine(folders.state.quarantine)
@@ -205,6 +211,7 @@ class StageContext:
     def report_ready(self, status: str) -> None:
         """Tell whoever started this process that it is ready."""
         settle()
+        self.history.note("ready")
         self.page.set("ready_since_ns", self.now_ns())
         self.notifier.ready(status)
         _log.info("ready: %s", status)
@@ -212,6 +219,7 @@ class StageContext:
     def report_stopping(self) -> None:
         """Tell whoever started this process that it is going to end."""
         self.enter(Phase.DRAIN)
+        self.history.note("drains")
         self.notifier.stopping()
         _log.info("draining")
 

@@ -7,19 +7,23 @@ import logging
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from arroyo.clock import SystemClock
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
 from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.config.suggestions import did_you_mean
+from arroyo.control.history_file import history_text, leave_history
 from arroyo.control.locks import Lock
 from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier
 from arroyo.control.stacks import trace_faults
 from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.values.history import History
 from arroyo.runner.user_code.trials import in_words
 from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import configure_logging, is_journal
@@ -85,9 +89,13 @@ def run_stage(
     configure_logging(log, str(name), chain.name, console)
     output = Output(output_file(log), console)
     try:
-        with trace_faults(log):
+        history = History(SystemClock().monotonic())
+        with trace_faults(log, lambda: history_text(str(name), history)):
             _tell_of_other_versions(chain, folders, lock)
-            return _run_locked(chain, name, folders, lifeline)
+            exit_code = _run_locked(chain, name, folders, lifeline, history)
+            if exit_code == CRASHED and len(history):
+                _leave_history(log, name, history)
+            return exit_code
     finally:
         output.close()
         lock.release()
@@ -133,13 +141,20 @@ def _tell_of_other_versions(chain: Chain, folders: Folders, lock: Lock) -> None:
         )
 
 
-def _run_locked(chain: Chain, name: ReplicaName, folders: Folders, lifeline: int | None) -> int:
+def _leave_history(log: Path, name: ReplicaName, history: History) -> None:
+    if (path := leave_history(log, history_text(str(name), history))) is not None:
+        _log.info("what it did last is in %s", path)
+
+
+def _run_locked(
+    chain: Chain, name: ReplicaName, folders: Folders, lifeline: int | None, history: History
+) -> int:
     notifier = Notifier.from_environ(os.environ)
     try:
         os.environ.update(chain.env)
         os.environ.update(chain.stages[name.stage].env)
         os.chdir(chain.folder)
-        _run(chain, name, folders, notifier, lifeline)
+        _run(chain, name, folders, notifier, lifeline, history=history)
     except StopNowError:
         _log.warning("stopped at the second signal; what was under way is not finished")
         return STOPPED_NOW
@@ -163,11 +178,13 @@ def _run(
     folders: Folders,
     notifier: Notifier,
     lifeline: int | None,
+    *,
+    history: History,
 ) -> None:
     # Here, not above: a replica that may not run need not load zmq to say so.
     from .stage_context import StageContext
 
-    with StageContext(chain, name, folders, notifier, lifeline) as replica:
+    with StageContext(chain, name, folders, notifier, lifeline, history=history) as replica:
         if replica.stage.role == "listener":
             from .source_process import SourceProcess
 

@@ -1,6 +1,6 @@
 """Signals of a stage: the first one that asks it to stop drains, the second one stops now.
 
-SIGUSR1 is not among them: it makes the stage write its stacks, see `fault_trace`.
+SIGUSR1 is not among them: it makes the stage write its stacks and history, see `control/stacks.py`.
 """
 
 from __future__ import annotations

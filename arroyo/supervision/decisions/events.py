@@ -6,6 +6,7 @@ monotonic time of its arrival. Actions go back to the loop, which carries them o
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 
 import msgspec
@@ -28,24 +29,43 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
+class Happening(msgspec.Struct, frozen=True):
+    """An event or an action; `str()` writes it on one line, for the machine's history."""
+
+    def __str__(self) -> str:
+        told = [f"{key}={value}" for key, value in _told(self) if key != "replica"]
+        name = [str(self.replica)] if hasattr(self, "replica") else []
+        return " ".join([*name, type(self).__name__, *told])
+
+
+def _told(part: msgspec.Struct) -> Iterator[tuple[str, object]]:
+    """Yield the fields that say something, those of structs in it as well."""
+    for field in msgspec.structs.fields(part):
+        value = getattr(part, field.name)
+        if isinstance(value, msgspec.Struct):
+            yield from _told(value)
+        elif value != field.default:
+            yield field.name, f"{value:.3f}" if isinstance(value, float) else value
+
+
 # Events.
 
 
-class ProcessStarted(msgspec.Struct, frozen=True):
+class ProcessStarted(Happening, frozen=True):
     """The process that was asked for runs."""
 
     replica: ReplicaName
     pid: int
 
 
-class StartFailed(msgspec.Struct, frozen=True):
+class StartFailed(Happening, frozen=True):
     """The process that was asked for could not be made (no memory, no descriptors…)."""
 
     replica: ReplicaName
     reason: str
 
 
-class ProcessEnded(msgspec.Struct, frozen=True):
+class ProcessEnded(Happening, frozen=True):
     """The process is gone; `status` is its exit code, or minus the signal that killed it."""
 
     replica: ReplicaName
@@ -53,38 +73,38 @@ class ProcessEnded(msgspec.Struct, frozen=True):
     evidence: Evidence = Evidence()
 
 
-class Ready(msgspec.Struct, frozen=True):
+class Ready(Happening, frozen=True):
     """The replica said READY=1."""
 
     replica: ReplicaName
 
 
-class Stopping(msgspec.Struct, frozen=True):
+class Stopping(Happening, frozen=True):
     """The replica said STOPPING=1: it drains, for whatever reason."""
 
     replica: ReplicaName
 
 
-class Idle(msgspec.Struct, frozen=True):
+class Idle(Happening, frozen=True):
     """The replica has had nothing to do since `since`; heard for `awaiting_end` ones only."""
 
     replica: ReplicaName
     since: float
 
 
-class StopRequested(msgspec.Struct, frozen=True):
+class StopRequested(Happening, frozen=True):
     """Somebody wants the chain to end; the second time: now."""
 
     by: str
 
 
-class FolderRemoved(msgspec.Struct, frozen=True):
+class FolderRemoved(Happening, frozen=True):
     """The run directory is gone: nobody can see or stop the chain, nor join it."""
 
     path: str
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(Happening, frozen=True):
     """How the living process is doing has changed.
 
     `for_s`: it has been doing so for so long; `place`: where it hangs, if it does.
@@ -96,14 +116,14 @@ class Judged(msgspec.Struct, frozen=True):
     place: str = ""
 
 
-class Corrected(msgspec.Struct, frozen=True):
+class Corrected(Happening, frozen=True):
     """A file of a replica that is FAILED for its configuration has changed."""
 
     replica: ReplicaName
     file: str
 
 
-class Tick(msgspec.Struct, frozen=True):
+class Tick(Happening, frozen=True):
     """Time has passed."""
 
 
@@ -116,20 +136,20 @@ Event = ReplicaEvent | StopRequested | FolderRemoved | Tick
 # Actions.
 
 
-class Spawn(msgspec.Struct, frozen=True):
+class Spawn(Happening, frozen=True):
     """Start a process for the replica, and report ProcessStarted or StartFailed."""
 
     replica: ReplicaName
 
 
-class Signal(msgspec.Struct, frozen=True):
+class Signal(Happening, frozen=True):
     """Send the signal to the replica's process."""
 
     replica: ReplicaName
     number: int
 
 
-class Finish(msgspec.Struct, frozen=True):
+class Finish(Happening, frozen=True):
     """The chain is over; `exit_code`, and `reasons` if that is not 0, by its processes alone."""
 
     exit_code: int
@@ -139,27 +159,27 @@ class Finish(msgspec.Struct, frozen=True):
 # Actions that tell people what happened.
 
 
-class BecameReady(msgspec.Struct, frozen=True):
+class BecameReady(Happening, frozen=True):
     """A replica is READY, `took_s` after its process was asked for."""
 
     replica: ReplicaName
     took_s: float
 
 
-class ChainBecameReady(msgspec.Struct, frozen=True):
+class ChainBecameReady(Happening, frozen=True):
     """Every replica is READY for the first time."""
 
     took_s: float
 
 
-class Finished(msgspec.Struct, frozen=True):
+class Finished(Happening, frozen=True):
     """A replica has done all its work, or was stopped in order."""
 
     replica: ReplicaName
     after_s: float
 
 
-class WillRestart(msgspec.Struct, frozen=True):
+class WillRestart(Happening, frozen=True):
     """A replica ended unexpectedly and comes back in `delay_s` (0: at once)."""
 
     replica: ReplicaName
@@ -169,7 +189,7 @@ class WillRestart(msgspec.Struct, frozen=True):
     limit: int
 
 
-class WillRetry(msgspec.Struct, frozen=True):
+class WillRetry(Happening, frozen=True):
     """A replica waits for something outside, which it named last; next try in `delay_s`."""
 
     replica: ReplicaName
@@ -177,7 +197,7 @@ class WillRetry(msgspec.Struct, frozen=True):
     delay_s: float
 
 
-class GaveUp(msgspec.Struct, frozen=True):
+class GaveUp(Happening, frozen=True):
     """A replica is FAILED; it is tried again in `retry_s`, or not by itself (None).
 
     `until_changed`: it is tried again when one of its files has changed.
@@ -189,49 +209,49 @@ class GaveUp(msgspec.Struct, frozen=True):
     until_changed: bool = False
 
 
-class TriesAgain(msgspec.Struct, frozen=True):
+class TriesAgain(Happening, frozen=True):
     """A replica that was FAILED for its configuration starts again: `file` has changed."""
 
     replica: ReplicaName
     file: str
 
 
-class EndedBadly(msgspec.Struct, frozen=True):
+class EndedBadly(Happening, frozen=True):
     """A replica ended with an error while the chain was being stopped."""
 
     replica: ReplicaName
     ending: Ending
 
 
-class Draining(msgspec.Struct, frozen=True):
+class Draining(Happening, frozen=True):
     """The chain stops: sources first, at most `timeout_s`."""
 
     by: str
     timeout_s: float
 
 
-class CutShort(msgspec.Struct, frozen=True):
+class CutShort(Happening, frozen=True):
     """The chain stops now, with `left` still running."""
 
     left: tuple[ReplicaName, ...]
     by: str
 
 
-class Killed(msgspec.Struct, frozen=True):
+class Killed(Happening, frozen=True):
     """A replica did not end in time and is killed."""
 
     replica: ReplicaName
     cause: str
 
 
-class BecameUnwell(msgspec.Struct, frozen=True):
+class BecameUnwell(Happening, frozen=True):
     """A living replica stands still, and that is not its own doing."""
 
     replica: ReplicaName
     condition: Condition
 
 
-class BecameWell(msgspec.Struct, frozen=True):
+class BecameWell(Happening, frozen=True):
     """A replica that stood still goes on."""
 
     replica: ReplicaName

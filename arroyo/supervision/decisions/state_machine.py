@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.values.history import History
 
 from . import events as ev
 from .ending import Ending, Evidence
@@ -75,6 +76,8 @@ class ChainMachine:
         self._reasons: tuple[str, ...] = ()
         self.replicas = Replicas(chain)
         self.finished = False
+        self.history = History(now)
+        """What it heard and asked for last, but for what only says that time has passed."""
 
     # What others may ask.
 
@@ -111,8 +114,13 @@ class ChainMachine:
         """Take one event; return what to do, in order."""
         self._actions = []
         if not self.finished:
+            self.history.now = now
+            if not isinstance(event, ev.Tick | ev.Idle):
+                self.history.note("{}", event)
             self._take(event, now)
             self._reconcile(now)
+        for action in self._actions:
+            self.history.note("  {}", action)
         return self._actions
 
     # Events.

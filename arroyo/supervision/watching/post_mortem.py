@@ -11,7 +11,7 @@ import msgspec
 
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
-from arroyo.control.stacks import set_aside, stacks_file
+from arroyo.control.stacks import set_aside, stacks_file, without_history
 from arroyo.control.suspect_note import STACK_CHARACTERS, SuspectNote, leave_suspect
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions.ending import FINISHED, Evidence, blame
@@ -116,7 +116,7 @@ class PostMortem:
             epoch=page["hand_epoch"],
             sequence=page["hand_sequence"] - 1,
             reason=reason,
-            stack=stacks.read_text(errors="replace")[:STACK_CHARACTERS] if stacks else "",
+            stack=_read_stacks(stacks)[:STACK_CHARACTERS] if stacks else "",
         )
         try:
             leave_suspect(self._run_directory, name, suspect)
@@ -133,6 +133,10 @@ class PostMortem:
         if printed := last_output(log):
             lines += ["its last output:", *printed]
         _log.info("%s ended %s%s; last log lines:\n%s", name, place, in_hand, "\n".join(lines))
+
+
+def _read_stacks(path: Path) -> str:
+    return without_history(path.read_text(errors="replace"))
 
 
 def _phase(page: Mapping[str, int]) -> str:

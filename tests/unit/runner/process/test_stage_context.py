@@ -12,6 +12,7 @@ from arroyo.config.folders import Folders
 from arroyo.control.notify import Notifier, NotifySocket
 from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.values.history import History
 from arroyo.runner.process.stage_context import LOGGED_REJECTS, StageContext
 from arroyo.telemetry.status_page import read_status_page
 from arroyo.telemetry.status_words import Phase
@@ -50,7 +51,9 @@ def make(tmp_path):
         )
         folders = Folders.at(str(tmp_path / "run"), str(tmp_path / "state"))
         folders.create()
-        made.append(StageContext(chain, WORK, folders, notifier or Notifier(), lifeline))
+        made.append(
+            StageContext(chain, WORK, folders, notifier or Notifier(), lifeline, history=History())
+        )
         return made[-1]
 
     yield make_one

@@ -597,3 +597,27 @@ def test_a_chain_whose_folder_was_removed_stops_in_order_and_says_why():
         history.end(name)
     assert history.exit_code == 1
     assert history.reasons == ("its run directory /run/arroyo/powder was removed under it",)
+
+
+# Its history.
+
+
+def test_it_tells_what_it_heard_and_did_last():
+    history = History({"images": ()})
+    history.now += 1
+    history.ready("images.0")
+    history.do(ev.Tick())
+    history.now += 1
+    history.end("images.0", -9)
+    assert history.machine.history.lines() == [
+        "1000.000 s    images.0 Spawn",
+        "1000.000 s  images.0 ProcessStarted pid=1",
+        "1001.000 s  images.0 Ready",
+        "1001.000 s    images.0 BecameReady took_s=1.000",
+        "1001.000 s    ChainBecameReady took_s=1.000",
+        "1002.000 s  images.0 ProcessEnded status=-9",
+        "1002.000 s    images.0 WillRestart after_s=2.000 status=-9 delay_s=0.000 "
+        "attempt=1 limit=5",
+        "1002.000 s    images.0 Spawn",
+        "1002.000 s  images.0 ProcessStarted pid=2",
+    ]

@@ -54,6 +54,14 @@ def test_a_crash_leaves_a_suspect_with_its_stack(examine, page, run_directory):
     assert take_suspect(run_directory, NAME) is None
 
 
+def test_what_the_process_did_last_is_no_part_of_the_stack(examine, page, run_directory):
+    stacks_file(run_directory.log(NAME)).write_text(
+        "Thread 1\n\n--- what led there\ntook batch 17\n--- end\n"
+    )
+    examine(SEGFAULT, page)
+    assert take_suspect(run_directory, NAME).stack == "Thread 1\n"
+
+
 @pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM])
 def test_a_kill_from_outside_leaves_none(examine, page, run_directory, status):
     examine(Exit(status), page)
