@@ -372,6 +372,7 @@ class RelayProcess:
         else:
             batch, way, outcomes = self._work_on_returned(batch, work, begun_ns)
         done_ns = self._replica.now_ns()
+        self._replica.history.now = done_ns / 1e9
         if batch.kind == Kind.EVENTS and count:
             took_s = (done_ns - begun_ns) / 1e9 / count
             self._message_s += (took_s - self._message_s) / 4
@@ -399,6 +400,7 @@ class RelayProcess:
     def _hand_on(self, way: UnderWay, outcomes: Sequence[Outcome]) -> None:
         """Send on what came of the first messages of a batch that is under way."""
         now_ns = self._replica.now_ns()
+        self._replica.history.now = now_ns / 1e9
         done = way.work[: len(outcomes)]
         if self._loans is not None and (loans := self._loans.take(len(done))):
             views = {loan.view for loan in loans}

@@ -2,7 +2,7 @@
 
 import signal
 
-from hypothesis import settings
+from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from supervised_histories import LINE, make_chain
@@ -46,6 +46,11 @@ class Schedules(RuleBasedStateMachine):
         self.failures_in_stop = 0
         self.machine = ChainMachine(chain, LIMIT, lambda: 0.5, self.now)
         self.do(ev.Tick())
+
+    def teardown(self):
+        """Show with a schedule that failed what the machine heard and did last."""
+        if self.machine is not None:
+            note("\n".join(self.machine.history.lines()))
 
     running = precondition(lambda self: self.machine is not None)
     inhabited = precondition(lambda self: self.machine is not None and self.alive)

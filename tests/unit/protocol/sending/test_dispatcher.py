@@ -22,7 +22,10 @@ class Links:
 
     def __init__(self, *args, **options):
         self._outbox = Outbox()
-        self._dispatcher = Dispatcher(*args, emit=self._outbox.emit, history=History(), **options)
+        self.history = History()
+        self._dispatcher = Dispatcher(
+            *args, emit=self._outbox.emit, history=self.history, **options
+        )
 
     def __getattr__(self, name):
         return getattr(self._dispatcher, name)
@@ -97,6 +100,23 @@ def test_nothing_goes_to_a_replica_before_its_hello():
     assert sent(actions) == [(0, ["m0", "m1"])]
     assert not lost
     assert not links.blocked
+
+
+def test_its_history_tells_once_that_batches_wait_and_once_that_none_does():
+    links = make()
+    for first in (0, 2, 4):
+        links.send(batch_of(first, 2))
+    links.hello(hello())
+    credit(links, 0, 3)
+    assert [line.partition("  ")[2] for line in links.history.lines()] == [
+        "made link 100 to b.0",
+        "no replica of b has room, 1 batches wait",
+        "b.0 takes batches, incarnation 1",
+        "sent batch 0 to b.0: 2 messages",
+        "sent batch 1 to b.0: 2 messages",
+        "sent batch 2 to b.0: 2 messages",
+        "nothing waits for b any more",
+    ]
 
 
 def test_payloads_that_stay_in_shared_memory_take_no_room_at_the_receiver():

@@ -103,6 +103,27 @@ def test_an_operator_is_opened_works_on_what_comes_and_is_closed(run):
     assert context.said == ["working", "draining"]
 
 
+def test_its_history_has_the_time_at_which_a_batch_was_finished(run):
+    clocks = []
+
+    class TakesItsTime(Doubles):
+        def process(self, message):
+            if isinstance(message, Event):
+                clocks[0].advance(10.0)
+            return super().process(message)
+
+    context, _, _ = run(
+        TakesItsTime(), one_run, script=lambda context: clocks.append(context.clock)
+    )
+    at = {words: float(time) for time, _, words in map(parted, context.history.lines())}
+    took_s = at["finished batch 1 of src.0"] - at["took batch 1 of src.0: 3 messages"]
+    assert took_s == pytest.approx(30.0)
+
+
+def parted(line):
+    return line.partition(" s  ")
+
+
 def test_what_an_operator_drops_or_raises_on_goes_on_as_a_tombstone(run):
     _, _, below = run(Doubles(), one_run)
     stones = [stone for record, _ in below.batches for stone in record.tombstones]
