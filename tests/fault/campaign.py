@@ -143,6 +143,7 @@ class Campaign:
             stuck = f"the chain did not end within {deadline_s:g} s:\n{self.chain.text()}"
             rows = self.chain.status()
             stuck += "\n" + "\n".join(f"{name}: {row}" for name, row in rows.items())
+            stuck += f"\n{self.chain.history()}"
             self.close()
             code = None
         verdict = self.judge()

@@ -29,7 +29,10 @@ def wait_for_account():
         path = f"{sink}.published"
         wait_until(
             lambda: campaign.chain.count(path) >= count,
-            lambda: f"{campaign.chain.count(path)} of {count} lines\n{campaign.chain.text()}",
+            lambda: (
+                f"{campaign.chain.count(path)} of {count} lines\n"
+                f"{campaign.chain.text()}\n{campaign.chain.history()}"
+            ),
         )
 
     return wait
