@@ -14,6 +14,9 @@ from pathlib import Path
 from arroyo.clock import Clock, SystemClock
 from arroyo.protocol.values.history import History
 
+LINE_CHARACTERS = 500
+"""More of a line is cut off: what a stage said of its end may be long, and a reply has limits."""
+
 
 def history_file(log: Path) -> Path:
     """Path of what the process with this log leaves when it fails."""
@@ -22,6 +25,8 @@ def history_file(log: Path) -> Path:
 
 def history_text(name: str, history: History, clock: Clock | None = None) -> str:
     """Write a heading and one line for each transition, with its time of day in UTC, as in logs.
+
+    Whatever the values hold, the text can be encoded, and is no longer than a reply may be.
 
     Parameters
     ----------
@@ -37,12 +42,12 @@ def history_text(name: str, history: History, clock: Clock | None = None) -> str
         return f"{datetime.fromtimestamp(monotonic_began_at + now, UTC):%H:%M:%S.%f}"
 
     day = datetime.fromtimestamp(clock.wall(), UTC)
-    lines = history.lines(time_of_day)
+    lines = [line[:LINE_CHARACTERS] for line in history.lines(time_of_day)]
     heading = (
         f"{name} (pid {os.getpid()}) at {day:%Y-%m-%dT%H:%M:%S}Z: "
         f"its last {len(lines)} transitions, times in UTC"
     )
-    return "\n".join([heading, *lines, ""])
+    return "\n".join([heading, *lines, ""]).encode(errors="backslashreplace").decode()
 
 
 def leave_history(log: Path, text: str) -> Path | None:
@@ -57,8 +62,8 @@ def leave_history(log: Path, text: str) -> Path | None:
     draft = path.with_name(f"{path.name}.draft")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(draft, flags, 0o600), "w") as file:
-            file.write(text)
+        with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
+            file.write(text.encode())
         draft.replace(path)
     except OSError:
         with contextlib.suppress(OSError):

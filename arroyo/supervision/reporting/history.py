@@ -73,6 +73,7 @@ def _mention(left: Path) -> str:
 
 def _read(left: Path) -> str:
     try:
-        return f"; a process of it that failed left this in {left}:\n{left.read_text()}"
+        text = left.read_bytes().decode(errors="replace")
     except FileNotFoundError:
         return ", and left no history"
+    return f"; a process of it that failed left this in {left}:\n{text}"

@@ -3,6 +3,7 @@
 import os
 import stat
 
+import msgspec
 import pytest
 
 from arroyo.control.history_file import history_file, history_text, leave_history
@@ -39,6 +40,16 @@ def test_it_has_a_heading_and_the_time_of_day_of_each_transition():
         "15:09:23.750000  took batch 17 from take.0\n"
         "15:09:26.500000  finished it\n"
     )
+
+
+def test_whatever_the_values_hold_it_can_be_written_and_sent():
+    history = History()
+    history.note("the folder {} was removed", "/data/\udcfcber")
+    history.note("said {}", "ä" * 10_000)
+    text = history_text("supervisor", history)
+    assert "/data/\\udcfcber" in text
+    assert len(text) < 1000
+    assert msgspec.json.decode(msgspec.json.encode(text)) == text
 
 
 def test_the_file_is_private_and_replaces_the_one_before(log):
