@@ -1,6 +1,6 @@
 """What the conformance suite has to know of a broker: one small class for each kind.
 
-`Broker` is a server of the test's own and programs that know nothing of Arroyo. To put a
+`Broker` is what a test has of a server, and programs that know nothing of Arroyo. To put a
 connector through the suite, write a subclass and name it in `BROKERS`.
 """
 
@@ -10,8 +10,9 @@ import json
 import os
 import pkgutil
 from abc import ABC, abstractmethod
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import pytest
 
@@ -28,10 +29,24 @@ Sent = tuple[bytes, bytes]
 """Header and payload of a message, as WIRE_FORMAT.md has them."""
 
 
-class Broker(ABC):
-    """A server on a port of its own, with its data in `folder`.
+class Server(Protocol):
+    """A server on a port of its own, which stays the same over restarts, as its data do."""
 
-    Queues are whatever the broker calls them: topics, streams. Ports stay the same over restarts.
+    def start(self) -> None:
+        """Start it, or start it again, and wait until it answers; nothing happens if it runs."""
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL); nothing happens if it does not run."""
+
+    def close(self) -> None:
+        """End it for good."""
+
+
+class Broker(ABC):
+    """The part of a server that belongs to one test.
+
+    Queues are whatever the broker calls them: topics, streams. A server takes seconds to start, so
+    tests share it; `turn` makes the names of a test's queues and groups differ from all others'.
     """
 
     listener: ClassVar[str]
@@ -54,28 +69,40 @@ class Broker(ABC):
     """A program that moves messages from one queue to another with the client library alone, for
     `scripts/benchmarks/broker_rates.py`. Its arguments are a JSON list of the listener's and the
     publisher's options, and the number of messages."""
-    fast: bool = False
-    """Whether the server need not write what it confirms: set before `start`, for measurements."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, server: Any, turn: int = 0) -> None:
+        self.server = server
+        self._turn = turn
+        self._left_open = ExitStack()
 
     @staticmethod
     def find_missing() -> str:
         """Say what has to be installed for it; empty if nothing."""
         return ""
 
+    @staticmethod
     @abstractmethod
+    def make_server(folder: Path, *, fast: bool = False) -> Server:
+        """Make a server with its data in `folder`, which is there; it does not run yet.
+
+        `fast`: it need not write what it confirms, where that can be chosen; for measurements.
+        """
+
+    def own(self, name: str) -> str:
+        """Return the name that a queue or group of this test has at the server."""
+        return f"{name}-{self._turn}"
+
     def start(self) -> None:
-        """Start the server, or start it again, and wait until it answers."""
+        """Start the server again."""
+        self.server.start()
 
-    @abstractmethod
     def kill(self) -> None:
-        """End the server as a crash would (SIGKILL); nothing happens if it does not run."""
+        """End the server as a crash would; queues that were made stay."""
+        self.server.kill()
 
-    def stop(self) -> None:
-        """End it at the end of the test."""
-        self.kill()
+    def close(self) -> None:
+        """End what its programs have left open; the server stays."""
+        self._left_open.close()
 
     @abstractmethod
     def make(self, queue: str) -> None:
@@ -143,13 +170,17 @@ def indices_of(sent: list[Sent]) -> list[int]:
     return [each["metadata"]["index"] for each in headers if each["type"] == "Event"]
 
 
-def load_broker(spec: str, folder: Path) -> Broker:
-    """Make a broker; where its server is missing the test is skipped, but in CI it fails."""
+def load_broker(spec: str) -> type[Broker]:
+    """Load a kind of broker, and its connectors, since libraries change logging when they come.
+
+    Where its server is missing tests are skipped, but in CI they fail.
+    """
     kind: type[Broker] = pkgutil.resolve_name(spec)
     missing = kind.find_missing()
     if missing and os.environ.get("CI") == "true":
         pytest.fail(missing)
     if missing:
         pytest.skip(missing)
-    folder.mkdir(parents=True, exist_ok=True)
-    return kind(folder)
+    pkgutil.resolve_name(kind.listener)
+    pkgutil.resolve_name(kind.publisher)
+    return kind

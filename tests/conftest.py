@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -56,11 +57,10 @@ def own_places(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind():
     """Fail a test after which a thread or child process is left that was not there before."""
-    threads_before = set(threading.enumerate())
-    processes_before = child_processes()
+    before = threads_and_processes()
     yield
     deadline = time.monotonic() + LEAVING_S
-    while left := left_behind(threads_before, processes_before):
+    while left := sorted((threads_and_processes() - before).elements()):
         if time.monotonic() > deadline:
             pytest.fail(f"left behind: {', '.join(left)}")
         threading.Event().wait(0.01)
@@ -85,27 +85,22 @@ def logs_no_errors(request, caplog):
         pytest.fail(f"logged as ERROR: {'; '.join(errors)}")
 
 
-def left_behind(threads_before, processes_before):
-    threads = [
-        f"thread {thread.name}"
-        for thread in threading.enumerate()
-        if thread not in threads_before and thread.is_alive()
-    ]
-    processes = [
-        f"process {pid} ({command})"
-        for pid, command in child_processes().items()
-        if pid not in processes_before
-    ]
-    return threads + processes
+def threads_and_processes():
+    """How many threads there are of each name, and child processes of each command line.
+
+    So a server that tests share may be started again by one that has killed it.
+    """
+    threads = [f"thread {each.name}" for each in threading.enumerate() if each.is_alive()]
+    return Counter(threads + [f"process {text}" for text in child_processes()])
 
 
 def child_processes():
-    """Command lines of this process's children by pid; those of ended ones are empty."""
+    """Command lines of this process's children; those of ended ones are empty."""
     tasks = Path("/proc/self/task").glob("*/children")
     pids = {int(pid) for task in tasks for pid in read(task).split()}
-    commands = {pid: read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ") for pid in pids}
+    commands = [read(Path(f"/proc/{pid}/cmdline")).replace("\0", " ") for pid in pids]
     # The interpreter's own: one for all, and it stays.
-    return {pid: text for pid, text in commands.items() if "resource_tracker" not in text}
+    return [text for text in commands if "resource_tracker" not in text]
 
 
 def read(path):

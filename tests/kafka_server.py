@@ -26,6 +26,9 @@ from chains import wait_until
 from outside import free_port
 from proxies import Gate
 
+SESSION_S = 2.0
+"""What a member of a group asks for: Tansu holds the first join for half of it, and a member that
+died keeps its partitions for all of it. It allows less than Kafka does."""
 QUIET_S = 0.3
 """A server that has asked nothing of its store for so long has nothing more to do."""
 
@@ -72,7 +75,9 @@ class KafkaServer:
             )
 
     def start(self, *options: str) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; nothing happens if it runs."""
+        if self._process is not None:
+            return
         command = [_program(), "broker", "--kafka-cluster-id", "arroyo", *options]
         command += ["--storage-engine", self._storage]
         command += ["--listener-url", f"tcp://127.0.0.1:{self.port}"]

@@ -72,27 +72,6 @@ class Store:
             return getattr(queue, verb)(*arguments)
 
 
-class Server(socketserver.ThreadingTCPServer):
-    """Answers until `close`."""
-
-    allow_reuse_address = True
-    block_on_close = True
-
-    def __init__(self, port: int, store: Store) -> None:
-        self.store = store
-        self.peers: set[Peer] = set()
-        super().__init__(("127.0.0.1", port), Answering)
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.01,))
-        self._thread.start()
-
-    def close(self) -> None:
-        self.shutdown()
-        for peer in list(self.peers):
-            peer.close()
-        self.server_close()
-        self._thread.join()
-
-
 class Answering(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         peer = Peer(self.request)
@@ -105,6 +84,49 @@ class Answering(socketserver.BaseRequestHandler):
         peer.close()
 
 
+class Door(socketserver.ThreadingTCPServer):
+    """Answers until `close`."""
+
+    allow_reuse_address = True
+    block_on_close = True
+
+    def __init__(self, port: int, store: Store) -> None:
+        self.store = store
+        self.peers: set[Peer] = set()
+        super().__init__(("127.0.0.1", port), Answering)
+        self._thread = threading.Thread(
+            target=self.serve_forever, args=(0.01,), name=f"memory broker at {port}"
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        self.shutdown()
+        for peer in list(self.peers):
+            peer.close()
+        self.server_close()
+        self._thread.join()
+
+
+class MemoryServer:
+    """Can be killed and started again on the same port."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.store = Store()
+        self._door: Door | None = None
+
+    def start(self) -> None:
+        if self._door is None:
+            self._door = Door(self.port, self.store)
+
+    def kill(self) -> None:
+        if self._door is not None:
+            self._door.close()
+            self._door = None
+
+    close = kill
+
+
 class MemoryBroker(Broker):
     """The stand-in, for the suite."""
 
@@ -112,31 +134,21 @@ class MemoryBroker(Broker):
     publisher = "memory_connectors:MemoryPublisher"
     modules = ("memory_connectors",)
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._port = free_port()
-        self._store = Store()
-        self._server: Server | None = None
-
-    def start(self) -> None:
-        self._server = Server(self._port, self._store)
-
-    def kill(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+    @staticmethod
+    def make_server(folder: Path, *, fast: bool = False) -> MemoryServer:
+        return MemoryServer()
 
     def make(self, queue: str) -> None:
         pass
 
     def produce(self, queue: str, messages: list[Sent]) -> None:
-        self._store.answer("add", queue, [("", *message) for message in messages])
+        self.server.store.answer("add", self.own(queue), [("", *message) for message in messages])
 
     def consume(self, queue: str) -> list[Sent]:
-        return list(self._store.answer("all", queue))
+        return list(self.server.store.answer("all", self.own(queue)))
 
     def listener_options(self, queue: str) -> dict[str, Any]:
-        return {"queue": queue, "port": self._port}
+        return {"queue": self.own(queue), "port": self.server.port}
 
     def publisher_options(self, queue: str) -> dict[str, Any]:
-        return {"queue": queue, "port": self._port}
+        return {"queue": self.own(queue), "port": self.server.port}

@@ -48,38 +48,38 @@ class NATSJetStream(Broker):
         "test_two_listeners_share_the_messages": "A listener has one replica",
     }
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._server = NATSServer(folder)
-        self._program = NATSProgram(self._server.url)
+    def __init__(self, server: Any, turn: int = 0) -> None:
+        super().__init__(server, turn)
+        self._program = NATSProgram(server.url)
 
     @staticmethod
     def find_missing() -> str:
         return "" if find_nats_server() else MISSING
 
-    def start(self) -> None:
-        self._server.start()
-
-    def kill(self) -> None:
-        self._server.kill()
+    @staticmethod
+    def make_server(folder: Path, *, fast: bool = False) -> NATSServer:
+        return NATSServer(folder)
 
     def make(self, queue: str) -> None:
-        self._program.make(queue, queue)
+        self._program.make(self.own(queue), self.own(queue))
 
     def produce(self, queue: str, messages: list[Sent]) -> None:
         # The library takes headers as text; what is no UTF-8 goes through as other bytes.
         self._program.send(
-            queue, [({"arroyo": header.decode("latin-1")}, payload) for header, payload in messages]
+            self.own(queue),
+            [({"arroyo": header.decode("latin-1")}, payload) for header, payload in messages],
         )
 
     def consume(self, queue: str) -> list[Sent]:
-        return [(each.header["arroyo"].encode(), each.data) for each in self._program.read(queue)]
+        found = self._program.read(self.own(queue))
+        return [(each.header["arroyo"].encode(), each.data) for each in found]
 
     def count(self, queue: str) -> int:
-        return self._program.count(queue)
+        return self._program.count(self.own(queue))
 
     def listener_options(self, queue: str) -> dict[str, Any]:
-        return {"stream": queue, "subject": queue, "servers": self._server.url}
+        name = self.own(queue)
+        return {"stream": name, "subject": name, "servers": self.server.url}
 
     def publisher_options(self, queue: str) -> dict[str, Any]:
-        return {"subject": queue, "servers": self._server.url}
+        return {"subject": self.own(queue), "servers": self.server.url}

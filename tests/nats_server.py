@@ -53,7 +53,9 @@ class NATSServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it and wait until it is ready."""
+        """Start it and wait until it is ready; nothing happens if it runs."""
+        if self._process is not None:
+            return
         self._log.unlink(missing_ok=True)
         self._process = subprocess.Popen(self._command)
         wait_until(self._is_ready_or_has_ended, lambda: "nats-server is not ready")
@@ -71,6 +73,8 @@ class NATSServer:
             self._process.kill()
             self._process.wait(timeout=10)
             self._process = None
+
+    close = kill
 
 
 class NATSProgram:

@@ -59,7 +59,7 @@ class Gate:
     def open(self):
         self._is_open = True
         self._door = socket.create_server(("127.0.0.1", self.port))
-        _start(self._serve, self._door)
+        _start(self._serve, self._door, name=f"gate at {self.port}")
 
     def shut(self):
         """Take no more, and answer no more; connections stay as they are until `cut`."""
@@ -95,8 +95,8 @@ class Gate:
                         other[source].sendall(data)
 
 
-def _start(work, *arguments):
-    threading.Thread(target=work, args=arguments, daemon=True).start()
+def _start(work, *arguments, name=None):
+    threading.Thread(target=work, args=arguments, name=name, daemon=True).start()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pika
 from brokers import Broker, Sent
+from chains import wait_until
 from rabbitmq_server import RabbitMQServer, find_missing
 
 
@@ -26,27 +27,27 @@ class RabbitMQ(Broker):
     repeats = "What was under way when a stage was killed may come twice"
     repeats_after_server_kill = "and so may what was under way when the server was killed"
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._server = RabbitMQServer(folder)
+    def __init__(self, server: Any, turn: int = 0) -> None:
+        super().__init__(server, turn)
+        self._made: list[str] = []
         self._consumed: dict[str, list[Sent]] = {}
 
     @staticmethod
     def find_missing() -> str:
         return find_missing()
 
-    def start(self) -> None:
-        self._server.start()
+    @staticmethod
+    def make_server(folder: Path, *, fast: bool = False) -> RabbitMQServer:
+        return RabbitMQServer(folder)
 
     def kill(self) -> None:
-        self._server.kill()
-
-    def stop(self) -> None:
-        self._server.close()
+        wait_until(lambda: all(map(self.server.has_written, self._made)))
+        super().kill()
 
     def make(self, queue: str) -> None:
+        self._made.append(self.own(queue))
         with self._connect() as connection:
-            connection.channel().queue_declare(queue, durable=True)
+            connection.channel().queue_declare(self.own(queue), durable=True)
 
     def produce(self, queue: str, messages: list[Sent]) -> None:
         with self._connect() as connection:
@@ -54,7 +55,7 @@ class RabbitMQ(Broker):
             channel.tx_select()
             for header, payload in messages:
                 properties = pika.BasicProperties(headers={"header": header}, delivery_mode=2)
-                channel.basic_publish("", queue, payload, properties)
+                channel.basic_publish("", self.own(queue), payload, properties)
             channel.tx_commit()
 
     def consume(self, queue: str) -> list[Sent]:
@@ -63,16 +64,16 @@ class RabbitMQ(Broker):
         with self._connect() as connection:
             channel = connection.channel()
             while True:
-                method, properties, payload = channel.basic_get(queue, auto_ack=True)
+                method, properties, payload = channel.basic_get(self.own(queue), auto_ack=True)
                 if method is None:
                     return list(found)
                 found.append((properties.headers["header"].encode(), payload))
 
     def listener_options(self, queue: str) -> dict[str, Any]:
-        return {"queue": queue, "url": self._server.url}
+        return {"queue": self.own(queue), "url": self.server.url}
 
     def publisher_options(self, queue: str) -> dict[str, Any]:
-        return {"exchange": "", "routing_key": queue, "url": self._server.url}
+        return {"exchange": "", "routing_key": self.own(queue), "url": self.server.url}
 
     def _connect(self) -> pika.BlockingConnection:
-        return pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self._server.port))
+        return pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.server.port))

@@ -36,6 +36,8 @@ class RabbitMQServer:
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOME": str(folder),
+            # The script then becomes the server, where else it would be its parent.
+            "RUNNING_UNDER_SYSTEMD": "true",
             "RABBITMQ_BASE": str(folder),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
@@ -57,7 +59,9 @@ class RabbitMQServer:
         return f"amqp://guest@127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; nothing happens if it runs."""
+        if self._process is not None:
+            return
         if self._mapper is None:
             self._mapper = subprocess.Popen(["epmd"], env=self._environ)
         with (self.folder / "out").open("ab") as out:
@@ -67,7 +71,7 @@ class RabbitMQServer:
                 stdout=out,
                 stderr=out,
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # the server is a child of a script
+                start_new_session=True,  # the server has children
             )
         wait_until(self._answers_or_has_ended, self._explain, START_S)
         assert self._process.poll() is None, self._explain()
@@ -89,6 +93,13 @@ class RabbitMQServer:
             text=True,
         ).stdout
 
+    def has_written(self, queue: str) -> bool:
+        """Return True if a queue is on disk; one declared just now may be in memory only."""
+        name = queue.encode()
+        entry = len(name).to_bytes(4, "big") + name  # as Erlang writes a binary
+        files = [path for path in self.folder.glob("data/*/*") if path.is_file()]
+        return any(entry in _read(path) for path in files)
+
     def kill(self) -> None:
         """End it as a power cut would."""
         self._end(signal.SIGKILL)
@@ -101,8 +112,6 @@ class RabbitMQServer:
         if self._process is not None:
             os.killpg(self._process.pid, number)
             self._process.wait(timeout=START_S)
-            # The script may be gone before the server, which has the port still.
-            wait_until(lambda: not _group_lives(self._process.pid), deadline_s=START_S)
             self._process = None
 
     def close(self) -> None:
@@ -138,14 +147,12 @@ def rabbitmq_server(
 
 
 @pytest.fixture
-def mortal_rabbitmq_server(rabbitmq_programs: Path, tmp_path: Path) -> Iterator[RabbitMQServer]:
-    """A running server for one test that kills it."""
-    server = RabbitMQServer(tmp_path)
+def mortal_rabbitmq_server(rabbitmq_server: RabbitMQServer) -> Iterator[RabbitMQServer]:
+    """The module's running server for a test that kills it."""
     try:
-        server.start()
-        yield server
+        yield rabbitmq_server
     finally:
-        server.close()
+        rabbitmq_server.start()
 
 
 def find_missing() -> str:
@@ -155,12 +162,11 @@ def find_missing() -> str:
     return "rabbitmq-server is not installed (Debian: apt-get install rabbitmq-server)"
 
 
-def _group_lives(group: int) -> bool:
+def _read(path: Path) -> bytes:
     try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def _answers(port: int) -> bool:

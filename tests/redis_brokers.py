@@ -43,46 +43,38 @@ class RedisStreams(Broker):
     publisher = "arroyo.connectors:RedisStreamPublisher"
     by_hand = BY_HAND
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        program = shutil.which("redis-server")
-        assert program is not None
-        self._server = RedisServer(program, folder, fsync="always")
-        self._url = f"redis://127.0.0.1:{self._server.port}/0"
-
     @staticmethod
     def find_missing() -> str:
         if shutil.which("redis-server"):
             return ""
         return "redis-server is not installed (Debian: apt-get install redis-server)"
 
-    def start(self) -> None:
-        self._server.fsync = "" if self.fast else "always"
-        self._server.start()
-
-    def kill(self) -> None:
-        self._server.kill()
+    @staticmethod
+    def make_server(folder: Path, *, fast: bool = False) -> RedisServer:
+        program = shutil.which("redis-server")
+        assert program is not None
+        return RedisServer(program, folder, fsync="" if fast else "always")
 
     def make(self, queue: str) -> None:
         pass
 
     def produce(self, queue: str, messages: list[Sent]) -> None:
-        with redis.Redis.from_url(self._url) as client, client.pipeline() as pipeline:
+        with redis.Redis.from_url(self.server.url) as client, client.pipeline() as pipeline:
             for header, payload in messages:
-                pipeline.xadd(queue, {"header": header, "payload": payload})
+                pipeline.xadd(self.own(queue), {"header": header, "payload": payload})
             pipeline.execute()
 
     def consume(self, queue: str) -> list[Sent]:
-        with redis.Redis.from_url(self._url) as client:
-            entries = client.xrange(queue)
+        with redis.Redis.from_url(self.server.url) as client:
+            entries = client.xrange(self.own(queue))
         return [(fields[b"header"], fields[b"payload"]) for _, fields in entries]
 
     def count(self, queue: str) -> int:
-        with redis.Redis.from_url(self._url) as client:
-            return client.xlen(queue)
+        with redis.Redis.from_url(self.server.url) as client:
+            return client.xlen(self.own(queue))
 
     def listener_options(self, queue: str) -> dict[str, Any]:
-        return {"stream": queue, "group": "chain", "url": self._url}
+        return {"stream": self.own(queue), "group": "chain", "url": self.server.url}
 
     def publisher_options(self, queue: str) -> dict[str, Any]:
-        return {"stream": queue, "url": self._url}
+        return {"stream": self.own(queue), "url": self.server.url}

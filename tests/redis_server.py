@@ -29,8 +29,14 @@ class RedisServer:
             self._command += ["--requirepass", password]
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers; nothing happens if it runs."""
+        if self._process is not None:
+            return
         keep = ["yes", "--appendfsync", self.fsync] if self.fsync else ["no"]
         self._process = subprocess.Popen([*self._command, "--appendonly", *keep])
         wait_until(self._answers_or_has_ended, lambda: "redis-server does not answer")
@@ -53,6 +59,8 @@ class RedisServer:
             self._process.kill()
             self._process.wait(timeout=10)
             self._process = None
+
+    close = stop
 
 
 @pytest.fixture

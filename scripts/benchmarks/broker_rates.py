@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -102,16 +103,19 @@ def main() -> None:
 
 def measure(given: argparse.Namespace, way: str, folder: Path) -> float:
     """Return the rate of one way, with a server of its own: what another left slows nobody."""
-    broker = load_broker(given.broker, folder / "broker")
-    broker.fast = True
+    kind = load_broker(given.broker)
+    (folder / "server").mkdir(parents=True)
+    server = kind.make_server(folder / "server", fast=True)
     try:
-        broker.start()
-        broker.make("in")
-        broker.make("out")
-        fill(broker, given.messages, given.size_bytes)
-        return rate(broker, given.messages, STARTS[way](broker, given.messages, folder / "chain"))
+        server.start()
+        with closing(kind(server)) as broker:
+            broker.make("in")
+            broker.make("out")
+            fill(broker, given.messages, given.size_bytes)
+            program = STARTS[way](broker, given.messages, folder / "chain")
+            return rate(broker, given.messages, program)
     finally:
-        broker.stop()
+        server.close()
         shutil.rmtree(folder)
 
 

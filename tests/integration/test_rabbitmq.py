@@ -239,11 +239,12 @@ def test_a_header_too_large_for_a_frame_is_the_fault_of_its_message(rabbitmq_ser
 
 def test_both_outlive_the_server_and_nothing_is_lost(mortal_rabbitmq_server, caplog):
     server, recorder = mortal_rabbitmq_server, Recorder()
-    listener = RabbitMQListener(recorder, "frames", server.url, declare="classic")
-    with running(listener), opened(RabbitMQPublisher("", "frames", server.url)) as publisher:
+    listener = RabbitMQListener(recorder, "lasting", server.url, declare="classic")
+    with running(listener), opened(RabbitMQPublisher("", "lasting", server.url)) as publisher:
         publisher.publish(Event({"n": 0}))
         publisher.flush()
         recorder.wait_for(1)
+        wait_until(lambda: server.has_written("lasting"))
         server.kill()
         wait_until(lambda: listener.reconnects == 1)
         for number in range(1, 100):
