@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from chains import wait_until
 from confluent_kafka import Consumer, Producer, TopicPartition
-from kafka_server import durable_kafka_server, kafka_server
+from kafka_server import SESSION_S, durable_kafka_server, kafka_server
 from outside import (
     DEADLINE_S,
     Recorder,
@@ -31,9 +31,13 @@ from arroyo.messages import Event, Start, Stop
 
 __all__ = ["durable_kafka_server", "kafka_server"]
 
-SESSION_S = 6.0
-"""Tansu holds the first join of a group for half of it; servers allow no less."""
 HEADER = b'{"type": "Event", "metadata": {"n": %d}}'
+
+
+@pytest.fixture
+def page():
+    """The connectors' page."""
+    return files("arroyo.connectors").joinpath("README.md").read_text("utf-8")
 
 
 def listening(server, recorder, topics=("det",), group="ours", **options):
@@ -193,22 +197,21 @@ def test_broken_messages_are_counted_and_not_read_again(kafka_server):
 
 def test_two_listeners_share_the_partitions_and_nothing_comes_twice(kafka_server):
     kafka_server.make_topic("det", partitions=4)
-    total = 4000
-    produced = threading.Event()
+    produced = 0
+    enough, stopped = threading.Event(), threading.Event()
 
     def feed():
+        nonlocal produced
         producer = Producer({"bootstrap.servers": kafka_server.address})
-        for number in range(total):
-            header = [("header", HEADER % number)]
-            producer.produce("det", b"abc", headers=header, partition=number % 4)
+        while not enough.wait(0.002):
+            header = [("header", HEADER % produced)]
+            producer.produce("det", b"abc", headers=header, partition=produced % 4)
             producer.poll(0)
-            time.sleep(0.002)  # so that it goes on while the second one joins
+            produced += 1
         assert producer.flush(DEADLINE_S) == 0
-        produced.set()
 
     recorders = [Recorder(), Recorder()]
     listeners = [listening(kafka_server, recorder) for recorder in recorders]
-    stopped = threading.Event()
 
     def acknowledge():
         done = [0, 0]
@@ -219,21 +222,23 @@ def test_two_listeners_share_the_partitions_and_nothing_comes_twice(kafka_server
                     listener.acknowledge_batch(tokens)
                     done[index] += len(tokens)
 
-    threads = [threading.Thread(target=feed), threading.Thread(target=acknowledge)]
+    feeding, acknowledging = threading.Thread(target=feed), threading.Thread(target=acknowledge)
     with running(listeners[0]):
-        for thread in threads:
-            thread.start()
+        feeding.start()
+        acknowledging.start()
         try:
             wait_for(recorders[0], 10)
             with running(listeners[1]):
-                wait_for(recorders[1], 10)
-                wait_until(produced.is_set)
-                wait_until(lambda: sum(len(each.events) for each in recorders) >= total)
+                wait_for(recorders[1], 100)
+                enough.set()
+                feeding.join(DEADLINE_S)
+                wait_until(lambda: sum(len(each.events) for each in recorders) >= produced)
         finally:
+            enough.set()
             stopped.set()
-            for thread in threads:
-                thread.join(DEADLINE_S)
-    assert sorted(numbers(recorders[0]) + numbers(recorders[1])) == list(range(total))
+            feeding.join(DEADLINE_S)
+            acknowledging.join(DEADLINE_S)
+    assert sorted(numbers(recorders[0]) + numbers(recorders[1])) == list(range(produced))
 
 
 def test_a_slow_chain_is_waited_for(kafka_server):
@@ -343,6 +348,15 @@ def test_a_listener_without_its_server_stops_soon(kafka_server, caplog):
     assert time.monotonic() - began_s < 2.0
 
 
+def test_a_stop_waits_until_the_group_has_formed(kafka_server, page):
+    kafka_server.make_topic("det")
+    held_s = 3.0  # by Tansu, for a session of twice as long; by Kafka's servers, by default
+    with running(listening(kafka_server, Recorder(), session_timeout_s=2 * held_s)):
+        began_s = time.monotonic()
+    assert held_s / 2 < time.monotonic() - began_s < 2 * held_s
+    assert "a stop in the first seconds waits for that" in page
+
+
 def made(kind, address, **options):
     if kind is KafkaPublisher:
         return KafkaPublisher("det", address, **options)
@@ -432,16 +446,17 @@ def test_topics_given_as_one_text_are_refused():
 
 
 @pytest.fixture
-def page_program(tmp_path):
+def page_program(page, tmp_path):
     """Starts a program of the connectors' page by its name; each is ended after the test."""
-    page = files("arroyo.connectors").joinpath("README.md").read_text("utf-8")
     started = []
 
     def start(name, *arguments):
         program = tmp_path / name
         blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
         (text,) = (block for block in blocks if block.startswith(f"# {name}\n"))
-        program.write_text(text)
+        # By default a session is 45 s long, and Tansu lets the first member wait for half of it.
+        session = f'"session.timeout.ms": {SESSION_S * 1000:.0f}, "group.id"'
+        program.write_text(text.replace('"group.id"', session))
         command = [sys.executable, program, *arguments]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         return started[-1]
