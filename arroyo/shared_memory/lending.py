@@ -15,9 +15,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 from arroyo.errors import UnavailableError
-from arroyo.protocol.values.deliveries import Work
+from arroyo.protocol.values.deliveries import Row, Work
 
-from .pages import LentSlab, lent_slab
+from .pages import LentSlabs, lent_slabs
 from .payloads import PayloadStore
 
 _log = logging.getLogger(__name__)
@@ -28,22 +28,32 @@ a little late, or a dark image that is kept for a run, is no reason to copy ever
 
 
 class Loan(NamedTuple):
-    """A message whose payload lies in shared memory, while the stage's code has it."""
+    """Shared memory that the stage's code has, for one message or for several."""
 
     number: int
-    """Place of the message among those that are worked on."""
-    work: list[Any]
-    """Sequence, fragment, and the message, for as long as it is not done."""
+    """Place of the last of the messages among those that are worked on."""
+    work: Any
+    """Sequence, fragment, and the message, for as long as it is not done; of several messages, what
+    is to be worked on."""
     view: int
-    """Id of the view that the message came with."""
-    slab: weakref.ref[LentSlab]
-    """Dies with the last view of the payload."""
+    """Id of the view that the message came with; 0: of several messages."""
+    slabs: weakref.ref[LentSlabs]
+    """Dies with the last view of the payload, or of all of them."""
+
+    def forget(self) -> None:
+        """Nobody here needs the messages any more."""
+        if self.view:
+            self.work[2] = None
+        elif isinstance(self.work, Row):
+            self.work.forget()
+        else:
+            self.work[:] = [(sequence, fragment, None) for sequence, fragment, _ in self.work]
 
 
 class Loans:
     """The loans of one batch, in the order in which its messages are worked on."""
 
-    def __init__(self, loans: Iterable[Loan] = ()) -> None:
+    def __init__(self, loans: Iterable[Loan]) -> None:
         self._left = deque(loans)
         self._done = 0
 
@@ -54,6 +64,13 @@ class Loans:
         while self._left and self._left[0].number < self._done:
             taken.append(self._left.popleft())
         return taken
+
+    def take_torn(self, count: int) -> list[Loan]:
+        """Return the loans of several messages, of which the next so many are done, not all."""
+        torn = [loan for loan in self._left if not loan.view and loan.number >= self._done + count]
+        for loan in torn:
+            self._left.remove(loan)
+        return torn
 
 
 class Lending:
@@ -72,20 +89,28 @@ class Lending:
         self._target = target
         self._kept = 0
 
+    @property
+    def has_kept(self) -> bool:
+        """Whether the stage's code has ever kept what it was lent."""
+        return self._kept > 0
+
     def lend(self, work: Sequence[Work]) -> tuple[Sequence[Work], Loans]:
         """Note which payloads lie in shared memory, before their messages are worked on.
 
         Returns the work as it is to be passed on from here: in its place, each of these messages
         can be forgotten when it is done.
         """
+        if together := self._payloads.together:
+            work = work if isinstance(work, Row) else list(work)
+            return work, Loans([Loan(len(work) - 1, work, 0, together)])
         lent, loans = list(work), []
         for index, (sequence, fragment, message) in enumerate(work):
             payload = getattr(message, "payload", None)
-            slab = lent_slab(payload)
-            if slab is not None:
+            slabs = lent_slabs(payload)
+            if slabs is not None:
                 place = [sequence, fragment, message]
                 lent[index] = cast("Work", place)
-                loans.append(Loan(index, place, id(payload), weakref.ref(slab)))
+                loans.append(Loan(index, place, id(payload), weakref.ref(slabs)))
         return lent, Loans(loans)
 
     def settle(self, loans: Iterable[Loan]) -> None:
@@ -99,17 +124,30 @@ class Lending:
             There is no memory.
         """
         for loan in loans:
-            slab = loan.slab()
-            if slab is not None:
-                self._keep(slab)
+            slabs = loan.slabs()
+            if slabs is not None:
+                self._make_private(slabs)
+                self._note_kept()
 
-    def _keep(self, slab: LentSlab) -> None:
+    def tear(self, loans: Iterable[Loan]) -> None:
+        """Some of the messages of each loan are done, and go on before the others; errors as above.
+
+        It can't be told whether the code still holds those.
+        """
+        for loan in loans:
+            slabs = loan.slabs()
+            if slabs is not None:
+                self._make_private(slabs)
+
+    def _make_private(self, slabs: LentSlabs) -> None:
         try:
-            self._payloads.make_private(slab)
+            self._payloads.make_private(slabs)
         except OSError as error:
             raise UnavailableError(
                 f"{self._target} keeps payloads, and there is no memory for them: {error.strerror}"
             ) from error
+
+    def _note_kept(self) -> None:
         self._kept += 1
         if self._kept == KEPT_IN_PLACE:
             self._payloads.copies = True

@@ -11,6 +11,7 @@ import ctypes
 import mmap
 import os
 import weakref
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 _MAP_FAILED = ctypes.c_void_p(-1).value
@@ -24,8 +25,8 @@ _libc.mremap.argtypes = _pointer, _size, _size, ctypes.c_int, _pointer
 _libc.mprotect.argtypes = _pointer, _size, ctypes.c_int
 _libc.munmap.argtypes = _pointer, _size
 
-LentSlab: TypeAlias = Any
-"""The object behind all views of one lending of a slab: it dies with the last of them."""
+LentSlabs: TypeAlias = Any
+"""The object behind all views of slabs that were lent together: it dies with the last of them."""
 
 
 class SlabPages:
@@ -52,24 +53,28 @@ class SlabPages:
         self.words = words if writable else words.toreadonly()
         """The pool in words of 8 bytes; valid for as long as this object."""
 
-    def lend(self, offset: int, end: int) -> memoryview:
-        """Return a view of a slab; its `obj`, and that of all views made of it, is the loan."""
-        lent: LentSlab = self._type.from_address(self._address)
-        lent.place = self, offset, end  # in one, since each attribute takes time
-        return memoryview(lent).cast("B").toreadonly()[offset:end]
+    def lend(self, places: Sequence[tuple[int, int]]) -> list[memoryview]:
+        """Return views of slabs, from offset to end each.
+
+        Their `obj`, and that of all views made of them, is the loan.
+        """
+        lent: LentSlabs = self._type.from_address(self._address)
+        lent.places = self, places  # in one, since each attribute takes time
+        pool = memoryview(lent).cast("B").toreadonly()
+        return [pool[offset:end] for offset, end in places]
 
 
-def lent_slab(payload: Any) -> LentSlab | None:
+def lent_slabs(payload: Any) -> LentSlabs | None:
     """Return the loan behind a payload; None where it doesn't lie in somebody's pool."""
     found = payload.obj if type(payload) is memoryview else None
-    return found if hasattr(found, "place") else None
+    return found if hasattr(found, "places") else None
 
 
-def make_private(lent: LentSlab) -> None:
-    """Put private pages with the same content where a slab lies, under whoever looks at it.
+def make_private(lent: LentSlabs) -> None:
+    """Put private pages with the same content where slabs lie, under whoever looks at them.
 
-    The pages are replaced as one, so that no thread sees anything else meanwhile. The slab must
-    not have been given back. What else lies on the same pages is private from then on too, so
+    The pages of a slab are replaced as one, so that no thread sees anything else meanwhile. None of
+    them must have been given back. What else lies on the same pages is private from then on too, so
     nothing new may be read through this mapping.
 
     Raises
@@ -77,10 +82,15 @@ def make_private(lent: LentSlab) -> None:
     OSError
         There is no memory.
     """
+    pages, places = lent.places
+    for offset, end in places:
+        _make_private(pages._address, offset, end)
+
+
+def _make_private(address: int, offset: int, end: int) -> None:
     page = mmap.PAGESIZE
-    pages, offset, end = lent.place
-    start = pages._address + offset // page * page
-    size = pages._address - (-end // page * page) - start
+    start = address + offset // page * page
+    size = address - (-end // page * page) - start
     copy = _map(size, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1)
     ctypes.memmove(copy, start, size)
     flags = _MREMAP_MAYMOVE | _MREMAP_FIXED

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
@@ -24,7 +25,7 @@ from arroyo.messages import SlabReference
 
 from .allocator import SlabOwner
 from .files import pool_name, pool_prefix, sweep
-from .pages import LentSlab
+from .pages import LentSlabs, lent_slabs
 from .pool import Slab, SlabPool
 from .reader import SlabReader
 from .source_epochs import SourceEpochs
@@ -88,6 +89,8 @@ class PayloadStore:
         self._reader = SlabReader(self._prefix)
         # Views of the batch in hand by their ids, and where they lie.
         self._passing: dict[int, tuple[memoryview, SlabReference]] = {}
+        self.together: weakref.ref[LentSlabs] | None = None
+        """The one loan of all payloads of the batch in hand; None: each is a loan of its own."""
         # A stage that restores order holds messages beyond the batch that they came in.
         self._holds = chain.stages[name.stage].order == "source"
         self._own_ledger = self._read_any = False
@@ -170,7 +173,7 @@ class PayloadStore:
 
         kind = np.dtype(dtype)
         dimensions = (shape,) if isinstance(shape, int) else tuple(shape)
-        length = int(np.prod(dimensions, dtype=np.int64)) * kind.itemsize
+        length = math.prod(dimensions) * kind.itemsize
         pool = self._pool
         if pool is None and length >= DETACH_BYTES:
             pool = self._make_pool(length)
@@ -181,10 +184,10 @@ class PayloadStore:
                 slab = pool.take(length, pinned=True)
         if slab is None:
             return np.empty(dimensions, kind)
-        flat = np.frombuffer(slab.data, np.uint8)
-        self._taken[id(flat)] = slab
-        weakref.finalize(flat, self._forget, id(flat), slab.reference)
-        return flat.view(kind).reshape(dimensions)
+        array = np.ndarray(dimensions, kind, slab.data)
+        self._taken[id(array)] = slab
+        weakref.finalize(array, self._forget, id(array), slab.reference)
+        return array
 
     def give_back(self, items: Iterable[Encoded]) -> None:
         """Make free the slabs of messages that are finished."""
@@ -238,11 +241,14 @@ class PayloadStore:
         self._own_ledger = True
         self._holds = self._holds or holds
 
-    def views(self, batch: Batch) -> list[memoryview]:
+    def views(self, batch: Batch, *, together: bool = False) -> list[memoryview]:
         """Return the payloads that a batch only refers to, in the order of its `slabs`.
 
         They are read in place, and their `obj` lives for as long as anybody holds one. Below a
         pub-sub link nobody keeps them for us, so they are copied; as for a stage that keeps them.
+
+        `together`: it is enough to know when nobody holds any of them, which takes less time. Not
+        for payloads of several pools, or where the stage holds some beyond the batch.
 
         Raises
         ------
@@ -251,12 +257,16 @@ class PayloadStore:
         DecodeError
             A reference is none of this chain's.
         """
-        views = self._reader.views([reference for _, reference in batch.slabs])
+        together = together and not self._holds
+        views = self._reader.views([reference for _, reference in batch.slabs], together=together)
         if self.copies or not batch.reliable:
             views = [memoryview(bytes(view)) for view in views]
             self._reader.release()
         if batch.reliable:
             self._read_any = True
+            slabs = lent_slabs(views[0])
+            if together and slabs is not None and len(slabs.places[1]) == len(views):
+                self.together = weakref.ref(slabs)
             self._passing = {
                 id(view): (view, reference)
                 for view, (_, reference) in zip(views, batch.slabs, strict=True)
@@ -289,14 +299,15 @@ class PayloadStore:
     def put_down_all(self) -> None:
         """Let go of all views of the batch in hand."""
         self._passing.clear()
+        self.together = None
 
     def release(self) -> None:
         """Let senders use again what is not looked at any more; see `SlabReader.release`."""
         self._reader.release()
 
-    def make_private(self, slab: LentSlab) -> None:
-        """Keep a slab as it is for whoever holds a view of it; see `SlabReader.make_private`."""
-        self._reader.make_private(slab)
+    def make_private(self, slabs: LentSlabs) -> None:
+        """Keep slabs as they are for whoever holds views; see `SlabReader.make_private`."""
+        self._reader.make_private(slabs)
 
     def remove(self) -> None:
         """Remove this replica's pool where the process ends at once; for any thread."""

@@ -28,7 +28,7 @@ from .files import (
     owner_of,
 )
 from .leases import Lease, claim, fence
-from .pages import LentSlab, SlabPages, make_private
+from .pages import LentSlabs, SlabPages, make_private
 
 _FIRST_OFFSET = FIRST_SLAB + HEAD_BYTES
 _WORD = (1 << 64) - 1
@@ -62,8 +62,13 @@ class SlabReader:
         [view] = self.views([reference])
         return view
 
-    def views(self, references: Sequence[SlabReference]) -> list[memoryview]:
+    def views(
+        self, references: Sequence[SlabReference], *, together: bool = False
+    ) -> list[memoryview]:
         """Return payloads: read-only, without a copy.
+
+        `together`: those of one pool are one loan, which takes less time; while one is held, so
+        are all.
 
         Raises
         ------
@@ -82,7 +87,7 @@ class SlabReader:
         fence()
         try:
             if len(names) == 1:
-                return self._pools[names.pop()].lend(references)
+                return self._pools[names.pop()].lend(references, together=together)
             return [self._pools[each.pool].lend((each,))[0] for each in references]
         except DecodeError:
             self.release()
@@ -99,8 +104,8 @@ class SlabReader:
         if found is not None:
             found.close()
 
-    def make_private(self, lent: LentSlab) -> None:
-        """Keep a slab as it is for those who still hold views of it, whatever its sender does.
+    def make_private(self, lent: LentSlabs) -> None:
+        """Keep slabs as they are for those who still hold views of them, whatever the sender does.
 
         Raises
         ------
@@ -155,21 +160,45 @@ class _OpenPool:
             raise
         # Without one, too many others read the pool.
         self._lease = None if place is None else Lease(self._head.words, place)
-        self._lent: list[tuple[int, weakref.ref[LentSlab]]] = []
+        # The oldest and the youngest generation of each loan.
+        self._lent: list[tuple[tuple[int, int], weakref.ref[LentSlabs]]] = []
 
     def extend(self, oldest: int, youngest: int) -> None:
         """Keep generations from being written over; after a fence they may be lent."""
         if self._lease is not None:
             self._lease.extend(oldest, youngest)
 
-    def lend(self, references: Sequence[SlabReference]) -> list[memoryview]:
+    def lend(
+        self, references: Sequence[SlabReference], *, together: bool = False
+    ) -> list[memoryview]:
         """Return views of slabs: copies where the pool has no lease to give."""
         if self._pages is None:
             self._pages = SlabPages(self._descriptor, self._size)
-        lend, words = self._pages.lend, self._pages.words
+        places = self._find(self._pages.words, references)
+        if self._lease is None:
+            return self._copy(self._pages, references, places)
+        generations = [each.generation for each in references]
+        if together:
+            views = self._pages.lend(places)
+            self._note_loan(min(generations), max(generations), views)
+            return views
+        views = []
+        for generation, place in zip(generations, places, strict=True):
+            view = self._pages.lend((place,))
+            self._note_loan(generation, generation, view)
+            views += view
+        return views
+
+    def _note_loan(self, oldest: int, youngest: int, views: Sequence[memoryview]) -> None:
+        self._lent.append(((oldest, youngest), weakref.ref(views[0].obj)))
+
+    def _find(
+        self, words: memoryview[int], references: Sequence[SlabReference]
+    ) -> list[tuple[int, int]]:
+        """Return where slabs begin and end."""
         # What has no memory yet must not be touched: with a full /dev/shm that is a SIGBUS.
         limit = min(self._size, words[BACKED])
-        views = []
+        places = []
         for reference in references:
             _, offset, length, generation = reference
             end = offset + length
@@ -180,36 +209,41 @@ class _OpenPool:
                 raise _gone(reference)
             if words[head + LENGTH] != length:
                 raise DecodeError(f"a reference is not as long as its slab: {reference}")
-            views.append(lend(offset, end))
-        if self._lease is not None:
-            loans = [weakref.ref(view.obj) for view in views]
-            self._lent += zip([each.generation for each in references], loans, strict=True)
-            return views
-        views = [memoryview(bytes(view)) for view in views]
+            places.append((offset, end))
+        return places
+
+    def _copy(
+        self,
+        pages: SlabPages,
+        references: Sequence[SlabReference],
+        places: Sequence[tuple[int, int]],
+    ) -> list[memoryview]:
+        views = [memoryview(bytes(view)) for view in pages.lend(places)]
         fence()
         for reference in references:
-            if words[((reference.offset - HEAD_BYTES) >> 3) + GENERATION] != reference.generation:
+            head = (reference.offset - HEAD_BYTES) >> 3
+            if pages.words[head + GENERATION] != reference.generation:
                 raise _gone(reference)
         return views
 
-    def note_private(self, lent: LentSlab) -> None:
-        """A slab that was lent has private pages; if it is of this pool, the next is mapped anew.
+    def note_private(self, lent: LentSlabs) -> None:
+        """Slabs that were lent have private pages; if they are of this pool, it is mapped anew.
 
-        These pages may hold parts of its neighbours, as they were.
+        These pages may hold parts of their neighbours, as they were.
         """
-        if lent.place[0] is self._pages:
+        if lent.places[0] is self._pages:
             self._pages = None
         self._lent = [
-            (generation, other)
-            for generation, other in self._lent
-            if (found := other()) is not None and found.place != lent.place
+            (generations, other)
+            for generations, other in self._lent
+            if (found := other()) is not None and found.places != lent.places
         ]
 
     def narrow(self) -> None:
         """Keep only what somebody still looks at."""
         if self._lease is not None:
             self._lent = lent = [each for each in self._lent if each[1]() is not None]
-            self._lease.narrow([generation for generation, _ in lent] if lent else ())
+            self._lease.narrow([each for generations, _ in lent for each in generations])
 
     def close(self) -> None:
         """Give the lease up; views that are still held stay good, since nobody writes any more."""

@@ -102,6 +102,23 @@ class Holds(Operator):
         return message
 
 
+class KeepsLater(Operator):
+    # Keeps nothing for long, so that nobody expects it, and then some; it may also get slow.
+    def __init__(self, pause_s):
+        self.pause_s, self.kept = pause_s, {}
+
+    def process(self, message):
+        if not isinstance(message, Event):
+            return message
+        index = message.metadata["index"]
+        if index >= 100 and index % 25 == 0:
+            import time
+            self.kept[index] = message.array
+            time.sleep(self.pause_s)
+        bad = sum(not (image == index).all() for index, image in self.kept.items())
+        return Event({"index": index, "wrong": bad})
+
+
 class Pass(Operator):
     def process(self, message):
         return message
@@ -236,6 +253,14 @@ def test_a_stage_that_restores_order_may_keep_views(run):
 
 def test_an_operator_may_keep_the_last_view_only(run):
     chain = run(median("RunningMedian", kept=2), publisher("write", ["median"]))
+    assert [each["wrong"] for each in events(chain)] == [0] * IMAGES
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_an_operator_may_begin_to_keep_views_late(run, pause_s):
+    table = median("KeepsLater").replace(f"kept = {KEPT}", f"pause_s = {pause_s}")
+    chain = run(table, publisher("write", ["median"]))
+    assert [each["index"] for each in events(chain)] == list(range(IMAGES))
     assert [each["wrong"] for each in events(chain)] == [0] * IMAGES
 
 

@@ -41,6 +41,10 @@ class Row(Sequence[Work]):
             return Row(self._sequences[index], self._messages[index])
         return self._sequences[index], (), self._messages[index]
 
+    def forget(self) -> None:
+        """Let go of the messages, where all are done."""
+        self._messages = [None] * len(self._sequences)
+
     def __iter__(self) -> Iterator[Work]:
         return zip(self._sequences, repeat(()), self._messages, strict=False)
 

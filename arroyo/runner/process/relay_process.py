@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +37,7 @@ from arroyo.telemetry.status_words import Phase
 
 from .attendant import Attendant
 from .counters import Counters
+from .running_clock import RunningClock
 from .stage_context import StageContext
 from .stale_batches import StaleBatches
 from .under_way import Advice, UnderWay
@@ -59,6 +58,8 @@ LOOK_S = 0.002
 DOUBT_LOOK_S = 0.001
 IDLE_LOOK_S = 0.05
 """How often the links are looked after while the stage's code stays with one message."""
+WHOLE_AFTER = 8
+"""After so many batches that went on in one, the next is expected to."""
 _WORD = (1 << 64) - 1
 
 
@@ -83,10 +84,12 @@ class RelayProcess:
         self._due: list[bool] = []
         """Not empty: the code is to be left before its next message, and what is there goes on."""
         self._begun_ns = 0
+        self._whole = 0
+        """So many batches in a row have gone on in one."""
         self._loans: Loans | None = None
         """What the stage's code has of others' shared memory, and is not done with."""
         self._hand_since = replica.page.word("hand_since_ns")
-        self._main_clock = time.pthread_getcpuclockid(threading.get_ident())
+        self._running = RunningClock()
         chain = replica.chain
         self._unheard = {
             above
@@ -131,6 +134,7 @@ class RelayProcess:
             closing.callback(self._close)  # which closes that too
             closing.callback(self._report)  # however it ends
             self._attendant = Attendant(self._look)
+            closing.callback(self._running.close)
             closing.callback(self._attendant.close)
             self._latencies = Latencies(
                 replica.page.histogram("latency"),
@@ -351,10 +355,18 @@ class RelayProcess:
         body, *payloads = delivery.content
         places = batch.detached
         if batch.slabs:
-            payloads += self._replica.payloads.views(batch)
+            payloads += self._replica.payloads.views(batch, together=self._goes_on_whole)
             places += tuple(position for position, _ in batch.slabs)
         batch, messages = self._reader.read(batch, body, places, payloads)
         return batch, self._plan(batch, messages)
+
+    @property
+    def _goes_on_whole(self) -> bool:
+        """Whether batches are through before anybody looks after them, by what has been so far.
+
+        If they are, and the code keeps nothing, it needn't be known what of a batch it still has.
+        """
+        return self._whole > WHOLE_AFTER and not self._lending.has_kept
 
     def _plan(self, batch: Batch, messages: Sequence[Message]) -> Sequence[Work]:
         """Return what is to be worked on; nothing else here keeps what was lent of it."""
@@ -377,6 +389,7 @@ class RelayProcess:
             took_s = (done_ns - begun_ns) / 1e9 / count
             self._message_s += (took_s - self._message_s) / 4
         if way is not None:
+            self._whole = 0 if way.gone else self._whole + 1
             batch, work = way.batch, way.work
         # Not after an error: who asks why the stage ended finds the message still in hand.
         self._replica.page.put_down()
@@ -402,23 +415,28 @@ class RelayProcess:
         now_ns = self._replica.now_ns()
         self._replica.history.now = now_ns / 1e9
         done = way.work[: len(outcomes)]
-        if self._loans is not None and (loans := self._loans.take(len(done))):
-            views = {loan.view for loan in loans}
-            self._reader.put_down({id(loan.work[2]) for loan in loans}, views)
-            self._replica.payloads.put_down(views)
-            self._settle_loans(way.batch, loans)
+        if self._loans is not None:
+            self._lending.tear(self._loans.take_torn(len(done)))
+            self._put_down(way.batch, self._loans.take(len(done)))
         actions, left = self._relay.hand_on(self._onward(way.batch), done, outcomes)
         self._perform(actions)
         self._count(way.batch, outcomes)
         self._latencies.note(way.batch, len(done), self._begun_ns, now_ns)
-        way.note_gone(len(done), left, now_ns / 1e9)
+        way.note_gone(len(done), left, self._running.read())
+
+    def _put_down(self, batch: Batch, loans: Sequence[Loan]) -> None:
+        """The first messages of a batch are done, and go on before the others."""
+        views = {loan.view for loan in loans}
+        self._reader.put_down({id(loan.work[2]) for loan in loans}, views)
+        self._replica.payloads.put_down(views)
+        self._settle_loans(batch, loans)
 
     def _look(self, first: bool) -> float:
         """Do what can't wait until the stage's code returns; in the attendant's thread."""
         now = self._replica.clock.monotonic()
         way, stays = self._way, True
         if way is not None:
-            advice = way.look(now, time.clock_gettime(self._main_clock))
+            advice = way.look(self._running.read())
             if advice is Advice.DOUBT:
                 return DOUBT_LOOK_S
             stays = advice is Advice.TAKE
@@ -460,7 +478,7 @@ class RelayProcess:
         again, and whatever the stage's code keeps must never be written over.
         """
         for loan in loans:
-            loan.work[2] = None
+            loan.forget()
         if loans:
             self._let_go(batch, loans)
         self._replica.payloads.release()
@@ -495,7 +513,7 @@ class RelayProcess:
                 return None, self._treat(batch, work)
         self._due.clear()
         results = self._call.make_results()
-        way = self._way = UnderWay(batch, work, results, now_ns / 1e9)
+        way = self._way = UnderWay(batch, work, results, self._running.read_roughly())
         with self._attendant:
             outcomes = self._call_code(batch, work, results)
         self._way = None  # or two batches would be in memory when the next one is decoded

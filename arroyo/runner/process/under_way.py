@@ -16,11 +16,8 @@ from arroyo.protocol.values.deliveries import Outcome, Work
 
 WHOLE_S = 0.01
 """A batch that is through within this time isn't cut: batches are made for about so long."""
-SLOW_S = 0.00025
-"""Quicker messages are judged by the processor's time that they take, not by the clock: a process
-that has to wait for a processor gains nothing from smaller batches, which cost more."""
-BUSY_S = 0.0005
-"""With so much of the processor's time, quick messages would have come on."""
+STAYS_S = 0.0005
+"""In so much time quick messages would have come on."""
 
 
 class Advice(Enum):
@@ -56,10 +53,11 @@ class UnderWay:
     results
         Where the code appends what comes of each message.
     now
-        When it begins, in s.
+        When it begins, in s, by a clock that stands still while the thread that works waits for a
+        processor: it gains nothing from smaller batches then, which cost more. See `RunningClock`.
     """
 
-    __slots__ = ("_cpu_s", "_doubts", "_results", "_seen", "_since", "batch", "gone", "work")
+    __slots__ = ("_looked", "_results", "_seen", "_since", "batch", "gone", "work")
 
     def __init__(self, batch: Batch, work: Sequence[Work], results: Results, now: float) -> None:
         self.batch = batch
@@ -68,34 +66,22 @@ class UnderWay:
         """So many of the results have gone on."""
         self._results = results
         self._seen = 0
-        self._cpu_s: float | None = None
-        self._doubts = 0
-        self._since = now
+        self._since = self._looked = now
 
     @property
     def waiting(self) -> int:
         """How many messages are done and have not gone on."""
         return len(self._results) - self.gone
 
-    def look(self, now: float, cpu_s: float) -> Advice:
-        """Say what is to be done, from what has changed since the last look.
-
-        `cpu_s`: the processor's time that the thread which works has had, in its whole life.
-        """
+    def look(self, now: float) -> Advice:
+        """Say what is to be done, from what has changed since the last look."""
         done = len(self._results)
-        moved, self._seen = done - self._seen, done
-        used_s = None if self._cpu_s is None else cpu_s - self._cpu_s
-        self._cpu_s = cpu_s
         if self.waiting >= len(self.work):
             return Advice.LEAVE
-        if not moved:
-            self._doubts += 1
-            is_busy = used_s is not None and used_s >= BUSY_S
-            return Advice.TAKE if is_busy or self._doubts > 1 else Advice.DOUBT
-        self._doubts = 0
+        if done == self._seen:
+            return Advice.TAKE if now - self._looked >= STAYS_S else Advice.DOUBT
+        self._seen, self._looked = done, now
         message_s = (now - self._since) / max(1, self.waiting)
-        if message_s < SLOW_S:
-            message_s = 0.0 if used_s is None else used_s / moved
         return Advice.CUT if message_s * len(self.work) > WHOLE_S else Advice.LEAVE
 
     def so_far(self) -> Sequence[Outcome]:
@@ -107,4 +93,4 @@ class UnderWay:
         """So many messages have gone on; `left` is the header of the others."""
         self.batch, self.work = left, self.work[count:]
         self.gone += count
-        self._since = now
+        self._since = self._looked = now

@@ -18,7 +18,7 @@ from typing import Any
 from arroyo.codec import Body, Encoded, MessageCodec, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import RefusedError, StageError
-from arroyo.messages import Message, Origin, Start, Stop
+from arroyo.messages import Event, Message, Origin, Start, Stop
 from arroyo.protocol.relay.relay import Output
 from arroyo.stages import Awaiter, Operator, Publisher, each_result, sort_results
 
@@ -167,6 +167,8 @@ class OperatorCall:
         return None
 
     def _outcome(self, message: Message, returned: Any) -> Encoded | Output:
+        if type(returned) is Event and self._key_field is None and not self._outbox.messages:
+            return self._codec.encode(returned)
         results = self._results(returned)
         sort_results(message, results)
         if not results:

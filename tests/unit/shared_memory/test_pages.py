@@ -5,7 +5,7 @@ import weakref
 import numpy as np
 import pytest
 
-from arroyo.shared_memory.pages import lent_slab
+from arroyo.shared_memory.pages import lent_slabs
 from arroyo.shared_memory.pool import SlabPool
 from arroyo.shared_memory.reader import SlabReader
 
@@ -39,7 +39,7 @@ WAYS = [
 @pytest.mark.parametrize("way", WAYS)
 def test_a_loan_lives_as_long_as_any_view_of_it(pool, reader, way):
     view = reader.view(pool.write(bytes(3 * 16 * 1024)))
-    loan = weakref.ref(lent_slab(view))
+    loan = weakref.ref(lent_slabs(view))
     kept = way(view)
     del view
     assert loan() is not None
@@ -54,7 +54,7 @@ def test_what_was_made_private_stays_what_it_was(pool, reader, size):
     pool.give_back(between)
     neighbours = [reader.view(each) for each in (before, after)]
     kept = np.frombuffer(reader.view(reference), np.uint8)
-    reader.make_private(lent_slab(reader.view(reference)))
+    reader.make_private(lent_slabs(reader.view(reference)))
     reader.release()
     pool.give_back(reference)
     again = pool.write(b"b" * size)
@@ -66,7 +66,7 @@ def test_what_was_made_private_stays_what_it_was(pool, reader, size):
 
 def test_it_outlives_the_pool_and_its_reader(pool, reader):
     view = reader.view(pool.write(b"a" * 100_000))
-    reader.make_private(lent_slab(view))
+    reader.make_private(lent_slabs(view))
     pool.close()
     reader.close()
     assert bytes(view) == b"a" * 100_000
@@ -74,12 +74,12 @@ def test_it_outlives_the_pool_and_its_reader(pool, reader):
 
 def test_what_is_private_stays_read_only(pool, reader):
     view = reader.view(pool.write(b"a" * 100_000))
-    reader.make_private(lent_slab(view))
+    reader.make_private(lent_slabs(view))
     assert view.readonly
     with pytest.raises(ValueError, match="WRITEABLE"):
         np.frombuffer(view, np.uint8).flags.writeable = True
 
 
 def test_other_payloads_are_no_loans():
-    assert lent_slab(memoryview(b"abc")) is None
-    assert lent_slab(b"abc") is None
+    assert lent_slabs(memoryview(b"abc")) is None
+    assert lent_slabs(b"abc") is None
