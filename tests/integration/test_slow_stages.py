@@ -221,14 +221,15 @@ def test_a_slow_stage_that_keeps_no_frames_gets_no_copies(run):
 def test_results_of_a_stage_that_keeps_the_interpreter_do_not_wait_for_the_next(run, size_bytes):
     chain, supervisor = run(
         listener("count", events=EVENTS, pause_at=0, size_bytes=size_bytes),
-        operator("work", "slow:Slow", ["count"], how="hold_the_interpreter", at=2, each_s=0.1),
+        operator("work", "slow:Slow", ["count"], how="hold_the_interpreter", at=9, each_s=0.1),
         publisher("write", ["work"]),
     )
     fifo = chain.folder / "gate.fifo"
     os.mkfifo(fifo)
     chain.open_gate()
-    wait_until(lambda: indices(chain.lines()) == [0, 1], chain.text)
-    assert calls(chain) == [0, 1, 2]
+    # Between two messages the interpreter is free for a moment only, which may be missed.
+    wait_until(lambda: len(calls(chain)) == 10 and len(indices(chain.lines())) >= 5, chain.text)
+    assert calls(chain) == list(range(10))
     fifo.write_bytes(b"")
     assert supervisor.wait() == 0
     assert indices(chain.lines()) == list(range(EVENTS))
