@@ -12,7 +12,7 @@ from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.control.notify import Notifier
 from arroyo.identifiers import ReplicaName
-from arroyo.links import DataReceived, RecordCame
+from arroyo.links.events import DataReceived, RecordCame
 from arroyo.protocol.values.actions import Transmit
 from arroyo.protocol.values.history import History
 from arroyo.runner.process.stage_context import StageContext
@@ -242,7 +242,7 @@ def run_stage(
         context.links.before_poll = before_poll
         context.suspect = suspect
         try:
-            kind(context, made).run()
+            list(kind(context, made).turns())
         finally:
             context.found = context.counts
             if pages is not None:

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import msgspec
 import zmq
@@ -36,6 +36,14 @@ from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.actions import Action, Broadcast, Connect, Reply, Transmit
 
 from .addresses import Addresses
+from .events import (
+    AboveCame,
+    DataReceived,
+    LinkBroke,
+    LinkEvent,
+    RecordCame,
+    SubscriptionStands,
+)
 
 MAX_FRAME_BYTES = 4 * 1024**3
 """A peer that announces a larger frame is cut off."""
@@ -45,42 +53,6 @@ RECORDS_AT_ONCE = 64
 """So many records are taken before time and signals are looked at again."""
 FLUSH_S = 2.0
 """How long closing waits until what was sent has left, in s."""
-
-
-class DataReceived(NamedTuple):
-    """A record from above; a batch brings its body and payloads."""
-
-    record: DataRecord
-    frames: Sequence[bytes | memoryview]
-
-
-class RecordCame(NamedTuple):
-    """A record from below."""
-
-    record: BackRecord
-
-
-class LinkBroke(NamedTuple):
-    """The connection to a replica below ended."""
-
-    replica: ReplicaName
-    link: int
-
-
-class AboveCame(NamedTuple):
-    """A replica above can be spoken to: for the first time, or in its next life."""
-
-    replica: ReplicaName
-
-
-class SubscriptionStands(NamedTuple):
-    """From now on a pub-sub link from this replica above brings all that it sends."""
-
-    replica: ReplicaName
-
-
-LinkEvent: TypeAlias = DataReceived | RecordCame | LinkBroke | AboveCame | SubscriptionStands
-
 
 _WATCHED = zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 

@@ -51,7 +51,8 @@ class PayloadStore:
     chain, name, incarnation
         Who this is, and in which life.
     directory
-        The chain's run directory, after which pools are named.
+        The chain's run directory, after which pools are named; None: the whole chain is in this
+        process, and payloads travel inside the messages.
     sequence_in_hand
         Tells which message of the batch in hand is being worked on.
     is_alive
@@ -63,7 +64,7 @@ class PayloadStore:
         chain: Chain,
         name: ReplicaName,
         incarnation: int,
-        directory: RunDirectory,
+        directory: RunDirectory | None,
         *,
         sequence_in_hand: Callable[[], int],
         is_alive: Callable[[ReplicaName], bool],
@@ -72,7 +73,7 @@ class PayloadStore:
         self._is_alive = is_alive
         self._making = threading.Lock()
         self._name = name
-        self._prefix = pool_prefix(directory.path)
+        self._prefix = "" if directory is None else pool_prefix(directory.path)
         self._pool_name = pool_name(self._prefix, name, incarnation)
         self._capacity = SPARE_WINDOWS * max(
             stage.window_bytes for stage in chain.stages.values() if stage.role == "listener"
@@ -84,7 +85,7 @@ class PayloadStore:
             if stage.role == "listener"
             for each in stage.names
         )
-        self._usable = chain.on_one_host
+        self._usable = directory is not None and chain.on_one_host
         self._pool: SlabPool | None = None
         self._reader = SlabReader(self._prefix)
         # Views of the batch in hand by their ids, and where they lie.
@@ -104,7 +105,8 @@ class PayloadStore:
 
     def sweep(self) -> None:
         """Remove pools of this chain whose owners are gone, and of former lives of this one."""
-        sweep(self._prefix, lambda other: other != self._name and self._is_alive(other))
+        if self._prefix:
+            sweep(self._prefix, lambda other: other != self._name and self._is_alive(other))
 
     # Sending
 

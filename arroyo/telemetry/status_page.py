@@ -20,6 +20,8 @@ _HISTOGRAM = struct.Struct(f"={BUCKETS}Q")
 class StatusPage:
     """The page of this replica, for writing. Counters start at zero in each incarnation.
 
+    `path`: its file; None: nobody else reads it.
+
     Raises
     ------
     ConfigurationError
@@ -28,9 +30,9 @@ class StatusPage:
         There is no room for it.
     """
 
-    def __init__(self, path: Path, pid: int, incarnation: int) -> None:
+    def __init__(self, path: Path | None, pid: int, incarnation: int) -> None:
         try:
-            self._map = _map(path)
+            self._map = mmap.mmap(-1, PAGE_BYTES) if path is None else _map(path)
         except OSError as error:
             raise fault_of(error)(
                 f"the status page {path} can't be made: {error.strerror}; make room on its disk, "

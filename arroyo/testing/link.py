@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Iterable, Sequence
+import math
+import os
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from arroyo.codec import Encoded, Kind, MessageCodec
-from arroyo.config.graph import Stage
-from arroyo.identifiers import ReplicaName
-from arroyo.messages import Message, Start, Stop
-from arroyo.protocol.source.input import InputBatch, MakeStop
-from arroyo.protocol.values.run_totals import RunTotals, with_totals
-from arroyo.runner.routing import Call, Router, SourceRoute
-from arroyo.runner.user_code.calls import PublisherCall
-from arroyo.runner.user_code.fold_call import operator_call
+from arroyo.codec import MessageCodec
+from arroyo.config.graph import Chain, Input, Stage
+from arroyo.errors import ArroyoError
+from arroyo.links.events import RecordCame
+from arroyo.messages import Message
+from arroyo.protocol.values.actions import Action
+from arroyo.runner.assembly import make_source
+from arroyo.runner.intake.input_batch import Counts
+from arroyo.runner.intake.input_window import InputWindow
+from arroyo.runner.process.stage_context import Wait
+from arroyo.runner.process.stage_process import make_shell
+from arroyo.runner.turns import MemoryContext, Turns
+from arroyo.runner.user_code.methods import MethodRaisedError
 from arroyo.stages import Operator, Publisher
 
 from .stages import RecordingPublisher
@@ -51,27 +58,46 @@ class InMemoryLink:
     ) -> None:
         self.published = RecordingPublisher()
         self._stages: list[Any] = [operator, *(publishers or [self.published])]
-        self._codec = MessageCodec(types)
-        self._calls: list[Call] = []
-        self._source = source
+        self._types = types
+        self._source_name = source
         self._runs = 0
+        self._failures: list[ArroyoError] = []
+        """What stages have raised on messages since the last one was handed over."""
 
     def __enter__(self) -> InMemoryLink:
         operator, *publishers = self._stages
-        self._calls = [
-            operator_call(_stage("operator", operator), operator, self._codec),
-            *(PublisherCall(_stage("publisher", each), each) for each in publishers),
+        made = {f"publisher{index}": each for index, each in enumerate(publishers)}
+        stages = [
+            source := Stage(self._source_name, "listener", "test"),
+            _stage("operator", "operator", operator, source.name),
+            *(_stage(name, "publisher", each, "operator") for name, each in made.items()),
         ]
-        for call in self._calls:
-            call.open()
-        ends = {f"publisher{index}": call for index, call in enumerate(self._calls[1:])}
-        router = Router(
-            {"operator": self._calls[0], **ends}, self._codec, _edges(self._source, ends)
+        here = Path.cwd()
+        chain = Chain("test", here, here / "test", {stage.name: stage for stage in stages})
+        self._turns = Turns(chain)
+        counts = Counts([0], [0], [0])
+        self._window = InputWindow(source, MessageCodec(self._types), None, lambda: None, counts)
+        self._source = make_source(
+            chain,
+            source.names[0],
+            epoch=0,
+            incarnation=1,
+            new_run=self._new_run,
+            make_early_stop=self._window.runs.early_stop,
         )
-        self._route = SourceRoute(
-            ReplicaName(self._source, 0), 0, router, self._new_run, self._early_stop
-        )
+        with _as_it_was(), contextlib.ExitStack() as closing:
+            closing.callback(self._turns.close)
+            for name, each in [*made.items(), ("operator", operator)]:
+                self._turns.begin(name, make_shell(self._context(name), each))
+            self._turns.begin(source.name, self)
+            closing.pop_all()
         return self
+
+    def _context(self, stage: str) -> MemoryContext:
+        context = _Context(self._turns, stage, Path(os.devnull, "none"))
+        context.codec = MessageCodec(self._types)
+        context.failures = self._failures
+        return context
 
     def __exit__(
         self,
@@ -79,12 +105,10 @@ class InMemoryLink:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with contextlib.ExitStack() as closing:  # all of them, whatever happens to one
-            for call in self._calls:
-                closing.callback(call.close)
+        with _as_it_was(), contextlib.closing(self._turns):  # all of them, whatever happens to one
             if error is None:
-                self._route.close("the test ended in mid-run")
-                self._flush()
+                self._perform(self._source.finish(time.monotonic()))
+                self._carry(flush=True)
 
     def process(self, message: Message, token: Any = None) -> None:
         """Carry one message all the way.
@@ -96,48 +120,73 @@ class InMemoryLink:
         StageFailedError
             A stage raised; the cause is what it raised.
         """
-        self._route.take(self._intake(message))
+        self._window.process(message)
+        intake = self._window.take()
+        assert intake is not None
+        self._window.release(1, intake.size)
+        self._perform(self._source.accept(intake, time.monotonic()))
+        self._carry()
 
     def process_all(self, messages: Iterable[Message]) -> list[Message]:
         """Carry messages all the way, flush, and return what was published so far."""
         for message in messages:
             self.process(message)
-        self._flush()
+        self._carry(flush=True)
         return self.published.messages
 
-    def _flush(self) -> None:
-        for call in self._calls:
-            if isinstance(call, PublisherCall):
-                call.flush()
+    def _carry(self, *, flush: bool = False) -> None:
+        """Have all stages work until none has anything to do."""
+        with _as_it_was():
+            while True:
+                while self._turns.give() <= 0:
+                    pass
+                # Before the end of a run all of it has to be finished.
+                ends = self._source.open_runs is None or self._source.blocked
+                if not (flush or ends) or not self._turns.flush():
+                    break
+            if self._failures:
+                failure, self._failures[:] = self._failures[0], []
+                raise failure
 
-    def _intake(self, message: Message) -> InputBatch:
-        encoded = self._codec.encode(message)
-        if isinstance(message, Stop):
-            return InputBatch(Kind.STOP, make_stop=lambda totals: self._stop(message, totals))
-        kind = Kind.START if isinstance(message, Start) else Kind.EVENTS
-        return InputBatch(kind, [encoded], [None], len(encoded))
+    def turns(self) -> Generator[Wait, None, None]:
+        """Be the source."""
+        self._perform(self._source.connect())
+        while not self._source.ended:
+            yield Wait(math.inf)
+            for event in self._turns.links[self._source_name].poll(None):
+                if isinstance(event, RecordCame):
+                    self._perform(self._source.record(event.record, time.monotonic()))
 
-    def _stop(self, stop: Stop, totals: RunTotals) -> Encoded:
-        return self._codec.encode(with_totals(stop, totals))
-
-    def _early_stop(self, reason: str) -> MakeStop:
-        return functools.partial(self._stop, Stop({"reason": reason} if reason else {}))
+    def _perform(self, actions: Iterable[Action]) -> None:
+        self._turns.links[self._source_name].perform(actions)
 
     def _new_run(self) -> str:
         self._runs += 1
         return f"run{self._runs}"
 
 
-def _stage(role: Any, stage: object) -> Stage:
-    kind = type(stage)
+class _Context(MemoryContext):
+    """A stage that goes on without a message on which it raised, which the test hears."""
+
+    failures: list[ArroyoError]
+
+    def endure(self, error: ArroyoError, attempt: int) -> bool:
+        """Have the test hear of it."""
+        self.failures.append(error)
+        return True
+
+
+def _stage(name: str, role: Any, made: object, above: str) -> Stage:
+    kind = type(made)
     target = f"{kind.__module__}:{kind.__qualname__}"
-    return Stage(name=role, role=role, target=target, on_error="crash")
+    return Stage(name, role, target, inputs=(Input(above),), on_error="crash")
 
 
-def _edges(source: str, ends: Iterable[str]) -> dict[str, list[tuple[str, int]]]:
-    """Links with their path numbers: one path to each publisher."""
-    return {
-        source: [("operator", 0)],
-        "operator": [(name, number) for number, name in enumerate(ends)],
-        **{name: [] for name in ends},
-    }
+@contextlib.contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Let through what `open()`, `flush()` or `close()` raised, as if the test had called them."""
+    try:
+        yield
+    except MethodRaisedError as error:
+        assert error.__cause__ is not None
+        raise error.__cause__ from None

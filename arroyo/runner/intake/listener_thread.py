@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
+from arroyo.errors import ArroyoError, StageError
 from arroyo.runner.user_code.methods import call_if_there
 from arroyo.runner.user_code.trials import in_words
 from arroyo.stages import Awaiter, Listener
@@ -47,10 +47,10 @@ class ListenerThread:
             call_if_there(self._listener, "start", self._awaiter)
         except ArroyoError as error:
             self.error = error
-        except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
-            name = type(self._listener).__name__
-            kind = UnavailableError if may_pass(error) else StageError
-            self.error = kind(f"{name}.start() raised {in_words(error)}")
+        except BaseException as error:  # noqa: BLE001  (`sys.exit()` would end this thread alone)
+            self.error = StageError(
+                f"{type(self._listener).__name__}.start() raised {in_words(error)}"
+            )
             self.error.__cause__ = error
         self.ended = True
         self._wake()

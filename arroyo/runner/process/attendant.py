@@ -10,6 +10,7 @@ the thread sleeps as long as all is quick; a batch costs one call of the system,
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -87,6 +88,13 @@ class Attendant:
         self._timer.setter(0.0)()
         self._thread.join()
         self._timer.close()
+
+
+class Unattended(contextlib.nullcontext[None]):
+    """Stands for an `Attendant` where nobody else is there: nothing is done meanwhile."""
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
 class _Timer:

@@ -18,7 +18,7 @@ from arroyo.protocol.values.deliveries import origins_of
 from arroyo.protocol.values.run_totals import RunTotals, with_totals
 from arroyo.runner.assembly import key_field, make_boundary
 from arroyo.runner.quarantine.requeue import Requeue
-from arroyo.runner.user_code.calls import FILTERED
+from arroyo.runner.user_code.calls import FILTERED, SKIPPED
 from arroyo.runner.user_code.fold_call import FoldCall
 from arroyo.shared_memory.lending import Loan
 
@@ -42,8 +42,10 @@ class FoldProcess(RelayProcess):
 
     def _prepare(self, made: Any) -> None:
         replica = self._replica
-        self._record = FoldRecord(replica.state.fold(replica.name))
         self._returning = Requeue(replica.chain, replica.name, self._isolation.store, replica.codec)
+        self._record = FoldRecord(
+            None if replica.state is None else replica.state.fold(replica.name)
+        )
         self._holds = holds = getattr(made, "max_inputs", 0) > 0
         self._held: dict[Origin, Loan] = {}
         self._covered = False
@@ -149,6 +151,14 @@ class FoldProcess(RelayProcess):
     def _encode_stop(self, stop: Message, above: Any, totals: RunTotals) -> Encoded:
         totals.note_inputs(above)
         return self._replica.codec.encode(with_totals(stop, totals))
+
+    def _instead(self, batch: Batch, message: Message) -> Outcome:
+        if batch.kind == Kind.EVENTS:
+            return Folded(SKIPPED)
+        outcome = super()._instead(batch, message)
+        if batch.kind == Kind.START:
+            return outcome
+        return Folded(Output(), None, functools.partial(self._encode_stop, message, None))
 
     def _early_stop(self, reason: str) -> Any:
         stop = Stop({"reason": reason} if reason else {})

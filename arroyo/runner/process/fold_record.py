@@ -30,6 +30,8 @@ _decode = msgspec.msgpack.Decoder(tuple[int, FoldState]).decode
 class FoldRecord:
     """The record of one replica; `memory` is what the life before has left.
 
+    `path`: its file; None: there will be no next life.
+
     Raises
     ------
     ConfigurationError
@@ -38,7 +40,11 @@ class FoldRecord:
         There is no room on its disk.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
+        self.memory = FoldState()
+        self._places: MappedPlaces | None = None
+        if path is None:
+            return
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._places = MappedPlaces(path, _KIND, 2, PLACE_BYTES, read_former=_read_former)
@@ -49,11 +55,13 @@ class FoldRecord:
             raise fault_of(error)(
                 f"{path} can't be made: {error.strerror}; {what_to_do}"
             ) from error
-        self._count, self.memory = self._read()
+        self._count, self.memory = self._read(self._places)
         self._last = _encode(self.memory)
 
     def note(self, memory: FoldState) -> None:
         """Keep what the next life has to know, if it has changed."""
+        if self._places is None:
+            return
         body = _encode_for_a_place(memory)
         if body == self._last:
             return
@@ -61,9 +69,9 @@ class FoldRecord:
         self._count += 1
         self._places.write(self._count % 2, (self._count, msgspec.Raw(body)))
 
-    def _read(self) -> tuple[int, FoldState]:
+    def _read(self, places: MappedPlaces) -> tuple[int, FoldState]:
         found = (0, FoldState())
-        for body in filter(None, map(self._places.read, (0, 1))):
+        for body in filter(None, map(places.read, (0, 1))):
             try:
                 found = max(found, _decode(body), key=lambda each: each[0])
             except UNREADABLE:
@@ -72,7 +80,8 @@ class FoldRecord:
 
     def close(self) -> None:
         """Unmap the file; it stays for the next life."""
-        self._places.close()
+        if self._places is not None:
+            self._places.close()
 
 
 def _encode_for_a_place(memory: FoldState) -> bytes:

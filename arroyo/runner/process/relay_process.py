@@ -6,17 +6,17 @@ While the stage's code works, another one does what can't wait; see `attendant`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Reason
-from arroyo.errors import DecodeError
+from arroyo.errors import ArroyoError, DecodeError
 from arroyo.identifiers import ReplicaName
-from arroyo.links import AboveCame, DataReceived, LinkBroke, RecordCame, SubscriptionStands
-from arroyo.links.sockets import LinkEvent
+from arroyo.links.events import AboveCame, DataReceived, LinkBroke, RecordCame, SubscriptionStands
 from arroyo.messages import Message, Origin
 from arroyo.protocol.receiving.receipts import Receipts
 from arroyo.protocol.relay.relay import Delivery, Outcome, Relay, Work
@@ -27,7 +27,7 @@ from arroyo.runner.assembly import key_field, make_relay
 from arroyo.runner.quarantine.requeue_route import RequeueRoute
 from arroyo.runner.quarantine.returned_run import ReturnedRun
 from arroyo.runner.quarantine.writer import QuarantineWriter
-from arroyo.runner.user_code.calls import OperatorCall, PublisherCall
+from arroyo.runner.user_code.calls import SKIPPED, OperatorCall, PublisherCall
 from arroyo.runner.user_code.reading import BatchReader
 from arroyo.shared_memory.lending import Lending, Loan, Loans
 from arroyo.shared_memory.reader import StaleSlabError
@@ -35,10 +35,10 @@ from arroyo.stages import AllocatingStage, WaitingStage
 from arroyo.telemetry.latencies import Latencies
 from arroyo.telemetry.status_words import Phase
 
-from .attendant import Attendant
+from .attendant import Attendant, Unattended
 from .counters import Counters
 from .running_clock import RunningClock
-from .stage_context import StageContext
+from .stage_context import StageContext, Wait
 from .stale_batches import StaleBatches
 from .under_way import Advice, UnderWay
 
@@ -56,6 +56,8 @@ REPORT_S = 0.2
 LOOK_S = 0.002
 """While results wait for a batch that takes long, it is looked at so often."""
 DOUBT_LOOK_S = 0.001
+MANY = 64
+"""A batch of fewer messages is worked on one by one where others have to have their turns."""
 IDLE_LOOK_S = 0.05
 """How often the links are looked after while the stage's code stays with one message."""
 WHOLE_AFTER = 8
@@ -86,10 +88,11 @@ class RelayProcess:
         self._begun_ns = 0
         self._whole = 0
         """So many batches in a row have gone on in one."""
+        self._failure: ArroyoError | None = None
+        """What the next message has failed with; those before it go on first."""
         self._loans: Loans | None = None
         """What the stage's code has of others' shared memory, and is not done with."""
         self._hand_since = replica.page.word("hand_since_ns")
-        self._running = RunningClock()
         chain = replica.chain
         self._unheard = {
             above
@@ -99,8 +102,11 @@ class RelayProcess:
         }
         self._last_came = 0.0
 
-    def run(self) -> None:
+    def turns(self) -> Generator[Wait, None, None]:
         """Run until all inputs have ended, or a signal says so, and everything is sent.
+
+        Yields where it has nothing to do, before it waits at its links. To be closed where it
+        shall end at once.
 
         Raises
         ------
@@ -133,7 +139,8 @@ class RelayProcess:
             closing.pop_all()
             closing.callback(self._close)  # which closes that too
             closing.callback(self._report)  # however it ends
-            self._attendant = Attendant(self._look)
+            self._attendant = Unattended() if replica.shares_thread else Attendant(self._look)
+            self._running = RunningClock()
             closing.callback(self._running.close)
             closing.callback(self._attendant.close)
             self._latencies = Latencies(
@@ -144,8 +151,8 @@ class RelayProcess:
             )
             self._perform(self._relay.connect())
             replica.report_ready("working")
-            self._loop()
-            self._flush()
+            yield from self._loop()
+            self.flush()
 
     def _make_call(self, made: Any) -> OperatorCall | PublisherCall:
         """Make what calls the stage's code."""
@@ -177,7 +184,7 @@ class RelayProcess:
 
     # The loop
 
-    def _loop(self) -> None:
+    def _loop(self) -> Iterator[Wait]:
         replica, relay = self._replica, self._relay
         leaving = False
         self._last_came = replica.clock.monotonic()
@@ -191,14 +198,14 @@ class RelayProcess:
             now = replica.clock.monotonic()
             self._tick(now)
             if self._flush_due is not None and now >= self._flush_due:
-                self._flush()
+                self.flush()
             self._do_regularly(now)
-            self._take_what_came(now)
+            yield from self._wait(now)
         if not leaving:
             replica.report_stopping()
-        self._flush()
-        self._send_receipts()
-        self._drain(final=relay.inputs_finished)
+        self.flush()
+        self.send_receipts()
+        yield from self._drain(final=relay.inputs_finished)
 
     def _tick(self, now: float) -> None:
         actions, deliveries = self._relay.tick(now)
@@ -219,7 +226,7 @@ class RelayProcess:
             return silent_s > ORPHAN_LEAVE_S
         return self._relay.inputs_left or silent_s > LEAVE_S
 
-    def _drain(self, *, final: bool) -> None:
+    def _drain(self, *, final: bool) -> Iterator[Wait]:
         """Say End below, and wait until all that was sent has been taken up."""
         self._perform(self._relay.end(final=final))
         while not self._relay.ended:
@@ -229,7 +236,7 @@ class RelayProcess:
                 break
             self._tick(now)
             self._do_regularly(now)
-            self._take_what_came(now)
+            yield from self._wait(now)
         self._report()
 
     def _do_regularly(self, now: float) -> None:
@@ -238,16 +245,21 @@ class RelayProcess:
     def _tell_what_is_due(self, now: float) -> None:
         self._tell_loss(now)
         if self._receipts.is_due(now):
-            self._send_receipts()
+            self.send_receipts()
         if now >= self._report_due:
             self._report_due = now + REPORT_S
             self._report()
 
-    def _take_what_came(self, now: float) -> None:
-        relay = self._relay
-        blocked = relay.blocked
+    def _wait(self, now: float) -> Iterator[Wait]:
+        blocked = self._relay.blocked
         self._replica.enter(Phase.BLOCKED if blocked else Phase.IDLE)
-        for event in self._links.poll(self._time_left(now), deaf=blocked):
+        wait = Wait(self._time_left(now), deaf=blocked)
+        yield wait
+        self._take_what_came(wait)
+
+    def _take_what_came(self, wait: Wait) -> None:
+        relay = self._relay
+        for event in self._links.poll(wait.timeout_s, deaf=wait.deaf):
             now = self._replica.clock.monotonic()
             if isinstance(event, DataReceived):
                 self._last_came = now
@@ -257,13 +269,13 @@ class RelayProcess:
                     self._deliver(delivery)
                 if isinstance(event.record, End) or self._receipts.is_due(now):
                     # After the messages have gone on; and who leaves waits for the last credit.
-                    self._send_receipts()
+                    self.send_receipts()
                 if relay.blocked or self._replica.signals.asked:
                     return
             else:
                 self._take_news(event, now)
 
-    def _take_news(self, event: LinkEvent, now: float) -> None:
+    def _take_news(self, event: object, now: float) -> None:
         """Take anything but data."""
         if isinstance(event, RecordCame):
             self._replica.note(event.record)
@@ -294,8 +306,11 @@ class RelayProcess:
                     continue
             self._links.perform((action,))
 
-    def _send_receipts(self) -> None:
-        self._links.perform(self._receipts.take())
+    def send_receipts(self) -> bool:
+        """Say to those above what is taken and finished. False: there was nothing to say."""
+        receipts = self._receipts.take()
+        self._links.perform(receipts)
+        return bool(receipts)
 
     def _hear(self, above: ReplicaName) -> None:
         """A subscription stands; with the last one of them, this stage is there for all."""
@@ -464,7 +479,7 @@ class RelayProcess:
         self._look_after(self._replica.clock.monotonic())
         self._plan_flush()
         if self._flush_due is not None and self._replica.clock.monotonic() >= self._flush_due:
-            self._flush()
+            self.flush()
             self._replica.enter(Phase.PROCESS)
         return self._replica.now_ns()
 
@@ -495,6 +510,7 @@ class RelayProcess:
         while way is not None and len(outcomes) < len(way.work):
             if outcomes:
                 self._hand_on(way, outcomes)
+            self._replica.give_way()
             way, outcomes = self._work_on(way.batch, way.work, self._look_after_all())
         return way, outcomes
 
@@ -509,15 +525,50 @@ class RelayProcess:
         self._hand_since[0] = now_ns
         self._way = None
         if batch.kind != Kind.EVENTS or (batch.enters and self._passing.concerns(batch)):
-            with self._attendant:
-                return None, self._treat(batch, work)
+            return None, self._insist(lambda each: self._treat(batch, each), work, batch)
         self._due.clear()
         results = self._call.make_results()
         way = self._way = UnderWay(batch, work, results, self._running.read_roughly())
-        with self._attendant:
-            outcomes = self._call_code(batch, work, results)
+        part = work[: 1 + (len(work) // MANY) ** 2] if self._replica.shares_thread else work
+        outcomes = self._insist(
+            lambda each: self._call_code(batch, each, results), part, batch, results
+        )
         self._way = None  # or two batches would be in memory when the next one is decoded
         return way, (outcomes[way.gone :] if way.gone else outcomes)
+
+    def _insist(
+        self,
+        call: Callable[[Sequence[Work]], Any],
+        work: Sequence[Work] = (),
+        batch: Batch | None = None,
+        results: Any = (),
+    ) -> Any:
+        """Call the stage's code, again if what it needs is away and the stage waits for that.
+
+        Before a shared thread waits or fails, what came of the messages before goes on.
+        """
+        tried, failure = work, None
+        if work:
+            failure, self._failure = self._failure, None
+        for attempt in itertools.count():
+            try:
+                if failure is None:
+                    with self._attendant:
+                        return call(tried)
+            except ArroyoError as error:
+                if results and self._replica.shares_thread:
+                    self._failure = error
+                    return results.so_far()
+                failure = error
+            if failure is not None and self._replica.endure(failure, attempt):
+                break
+            # The stage's code may have changed those that it got.
+            tried, failure = [(*each[:2], self._as_it_came(each[2])) for each in work], None
+        return [self._instead(batch, work[0][2])] if batch is not None else ()
+
+    def _instead(self, batch: Batch, message: Message) -> Outcome:
+        """Return what becomes of a message that the chain goes on without."""
+        return SKIPPED if batch.kind == Kind.EVENTS else self._pass_on(message)
 
     def _treat(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
         """Return what comes of a Start, a Stop, or what is for other stages than this one."""
@@ -582,19 +633,21 @@ class RelayProcess:
             if self._counters.bytes_in - self._flushed_bytes >= FLUSH_BYTES:
                 self._flush_due = now
 
-    def _flush(self) -> None:
+    def flush(self) -> bool:
+        """Flush what was published; only then are the messages finished. False: nothing was."""
         if self._flush_due is None or not isinstance(self._call, PublisherCall):
-            return
+            return False
         refused: Mapping[Origin, Reason] = {}
         if self._call.flushes:
             self._replica.enter(Phase.FLUSH)
             self._way = None
-            with self._attendant:
-                refused = self._call.flush()
+            call = self._call
+            refused = dict(self._insist(lambda _: call.flush()))
             self._counters.take_back(refused.values())
         self._flush_due, self._flushed_bytes = None, self._counters.bytes_in
         self._latencies.flushed(self._replica.now_ns())
         self._perform(self._relay.flushed(refused))
+        return True
 
     def _report(self) -> None:
         page, counters = self._replica.page, self._counters

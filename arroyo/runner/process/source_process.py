@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import msgspec
 
@@ -12,7 +12,7 @@ from arroyo.codec import Kind
 from arroyo.config.state_directory import find_strangers
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import new_epoch, new_run
-from arroyo.links import LinkBroke, RecordCame
+from arroyo.links.events import LinkBroke, RecordCame
 from arroyo.messages import Stop
 from arroyo.protocol.recovery.journal import Note
 from arroyo.protocol.recovery.replayable import ReplayableSource
@@ -32,7 +32,7 @@ from arroyo.stages import AllocatingStage, Awaiter, Listener
 from arroyo.telemetry.status_words import Phase
 
 from .source_journal import SourceJournal
-from .stage_context import StageContext
+from .stage_context import StageContext, Wait
 
 _log = logging.getLogger(__name__)
 
@@ -69,12 +69,13 @@ class SourceProcess:
                     f"stages.{replica.stage.name}.delivery: the input of {replica.stage.target} "
                     "can be read again, so that nothing of it needs to be lost; leave delivery out"
                 )
-            folder = replica.state.source(replica.name)
-            self._journal = SourceJournal(folder)
-            if self._journal.is_new:
-                for stranger in find_strangers(replica.chain, replica.state):
-                    _log.warning("%s", stranger)
-            self._listener.state_directory = folder
+            if replica.state is not None:
+                folder = replica.state.source(replica.name)
+                self._journal = SourceJournal(folder)
+                if self._journal.is_new:
+                    for stranger in find_strangers(replica.chain, replica.state):
+                        _log.warning("%s", stranger)
+                self._listener.state_directory = folder
         self._comes_again = self._journal is not None or getattr(
             self._listener, "redelivers", False
         )
@@ -119,8 +120,11 @@ class SourceProcess:
             history=replica.history,
         )
 
-    def run(self) -> None:
+    def turns(self) -> Generator[Wait, None, None]:
         """Run until the listener has ended and everything is finished, or a signal says so.
+
+        Yields where it has nothing to do, before it waits at its links. To be closed where it
+        shall end at once.
 
         Raises
         ------
@@ -137,7 +141,7 @@ class SourceProcess:
                 replica.page.set("epoch", self._source.epoch)
             self._perform(self._source.connect())
             replica.report_ready("listening")
-            self._loop(listener)
+            yield from self._loop(listener)
         finally:
             self._report_at_end()
             replica.enter(Phase.DRAIN)
@@ -152,13 +156,13 @@ class SourceProcess:
         if self._listening is not None and self._listening.error is not None:
             raise self._listening.error
 
-    def _loop(self, listener: Listener) -> None:
+    def _loop(self, listener: Listener) -> Iterator[Wait]:
         replica, source = self._replica, self._source
         while not source.ended:
             now = replica.clock.monotonic()
             self._leave_if_abandoned(now)
             if self._listening is None and source.ready and not replica.signals.asked:
-                _log.info("everything below is ready; starting to listen")
+                replica.tell("everything below is ready; starting to listen")
                 self._close_former_runs(now)
                 self._listening = ListenerThread(listener, self._awaiter, replica.links.wake)
                 self._resume(now)
@@ -180,7 +184,9 @@ class SourceProcess:
             if now >= self._report_due:
                 self._report_due = now + REPORT_S
                 self._report()
-            self._take_what_came(now)
+            wait = self._wait(now)
+            yield wait
+            self._take_what_came(wait)
         self._report()
 
     def _bring_back(self, now: float, *, at_once: bool = False) -> None:
@@ -219,7 +225,8 @@ class SourceProcess:
 
     def _close_former_runs(self, now: float) -> None:
         """Tell the stages below what became of the runs that the lives before have left."""
-        source, former = self._source, self._replica.runs.former
+        source, noted = self._source, self._replica.runs
+        former = () if noted is None else noted.former
         if not former or not isinstance(source, VolatileSource):
             return
         for run in former:
@@ -266,6 +273,8 @@ class SourceProcess:
         if found and found != self._open_run:
             self._gateway.look_for_end()
         self._open_run = found
+        if self._replica.runs is None or self._replica.state is None:
+            return
         try:
             self._replica.runs.note(runs)
         except OSError as error:
@@ -307,7 +316,8 @@ class SourceProcess:
             self._replica.page.add("bytes_out", intake.size)
             self._perform(self._source.accept(intake, now))
 
-    def _take_what_came(self, now: float) -> None:
+    def _wait(self, now: float) -> Wait:
+        """Go to sleep, and say for how long."""
         deadline = self._source.deadline
         timeout_s = REPORT_S if deadline is None else min(REPORT_S, max(0.0, deadline - now))
         lingers = now < self._linger_until
@@ -317,7 +327,10 @@ class SourceProcess:
         if not self._source.blocked and not self._gateway.fall_asleep(whole=lingers):
             timeout_s = 0.0
         self._replica.enter(Phase.BLOCKED if self._source.blocked else Phase.IDLE)
-        for event in self._links.poll(timeout_s):
+        return Wait(timeout_s)
+
+    def _take_what_came(self, wait: Wait) -> None:
+        for event in self._links.poll(wait.timeout_s):
             now = self._replica.clock.monotonic()
             if isinstance(event, RecordCame):
                 self._replica.note(event.record)

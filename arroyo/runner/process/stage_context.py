@@ -1,11 +1,13 @@
-"""`StageContext`: what every stage process has: names, links, status page, watch."""
+"""`StageContext`: what the shell of a stage has around it: names, links, status page, watch."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from arroyo.clock import Clock, SystemClock
 from arroyo.codec import (
@@ -21,13 +23,12 @@ from arroyo.codec import (
 )
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain, Stage
+from arroyo.config.state_directory import StateDirectory
 from arroyo.control.locks import owner
 from arroyo.control.notify import Notifier
 from arroyo.control.suspect_note import take_suspect
-from arroyo.errors import DecodeError
+from arroyo.errors import ArroyoError, DecodeError
 from arroyo.identifiers import ReplicaName
-from arroyo.links import Links
-from arroyo.links.addresses import Addresses
 from arroyo.messages import Message
 from arroyo.protocol.values.history import History
 from arroyo.runner.quarantine.store import Quarantine
@@ -45,10 +46,29 @@ from .watch import ORPHAN_EXIT_S, Watch
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from arroyo.links.memory import MemoryLinks
+    from arroyo.links.sockets import Links
+
 _log = logging.getLogger(__name__)
 
 LOGGED_REJECTS = 20
 """Broken frames that are logged; later ones are only counted."""
+
+
+class Wait(NamedTuple):
+    """How long a shell has nothing to do, unless something comes."""
+
+    timeout_s: float
+    deaf: bool = False
+    """It can't take data."""
+
+
+class Shell(Protocol):
+    """Runs one replica, of whatever role."""
+
+    def turns(self) -> Generator[Wait, None, None]:
+        """Run it from `open()` to `close()`; yields where it has nothing to do for now."""
+        ...
 
 
 class StageContext:
@@ -59,20 +79,28 @@ class StageContext:
     chain, name
         Which one.
     folders
-        Those of the chain.
+        Those of the chain; None: nothing of it is kept, and no other process knows of it.
     notifier
         Whom to tell of readiness.
     lifeline
         Descriptor that tells of the supervisor's death; None where there is no supervisor.
     history
         Where its state machine notes what it did.
+
+    Attributes
+    ----------
+    shares_thread
+        Whether other stages have to have their turns in the thread that runs this one.
     """
+
+    links: Links | MemoryLinks
+    shares_thread = False
 
     def __init__(
         self,
         chain: Chain,
         name: ReplicaName,
-        folders: Folders,
+        folders: Folders | None,
         notifier: Notifier,
         lifeline: int | None,
         *,
@@ -84,15 +112,19 @@ class StageContext:
         self.notifier = notifier
         self.history = history
         self.clock: Clock = SystemClock()
-        self.state = folders.state
-        self.quarantine = Quarantine(folders.state.quarantine)
-        directory = folders.run
-        self.incarnation = begin_life(folders.state.lives(name), time.time_ns())
         self.codec = MessageCodec(load_message_types(chain))
-        self.page_path = directory.status_page(name)
-        self.runs = UnclosedRuns(self.page_path, folders.state.former_runs(name))
+        self.incarnation = time.time_ns()
+        self.page_path: Path | None = None
+        self.state: StateDirectory | None = None
+        self.runs: UnclosedRuns | None = None
+        self._directory = None if folders is None else folders.run
+        if folders is not None:
+            self.state = folders.state
+            self.quarantine = Quarantine(folders.state.quarantine)
+            self.incarnation = begin_life(folders.state.lives(name), self.incarnation)
+            self.page_path = folders.run.status_page(name)
+            self.runs = UnclosedRuns(self.page_path, folders.state.former_runs(name))
         self.page = StatusPage(self.page_path, os.getpid(), self.incarnation)
-        self._directory = directory
         self._lifeline = lifeline
         self.rejected = 0
         """Frames that were no records."""
@@ -105,13 +137,17 @@ class StageContext:
             chain,
             name,
             self.incarnation,
-            directory,
+            self._directory,
             sequence_in_hand=lambda: self.hand_sequence[0] - 1,
-            is_alive=lambda other: owner(directory.lock(other)) is not None,
+            is_alive=self._is_alive,
         )
-        self.codec.keep = self.payloads.keep
+        self.codec.keep = None if folders is None else self.payloads.keep
 
     def __enter__(self) -> StageContext:
+        from arroyo.links.addresses import Addresses
+        from arroyo.links.sockets import Links
+
+        assert self._directory is not None
         below = self.chain.downstream(self.name.stage)
         inputs = self.stage.inputs
         above = {source: self.chain.stages[source.stage].names for source in inputs}
@@ -147,7 +183,8 @@ class StageContext:
         self.payloads.close()
         self.watch.close()  # until here it ends an orphan that hangs
         self.enter(Phase.ENDED)
-        self.runs.close()
+        if self.runs is not None:
+            self.runs.close()
         self.page.close()
 
     def decode(self, item: Encoded) -> Message:
@@ -162,6 +199,9 @@ class StageContext:
         if isinstance(item, Shared):
             places, payloads = (0,), [self.payloads.copy(item.reference)]
         return self.codec.decode(body, places, payloads)[0]
+
+    def _is_alive(self, other: ReplicaName) -> bool:
+        return self._directory is None or owner(self._directory.lock(other)) is not None
 
     def _orphaned(self) -> None:
         _log.warning("the supervisor has died; draining")
@@ -197,12 +237,25 @@ class StageContext:
 
     def take_suspect(self) -> Suspect | None:
         """Return what the life before has died of, if a message may be to blame; only once."""
-        found = take_suspect(self._directory, self.name)
+        found = None if self._directory is None else take_suspect(self._directory, self.name)
         if found is None:
             return None
         sequence, words = found.sequence, (found.reason, found.stack)
         _log.warning("the life before %s on %s", found.reason, found.source)
         return Suspect(*self.name, self.incarnation, found.source, found.epoch, sequence, *words)
+
+    # While the stage's code works
+
+    def give_way(self) -> None:
+        """Let others have their turn, between two parts of a batch."""
+
+    def endure(self, error: ArroyoError, attempt: int) -> bool:
+        """Raise what the stage's code failed with, or wait until it may succeed.
+
+        `attempt`: how often it was tried again before. Returns True where the chain goes on
+        without what it failed on.
+        """
+        raise error
 
     def now_ns(self) -> int:
         """Monotonic time, in ns."""
@@ -210,18 +263,23 @@ class StageContext:
 
     def report_ready(self, status: str) -> None:
         """Tell whoever started this process that it is ready."""
-        settle()
+        if self.state is not None:
+            settle()  # the process is the stage's own
         self.history.note("ready")
         self.page.set("ready_since_ns", self.now_ns())
         self.notifier.ready(status)
-        _log.info("ready: %s", status)
+        self.tell("ready: %s", status)
+
+    def tell(self, words: str, *values: object) -> None:
+        """Log what this stage has come to."""
+        _log.info(words, *values)
 
     def report_stopping(self) -> None:
         """Tell whoever started this process that it is going to end."""
         self.enter(Phase.DRAIN)
         self.history.note("drains")
         self.notifier.stopping()
-        _log.info("draining")
+        self.tell("draining")
 
     def note(self, record: BackRecord) -> None:
         """Log what people should know of a record from below."""
@@ -231,4 +289,4 @@ class StageContext:
             name = ReplicaName(record.stage, record.replica)
             if self._lives.get(name) != record.incarnation:
                 self._lives[name] = record.incarnation
-                _log.info("%s connected", name)
+                self.tell("%s connected", name)

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from arroyo.clock import SystemClock
 from arroyo.config.folders import Folders
@@ -24,6 +24,7 @@ from arroyo.control.stacks import trace_faults
 from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.history import History
+from arroyo.runner.user_code.methods import MethodRaisedError
 from arroyo.runner.user_code.trials import in_words
 from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import configure_logging, is_journal
@@ -33,7 +34,7 @@ from .stop_signals import StopNowError
 from .versions import note_wiring, others_wired_differently
 
 if TYPE_CHECKING:
-    from .stage_context import StageContext
+    from .stage_context import Shell, StageContext
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +160,8 @@ def _run_locked(
         _log.warning("stopped at the second signal; what was under way is not finished")
         return STOPPED_NOW
     except ArroyoError as error:
-        _log.error("%s", error, exc_info=error if os.environ.get("ARROYO_DEBUG") else None)
+        told = os.environ.get("ARROYO_DEBUG") or isinstance(error, MethodRaisedError)
+        _log.error("%s", error, exc_info=error if told else None)
         return error.exit_code
     except SystemExit as error:
         _log.error("the stage's code has ended its process by sys.exit(%s)", error.code)
@@ -185,28 +187,25 @@ def _run(
     from .stage_context import StageContext
 
     with StageContext(chain, name, folders, notifier, lifeline, history=history) as replica:
-        if replica.stage.role == "listener":
-            from .source_process import SourceProcess
-
-            SourceProcess(replica).run()
-        else:
-            _run_relay(replica)
+        for _ in make_shell(replica).turns():
+            pass  # it waits at its links
 
 
-def _run_relay(replica: StageContext) -> None:
+def make_shell(replica: StageContext, made: Any = None) -> Shell:
+    """Make what runs a stage; `made`: the stage's object, if it is there already."""
     from arroyo.runner.user_code.loading import build_operator, build_publisher
 
-    if replica.stage.role == "publisher":
-        from .relay_process import RelayProcess
+    chain, stage = replica.chain, replica.stage
+    if stage.role == "listener":
+        from .source_process import SourceProcess
 
-        RelayProcess(replica, build_publisher(replica.chain, replica.stage)).run()
-        return
-    operator = build_operator(replica.chain, replica.stage)
-    if getattr(operator, "folds", False):
+        return SourceProcess(replica)
+    if made is None:
+        made = (build_operator if stage.role == "operator" else build_publisher)(chain, stage)
+    if stage.role == "operator" and getattr(made, "folds", False):
         from .fold_process import FoldProcess
 
-        FoldProcess(replica, operator).run()
-    else:
-        from .relay_process import RelayProcess
+        return FoldProcess(replica, made)
+    from .relay_process import RelayProcess
 
-        RelayProcess(replica, operator).run()
+    return RelayProcess(replica, made)

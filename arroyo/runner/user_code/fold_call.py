@@ -17,14 +17,7 @@ from arroyo.protocol.values.bounded_table import BoundedTable
 from arroyo.stages import Operator, sort_results
 
 from .calls import ListedResults, OperatorCall, key_of
-from .methods import UnusableMethodError
-from .trials import StageFailedError, in_words, require_users_own
-
-
-def operator_call(stage: Stage, operator: Operator, *args: Any) -> OperatorCall:
-    """Return what calls an operator; arguments as those of `OperatorCall`."""
-    kind = FoldCall if getattr(operator, "folds", False) else OperatorCall
-    return kind(stage, operator, *args)
+from .trials import StageFailedError, UnusableMethodError, in_words, require_users_own
 
 
 class _Run(msgspec.Struct):

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from arroyo.config.graph import Role
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
 from arroyo.stages import Awaiter
+
+from .trials import UnusableMethodError, in_words
 
 _AWAITED: dict[Role, tuple[str, ...]] = {
     "listener": ("open", "start", "close"),
@@ -28,15 +30,32 @@ _PLAIN: dict[Role, tuple[str, ...]] = {
 }
 
 
-class UnusableMethodError(ConfigurationError):
-    """A method of a stage can't work on any message; the text names it and says why."""
+class MethodRaisedError(StageError):
+    """A method beside `process()` and `publish()` raised what is none of Arroyo's errors."""
+
+
+class MethodAwayError(MethodRaisedError, UnavailableError):
+    """The same, for something outside that can't be reached just now."""
 
 
 def call_if_there(stage: object, method: str, awaiter: Awaiter) -> None:
-    """Call a method that a class which only looks like a stage may lack, and finish it."""
+    """Call a method that a class which only looks like a stage may lack, and finish it.
+
+    Raises
+    ------
+    MethodRaisedError
+        It raised; the text says what, and the cause is that.
+    """
     found = getattr(stage, method, None)
-    if found is not None:
+    if found is None:
+        return
+    try:
         settle(found(), stage, method, awaiter)
+    except ArroyoError:
+        raise
+    except Exception as error:  # users' code may raise anything
+        kind = MethodAwayError if may_pass(error) else MethodRaisedError
+        raise kind(f"{type(stage).__name__}.{method}() raised {in_words(error)}") from error
 
 
 def settle(returned: Any, stage: object, method: str, awaiter: Awaiter) -> Any:

@@ -14,11 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from arroyo.config.graph import Stage
-from arroyo.errors import StageError, UnavailableError
+from arroyo.errors import ConfigurationError, StageError, UnavailableError
 from arroyo.messages import Message
 from arroyo.runner.process.stop_signals import StopNowError
-
-from .methods import UnusableMethodError
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +28,10 @@ LOGGED_ERRORS = 20
 
 class StageFailedError(StageError):
     """A stage's code raised, and its ``on_error`` is ``crash``."""
+
+
+class UnusableMethodError(ConfigurationError):
+    """A method of a stage can't work on any message; the text names it and says why."""
 
 
 class PutAside(Protocol):

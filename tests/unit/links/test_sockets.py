@@ -11,8 +11,9 @@ from arroyo.config.graph import Chain, Input, Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
-from arroyo.links import AboveCame, DataReceived, LinkBroke, Links, RecordCame
 from arroyo.links.addresses import Addresses
+from arroyo.links.events import AboveCame, DataReceived, LinkBroke, RecordCame
+from arroyo.links.sockets import Links
 from arroyo.messages import Event
 from arroyo.protocol.values.actions import Connect, Reply, Transmit
 

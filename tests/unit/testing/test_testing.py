@@ -81,6 +81,56 @@ def test_what_an_operator_raises_fails_the_test_with_its_cause():
     assert isinstance(failure.value.__cause__, ValueError)
 
 
+class Picky(Operator):
+    """Raises on what is marked so."""
+
+    def process(self, message: Message):
+        if (message.data if isinstance(message, Start | Stop) else message.metadata).get("bad"):
+            raise ValueError("no")
+        return message
+
+
+@pytest.mark.parametrize("bad", [Start({"bad": True}), Event({"bad": True}), Stop({"bad": True})])
+def test_a_link_goes_on_after_an_error_without_what_it_was_raised_on(bad):
+    with InMemoryLink(Picky()) as link:
+        for message in run_of(Event({"n": 1}), Event({"n": 2})):
+            if isinstance(message, type(bad)):
+                with pytest.raises(StageFailedError, match="ValueError: no"):
+                    link.process(bad)
+            if not isinstance(bad, Start) or not isinstance(message, Start):
+                link.process(message)
+        link.process_all(run_of(Event({"n": 3})))
+    assert [each.metadata["n"] for each in link.published.of_type(Event)] == [1, 2, 3]
+
+
+def test_what_open_flush_and_close_raise_comes_out_as_it_is():
+    class Broken(RecordingPublisher):
+        fails_at = "open"
+
+        def open(self):
+            self.fail("open")
+
+        def flush(self):
+            self.fail("flush")
+
+        def close(self):
+            self.fail("close")
+
+        def fail(self, method):
+            if method == self.fails_at:
+                raise OSError(method)
+
+    publisher = Broken()
+    with pytest.raises(OSError, match="open"), InMemoryLink(Twice(), [publisher]):
+        pass
+    publisher.fails_at = "flush"
+    with pytest.raises(OSError, match="flush"), InMemoryLink(Twice(), [publisher]) as link:
+        link.process_all(run_of(Event()))
+    publisher.fails_at = "close"
+    with pytest.raises(OSError, match="close"), InMemoryLink(Twice(), [publisher]) as link:
+        link.process(Event())
+
+
 def test_what_an_operator_raises_at_the_end_keeps_no_stage_open():
     class Sulking(Operator):
         def process(self, message):

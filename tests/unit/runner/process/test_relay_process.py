@@ -7,8 +7,9 @@ from stage_fakes import line_of, run_stage
 
 from arroyo import Event, Operator, Publisher, Start, Stop
 from arroyo.codec import Ack, Bye, Credit, Hello, Kind, Reason, Suspect
-from arroyo.links import AboveCame
+from arroyo.links.events import AboveCame
 from arroyo.runner.process.relay_process import RelayProcess
+from arroyo.runner.user_code.methods import MethodRaisedError
 from arroyo.runner.user_code.trials import StageFailedError
 
 
@@ -222,7 +223,7 @@ def test_an_operator_that_can_not_be_opened_is_not_closed(run):
             raise RuntimeError("no camera")
 
     operator = Broken()
-    with pytest.raises(RuntimeError, match="no camera"):
+    with pytest.raises(MethodRaisedError, match=r"Broken.open\(\) raised RuntimeError: no camera"):
         run(operator, one_run)
     assert operator.calls == []
 

@@ -73,7 +73,7 @@ def run(tmp_path):
             process = SourceProcess(context)
             context.error = None
             try:
-                process.run()
+                list(process.turns())
             except (StageError, UnavailableError) as error:
                 context.error = error
             context.found = context.counts

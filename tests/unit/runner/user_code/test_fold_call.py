@@ -4,8 +4,7 @@ from arroyo.codec import MessageCodec, Reason, join
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Event, Origin, Start, Stop
-from arroyo.runner.user_code.calls import OperatorCall
-from arroyo.runner.user_code.fold_call import FoldCall, operator_call
+from arroyo.runner.user_code.fold_call import FoldCall
 from arroyo.runner.user_code.trials import StageFailedError
 from arroyo.stages import Operator
 
@@ -54,15 +53,6 @@ def test_held_may_also_be_the_name_of_what_an_operator_keeps():
     operator.held = []
     (folded,) = call(operator).folded(RUN, [event(0)])
     assert folded.still_held is None
-
-
-def test_what_calls_an_operator_is_chosen_by_whether_it_folds():
-    class Plain(Doing):
-        folds = False
-
-    stage = Stage(name="fold", role="operator", target="own:Doing")
-    kinds = [type(operator_call(stage, kind(None), CODEC)) for kind in (Plain, Doing)]
-    assert kinds == [OperatorCall, FoldCall]
 
 
 def test_an_input_becomes_nothing_one_output_or_several():

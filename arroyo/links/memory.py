@@ -1,0 +1,92 @@
+"""`MemoryLinks`: the links of one replica where the whole chain is in this process.
+
+They do what `sockets.Links` does, with queues. A record is handed over as it is; messages are
+encoded, and every receiver decodes its own. A subscription stands at once, and nothing breaks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from arroyo.codec import Batch, DataRecord, join
+from arroyo.identifiers import ReplicaName
+from arroyo.protocol.values.actions import Action, Broadcast, Reply, Transmit
+
+from .events import DataReceived, LinkEvent, RecordCame, SubscriptionStands
+
+
+class MemoryLinks:
+    """Links of one replica.
+
+    Parameters
+    ----------
+    others
+        Those of all replicas of the chain, by name; filled while they are made.
+    subscribers, subscriptions
+        Replicas that this one sends to by pub-sub, and those that send to it.
+    woken
+        Called by `wake`, from any thread, and from a signal handler.
+    """
+
+    def __init__(
+        self,
+        others: Mapping[ReplicaName, MemoryLinks],
+        *,
+        subscribers: Sequence[ReplicaName] = (),
+        subscriptions: Iterable[ReplicaName] = (),
+        woken: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._others = others
+        self._subscribers = subscribers
+        self._woken = woken
+        self._called = False
+        self._news: deque[LinkEvent] = deque(map(SubscriptionStands, subscriptions))
+        self._data: deque[DataReceived] = deque()
+
+    def wake(self) -> None:
+        """Have the replica look for what has come. From any thread."""
+        self._called = True
+        self._woken()
+
+    def has_come(self, *, deaf: bool = False) -> bool:
+        """Whether `poll` would return something, or was called off; `deaf`: data left out."""
+        return self._called or bool(self._news) or (not deaf and bool(self._data))
+
+    def perform(self, actions: Iterable[Action]) -> None:
+        """Carry out what concerns links; other actions are not for this class."""
+        for action in actions:
+            if isinstance(action, Transmit):
+                self._others[action.to]._data.append(_as_received(action.record, action.items))
+            elif isinstance(action, Reply):
+                self._others[action.to]._news.append(RecordCame(action.record))
+            elif isinstance(action, Broadcast):
+                for name in self._subscribers:
+                    self._others[name]._data.append(_as_received(action.record, action.items))
+
+    def poll(self, timeout_s: float | None, *, deaf: bool = False) -> Iterator[LinkEvent]:
+        """Yield what came, as `sockets.Links.poll` does, but at most one record of data.
+
+        It never waits: that is for whoever gives the replicas their turns.
+        """
+        self._called = False
+        while self._news:
+            yield self._news.popleft()
+        if self._data and not deaf:
+            yield self._data.popleft()
+
+    def close(self, *, flush: bool = True) -> None:
+        """Do nothing: what was sent has arrived."""
+
+
+def _as_received(record: DataRecord, items: Sequence[object]) -> DataReceived:
+    """Return a record as it comes out of a socket."""
+    if not isinstance(record, Batch):
+        return DataReceived(record, ())
+    body, detached, payloads = join(items)  # type: ignore[arg-type]
+    record = msgspec.structs.replace(record, detached=detached, sent_ns=time.monotonic_ns())
+    views = [memoryview(each).toreadonly() for each in (body, *payloads)]
+    return DataReceived(record, views)
