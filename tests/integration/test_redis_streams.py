@@ -229,13 +229,20 @@ def test_nothing_is_taken_from_a_consumer_that_waits_for_its_chain(server, liste
 def test_a_group_that_is_deleted_is_made_again(server, listener, caplog):
     recorder = Recorder()
     with running(listener(recorder)):
-        add(server, 0)
+        (entry,) = add(server, 0)
         recorder.wait_for(1)
         server.flushall()
+        # Ids are times in ms: a second entry with the first one's id would be the one in hand.
+        wait_until(lambda: milliseconds(server) > int(entry.partition("-")[0]))
         add(server, 1)
         recorder.wait_for(2)
     assert indices(recorder) == [0, 1]
     assert "is made again" in caplog.text
+
+
+def milliseconds(server):
+    seconds, microseconds = server.time()
+    return seconds * 1000 + microseconds // 1000
 
 
 def test_entries_under_way_do_not_come_twice_where_the_group_is_deleted(server, listener):
