@@ -215,6 +215,10 @@ class Program:
         """Wait until it has said `words` so many times."""
         wait_until(lambda: self.text.count(words) >= count, lambda: f"{words!r} in:\n{self.text}")
 
+    def stop_now(self):
+        """Have it end without draining, as who presses Ctrl-C again does."""
+        wait_until(lambda: self.send(signal.SIGINT) or not self.runs, lambda: self.text)
+
     def end(self):
         if self.runs:
             self._process.kill()

@@ -63,7 +63,7 @@ def test_a_test_that_fails_shows_the_history_of_all(make_chain):
         assert f"\n{name} (pid " in f"\n{text}"
 
 
-@pytest.mark.logs_errors("no 3, please", "the supervisor has died")
+@pytest.mark.logs_errors("no 3, please")
 def test_a_stage_that_fails_leaves_its_history_and_its_log_names_it(make_chain):
     chain = make_chain(
         listener("count", events=20),
@@ -82,6 +82,7 @@ def test_a_stage_that_fails_leaves_its_history_and_its_log_names_it(make_chain):
     shown = chain.command("status", chain.path, "--history", "work")
     assert shown.startswith("work.0 is not running; a process of it that failed left this in ")
     assert shown.endswith(f"{text}\n")
+    supervisor.stop_now()  # killed, it would leave a source that waits for the operator
 
 
 def test_a_stage_that_ends_in_order_leaves_none(make_chain):

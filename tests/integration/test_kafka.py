@@ -25,7 +25,7 @@ from outside import (
     running,
 )
 
-from arroyo.connectors import KafkaListener, KafkaPublisher
+from arroyo.connectors import KafkaListener, KafkaPublisher, _kafka_client
 from arroyo.errors import ConfigurationError, RefusedError, UnavailableError
 from arroyo.messages import Event, Start, Stop
 
@@ -367,7 +367,8 @@ KINDS = pytest.mark.parametrize("kind", [KafkaPublisher, KafkaListener])
 
 
 @KINDS
-def test_servers_that_are_away_are_named_and_may_be_tried_again(kind):
+def test_servers_that_are_away_are_named_and_may_be_tried_again(kind, monkeypatch):
+    monkeypatch.setattr(_kafka_client, "ANSWER_TIMEOUT_S", 0.5)
     stage = made(kind, f"127.0.0.1:{free_port()}")
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:\d+ can't be reached"):
         stage.open()
