@@ -18,11 +18,13 @@ __all__ = ["clock"]
 
 STRIKES = int(os.environ.get("ARROYO_RUDE_FAULTS", "20"))
 SEED = int(os.environ.get("ARROYO_RUDE_SEED", "9"))
+FAST = {"rate_hz": 40.0, "work_s": 0.02, "idle_s": 2.0}
+"""So that all kinds of frames have come within some seconds."""
 
 
 @pytest.mark.timeout(120 + 5 * STRIKES)
 def test_a_rude_chain_keeps_every_good_frame_and_names_every_other(tmp_path, small_disk, clock):
-    campaign = RudeCampaign(tmp_path / "chain", SEED)
+    campaign = RudeCampaign(tmp_path / "chain", SEED, **FAST)
     campaign.chain.environ |= clock.environ
     small_disk(32 * 1024, tmp_path / "chain" / "disk")
     faults = {"kill": FAULTS["kill"], "disk": FullDisk(), "clock": ClockStep(clock)}
@@ -40,7 +42,7 @@ def test_a_rude_chain_keeps_every_good_frame_and_names_every_other(tmp_path, sma
 @pytest.mark.timeout(300)
 def test_a_bad_day_costs_no_good_frame_and_the_account_is_true(tmp_path):
     """Nobody reads the terminal, and each stage is killed in turn."""
-    campaign = RudeCampaign(tmp_path / "chain", SEED)
+    campaign = RudeCampaign(tmp_path / "chain", SEED, **FAST)
     chain = campaign.chain
     try:
         with unread(chain, "arroyo-supervise", chain.path) as supervisor:
