@@ -45,7 +45,15 @@ from arroyo.protocol.values.batches import (
     sequences_of,
 )
 from arroyo.protocol.values.bounded_table import BoundedTable
-from arroyo.protocol.values.deliveries import Delivery, Outcome, Output, Row, Work, as_output
+from arroyo.protocol.values.deliveries import (
+    Delivery,
+    Outcome,
+    Output,
+    Row,
+    Work,
+    all_published,
+    as_output,
+)
 from arroyo.protocol.values.history import History
 from arroyo.protocol.values.outbox import Outbox
 
@@ -272,7 +280,11 @@ class Relay(Receiver):
         return (
             not batch.fragments
             and not self._ordered
-            and (type(outcomes) is Body or Output not in set(map(type, outcomes)))
+            and (
+                type(outcomes) is Body
+                or all_published(outcomes)
+                or Output not in set(map(type, outcomes))
+            )
             and len(outcomes) == count_of(batch)
         )
 

@@ -74,6 +74,12 @@ def as_output(outcome: Outcome) -> Output:
     return Output() if outcome is None else Output((outcome,), len(outcome))
 
 
+def all_published(outcomes: Sequence[Outcome]) -> bool:
+    """Whether all messages are finished and nothing goes on, as nearly always below publishers."""
+    # The first one spares operators the look at all.
+    return bool(outcomes) and outcomes[0] is None and outcomes.count(None) == len(outcomes)
+
+
 def origins_of(batch: Batch) -> Callable[[int, Fragment], Origin]:
     """Return what makes the origin of a message in a batch, if somebody asks for it.
 

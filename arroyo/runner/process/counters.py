@@ -8,7 +8,7 @@ import msgspec
 
 from arroyo.codec import Batch, Body, Reason
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.relay.relay import Outcome, Output
+from arroyo.protocol.values.deliveries import Outcome, Output, all_published
 from arroyo.telemetry.status_page import StatusPage
 from arroyo.telemetry.status_words import INPUTS
 
@@ -55,6 +55,9 @@ class Counters(msgspec.Struct):
         if type(outcomes) is Body:
             self.sent += len(outcomes)
             self.bytes_out += outcomes.size
+            return
+        if publishes and all_published(outcomes):
+            self.sent += len(outcomes)
             return
         others = [outcome for outcome in outcomes if type(outcome) is Output]
         self.filtered += sum(outcome.reason == Reason.FILTERED for outcome in others)
