@@ -44,10 +44,19 @@ class RabbitMQ(Broker):
         wait_until(lambda: all(map(self.server.has_written, self._made)))
         super().kill()
 
+    def start(self) -> None:
+        super().start()
+        # One that was made just before the kill may be gone all the same; an empty one comes back.
+        for name in self._made:
+            self._declare(name)
+
     def make(self, queue: str) -> None:
         self._made.append(self.own(queue))
+        self._declare(self.own(queue))
+
+    def _declare(self, name: str) -> None:
         with self._connect() as connection:
-            connection.channel().queue_declare(self.own(queue), durable=True)
+            connection.channel().queue_declare(name, durable=True)
 
     def produce(self, queue: str, messages: list[Sent]) -> None:
         with self._connect() as connection:
