@@ -56,6 +56,11 @@ class MemoryLinks:
         """Whether `poll` would return something, or was called off; `deaf`: data left out."""
         return self._called or bool(self._news) or (not deaf and bool(self._data))
 
+    @property
+    def has_data(self) -> bool:
+        """Whether anything waits that was sent from above."""
+        return bool(self._data)
+
     def perform(self, actions: Iterable[Action]) -> None:
         """Carry out what concerns links; other actions are not for this class."""
         for action in actions:

@@ -200,10 +200,11 @@ class MemoryContext(StageContext):
         self._below = [each.name for each in turns.chain.below(stage)]
 
     def _is_over(self) -> bool:
-        """Return True if it shall drain: those above have ended."""
+        """Return True if it shall drain: those above have ended, and it has all from them."""
         if not self.stage.inputs:
             return self.turns.stop_asked()
-        return self.turns.have_ended(source.stage for source in self.stage.inputs)
+        above = [source.stage for source in self.stage.inputs]
+        return self.turns.have_ended(above) and not self.turns.links[self.name.stage].has_data
 
     def tell(self, words: str, *values: object) -> None:
         """Say nothing: all stages begin and end together."""

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import msgspec
 import pytest
 
 import arroyo
@@ -139,6 +140,14 @@ def test_a_message_goes_all_the_way_down_before_the_next_one_in_the_thread_of_th
     steps = [each for each in told if each[0] in ("processed", "published")]
     assert steps == [(word, n) for n in range(EVENTS) for word in ("processed", "published")]
     assert threads == {threading.current_thread()}
+
+
+def test_below_a_pub_sub_link_everything_arrives_as_well(chain):
+    made = chain(LISTENER, SINK)
+    inputs = (Input("listener0", "pub-sub"),)
+    made.stages["publisher1"] = msgspec.structs.replace(made.stages["publisher1"], inputs=inputs)
+    arroyo.run(made)
+    assert of("published") == list(range(EVENTS))
 
 
 def test_it_counts_what_became_of_the_messages_of_each_stage(chain):
