@@ -134,9 +134,12 @@ class RunGate:
         return self._runs[_key(batch)].items[Kind(batch.kind)]
 
     def tells(self, batch: Batch) -> bool:
-        """Whether a Start or Stop goes on now: once per path, and once per higher attempt."""
+        """Whether a Start or Stop goes on now: once per path, and once per higher attempt.
+
+        What came by pub-sub is on none of the paths, whose ends have to hear of it all the same.
+        """
         run, kind = self._runs[_key(batch)], Kind(batch.kind)
-        told, way = run.life(batch.epoch).told, (kind, batch.path)
+        told, way = run.life(batch.epoch).told, (kind, batch.path if batch.reliable else -1)
         if kind not in run.items or told.get(way, -1) >= batch.attempt:
             return False
         told[way] = batch.attempt

@@ -150,6 +150,16 @@ def test_below_a_pub_sub_link_everything_arrives_as_well(chain):
     assert of("published") == list(range(EVENTS))
 
 
+def test_a_stage_that_gets_a_source_both_ways_keeps_no_run_from_ending(chain):
+    begun = time.monotonic()
+    made = chain(LISTENER, ("operator", Passes, {}), SINK)
+    both = (Input("listener0", "pub-sub"), Input("operator1"))
+    made.stages["publisher2"] = msgspec.structs.replace(made.stages["publisher2"], inputs=both)
+    arroyo.run(made)
+    assert sorted(of("published")) == sorted([*range(EVENTS)] * 2)
+    assert time.monotonic() - begun < 10, "it was sent again, as nobody had finished it"
+
+
 def test_it_counts_what_became_of_the_messages_of_each_stage(chain):
     counts = run_and_count(chain(LISTENER, ("operator", Breaks, {"on_error": "skip"}), SINK))
     assert counts["operator1"] == {

@@ -70,6 +70,16 @@ def test_start_goes_on_once_per_path_and_once_per_higher_attempt():
     assert gate.item(start) == "item"
 
 
+def test_a_start_that_came_by_pub_sub_first_goes_on_once_more_on_its_path():
+    gate = RunGate()
+    by_pub_sub = batch(Kind.START, reliable=False)
+    admit(gate, Kind.START, reliable=False)
+    gate.note(by_pub_sub, "item")
+    assert [gate.tells(by_pub_sub), gate.tells(by_pub_sub)] == [True, False]
+    assert admit(gate, Kind.START, sender="b.0") == [(Entry.AGAIN, Kind.START)]
+    assert [gate.tells(batch(Kind.START)), gate.tells(batch(Kind.START))] == [True, False]
+
+
 def test_the_announcement_of_a_stop_is_worked_on_once_per_attempt_and_the_run_goes_on():
     gate = RunGate()
     admit(gate, Kind.START)
