@@ -38,6 +38,10 @@ class StaleSlabError(DecodeError):
     """A payload is gone: its slab was given back, or its sender's pool was removed."""
 
 
+class MissingPoolError(StaleSlabError):
+    """The sender's pool is not there, since it has ended, or since it is in another place."""
+
+
 class SlabReader:
     """The pools of other replicas of one chain, for reading. Used by one thread at a time.
 
@@ -130,7 +134,7 @@ class SlabReader:
         try:
             opened = _OpenPool(self._directory / pool)
         except FileNotFoundError as error:
-            raise StaleSlabError(f"the slab pool {pool} is gone: its sender has ended") from error
+            raise MissingPoolError(f"the slab pool {pool} is gone: its sender has ended") from error
         except OSError as error:
             raise DecodeError(f"the slab pool {pool} can't be read: {error.strerror}") from error
         former = [each for each in self._pools if owner_of(each, self._prefix) == owner]

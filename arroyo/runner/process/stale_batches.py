@@ -6,19 +6,21 @@ import logging
 
 from arroyo.codec import Batch
 from arroyo.errors import StageError
-from arroyo.shared_memory.reader import StaleSlabError
+from arroyo.shared_memory.reader import MissingPoolError, StaleSlabError
 
 _log = logging.getLogger(__name__)
 
 STALE_IN_A_ROW = 1000
-"""More batches in a row whose payloads are gone, though nobody has finished them, are no accident:
-shared memory is not shared."""
+"""More batches in a row whose senders have no pool are no accident: shared memory is not shared.
+
+Where the pool is there, any number may be stale: all that waited here while it was finished
+elsewhere."""
 TELL_LOSS_S = 1.0
 """Losses that are found within this time are reported as one."""
 
 
 class StaleBatches:
-    """Counts stale batches in a row, and decides when the sources are to send again."""
+    """Counts batches in a row without a pool, and decides when the sources are to send again."""
 
     def __init__(self) -> None:
         self._in_a_row = 0
@@ -34,7 +36,7 @@ class StaleBatches:
             There were too many of them in a row.
         """
         _log.info("a batch from %s is stale: %s", batch.sender, error)
-        self._in_a_row += 1
+        self._in_a_row = self._in_a_row + 1 if isinstance(error, MissingPoolError) else 0
         if self._in_a_row > STALE_IN_A_ROW:
             raise StageError(
                 f"no payload of {batch.sender} can be found in shared memory ({error}); "

@@ -4,9 +4,10 @@ from batches import make_batch
 
 from arroyo.errors import StageError
 from arroyo.runner.process.stale_batches import STALE_IN_A_ROW, TELL_LOSS_S, StaleBatches
-from arroyo.shared_memory.reader import StaleSlabError
+from arroyo.shared_memory.reader import MissingPoolError, StaleSlabError
 
 GONE = StaleSlabError("it is gone")
+MISSING = MissingPoolError("there is no pool")
 
 
 @pytest.fixture
@@ -37,13 +38,18 @@ def test_nobody_hears_of_what_may_be_lost(stale, batch):
 
 def test_too_many_in_a_row_mean_that_shared_memory_is_not_shared(stale, batch):
     for _ in range(STALE_IN_A_ROW):
-        stale.note(batch, GONE)
+        stale.note(batch, MISSING)
     with pytest.raises(StageError, match="need the same /dev/shm"):
+        stale.note(batch, MISSING)
+
+
+def test_any_number_may_have_been_finished_elsewhere(stale, batch):
+    for _ in range(3 * STALE_IN_A_ROW):
         stale.note(batch, GONE)
 
 
 def test_a_batch_whose_payloads_are_there_begins_a_new_row(stale, batch):
     for _ in range(3):
         for _ in range(STALE_IN_A_ROW):
-            stale.note(batch, GONE)
+            stale.note(batch, MISSING)
         stale.note_found()
