@@ -29,10 +29,8 @@ from arroyo.control.stacks import trace_faults
 
 Lock.acquire(Path("{lock}"))
 with trace_faults(Path(sys.argv[1]), lambda: ""):
-    print("there", flush=True)
-    mutex = ctypes.create_string_buffer(64)
-    ctypes.CDLL(None).pthread_mutex_lock(mutex)
-    ctypes.CDLL(None).pthread_mutex_lock(mutex)
+    # Says that it is there when it is in C already; it ends with its input.
+    ctypes.CDLL(None).system(b"echo there; read line")
 """
 
 
@@ -99,7 +97,9 @@ def test_what_stood_there_before_stays_and_is_no_answer(log, lock):
 def test_one_in_code_that_is_not_python_answers_with_its_stacks_alone(log, monkeypatch):
     monkeypatch.setattr(stacks, "ANSWER_S", 1.0)
     in_c = IN_C.format(lock=log.with_name("lock"))
-    with subprocess.Popen([sys.executable, "-c", in_c, log], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", in_c, log], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout.readline() == b"there\n"
         text = ask(log, log.with_name("lock"))
         process.kill()
