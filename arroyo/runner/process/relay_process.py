@@ -29,14 +29,16 @@ from arroyo.runner.quarantine.returned_run import ReturnedRun
 from arroyo.runner.quarantine.writer import QuarantineWriter
 from arroyo.runner.user_code.calls import SKIPPED, OperatorCall, PublisherCall
 from arroyo.runner.user_code.reading import BatchReader
-from arroyo.shared_memory.lending import Lending, Loan, Loans
+from arroyo.shared_memory.lending import Lending, Loan
 from arroyo.shared_memory.reader import StaleSlabError
 from arroyo.stages import AllocatingStage, WaitingStage
 from arroyo.telemetry.latencies import Latencies
 from arroyo.telemetry.status_words import Phase
 
 from .attendant import Attendant, Unattended
+from .batch_in_hand import BatchInHand
 from .counters import Counters
+from .flush_plan import FlushPlan
 from .running_clock import RunningClock
 from .stage_context import StageContext, Wait
 from .stale_batches import StaleBatches
@@ -44,9 +46,6 @@ from .under_way import Advice, UnderWay
 
 _log = logging.getLogger(__name__)
 
-FLUSH_S = 0.1
-FLUSH_BYTES = 64 * 1024 * 1024
-"""A publisher with `flush()` is flushed when one of these is reached."""
 LEAVE_S = 2.0
 """A stage that leaves waits so long for replicas above that don't answer, counted from the last
 thing that came."""
@@ -60,8 +59,6 @@ MANY = 64
 """A batch of fewer messages is worked on one by one where others have to have their turns."""
 IDLE_LOOK_S = 0.05
 """How often the links are looked after while the stage's code stays with one message."""
-WHOLE_AFTER = 8
-"""After so many batches that went on in one, the next is expected to."""
 _WORD = (1 << 64) - 1
 
 
@@ -77,21 +74,16 @@ class RelayProcess:
         self._links = replica.links
         self._counters = Counters()
         self._lending = Lending(replica.payloads, replica.stage.target)
-        self._flushed_bytes = 0
         self._stale = StaleBatches()
-        self._flush_due: float | None = None
+        self._flush_plan = FlushPlan()
         self._message_s = self._report_due = 0.0
         self._receipts = Receipts()
         self._way: UnderWay | None = None
         self._due: list[bool] = []
         """Not empty: the code is to be left before its next message, and what is there goes on."""
         self._begun_ns = 0
-        self._whole = 0
-        """So many batches in a row have gone on in one."""
         self._failure: ArroyoError | None = None
         """What the next message has failed with; those before it go on first."""
-        self._loans: Loans | None = None
-        """What the stage's code has of others' shared memory, and is not done with."""
         self._hand_since = replica.page.word("hand_since_ns")
         chain = replica.chain
         self._unheard = {
@@ -134,6 +126,7 @@ class RelayProcess:
             self._call.open()
             closing.callback(self._call.close)
             self._reader = BatchReader(replica.codec, self._isolation)
+            self._hand = BatchInHand(self._reader, replica.payloads, self._lending)
             self._passing = RequeueRoute(replica.chain, stage.name, replica.codec.encode)
             self._prepare(made)
             closing.pop_all()
@@ -197,7 +190,7 @@ class RelayProcess:
                 continue
             now = replica.clock.monotonic()
             self._tick(now)
-            if self._flush_due is not None and now >= self._flush_due:
+            if self._flush_plan.is_due(now):
                 self.flush()
             self._do_regularly(now)
             yield from self._wait(now)
@@ -290,7 +283,7 @@ class RelayProcess:
     def _time_left(self, now: float) -> float:
         """Return how long nothing is due, in s."""
         until = now + REPORT_S
-        for due in (self._relay.deadline, self._flush_due, self._receipts.deadline):
+        for due in (self._relay.deadline, self._flush_plan.due, self._receipts.deadline):
             if due is not None and due < until:
                 until = due
         return max(0.0, until - now)
@@ -370,25 +363,14 @@ class RelayProcess:
         body, *payloads = delivery.content
         places = batch.detached
         if batch.slabs:
-            payloads += self._replica.payloads.views(batch, together=self._goes_on_whole)
+            payloads += self._replica.payloads.views(batch, together=self._hand.goes_on_whole)
             places += tuple(position for position, _ in batch.slabs)
         batch, messages = self._reader.read(batch, body, places, payloads)
         return batch, self._plan(batch, messages)
 
-    @property
-    def _goes_on_whole(self) -> bool:
-        """Whether batches are through before anybody looks after them, by what has been so far.
-
-        If they are, and the code keeps nothing, it needn't be known what of a batch it still has.
-        """
-        return self._whole > WHOLE_AFTER and not self._lending.has_kept
-
     def _plan(self, batch: Batch, messages: Sequence[Message]) -> Sequence[Work]:
         """Return what is to be worked on; nothing else here keeps what was lent of it."""
-        work = self._relay.plan(batch, messages)
-        if self._replica.payloads.lends:
-            work, self._loans = self._lending.lend(work)
-        return work
+        return self._hand.take_up(self._relay.plan(batch, messages))
 
     def _work_off(self, batch: Batch, work: Sequence[Work]) -> None:
         """Have the stage's code work, and send on what comes of it; what can wait comes after."""
@@ -404,16 +386,13 @@ class RelayProcess:
             took_s = (done_ns - begun_ns) / 1e9 / count
             self._message_s += (took_s - self._message_s) / 4
         if way is not None:
-            self._whole = 0 if way.gone else self._whole + 1
             batch, work = way.batch, way.work
         # Not after an error: who asks why the stage ended finds the message still in hand.
         self._replica.page.put_down()
         if batch.enters:
             batch = self._onward(batch)
-        self._reader.put_down_all()
-        self._replica.payloads.put_down_all()
-        loans, self._loans = self._loans, None
-        self._settle_loans(batch, loans.take(len(work)) if loans else ())
+        whole = way is None or not way.gone
+        self._settle_loans(batch, self._hand.put_down_all(len(work), whole=whole))
         self._perform(self._relay.finish(batch, work, outcomes, self._message_s))
         if way is not None:
             self._count(batch, outcomes)
@@ -430,21 +409,12 @@ class RelayProcess:
         now_ns = self._replica.now_ns()
         self._replica.history.now = now_ns / 1e9
         done = way.work[: len(outcomes)]
-        if self._loans is not None:
-            self._lending.tear(self._loans.take_torn(len(done)))
-            self._put_down(way.batch, self._loans.take(len(done)))
+        self._settle_loans(way.batch, self._hand.put_down_first(len(done)))
         actions, left = self._relay.hand_on(self._onward(way.batch), done, outcomes)
         self._perform(actions)
         self._count(way.batch, outcomes)
         self._latencies.note(way.batch, len(done), self._begun_ns, now_ns)
         way.note_gone(len(done), left, self._running.read())
-
-    def _put_down(self, batch: Batch, loans: Sequence[Loan]) -> None:
-        """The first messages of a batch are done, and go on before the others."""
-        views = {loan.view for loan in loans}
-        self._reader.put_down({id(loan.work[2]) for loan in loans}, views)
-        self._replica.payloads.put_down(views)
-        self._settle_loans(batch, loans)
 
     def _look(self, first: bool) -> float:
         """Do what can't wait until the stage's code returns; in the attendant's thread."""
@@ -478,7 +448,7 @@ class RelayProcess:
         """The same between two messages, where the stage's code can be called; returns the time."""
         self._look_after(self._replica.clock.monotonic())
         self._plan_flush()
-        if self._flush_due is not None and self._replica.clock.monotonic() >= self._flush_due:
+        if self._flush_plan.is_due(self._replica.clock.monotonic()):
             self.flush()
             self._replica.enter(Phase.PROCESS)
         return self._replica.now_ns()
@@ -487,13 +457,7 @@ class RelayProcess:
         return self._reader.as_it_came(message)
 
     def _settle_loans(self, batch: Batch, loans: Sequence[Loan]) -> None:
-        """Give back what was lent of messages that are done.
-
-        Before anything of them leaves: it may be finished by a sink at once, and its slab used
-        again, and whatever the stage's code keeps must never be written over.
-        """
-        for loan in loans:
-            loan.forget()
+        """Give back what was lent of messages that are done, before anything of them leaves."""
         if loans:
             self._let_go(batch, loans)
         self._replica.payloads.release()
@@ -628,14 +592,11 @@ class RelayProcess:
 
     def _plan_flush(self) -> None:
         if self._flushes:
-            now = self._replica.clock.monotonic()
-            self._flush_due = self._flush_due or now + FLUSH_S
-            if self._counters.bytes_in - self._flushed_bytes >= FLUSH_BYTES:
-                self._flush_due = now
+            self._flush_plan.note(self._replica.clock.monotonic(), self._counters.bytes_in)
 
     def flush(self) -> bool:
         """Flush what was published; only then are the messages finished. False: nothing was."""
-        if self._flush_due is None or not isinstance(self._call, PublisherCall):
+        if self._flush_plan.due is None or not isinstance(self._call, PublisherCall):
             return False
         refused: Mapping[Origin, Reason] = {}
         if self._call.flushes:
@@ -644,7 +605,7 @@ class RelayProcess:
             call = self._call
             refused = dict(self._insist(lambda _: call.flush()))
             self._counters.take_back(refused.values())
-        self._flush_due, self._flushed_bytes = None, self._counters.bytes_in
+        self._flush_plan.note_flushed(self._counters.bytes_in)
         self._latencies.flushed(self._replica.now_ns())
         self._perform(self._relay.flushed(refused))
         return True
