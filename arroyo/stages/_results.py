@@ -51,7 +51,7 @@ def sort_results(
         for result in results:
             if isinstance(result, _CONTROLS):
                 raise StageError(
-                    f"process() returned a {type(result).__name__} for a {name}; only a listener "
+                    f"process() got {name} and returned {type(result).__name__}; only a listener "
                     "begins and ends runs"
                 )
         return results, None
@@ -64,7 +64,7 @@ def sort_results(
             events.append(result)
         else:
             raise StageError(
-                f"process() returned a {type(result).__name__} for a {name}; nothing but a {name} "
+                f"process() got {name} and returned {type(result).__name__}; nothing but {name} "
                 "can take its place"
             )
     return events, chosen

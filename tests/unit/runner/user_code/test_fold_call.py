@@ -196,7 +196,7 @@ def test_outputs_at_a_stop_have_the_key_that_a_stage_below_asks_for():
 
 
 def test_a_start_for_a_stop_is_an_error_of_the_stage():
-    with pytest.raises(StageError, match="returned a Start for a Stop"):
+    with pytest.raises(StageError, match="got Stop and returned Start"):
         call(Doing(lambda _, message: Start())).stop(RUN, STOP)
 
 
