@@ -149,7 +149,9 @@ def _became(totals: Totals, stage: str) -> str:
     counted, left = totals.of(stage), totals.not_delivered(stage)
     shown = [f"{counted['received']:,} received{_detail(totals, stage)}"]
     shown += [f"{counted['sent']:,} sent"]
-    shown += [f"{counted[word]:,} {word}" for word in ENDS if counted[word]]
+    for word in ENDS:
+        if count := counted[word]:
+            shown.append("1 error" if (word, count) == ("errors", 1) else f"{count:,} {word}")
     shown += [f"{left:,} not delivered"] if left else []
     return ", ".join(shown) if left or any(counted.values()) else ""
 

@@ -138,3 +138,10 @@ def test_what_an_earlier_run_lost_is_told_as_that():
         "  images: an earlier run of this chain lost 12 messages; this one did not",
         "chain chain ended well after 1.00 s",
     ]
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 error"), (2, "2 errors")])
+def test_errors_are_counted_in_the_right_number(count, said):
+    totals = totals_of(LINE, integrate={"received": 5, "sent": 5, "errors": count})
+    lines = ConsoleReport(colour=False).summary(make_chain(LINE), totals, Verdict(0), 1.0)
+    assert f"  integrate: 5 received, 5 sent, {said}" in lines
