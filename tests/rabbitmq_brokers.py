@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import pika
 from brokers import Broker, Sent
-from chains import wait_until
 from rabbitmq_server import RabbitMQServer, find_missing
 
 
@@ -29,7 +28,6 @@ class RabbitMQ(Broker):
 
     def __init__(self, server: Any, turn: int = 0) -> None:
         super().__init__(server, turn)
-        self._made: list[str] = []
         self._consumed: dict[str, list[Sent]] = {}
 
     @staticmethod
@@ -40,23 +38,9 @@ class RabbitMQ(Broker):
     def make_server(folder: Path, *, fast: bool = False) -> RabbitMQServer:
         return RabbitMQServer(folder)
 
-    def kill(self) -> None:
-        wait_until(lambda: all(map(self.server.has_written, self._made)))
-        super().kill()
-
-    def start(self) -> None:
-        super().start()
-        # One that was made just before the kill may be gone all the same; an empty one comes back.
-        for name in self._made:
-            self._declare(name)
-
     def make(self, queue: str) -> None:
-        self._made.append(self.own(queue))
-        self._declare(self.own(queue))
-
-    def _declare(self, name: str) -> None:
         with self._connect() as connection:
-            connection.channel().queue_declare(name, durable=True)
+            connection.channel().queue_declare(self.own(queue), durable=True)
 
     def produce(self, queue: str, messages: list[Sent]) -> None:
         with self._connect() as connection:
