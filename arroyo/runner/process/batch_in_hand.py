@@ -46,7 +46,7 @@ class BatchInHand:
 
         If they are, and the code keeps nothing, it needn't be known what of a batch it still has.
         """
-        return self._whole > WHOLE_AFTER and not self._lending.has_kept
+        return self._whole >= WHOLE_AFTER and not self._lending.has_kept
 
     def take_up(self, work: Sequence[Work]) -> Sequence[Work]:
         """Return what is to be worked on; nothing else here keeps what was lent of it."""

@@ -120,7 +120,7 @@ def test_a_batch_without_loans_is_put_down_as_well(hand, reader, payloads):
 
 
 def test_batches_are_expected_to_go_on_whole_after_some_that_did(hand, lending):
-    for _ in range(WHOLE_AFTER):
+    for _ in range(WHOLE_AFTER - 1):
         hand.put_down_all(1, whole=True)
         assert not hand.goes_on_whole
     hand.put_down_all(1, whole=True)
