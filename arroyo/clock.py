@@ -1,4 +1,4 @@
-"""Time, as an argument: whoever decides by time takes a `Clock`, so that tests can move it."""
+"""`Clock`: the time as an argument, so that tests can move it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Where the time comes from."""
+    """Source of the time."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed point; every decision uses this one."""
+        """Seconds since some fixed point; for all decisions."""
         ...
 
     def wall(self) -> float:
-        """Seconds since 1970, for people to read; never used to decide."""
+        """Seconds since 1970; for people, never for decisions."""
         ...
 
 
 class SystemClock:
-    """The machine's clock. `CLOCK_MONOTONIC` is the same for all processes of one host."""
+    """The clocks of the machine; `CLOCK_MONOTONIC` is the same for all processes of a host."""
 
     def monotonic(self) -> float:
         """Seconds since some fixed point, in s."""

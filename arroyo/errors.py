@@ -1,7 +1,7 @@
-"""Every error that Arroyo raises, with the exit code that its command ends with.
+"""All errors that Arroyo raises, with the exit codes of commands that end with them.
 
-The class says whose fault it is; the text says what was found, what was expected
-and what to do next. Exit codes follow sysexits(3).
+The class says whose fault it is; the text says what was found, what was expected and what to do
+next. Exit codes follow sysexits(3).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ class ArroyoError(Exception):
 
 
 class UsageError(ArroyoError):
-    """The command line asks for something that does not exist or makes no sense."""
+    """The command line asks for something that does not exist or is contradictory."""
 
     exit_code = 64
 
 
 class ConfigurationError(ArroyoError):
-    """The chain file, a stage's options, or what they name (file, port, class) is wrong.
+    """The chain file, a stage's options, or a file, port or class that they name is wrong.
 
     Trying again without a change is useless, so a stage that ends with it is never restarted.
 
     Parameters
     ----------
     *problems
-        One sentence each, with its place in the chain file where it has one.
+        Sentences, each with its place in the chain file if it has one.
     """
 
     exit_code = 78
@@ -42,7 +42,7 @@ class ConfigurationError(ArroyoError):
 
 
 class AlreadyRunningError(ArroyoError):
-    """Another process holds the place: a second supervisor of one chain, or a twin of a stage."""
+    """Another process does the same: a supervisor of this chain, or this replica."""
 
     exit_code = 75
 
@@ -60,18 +60,24 @@ _AWAY = frozenset({errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EN
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return True if users' code failed for something outside: a full disk, a host that is away."""
+    """Return True if the cause is outside users' code: a full disk, a host that is away."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
     return isinstance(error, OSError) and error.errno in _PASSING | _AWAY
 
 
 def fault_of(error: OSError) -> type[ConfigurationError | UnavailableError]:
-    """Say whose fault it is that a file can't be used.
+    """Return the class of error for a file that can't be used.
 
-    Nobody's where it may pass, as a full disk does, so that it is worth trying again.
+    A cause that may pass, such as a full disk, is worth trying again.
     """
     return UnavailableError if error.errno in _PASSING else ConfigurationError
+
+
+class ProgramError(ArroyoError):
+    """A program that is a stage has ended when or how it should not have."""
+
+    exit_code = 1
 
 
 class StageError(ArroyoError):
@@ -79,16 +85,16 @@ class StageError(ArroyoError):
 
 
 class RefusedError(ArroyoError):
-    """The outside world has refused messages that `publish()` had taken; all others are published.
+    """The outside world has refused messages of `publish()`; all others are published.
 
-    Raised by a publisher's `flush()`. Each of these messages then goes the way that the stage's
+    Raised by a publisher's `flush()`. Each of these messages is then treated as the stage's
     ``on_error`` says, as if `publish()` had raised on it.
 
     Parameters
     ----------
     refused
-        Messages, as `publish()` had them, and what is wrong with each. A publisher that keeps a
-        message for this keeps a copy (`event.copy()`).
+        Messages of `publish()`, and the error of each. A publisher that keeps a message for this
+        has to keep a copy (`event.copy()`).
     """
 
     def __init__(self, refused: Sequence[tuple[Any, Exception]]) -> None:
@@ -97,8 +103,8 @@ class RefusedError(ArroyoError):
 
 
 class EncodeError(ArroyoError):
-    """A message holds something that can't travel; the text names the message type and value."""
+    """A message holds a value that can't be sent; the text names the message type and value."""
 
 
 class DecodeError(ArroyoError):
-    """Bytes that came in are not what they should be; the sender is at fault, not this stage."""
+    """Received bytes are wrong; the sender is at fault, not this stage."""

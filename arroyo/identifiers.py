@@ -1,4 +1,4 @@
-"""Names and numbers by which things are told apart: stages, replicas, runs, epochs.
+"""Names and numbers of stages, replicas, runs and epochs.
 
 A replica is written ``STAGE.R`` everywhere: in logs, file names, socket addresses, origins.
 """
@@ -26,7 +26,7 @@ class ReplicaName(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> ReplicaName:
-        """Read ``STAGE.R`` back; ValueError where it is not of that form."""
+        """Parse ``STAGE.R``; ValueError if it is not of that form."""
         stage, _, number = text.rpartition(".")
         if not NAME_PATTERN.fullmatch(stage) or not number.isdecimal():
             raise ValueError(f"{text!r} is not of the form STAGE.REPLICA")
@@ -34,29 +34,29 @@ class ReplicaName(NamedTuple):
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a chain or a stage (see `NAME_RULE`)."""
+    """Return True if `text` can name a chain or a stage (see `NAME_RULE`)."""
     return NAME_PATTERN.fullmatch(text) is not None
 
 
 def digest(data: bytes) -> str:
-    """Shorten `data` to 16 hexadecimal digits that are the same on every call.
+    """Return a checksum of `data`, 16 hexadecimal digits, the same in every process.
 
-    Not for secrets. A cryptographic one would cost each stage 4 MiB for its library.
+    Not for secrets: a cryptographic one would take 4 MiB in each stage, for its library.
     """
     return f"{zlib.crc32(data):08x}{zlib.crc32(data[::-1]):08x}"
 
 
 def new_run() -> str:
-    """Make a run's name: UTC time of its start to the second, and 32 random bits.
+    """Return a new name of a run: the UTC time of its start in seconds, and 32 random bits.
 
-    Names sort by start, are safe in file names, and do not collide over listeners.
+    Names sort by start, are safe in file names, and differ between listeners.
     """
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.urandom(4).hex()}"
 
 
 def new_epoch() -> int:
-    """Make the number of one life of a source, 62 random bits.
+    """Return a new epoch, 62 random bits.
 
-    Sequences are unique within an epoch only: a source that can't replay its input starts anew.
+    Sequences are unique only within an epoch. Each life of a volatile source has its own.
     """
     return int.from_bytes(os.urandom(8)) >> 2

@@ -1,8 +1,8 @@
-"""Messages and records to frames and back. PURE.
+"""Messages and records as frames, and back. PURE.
 
-A record is one multipart message: the header frame, and for a batch the body frame and the
-payloads that were too large to lie in the body. `records` declares the headers, `MessageCodec`
-makes and reads bodies, `Body` and `join` put messages together.
+A record is one multipart message: the header frame, and for a batch the body frame and the payloads
+that are too large for the body. `records` declares the headers, `MessageCodec` makes and reads
+bodies, `Body` and `join` put messages together.
 """
 
 from ._body import (
@@ -15,10 +15,11 @@ from ._body import (
     shared_size_of,
     size_of,
     slabs_of,
+    split,
 )
 from ._messages import Keep, MessageCodec
 from ._payloads import DETACH_BYTES, PAYLOAD_BYTES_MAX, Buffer
-from ._unreadable import Unreadable
+from ._unreadable import Unreadable, in_one_piece
 from .records import (
     PROTOCOL_VERSION,
     Ack,
@@ -74,8 +75,10 @@ __all__ = [
     "decode_back",
     "decode_data",
     "encode_record",
+    "in_one_piece",
     "join",
     "shared_size_of",
     "size_of",
     "slabs_of",
+    "split",
 ]

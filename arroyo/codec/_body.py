@@ -1,7 +1,7 @@
-"""`Body`: small messages encoded into one piece, as they travel.
+"""`Body`: small messages encoded into one buffer, as they travel.
 
-Most messages are never looked at one by one after they are encoded, so they are not kept apart:
-one that is asked for is found by splitting the body.
+Most messages are never needed one by one after they are encoded, so they are not kept apart. A
+single message is found by splitting the body.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import msgspec
 from arroyo.messages import SlabReference
 
 HEAD_BYTES = 5
-"""Room for the head of a msgpack array of any length, so that messages can follow at once."""
+"""Room for the head of a msgpack array of any length, in front of the messages."""
 
 
 class Detached:
-    """One message that is ready to travel in two pieces; `len()` gives the bytes of both."""
+    """One encoded message in two pieces, body and payload; `len()` is the bytes of both."""
 
     __slots__ = ("body", "payload")
 
     def __init__(self, body: bytes, payload: bytes | memoryview) -> None:
         self.body = body
         self.payload = payload
-        """Nobody may change it any more."""
+        """It must not change any more."""
 
     def __len__(self) -> int:
         return len(self.body) + len(self.payload)
 
 
 class Shared:
-    """One message whose payload lies in shared memory; `len()` gives the bytes of both."""
+    """One encoded message whose payload is in shared memory; `len()` is the bytes of both."""
 
     __slots__ = ("body", "reference")
 
@@ -45,13 +45,13 @@ class Shared:
 
 
 Encoded: TypeAlias = bytes | Detached | Shared
-"""One message, ready to travel: most are one piece."""
+"""One encoded message; most are one piece."""
 
 
 class Body(Sequence[bytes]):
-    """Encoded messages behind each other, each of one piece; a sequence of them.
+    """A sequence of encoded messages, each of one piece, in one buffer.
 
-    It grows by `append` and `MessageCodec.write`, until somebody asks for a message or sends it.
+    It grows by `append` and `MessageCodec.write`, until it is read or sent.
     """
 
     __slots__ = ("_items", "buffer", "length")
@@ -73,18 +73,18 @@ class Body(Sequence[bytes]):
         return len(self.buffer) - HEAD_BYTES
 
     def frame(self) -> bytearray:
-        """Return the whole as a msgpack array."""
+        """Return the body as a msgpack array."""
         self.buffer[:HEAD_BYTES] = b"\xdd" + self.length.to_bytes(4, "big")
         return self.buffer
 
     def so_far(self) -> list[bytes]:
-        """Return the messages while another thread appends; none while it writes one just now."""
+        """Return the messages while another thread appends; none in the midst of a write."""
         length, content = self.length, bytes(self.buffer)
         head = b"\xdd" + length.to_bytes(4, "big")
         try:
             return list(map(bytes, split(head + content[HEAD_BYTES:])))
         except msgspec.DecodeError:
-            return []  # there is more in the buffer than the length tells of
+            return []  # the buffer holds more than `length` messages
 
     def __len__(self) -> int:
         return self.length
@@ -106,11 +106,11 @@ class Body(Sequence[bytes]):
 
 
 split = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
-"""Takes a msgpack array of messages apart, without a look at what is in them."""
+"""Splits a msgpack array into messages, without decoding them."""
 
 
 def join(items: Sequence[Encoded]) -> tuple[bytes | bytearray, tuple[int, ...], list[Any]]:
-    """Make one frame of encoded messages: frame, positions of detached payloads, payloads."""
+    """Return one frame of encoded messages, positions of detached payloads, and these payloads."""
     if type(items) is Body:
         return items.frame(), (), []
     detached = [(index, item.payload) for index, item in enumerate(items) if type(item) is Detached]
@@ -122,7 +122,7 @@ def join(items: Sequence[Encoded]) -> tuple[bytes | bytearray, tuple[int, ...], 
 
 
 def slabs_of(items: Sequence[Encoded]) -> tuple[tuple[int, SlabReference], ...]:
-    """Return positions of messages whose payload lies in shared memory, and where."""
+    """Return the positions of messages whose payload is in shared memory, with references."""
     if type(items) is Body or Shared not in set(map(type, items)):
         return ()
     return tuple(
@@ -131,14 +131,14 @@ def slabs_of(items: Sequence[Encoded]) -> tuple[tuple[int, SlabReference], ...]:
 
 
 def shared_size_of(items: Sequence[Any]) -> int:
-    """Return the bytes of payloads that stay where they are, in shared memory."""
+    """Return the bytes of payloads in shared memory."""
     if type(items) is Body or Shared not in set(map(type, items)):
         return 0
     return sum(item.reference.length for item in items if type(item) is Shared)
 
 
 def size_of(items: Sequence[Any]) -> int:
-    """Return the bytes of all messages, wherever they lie."""
+    """Return the bytes of all messages, payloads included."""
     return items.size if type(items) is Body else sum(map(len, items))
 
 

@@ -1,9 +1,8 @@
 """`MessageCodec`: messages as msgpack, with large payloads beside it.
 
-A body is one msgpack array of messages, so a receiver reads it in one call. Since the array is
-its length and then its items, bodies are made of messages that were encoded one by one: each is
-encoded when it is handed over, which is the moment to refuse it, and before its maker can change
-it.
+A body is one msgpack array of messages, so a receiver decodes it in one call. An array is a length
+and then the items, so a body can be made of messages that were encoded one by one: each is encoded
+when it is handed over, so it can be refused then, and later changes of the object do no harm.
 """
 
 from __future__ import annotations
@@ -21,30 +20,30 @@ from ._mistakes import find_unencodable, say_mistake, with_article
 from ._payloads import DETACH_BYTES, Buffer, freeze, payload_bytes, without_gaps
 from ._plain import explain_array_form, is_plain
 from ._unreadable import Unreadable, in_one_piece
-from ._writing import make_writer
+from ._writing import make_list_writer, make_writer
 
 _HAND_OVER = "hand over a Start, an Event or a Stop"
 
 Keep: TypeAlias = Callable[[Buffer], SlabReference | bytes | None]
-"""Puts a payload into shared memory and says where. Bytes: there it found no room, and this copy of
-it travels beside the body; None: it travels as it is."""
+"""Puts a payload into shared memory, and returns the reference to it. Bytes: there was no room, and
+this copy travels beside the body; None: the payload itself does."""
 
 
 class MessageCodec:
-    """Encodes and decodes the messages of one chain: the three of a run, and users' own types.
+    """Encodes and decodes the messages of one chain: Start, Event, Stop and users' own types.
 
-    Not thread-safe for decoding; `encode` may be called from any thread, and `write` by one at a
+    Decode from one thread at a time. `encode` may be called from any thread, `write` from one at a
     time for each body.
 
     Attributes
     ----------
     keep
-        Is offered each payload of DETACH_BYTES or more; None: they travel beside the body.
+        Called with each payload of DETACH_BYTES or more; None: these travel beside the body.
     """
 
     def __init__(self, types: Sequence[type[Message]] = ()) -> None:
         self.keep: Keep | None = None
-        # A union in `|` form can't be spelt for a list of types, hence the loop.
+        # `|` does not take a list of types, hence the loop.
         union: Any = Start | Event | Stop
         for extra in types:
             union = union | extra
@@ -53,22 +52,21 @@ class MessageCodec:
         self._encode = encoder.encode
         self._decoder = msgspec.msgpack.Decoder(list[union])
         self._decode_single: Callable[[Buffer], Message] = msgspec.msgpack.Decoder(union).decode
-        # Types that have no payload, and don't begin or end a run.
+        # Types that have no payload, and neither open nor close a run.
         bare = frozenset(kind for kind in types if not issubclass(kind, Start | Event | Stop))
         self.write = make_writer(encoder, self._decode_single, bare)
-        """Appends a message to a body, as nearly all can be; see `make_writer`."""
-        self.write_again = make_writer(encoder, None, bare)
-        """The same for a message that this codec has decoded, and that is as good as it was."""
+        """Appends an ordinary message to a body; see `make_writer`."""
+        self.encode_into = encoder.encode_into
+        """Does that without looking at the message, for a loop that has looked itself."""
+        self.write_list = make_list_writer(encoder)
+        """Makes a body of ordinary events; see `make_list_writer`."""
         self._by_name = {kind.__name__: kind for kind in self._types}
 
     def encode(self, message: Message) -> Encoded:
         """Encode one message. Its payload is copied unless it is large and read-only.
 
-        Raises
-        ------
-        EncodeError
-            It is of no message type of this chain, or holds what can't be sent or what its
-            receivers could not decode; the text names the field and what is in it.
+        EncodeError: it is of no message type of this chain, or holds a value that can't be encoded,
+        or that receivers could not decode. The text names the field and the value.
         """
         kind = type(message)
         if kind not in self._types:
@@ -96,7 +94,7 @@ class MessageCodec:
         return Detached(body, freeze(event.payload) if kept is None else kept)
 
     def _require_decodable(self, message: Message, body: bytes) -> None:
-        """Find what only a receiver would notice: msgspec looks at types where it decodes."""
+        """Raise if a receiver could not decode it: msgspec checks types only when it decodes."""
         kind = type(message)
         try:
             read = self._decode_single(body)
@@ -108,30 +106,25 @@ class MessageCodec:
             raise EncodeError(f"{with_article(kind)} can't be sent: {mistake}")
 
     def pack(self, message: Message) -> bytes:
-        """Encode one message in one piece, whatever the size of its payload; to be stored."""
+        """Encode one message in one piece, whatever the size of its payload, to store it."""
         if isinstance(message, Event):
             message = msgspec.structs.replace(message, payload=freeze(message.payload))
         return self._encode(message)
 
     def unpack(self, packed: Buffer) -> Message:
-        """Read back what `pack` made.
+        """Decode the result of `pack`.
 
-        Raises
-        ------
-        DecodeError
-            It is none of this chain's messages.
+        DecodeError: it is no message of this chain.
         """
         return self.decode(b"".join((array_header(1), packed)), (), ())[0]
 
     def decode(
         self, body: Buffer, detached: Sequence[int], payloads: Sequence[Buffer]
     ) -> list[Message]:
-        """Read a body back. Payloads are read-only views of the buffers given.
+        """Decode a body. Payloads are read-only views of the given buffers.
 
-        Raises
-        ------
-        DecodeError
-            The body is no list of this chain's messages, or payloads and positions don't fit.
+        DecodeError: the body is no list of messages of this chain, or payloads and positions don't
+        fit.
         """
         try:
             messages: list[Message] = self._decoder.decode(body)
@@ -145,12 +138,9 @@ class MessageCodec:
     def decode_each(
         self, body: Buffer, detached: Sequence[int], payloads: Sequence[Buffer]
     ) -> list[Message | Unreadable]:
-        """Decode a body message by message, where `decode` can't read all of it.
+        """Decode a body message by message, if `decode` can't read all of it.
 
-        Raises
-        ------
-        DecodeError
-            The body is no list, or payloads and positions don't fit: nothing can be told apart.
+        DecodeError: the body is no list, or payloads and positions don't fit: it can't be split.
         """
         try:
             pieces = split(body)
@@ -201,13 +191,13 @@ def _put_payload(event: Message, payload: Buffer) -> None:
     if not isinstance(event, Event):
         raise DecodeError(f"a payload belongs to a {type(event).__name__}, not an Event")
     view = payload if isinstance(payload, memoryview) else memoryview(payload)
-    # The very same view where it can be, so that a stage that passes it on is recognised.
+    # The same view if possible, so that a stage that passes it on is recognised.
     view = view if view.readonly else view.toreadonly()
     msgspec.structs.force_setattr(event, "payload", view)
 
 
 def _encode_foreign(value: Any) -> Any:
-    # numpy's scalars and arrays in metadata become numbers and lists; numpy isn't imported for it.
+    # Scalars and arrays of numpy become numbers and lists; numpy need not be imported for that.
     convert = getattr(value, "tolist", None)
     if callable(convert):
         return convert()

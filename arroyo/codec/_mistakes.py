@@ -1,4 +1,4 @@
-"""Says in words why a message can't be encoded or decoded: which field, and what is in it. PURE."""
+"""Mistakes of messages in words: which field can't be encoded or decoded, and its value. PURE."""
 
 from __future__ import annotations
 
@@ -13,16 +13,11 @@ _VALUE_CHARACTERS = 60
 
 
 def say_mistake(error: Exception, kind: type[Any], message: Any = None) -> str:
-    """Return what was found wrong with one message, with the name of the field if it is known.
+    """Return what is wrong with a message, with the name of the field if that is known.
 
-    Parameters
-    ----------
-    error
-        What msgspec raised on a message that is an array: its tag, then its fields.
-    kind
-        Class of the message.
-    message
-        The message, if it is there, to show what is in the field.
+    `error`: raised by msgspec on a message, which is an array of its tag and its fields.
+    `kind`: class of the message.
+    `message`: the message, if it could be made, to show the value of the field.
     """
     match = _PLACE.fullmatch(str(error))
     fields = kind.__struct_fields__
@@ -42,7 +37,7 @@ def say_mistake(error: Exception, kind: type[Any], message: Any = None) -> str:
 
 
 def find_unencodable(message: Any, encode: Callable[[Any], bytes]) -> str | None:
-    """Return which field of a message msgpack can't express, and what is in it."""
+    """Return the field of a message that msgpack can't express, with its value."""
     for field in message.__struct_fields__:
         value = getattr(message, field, None)
         parts = (
@@ -69,7 +64,7 @@ def _can_encode(value: Any, encode: Callable[[Any], bytes]) -> bool:
 
 
 def show(value: Any) -> str:
-    """Return a value as Python writes it, cut to what a line of a log can take."""
+    """Return the `repr()` of a value, cut to a length that fits into a line."""
     try:
         text = repr(value)
     except Exception as error:  # noqa: BLE001  (users' classes may raise anything)
@@ -78,6 +73,6 @@ def show(value: Any) -> str:
 
 
 def with_article(kind: type[Any]) -> str:
-    """Return the name of a class behind its article."""
+    """Return the name of a class with its article."""
     name = kind.__name__
     return f"{'an' if name[0] in 'AEIOUaeiou' else 'a'} {name}"

@@ -1,4 +1,4 @@
-"""Payloads of Events as bytes that travel. PURE."""
+"""Payloads of Events, as bytes that can be sent. PURE."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from ._mistakes import show, with_article
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 DETACH_BYTES = 16 * 1024
-"""Payloads from this size on travel as frames of their own, which saves a copy on either side."""
+"""Payloads from this size on are frames of their own, which saves a copy on either side."""
 
 PAYLOAD_BYTES_MAX = (1 << 32) - 1
-"""Neither a frame nor msgpack takes more."""
+"""Limit of frames, and of msgpack."""
 
 
 def payload_bytes(event: Event) -> int:
     """Return the size of a payload.
 
-    Raises
-    ------
-    EncodeError
-        It has no buffer, or is too large to be sent.
+    EncodeError: it has no buffer, or is too large.
     """
     payload = event.payload
     try:
@@ -45,7 +42,7 @@ def payload_bytes(event: Event) -> int:
 
 
 def without_gaps(event: Event) -> Event:
-    """Return an event with a contiguous payload, the same one where it is that already."""
+    """Return an event with a contiguous payload; the same event if it has one."""
     payload = event.payload
     if isinstance(payload, memoryview) and not payload.c_contiguous:
         return msgspec.structs.replace(event, payload=payload.tobytes())
@@ -53,11 +50,11 @@ def without_gaps(event: Event) -> Event:
 
 
 def freeze(payload: Buffer) -> bytes | memoryview:
-    """Return a payload as bytes that nobody changes any more, copied only if need be."""
+    """Return a payload as bytes that will not change, copied only if necessary."""
     if isinstance(payload, bytes):
         return payload
     view = memoryview(payload)
     if view.readonly and view.c_contiguous:
         return view.cast("B") if view.format != "B" or view.ndim != 1 else view
-    # Whoever gave it may write into it again as soon as process() has returned.
+    # The caller may write into it again as soon as process() has returned.
     return view.tobytes()

@@ -1,4 +1,4 @@
-"""Whether the receivers of an Event can decode it, told without decoding it. PURE."""
+"""Checks whether receivers can decode an Event, without decoding it. PURE."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _known: set[str] = {""}
 
 
 def is_plain(event: Any) -> bool:
-    """Return whether nothing can be wrong with an Event but the values of its metadata."""
+    """Return True if receivers can decode an Event; values in its metadata are not checked."""
     metadata, dtype, shape = event.metadata, event.dtype, event.shape
     return (
         type(metadata) is dict
@@ -20,7 +20,7 @@ def is_plain(event: Any) -> bool:
 
 
 def is_array_form(dtype: Any, shape: Any) -> bool:
-    """Return whether they are a type that numpy knows, or none, and a tuple of lengths."""
+    """Return True if these are a type of numpy, or none, and a tuple of lengths."""
     if type(dtype) is not str or type(shape) is not tuple:
         return False
     for length in shape:
@@ -30,7 +30,7 @@ def is_array_form(dtype: Any, shape: Any) -> bool:
 
 
 def explain_array_form(dtype: str, shape: tuple[int, ...]) -> str | None:
-    """Return what is wrong with them, in words; None if nothing is."""
+    """Return in words what is wrong with a dtype and a shape; None if nothing is."""
     if any(length < 0 for length in shape):
         return f"shape is {shape}: expected lengths from 0 on"
     if dtype not in _known and not _is_dtype(dtype):
@@ -46,11 +46,11 @@ def _is_dtype(dtype: str) -> bool:
 
 
 def _is_known_to_numpy(dtype: str) -> bool:
-    # Only for rare types: a stage need not load numpy to hand on what it got from elsewhere.
+    # Only for rare types: a stage that passes arrays on need not load numpy.
     try:
         import numpy as np
     except ImportError:
-        return True  # nobody here makes an array of it
+        return True  # this process makes no array of it
     try:
         known = np.dtype(dtype)
     except (TypeError, ValueError, SyntaxError):

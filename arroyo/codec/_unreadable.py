@@ -1,4 +1,4 @@
-"""`Unreadable`: one message of a body that can't be decoded, kept as it came. PURE."""
+"""`Unreadable`: a message that can't be decoded, kept as it came. PURE."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import msgspec
 from arroyo.errors import DecodeError
 
 _PAYLOAD_AT = 2
-"""An Event's payload stands behind its tag and its metadata."""
+"""Index of an Event's payload, after its tag and its metadata."""
 
 _fields_of = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 _untyped = msgspec.msgpack.Decoder().decode
 
 
 class Unreadable(NamedTuple):
-    """Stands in the place of a message that can't be decoded.
+    """Takes the place of a message that can't be decoded.
 
     Attributes
     ----------
     packed
         The message in one piece, as `MessageCodec.pack` makes it.
     error
-        What is wrong with it.
+        The reason.
     """
 
     packed: bytes
@@ -31,19 +31,19 @@ class Unreadable(NamedTuple):
 
     @property
     def type(self) -> str:
-        """Name of the message's class as its sender knew it; empty where it has none."""
+        """Name of the message's class at its sender; empty if it can't be read."""
         tag = _read(lambda: _untyped(_fields_of(self.packed)[0]))
         return tag if isinstance(tag, str) else ""
 
     @property
     def data(self) -> dict[str, Any]:
-        """Of a Start or Stop: its data, as far as that can be read without its class."""
+        """Data of a Start or Stop; empty if it can't be read without the class."""
         data = _read(lambda: _untyped(_fields_of(self.packed)[1]))
         return data if isinstance(data, dict) and all(isinstance(key, str) for key in data) else {}
 
 
 def in_one_piece(body: bytes, payload: Any) -> bytes:
-    """Return a message that travelled in two pieces as one."""
+    """Return a message of two pieces as one piece."""
     fields = _read(lambda: _fields_of(body))
     if fields is None or len(fields) <= _PAYLOAD_AT:
         return body

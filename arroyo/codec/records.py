@@ -1,8 +1,8 @@
-"""The records of the link protocol: what each header frame holds (see PROTOCOL.md).
+"""The records of the link protocol: the contents of each header frame (see PROTOCOL.md).
 
 Data records travel down on `in` sockets, back records up on `back` sockets. Each is a msgpack
-array that begins with a number for its type. New fields go to the end with a default, so that
-neighbours of two releases understand each other; another meaning is another version.
+array that begins with the number of its type. New fields are added at the end, with a default, so
+neighbours of two releases understand each other. A change of meaning is a new version.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from arroyo.messages import Fragment, SlabReference
 PROTOCOL_VERSION = 1
 
 BATCH_MESSAGES_MAX = 1 << 20
-"""A header that speaks of more messages is refused before anybody makes room for them."""
+"""A header with more messages is refused before memory is taken for them."""
 
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
-"""A number that can be added to without leaving 64 bits."""
+"""A number to which others can be added within 64 bits."""
 Seconds: TypeAlias = Annotated[float, msgspec.Meta(ge=0)]
 
 Range: TypeAlias = tuple[Count, Count]
-"""Sequences from the first number up to, and without, the second."""
+"""Sequences from the first number up to the second, which is not included."""
 
 
 class Kind(IntEnum):
-    """What a batch is about."""
+    """Contents of a batch."""
 
     EVENTS = 0
     START = 1
     STOP = 2
     CLOSING = 3
-    """The Stop that will come when everything is finished: folds give out what they hold."""
+    """Announces the Stop that comes when everything is finished: folds send what they hold."""
 
 
 class Reason(IntEnum):
-    """Why a message ends as a tombstone."""
+    """Why a message ended on its way."""
 
     FILTERED = 0
     """`process()` returned nothing for it."""
     SKIPPED = 1
     """`process()` or `publish()` raised, and the stage's `on_error` says to drop it."""
     QUARANTINED = 2
-    """It was put aside for people to look at, and can be brought back."""
+    """It is in quarantine, from where it can be sent again."""
     FINISHED = 3
-    """Every sink had finished it before it was sent again; only its place is needed."""
+    """Every sink had finished it before it was sent again; only its sequence is needed."""
 
 
 class Tombstone(NamedTuple):
@@ -63,10 +63,10 @@ class Tombstone(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """What a message from quarantine was before: its origin at the stage that it goes into.
+    """Former origin of a message from quarantine, at the stage that it goes into.
 
-    `start` and `stop` are those of its run as that stage got them, packed. Empty where the run has
-    none, or is open still: the stages below know it then.
+    `start` and `stop` are those of its run as that stage got them, packed. They are empty if the
+    run has none, or is still open: then the stages below know them.
     """
 
     run: str
@@ -83,7 +83,7 @@ class _Record(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Open(_Record, frozen=True, tag=1):
-    """The sender made this link; every later record on it carries its number."""
+    """Opens a link; every later record on it carries its number."""
 
     version: Count
     stage: str
@@ -93,36 +93,36 @@ class Open(_Record, frozen=True, tag=1):
 
 
 class Batch(_Record, frozen=True, tag=2):
-    """Messages of one run that travel together, all by the same way.
+    """Messages of one run that travel together, on the same path.
 
     Attributes
     ----------
     sender, link, number
-        Sending replica, its link, and how many batches went before on that link.
+        Sending replica, its link, and the number of batches before this one on that link.
     kind
         Start, Stop and the announcement of a Stop travel alone.
     run, implicit
-        The run, and whether it opened itself because an event came without a Start.
+        The run, and whether it opened itself by an event without a Start.
     source, epoch, base
-        Where the sequences count, and which of them is the run's first event.
+        Source and epoch of the sequences, and the sequence of the run's first event.
     frontier
         Everything below it is finished on all paths.
     path
-        Sum of the edge numbers on the way so far.
+        Sum of the edge numbers on its path so far.
     reliable
         Whether the source keeps it until it is acknowledged; not so below a pub-sub link.
     attempt
-        In which round of sending again it left the source; 0 for the first time.
+        Number of the round of redelivery in which it left the source; 0: the first delivery.
     ranges
         Sequences of the messages in the body, in their order.
     tombstones
         Messages that ended on the way.
     fragments
-        Position in the body, and which part of its message stands there.
+        Positions in the body of fragments, and the fragment at each.
     detached
         Positions in the body whose payload is a frame of its own, in their order.
     slabs
-        Positions in the body whose payload lies in shared memory, in their order, and where.
+        Positions in the body whose payload is in shared memory, in their order, with references.
     suspect
         Not 0: the only message in it has ended a process. Incarnation of the last replica that
         has told the source of any such message.
@@ -135,11 +135,11 @@ class Batch(_Record, frozen=True, tag=2):
         left of the run. Others do not mind it: they may not have got all that they will.
     handed_ns
         When the listener handed over the oldest of them, on the source's CLOCK_MONOTONIC, in ns.
-        0: nobody knows.
+        0: unknown.
     sent_ns
         When the neighbour sent it, likewise.
     returned
-        With a message from quarantine: what it was, which it is again for the stages' code.
+        With a message from quarantine: its former origin, which the stages' code sees.
     """
 
     sender: str
@@ -169,10 +169,10 @@ class Batch(_Record, frozen=True, tag=2):
 
 
 class End(_Record, frozen=True, tag=3):
-    """Nothing more will come on this link.
+    """Ends a link: nothing more will come on it.
 
-    `final` says that the sender has finished for good; else it only leaves, and another life of
-    it may open the link again.
+    `final` says that the sender has finished. Otherwise it only leaves, and its next life may open
+    the link again.
     """
 
     sender: str
@@ -181,18 +181,18 @@ class End(_Record, frozen=True, tag=3):
 
 
 class Hello(_Record, frozen=True, tag=16):
-    """The receiver is there and ready; answers an Open, and comes unasked at its start."""
+    """The receiver is ready. Answers an Open, and is sent unasked at its start."""
 
     version: Count
     stage: str
     replica: Count
     incarnation: Count
     sticky: bool = False
-    """What comes again has to reach the replica that knows it: it folds."""
+    """Redelivered messages have to reach the replica that had them: it folds."""
 
 
 class Bye(_Record, frozen=True, tag=17):
-    """The receiver wants no more; the sender answers with End."""
+    """The receiver takes no more; the sender answers with End."""
 
     stage: str
     replica: Count
@@ -200,18 +200,18 @@ class Bye(_Record, frozen=True, tag=17):
 
 
 class Credit(_Record, frozen=True, tag=18):
-    """The receiver is through with all batches of a link up to, and without, `number`."""
+    """The receiver is done with all batches of a link before `number`."""
 
     stage: str
     replica: Count
     link: Count
     number: Count
     message_s: Seconds
-    """How long it takes over one message, in s, lately."""
+    """How long it has taken over one message lately, in s."""
 
 
 class Ack(_Record, frozen=True, tag=19):
-    """A terminal stage or a fold has finished messages of one path, or of some side by side."""
+    """A terminal or a fold has finished messages on one path, or on several adjacent ones."""
 
     stage: str
     replica: Count
@@ -221,20 +221,20 @@ class Ack(_Record, frozen=True, tag=19):
     ranges: tuple[Range, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
     fragments: tuple[tuple[Count, Fragment], ...] = ()
-    """Sequence, and which part of it."""
+    """Sequences, and the fragment of each."""
     taken: Count = 0
-    """Not 0: a fold holds them, in this incarnation; what comes of them is not finished."""
+    """Not 0: a fold of this incarnation holds them; its output is not finished."""
     paths: Count = 1
-    """It speaks for so many paths, from `path` on: a fold for all that go on below it."""
+    """Number of paths that it is for, from `path` on: a fold's is for all paths below it."""
     replicas: Count = 0
-    """Not 0: so many replicas have to say the same of a Start or Stop."""
+    """Not 0: number of replicas that have to acknowledge the same Start or Stop."""
 
 
 class Lost(_Record, frozen=True, tag=20):
-    """A replica died or a link broke: what it held and nobody acknowledged must come again.
+    """A replica died or a link broke: what it held unacknowledged has to come again.
 
-    With a `link` it goes to the sender: the receiver misses something on that link, or never
-    heard of it, and takes no more from it.
+    With a `link` it goes to the sender: the receiver misses a batch of that link, or does not know
+    the link, and takes no more from it.
     """
 
     stage: str
@@ -243,7 +243,7 @@ class Lost(_Record, frozen=True, tag=20):
 
 
 class Refuse(_Record, frozen=True, tag=21):
-    """The receiver does not understand the sender, and why."""
+    """The receiver does not understand the sender, for this reason."""
 
     stage: str
     replica: Count
@@ -277,17 +277,14 @@ _back_decoder = msgspec.msgpack.Decoder(BackRecord)
 
 
 def encode_record(record: DataRecord | BackRecord) -> bytes:
-    """Make the header frame of a record."""
+    """Return the header frame of a record."""
     return _encoder.encode(record)
 
 
 def decode_data(header: bytes | memoryview) -> DataRecord:
-    """Read a header that came in on an `in` or `pub` socket.
+    """Decode a header that came in on an `in` or `pub` socket.
 
-    Raises
-    ------
-    DecodeError
-        It is no data record of this version's form, or one that makes no sense.
+    DecodeError: it is no data record of this version, or contradicts itself.
     """
     record: DataRecord = _decode(_data_decoder, header, "data")
     if isinstance(record, Batch):
@@ -296,7 +293,7 @@ def decode_data(header: bytes | memoryview) -> DataRecord:
 
 
 def decode_back(header: bytes | memoryview) -> BackRecord:
-    """Read a header that came in on a `back` socket; errors as in `decode_data`."""
+    """Decode a header that came in on a `back` socket; errors as in `decode_data`."""
     record: BackRecord = _decode(_back_decoder, header, "back")
     if isinstance(record, Ack):
         _require_ranges(record.ranges)
@@ -323,7 +320,7 @@ def _require_batch(batch: Batch) -> None:
         if batch.kind == Kind.EVENTS and first < batch.base:
             raise DecodeError("a batch holds a message from before its run")
     if count > BATCH_MESSAGES_MAX:
-        raise DecodeError(f"a batch speaks of {count} messages; {BATCH_MESSAGES_MAX} at most")
+        raise DecodeError(f"a batch has {count} messages, expected {BATCH_MESSAGES_MAX} at most")
     if batch.kind != Kind.EVENTS and (count != 1 or batch.fragments or batch.tombstones):
         raise DecodeError("a Start or Stop does not travel alone")
     if batch.fragments:

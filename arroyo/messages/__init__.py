@@ -1,4 +1,4 @@
-"""What travels through a chain: runs of `Start`, `Event`, `Stop`, and users' own messages."""
+"""Messages of a chain: runs of `Start`, `Event`, `Stop`, and users' own types."""
 
 from ._message import Event, Message, Payload, Start, Stop
 from ._origin import Fragment, Origin, origin_key

@@ -1,8 +1,8 @@
-"""`Message` and the three that make up a run.
+"""`Message`, and the three types that make up a run.
 
-Rules: a message is a plain value that msgspec can encode; its payload is a buffer that nobody
-copies unless asked; where it comes from (`origin`) travels beside it, not in it, so that passing
-a message on never means changing it.
+Rules: a message is a plain value that msgspec can encode. Its payload is a buffer that is copied
+only on request. Its `origin` travels beside it, not in it, so passing a message on never changes
+it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,22 @@ if TYPE_CHECKING:
 
     Payload: TypeAlias = bytes | bytearray | memoryview
 else:
-    # What msgspec decodes into: a view of the received frame instead of a copy.
+    # So msgspec decodes into a view of the received frame instead of a copy.
     Payload = memoryview
 
 
 class _Provenance:
-    """Room for the origin in each message without making it a field (fields are encoded).
+    """Attributes for the origin of a message, which is no field (fields are encoded).
 
-    Few stages ask for it, so what is kept at first is how to make it: a function, and what it
-    has to be told.
+    Few stages ask for the origin, so at first it is kept as what it can be made of: its sequence,
+    with the fragment where the message is a part of a split one, and the function that makes it,
+    which all messages of a batch share.
     """
 
-    __slots__ = ("_origin",)
+    __slots__ = ("_make_origin", "_origin")
 
-    _origin: Origin | tuple[Callable[[int, Fragment], Origin], int, Fragment]
+    _make_origin: Callable[[int, Fragment], Origin]
+    _origin: Origin | tuple[int, Fragment] | int
 
 
 class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
@@ -45,21 +47,21 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
 
     @property
     def origin(self) -> Origin | None:
-        """Where it comes from; None for a message that has not entered a chain yet."""
+        """Origin of the message; None before it has entered a chain."""
         try:
             found = self._origin
         except AttributeError:
             return None
         if isinstance(found, Origin):
             return found
-        make, sequence, fragment = found
-        origin = make(sequence, fragment)
+        sequence, fragment = found if isinstance(found, tuple) else (found, ())
+        origin = self._make_origin(sequence, fragment)
         self._origin = origin
         return origin
 
     @property
     def key(self) -> str:
-        """Text that is the same for each delivery of this message and for no other.
+        """Text that is the same on each delivery of this message, and on no other message.
 
         Made of source, run, sequence, and, where they apply, fragment and path. With a
         replayable input it survives restarts of the source as well.
@@ -67,16 +69,18 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
         Raises
         ------
         ValueError
-            The message has not entered a chain, so that it has no key yet.
+            The message has not entered a chain, so it has no key yet.
         """
         origin = self.origin
         if origin is None:
-            raise ValueError("a message has a key once a chain has taken it up, not before")
+            raise ValueError(
+                "this message has no key yet: a chain gives it one when a listener hands it over"
+            )
         return origin_key(origin, type(self).__name__.lower())
 
 
 class Start(Message):
-    """Opens a run. `data` is whatever the instrument says about it."""
+    """Opens a run. `data` describes it, as the instrument does."""
 
     data: dict[str, Any] = {}
 
@@ -85,8 +89,8 @@ class Stop(Message):
     """Closes a run.
 
     Below the source, the framework adds ``data["totals"]``: ``sent``, ``filtered``,
-    ``skipped``, ``quarantined``, ``lost`` and ``dropped`` (numbers of messages; what was dropped
-    in front of a full window was never sent), and ``complete`` (bool).
+    ``skipped``, ``quarantined``, ``lost`` and ``dropped`` (numbers of messages; those dropped at a
+    full window were never sent), and ``complete`` (bool).
     """
 
     data: dict[str, Any] = {}
@@ -98,11 +102,11 @@ class Event(Message):
     Attributes
     ----------
     metadata
-        What msgpack can hold: None, bool, int, float, str, bytes, dates, lists, dicts.
+        Any values of msgpack: None, bool, int, float, str, bytes, dates, lists, dicts.
     payload
-        Any contiguous buffer. In a stage it is a read-only view of shared memory, meant to be used
-        until `process()` or `publish()` returns. One that is kept for longer stays what it is, but
-        a stage that does so gets slower, since its payloads are copied; `copy()` what is needed.
+        Any contiguous buffer. In a stage it is a read-only view of shared memory, to be used until
+        `process()` or `publish()` returns. A view that is kept for longer stays correct, but such a
+        stage gets slower, since its payloads are copied; `copy()` the events that are needed.
     dtype, shape
         Set by `from_array`: numpy's type string with byte order (``"<f4"``), and the shape,
         C order, slowest axis first. Empty dtype: the payload is plain bytes.
@@ -146,7 +150,9 @@ class Event(Message):
         import numpy as np
 
         if not self.dtype:
-            raise ValueError("this event carries plain bytes, no array (see Event.from_array)")
+            raise ValueError(
+                "this event carries plain bytes, no array; make one with Event.from_array"
+            )
         size = memoryview(self.payload).nbytes
         try:
             dtype = np.dtype(self.dtype)
@@ -166,7 +172,7 @@ class Event(Message):
         return view
 
     def copy(self) -> Event:
-        """Return the same event with a payload of its own, to be kept as long as you like."""
+        """Return the event with a payload of its own, which can be kept for any time."""
         twin = msgspec.structs.replace(self, payload=bytes(self.payload))
         if self.origin is not None:
             twin._origin = self.origin

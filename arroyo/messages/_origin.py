@@ -1,11 +1,11 @@
-"""Where a message comes from. The framework fills it in; nobody else makes one."""
+"""`Origin`: where a message comes from. Only the framework makes one."""
 
 from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
 Fragment: TypeAlias = tuple[tuple[int, int], ...]
-"""Which part of a split message: (index, count) per split on the way, outermost first."""
+"""Part of a split message: (index, count) for each split on its path, outermost first."""
 
 
 class Origin(NamedTuple):
@@ -14,18 +14,18 @@ class Origin(NamedTuple):
     Attributes
     ----------
     run
-        Name of the run. Events without a Start belong to a run of their own making.
+        Name of the run. Events without a Start belong to an implicit run.
     source
         The listener's replica, ``STAGE.R``.
     epoch
-        Number of the life of the source in which `sequence` counts.
+        Epoch of the source; each life of a volatile source has its own.
     sequence
         Position among the messages of the run, from 0; Start and Stop have -1.
         With filters it has gaps, with fragments repeats.
     path
-        Number of the way through the graph, when more than one leads to this stage.
+        Number of the path through the graph, if several lead to this stage.
     fragment
-        Empty, or which part of the source's message this is.
+        Part of the source's message; empty where that was not split.
     """
 
     run: str
@@ -37,8 +37,11 @@ class Origin(NamedTuple):
 
 
 def origin_key(origin: Origin, control: str = "") -> str:
-    """Return the text that names a message; see `Message.key`. `control`: start or stop."""
-    place = str(origin.sequence) if origin.sequence >= 0 else control
-    parts = "".join(f".{index}" for index, _ in origin.fragment)
-    path = f"@{origin.path}" if origin.path else ""
-    return f"{origin.source}/{origin.run}/{place}{parts}{path}"
+    """Return the key of a message; see `Message.key`. `control`: start or stop."""
+    run, source, _, sequence, path, fragment = origin
+    if sequence >= 0 and not fragment and not path:  # nearly all
+        return f"{source}/{run}/{sequence}"
+    place = str(sequence) if sequence >= 0 else control
+    parts = "".join(f".{index}" for index, _ in fragment)
+    suffix = f"@{path}" if path else ""
+    return f"{source}/{run}/{place}{parts}{suffix}"

@@ -1,4 +1,4 @@
-"""A payload's place in shared memory, as messages carry it instead of the payload."""
+"""`SlabReference`: travels in place of a payload that is in shared memory."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 
 class SlabReference(NamedTuple):
-    """Tells another process where a payload lies.
+    """Location of a payload in shared memory.
 
     Attributes
     ----------
     pool
         Name of the pool's file.
     offset, length
-        Where the data begins in the pool, and how long it is, in bytes.
+        Position of the data in the pool, and its length, in bytes.
     generation
-        What the slab's head says for as long as the payload lies there.
+        Number in the slab's head for as long as it holds this payload.
     """
 
     pool: str

@@ -1,8 +1,8 @@
-"""`AzimuthalAverage`: detector images into curves I(Q), by the Q of every pixel.
+"""`AzimuthalAverage`: makes curves I(Q) of detector images, by the Q of each pixel.
 
-Rules: what depends on the detector alone (which pixel belongs to which bin, how many there are)
-is worked out once, in `open()`; an image then costs two passes over its pixels. `Binning` is
-numpy alone; the one function that reads a file is `read_pixels`.
+Everything that depends on the detector alone (the bin of each pixel, the number of pixels in each
+bin) is computed once, in `open()`; an image then takes two passes over its pixels. `Binning` needs
+only numpy; `read_pixels` is the only function that reads a file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Spacing = Literal["log", "linear"]
 
 
 class Pixels(NamedTuple):
-    """What is known of the detector's pixels; all arrays have the image's shape.
+    """Properties of the detector's pixels; all arrays have the image's shape.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Pixels(NamedTuple):
     sigma
         Standard deviation of one image's values, in their unit; None where they are raw counts.
     q_units
-        Unit of `q` as the file has it; empty where it has none.
+        Unit of `q` in the file; empty where it has none.
     """
 
     q: Floats
@@ -47,7 +47,7 @@ class Pixels(NamedTuple):
 
 
 class Binning:
-    """Which pixels make up which bin, and the averages over them.
+    """The pixels of each bin, and averages over them.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Binning:
         sums = self._sum(bins, values)
         if variance_sums is None:
             variance_sums = sums
-        # 0/0 of an empty bin and the root of a negative sum of counts are NaN on purpose.
+        # 0/0 of an empty bin, and the root of a negative sum of counts, are to be NaN.
         with np.errstate(invalid="ignore"):
             return np.stack((sums / counts, np.sqrt(variance_sums) / counts))
 
@@ -102,25 +102,24 @@ class Binning:
 
 
 class AzimuthalAverage(Operator):
-    """Turns each image into a curve: the mean of all pixels with about the same Q.
+    """Makes a curve of each image: the mean over all pixels of about the same Q.
 
     For a bin of n pixels with values x and standard deviations s, all of them finite and unmasked:
 
         I = sum(x) / n        Idev = sqrt(sum(s**2)) / n
 
-    With a `sigma` dataset s is that of the file, the same for each image. Without one the values
-    are taken for raw counts: a count is the best estimate of its own variance, so sum(s**2) is
-    sum(x) (and Idev is NaN where that is negative, which no sum of counts is, and 0 where nothing
-    was counted).
+    With a `sigma` dataset, s is that of the file, the same for each image. Otherwise the values are
+    raw counts: a count is the best estimate of its own variance, so sum(s**2) is sum(x). Then Idev
+    is 0 where nothing was counted, and NaN where the sum is negative, as no sum of counts is.
 
-    The mean is not weighted by 1/s**2. Where s comes from the counts themselves that would favour
-    the pixels which happened to count less, and pull I down; and a pixel without counts, s = 0,
-    would outweigh all others. Noise is taken for independent from pixel to pixel.
+    The mean is not weighted by 1/s**2. If s comes from the counts themselves, that would favour
+    pixels that happened to count less, and lower I; a pixel without counts, with s = 0, would
+    outweigh all others. The noise of different pixels is assumed to be independent.
 
     An Event with a 2-D array becomes one with an array of shape (2, bins), float64: I and Idev;
-    its metadata is passed on. A bin without pixels is NaN in both. Start gets, in its data,
+    its metadata is passed on. Both are NaN for a bin without pixels. Start gets, in its data,
     ``Q`` (centres of the bins: geometric means for log spacing), ``Q_edges``, ``Q_units`` and
-    ``pixels`` (how many pixels each bin has).
+    ``pixels`` (the number of pixels in each bin).
 
     Parameters
     ----------
@@ -135,7 +134,7 @@ class AzimuthalAverage(Operator):
     bins
         Number of bins.
     q_min, q_max
-        First and last limit, in the file's unit; default: of the unmasked pixels with Q > 0.
+        First and last limit, in the file's unit; default: those of unmasked pixels with Q > 0.
     spacing
         ``log`` or ``linear``.
     """
@@ -153,9 +152,9 @@ class AzimuthalAverage(Operator):
         spacing: Spacing = "log",
     ) -> None:
         if bins < 1:
-            raise ConfigurationError(f"bins is {bins}; a curve needs at least 1")
+            raise ConfigurationError(f"bins is {bins}, expected 1 or more")
         if spacing not in ("log", "linear"):
-            raise ConfigurationError(f"spacing is {spacing!r}; it can be 'log' or 'linear'")
+            raise ConfigurationError(f"spacing is {spacing!r}, expected 'log' or 'linear'")
         self._path = Path(path)
         self._datasets = (q, mask, sigma)
         self._bins = bins
@@ -163,12 +162,12 @@ class AzimuthalAverage(Operator):
         self._spacing = spacing
 
     def preflight(self) -> None:
-        """See that the file with the pixels' Q is there.
+        """Check that the file with the pixels' Q exists.
 
         Raises
         ------
         ConfigurationError
-            It is not.
+            It does not.
         """
         if not self._path.is_file():
             raise ConfigurationError(
@@ -206,7 +205,7 @@ class AzimuthalAverage(Operator):
         Raises
         ------
         DecodeError
-            The image has not the shape of the pixels' Q.
+            The shape of the image is not that of the pixels' Q.
         """
         if isinstance(message, Start):
             return Start({**message.data, **self._axis})
@@ -226,12 +225,12 @@ class AzimuthalAverage(Operator):
 def bin_edges(
     pixels: Pixels, bins: int, q_min: float | None, q_max: float | None, spacing: Spacing
 ) -> Floats:
-    """Divide the range of Q into bins; a missing limit is that of the usable pixels with Q > 0.
+    """Return the limits of the bins; a missing one is that of the usable pixels with Q > 0.
 
     Raises
     ------
     ConfigurationError
-        There is no usable pixel, or the limits make no range.
+        There is no usable pixel, or the lower limit is not below the upper one.
     """
     inside = pixels.q[pixels.usable & (pixels.q > 0)]
     if not inside.size:

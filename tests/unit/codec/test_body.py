@@ -23,7 +23,7 @@ CODEC = MessageCodec((Shutter, Tagged))
 def body_of(*messages):
     body = Body()
     for message in messages:
-        assert CODEC.write(message, body)
+        assert CODEC.write(message, body, len(body.buffer))
     return body
 
 
@@ -68,9 +68,44 @@ def test_own_types_and_views_go_into_a_body():
 def test_what_is_not_small_and_plain_leaves_a_body_as_it_was(message):
     body = body_of(Event({"n": 1}))
     before = bytes(body.buffer)
-    assert not CODEC.write(message, body)
+    assert not CODEC.write(message, body, len(body.buffer))
     assert bytes(body.buffer) == before
     assert len(body) == 1
+
+
+@given(st.lists(st.tuples(st.integers(), st.binary(max_size=300)), max_size=40))
+def test_a_list_that_is_written_at_once_is_the_same_as_one_by_one(contents):
+    events = [Event({"n": number % 100}, payload) for number, payload in contents]
+    events += [Event.from_array(np.arange(4)), Event({}, memoryview(b"abc"))]
+    body = CODEC.write_list(events)
+    assert bytes(body.buffer[HEAD_BYTES:]) == bytes(body_of(*events).buffer[HEAD_BYTES:])
+    assert join(body) == join(body_of(*events))
+    assert list(body) == [CODEC.encode(event) for event in events]
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 65_535, 65_536])
+def test_a_list_of_any_length_is_read_back(count):
+    body = CODEC.write_list([Event()] * count)
+    assert len(body) == count
+    assert CODEC.decode(bytes(join(body)[0]), (), ()) == [Event()] * count
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Event({}, bytes(DETACH_BYTES)),
+        Event({}, memoryview(np.zeros(DETACH_BYTES // 8, "f8"))),
+        Event({}, memoryview(b"abcdef")[::2]),
+        Event({}, bytearray(3)),
+        Event({1: "a"}),
+        Event({}, b"", "<f4", [2]),
+        Event({}, b"", 5),
+        Event([]),
+        Event({"cannot": object()}),
+    ],
+)
+def test_no_list_is_written_at_once_where_one_is_out_of_the_ordinary(event):
+    assert CODEC.write_list([Event({"n": 1}), event, Event({"n": 2})]) is None
 
 
 class _Raising:
@@ -81,7 +116,7 @@ class _Raising:
 def test_an_error_of_a_value_of_the_user_leaves_nothing_behind():
     body = body_of(Event({"n": 1}))
     message = Event({"first": 1, "value": _Raising()})
-    assert not CODEC.write(message, body)
+    assert not CODEC.write(message, body, len(body.buffer))
     with pytest.raises(EncodeError, match=r"'value'.* 'no'"):
         CODEC.encode(message)
     assert list(body) == [CODEC.encode(Event({"n": 1}))]

@@ -236,7 +236,7 @@ REFUSED = {
 def test_what_receivers_could_not_decode_is_refused_with_its_field_and_value(codec, name):
     message, words = REFUSED[name]
     body = Body()
-    assert not codec.write(message, body)
+    assert not codec.write(message, body, len(body.buffer))
     assert (len(body), body.size) == (0, 0)
     with pytest.raises(EncodeError, match=f"an? {type(message).__name__} can't be sent: {words}"):
         codec.encode(message)

@@ -13,7 +13,7 @@ def with_origin(message, **changes):
 
 def test_a_message_has_no_origin_before_it_enters_a_chain():
     assert Start().origin is None
-    with pytest.raises(ValueError, match="once a chain has taken it up"):
+    with pytest.raises(ValueError, match="a chain gives it one"):
         _ = Event().key
 
 
