@@ -1,7 +1,7 @@
-"""`PendingInputs`: what a fold has taken and not yet finished, and how it says so. PURE.
+"""`PendingInputs`: inputs that a fold has taken, and that no finished output covers. PURE.
 
-A fold is the end of the paths from above. What it has taken is TAKEN until the outputs that cover
-it are finished below; only then is it finished above. What comes again meanwhile is recognised.
+PROTOCOL 53, 54: a fold ends the paths from above. What it has taken is TAKEN until the output that
+covers it is finished below, and finished above only then. What comes again meanwhile is recognised.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import msgspec
 from arroyo.codec import Ack, Batch, Kind, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Fragment, Origin
-from arroyo.protocol.values import bounded_table as recent
-from arroyo.protocol.values.batches import Position, bury, merge, pack, positions_of
-from arroyo.protocol.values.bounded_table import BoundedTable, drop_oldest
+from arroyo.protocol.values import bounded_table
+from arroyo.protocol.values.batches import Position, merge, sort_positions, tombstones_for
+from arroyo.protocol.values.bounded_table import drop_oldest
+from arroyo.protocol.values.deduplication import Deduplication, Way, way_of
 from arroyo.protocol.values.deliveries import Output, Work
-from arroyo.protocol.values.finished_set import FinishedSet
 
 from .state import DoneInputs
 
@@ -27,13 +27,12 @@ KNOWN_RUNS = 64
 """Start and Stop are known of so many runs of a source that are over, to answer what comes late."""
 
 _Run: TypeAlias = tuple[str, str]
-_Way: TypeAlias = tuple[str, int, int]
 
 
 class PendingInput(NamedTuple):
     """An input: where it counts, and where it came from as the stage's code sees it."""
 
-    way: _Way
+    way: Way
     sequence: int
     fragment: Fragment
     origin: Origin
@@ -57,7 +56,7 @@ class _Control(msgspec.Struct):
     """A Start or Stop: whether it is finished below, and by which ways it came."""
 
     finished: bool = False
-    came_by: dict[tuple[_Way, int], None] = {}
+    came_by: dict[tuple[Way, int], None] = {}
 
 
 class PendingInputs:
@@ -65,8 +64,6 @@ class PendingInputs:
 
     Parameters
     ----------
-    name, incarnation
-        Who holds them, and in which life.
     paths
         How many paths go on below, on all of which an input is finished at once.
     replicas
@@ -79,15 +76,14 @@ class PendingInputs:
     def __init__(
         self, name: ReplicaName, incarnation: int, *, paths: int, replicas: int, holds: bool
     ) -> None:
-        self.redelivered = 0
-        """Messages that had been taken here before they came again."""
+        self.known = Deduplication()
+        """What was taken."""
         self._name = name
         self._incarnation = incarnation
         self._paths = paths
         self._replicas = replicas
         self._holds = holds
-        self._known: BoundedTable[_Way, FinishedSet] = BoundedTable(FinishedSet)
-        self._done: BoundedTable[_Way, FinishedSet] = BoundedTable(FinishedSet)
+        self._done = Deduplication()
         self._held: dict[_Run, deque[PendingInput]] = {}
         self._controls: dict[ControlToken, _Control] = {}
 
@@ -105,12 +101,10 @@ class PendingInputs:
         """Take up what the life before had finished."""
         for each in inputs:
             way = (each.source, each.epoch, each.path)
-            for table in (self._known, self._done):
-                finished = table[way]
+            for finished in (self.known[way], self._done[way]):
                 for first, end in each.ranges:
                     finished.add(first, end)
-                for position in each.fragments:
-                    _add(finished, *position)
+                finished.add_positions(each.fragments)
 
     @property
     def held(self) -> set[Origin]:
@@ -124,41 +118,25 @@ class PendingInputs:
 
     # What comes from above
 
-    def select_new(self, batch: Batch, work: Sequence[Work]) -> list[Work]:
-        """Leave out what was taken before."""
-        known = self._of(self._known, batch)
-        new = [each for each in work if not known.covers(each[0], each[1])]
-        self.redelivered += len(work) - len(new)
-        return new
-
-    def covers(self, batch: Batch) -> bool:
-        """Whether all messages of a batch were taken before."""
-        known = self._of(self._known, batch)
-        return all(known.covers(*position) for position in positions_of(batch))
-
     def take(self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]) -> Iterator[Ack]:
-        """Say what was taken of a batch, and what of it is finished already."""
-        known, done = self._of(self._known, batch), self._of(self._done, batch)
+        """Acknowledge a batch: what was taken of it, and what is finished already."""
+        known, done = self.known.of(batch), self._done.of(batch)
         stones = list(batch.tombstones)
-        worked = {(sequence, fragment) for sequence, fragment, _ in work}
         taken: list[Position] = []
         finished: list[Position] = []
-        for position in positions_of(batch):
-            if position not in worked and known.covers(*position):
-                (finished if done.covers(*position) else taken).append(position)
+        for position in self.known.left_out(batch, work):
+            (finished if done.covers(*position) else taken).append(position)
         for (sequence, fragment, _), output in zip(work, outputs, strict=True):
             if output.reason is not None and output.reason != Reason.FILTERED:
-                stones += bury([(sequence, fragment)], output.reason)
+                stones += tombstones_for([(sequence, fragment)], output.reason)
                 continue
-            _add(known, sequence, fragment)
+            known.add(sequence, sequence + 1, fragment)
             (taken if self._holds else finished).append((sequence, fragment))
-        for stone in stones:
-            known.add(stone.first, stone.end, stone.fragment)
-            done.add(stone.first, stone.end, stone.fragment)
+        known.add_tombstones(stones)
+        done.add_tombstones(stones)
         if not self._holds:
-            for position in finished:
-                _add(done, *position)
-        way = _way(batch)
+            done.add_positions(finished)
+        way = way_of(batch)
         yield from self._ack(way, taken, taken=self._incarnation)
         yield from self._ack(way, finished, merge(stones))
 
@@ -167,11 +145,11 @@ class PendingInputs:
         if not self._holds:
             return
         held = self._held.setdefault((batch.source, batch.run), deque())
-        if len(self._held) > recent.OPEN_RUNS:
-            del self._held[next(iter(self._held))]  # of a source that died, so that nobody ends it
+        if len(self._held) > bounded_table.OPEN_RUNS:
+            del self._held[next(iter(self._held))]  # of a source that died: its Stop never comes
         place = sequence - batch.base
         origin = Origin(batch.run, batch.source, batch.epoch, place, batch.path, fragment)
-        held.append(PendingInput(_way(batch), sequence, fragment, origin))
+        held.append(PendingInput(way_of(batch), sequence, fragment, origin))
 
     def cover(self, batch: Batch, still_held: Collection[Origin] | None = None) -> CoveredInputs:
         """Return the inputs that an output covers: all that are held of its run.
@@ -191,7 +169,7 @@ class PendingInputs:
     def tell(self, batch: Batch) -> Iterator[Ack]:
         """A Start or Stop came, for the first time or again; it may be finished already."""
         control = self._controls.setdefault(passed(batch), _Control())
-        place = _way(batch), batch.ranges[0][0]
+        place = way_of(batch), batch.ranges[0][0]
         if control.finished:
             yield from self._ack(place[0], [(place[1], ())], control=True)
         else:
@@ -209,7 +187,7 @@ class PendingInputs:
             del self._controls[stop]
             self._controls.pop(stop._replace(kind=Kind.START), None)
         starts = (key for key in finished if key.kind == Kind.START and key in self._controls)
-        drop_oldest(self._controls, starts, recent.OPEN_RUNS)
+        drop_oldest(self._controls, starts, bounded_table.OPEN_RUNS)
 
     # What is finished below
 
@@ -222,32 +200,23 @@ class PendingInputs:
             for way, sequence in came_by:
                 yield from self._ack(way, [(sequence, ())], control=True)
         elif token is not None:
-            by_way: dict[_Way, list[Position]] = {}
+            by_way: dict[Way, list[Position]] = {}
             for held in token.inputs:
                 by_way.setdefault(held.way, []).append((held.sequence, held.fragment))
             for way, positions in by_way.items():
-                done = self._done[way]
-                for position in positions:
-                    _add(done, *position)
+                self._done[way].add_positions(positions)
                 yield from self._ack(way, positions)
-
-    def _of(self, table: BoundedTable[_Way, FinishedSet], batch: Batch) -> FinishedSet:
-        found = table[_way(batch)]
-        found.advance(batch.frontier)
-        return found
 
     def _ack(
         self,
-        way: _Way,
+        way: Way,
         positions: Iterable[Position],
         stones: tuple[Tombstone, ...] = (),
         *,
         taken: int = 0,
         control: bool = False,
     ) -> Iterator[Ack]:
-        positions = list(positions)
-        whole = pack(sorted(sequence for sequence, fragment in positions if not fragment))
-        parts = tuple(position for position in positions if position[1])
+        whole, parts = sort_positions(positions)
         if whole or parts or stones:
             replicas = self._replicas if control else 0
             source, epoch, path = way
@@ -268,11 +237,3 @@ class PendingInputs:
 def passed(batch: Batch) -> ControlToken:
     """Return the token of a Start or Stop."""
     return ControlToken(batch.source, batch.run, Kind(batch.kind))
-
-
-def _way(batch: Batch) -> _Way:
-    return batch.source, batch.epoch, batch.path
-
-
-def _add(finished: FinishedSet, sequence: int, fragment: Fragment) -> None:
-    finished.add(sequence, sequence + 1, fragment)

@@ -7,11 +7,10 @@ have heard of that.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from arroyo.messages import Fragment
+from arroyo.protocol.values.actions import Persist
 
 
 class OpenOutputs(msgspec.Struct, frozen=True, array_like=True):
@@ -42,7 +41,7 @@ class FoldState(msgspec.Struct, frozen=True, array_like=True):
     """Greater than all epochs of the lives so far."""
 
 
-class NoteFold(NamedTuple):
-    """Action: write this down before anything that comes after it is done."""
+class NoteFold(Persist, frozen=True):
+    """The state of a fold."""
 
     state: FoldState

@@ -1,4 +1,4 @@
-"""What a receiving replica knows of those that send to it. PURE."""
+"""`InboundLinks`: which batches a replica may take, from which links. PURE."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ class InboundLinks:
     A push-pull link begins with an Open and misses nothing. A pub-sub link begins anywhere; what
     it misses is counted.
 
-    Parameters
-    ----------
-    names
-        Every replica above, ``STAGE.R``, and whether it sends by pub-sub.
+    `names`: every replica above, ``STAGE.R``, and whether it sends by pub-sub.
     """
 
     def __init__(self, names: Mapping[str, bool]) -> None:
@@ -38,7 +35,7 @@ class InboundLinks:
         """Whether every replica above has finished for good."""
 
     def open(self, name: str, record: Open) -> bool:
-        """Note a link; False if nobody of this name should send here."""
+        """Note a link; False if no replica of this name sends here."""
         if self._names.get(name, True):
             return False
         known = self._senders.get(name)

@@ -1,6 +1,6 @@
 """`RunGate`: Start before the first event, Stop after the last, each once per run. PURE.
 
-Whatever comes, and how often: by several paths, from several replicas above, again after a death.
+PROTOCOL 19. They may come by several paths, from several replicas above, and again after a death.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from arroyo.codec import Batch, Kind
-from arroyo.protocol.values import bounded_table as recent
+from arroyo.protocol.values import bounded_table
 from arroyo.protocol.values.batches import count_of
 from arroyo.protocol.values.bounded_table import drop_oldest
 from arroyo.protocol.values.deliveries import Delivery
@@ -28,7 +28,7 @@ STOP_WAIT_S = 1.0
 """How long a Stop by pub-sub waits for the same Stop from the other replicas above."""
 
 
-class Entry(Enum):
+class Verdict(Enum):
     """What is to be done with a batch."""
 
     WORK = 0
@@ -36,14 +36,14 @@ class Entry(Enum):
     AGAIN = 1
     """A Start or Stop that the stage has seen; it may have to go on once more."""
     NOTHING = 2
-    """It came too late, or its place is taken by another."""
+    """It came too late, or another has taken its place."""
     ASK = 3
-    """It waits for a Start that pub-sub has lost: the sender is to tell it again."""
+    """It waits for a Start that pub-sub has lost: the sender has to send that again."""
     LATE = 4
-    """Events of a run that is over, by another life of their source, which has to hear so."""
+    """Events of a run that is over, from another life of their source, which has to be told."""
 
 
-Admission: TypeAlias = tuple[Entry, Delivery]
+Admission: TypeAlias = tuple[Verdict, Delivery]
 _Key: TypeAlias = tuple[str, str]
 
 
@@ -95,7 +95,7 @@ class RunGate:
         """Say what to do with a batch, and with those that waited for it."""
         kind = delivery.batch.kind
         if self._is_outlived(delivery.batch):
-            yield Entry.NOTHING, delivery
+            yield Verdict.NOTHING, delivery
         elif kind == Kind.EVENTS:
             yield from self._events(delivery)
         elif kind == Kind.START:
@@ -106,9 +106,9 @@ class RunGate:
             yield from self._stop(delivery, now)
 
     def _is_outlived(self, batch: Batch) -> bool:
-        """Whether another life of a fold has given out anew what this is of, under the same keys.
+        """Whether a later life of a fold has given out this run again, under the same keys.
 
-        Nobody waits for it any more, and an idempotent sink would put it in the place of the new.
+        PROTOCOL 57: nothing waits for this one, and an idempotent sink would overwrite the new.
         """
         run = self._runs.get(_key(batch))
         if run is None:
@@ -151,35 +151,35 @@ class RunGate:
         if run is not None and run.closed:
             # The run is quiet: whatever still comes was finished before.
             known = not batch.reliable or batch.epoch == run.epoch
-            yield Entry.NOTHING if known else Entry.LATE, delivery
+            yield Verdict.NOTHING if known else Verdict.LATE, delivery
         elif run is None and not batch.implicit and batch.ranges:
             yield from self._park(delivery)
         else:
             if run is None and batch.implicit:
                 self._open(batch)
-            yield Entry.WORK, delivery
+            yield Verdict.WORK, delivery
 
     def _start(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         key = _key(delivery.batch)
         known = key in self._runs
         run = self._runs[key] if known else self._open(delivery.batch)
         run.started_by.add(delivery.batch.sender)
-        yield (Entry.AGAIN if known else Entry.WORK), delivery
+        yield (Verdict.AGAIN if known else Verdict.WORK), delivery
         for parked in self._parked.pop(key, ()):
             yield from self.admit(parked, now)
 
     def _last_call(self, delivery: Delivery) -> Iterator[Admission]:
-        """A Stop is near: whoever holds anything of the run has to give it out."""
+        """A Stop is announced: folds that hold inputs of the run have to give them out."""
         batch = delivery.batch
         run = self._find(batch)
         if run is None:
             yield from self._park(delivery)
         elif run.closed or run.life(batch.epoch).announced >= batch.attempt:
-            yield Entry.AGAIN, delivery
+            yield Verdict.AGAIN, delivery
         else:
             # After the death of a fold further above there is more to be given out.
             run.life(batch.epoch).announced = batch.attempt
-            yield Entry.WORK, delivery
+            yield Verdict.WORK, delivery
 
     def _stop(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         batch = delivery.batch
@@ -188,18 +188,18 @@ class RunGate:
         if run is None:
             yield from self._give_up(delivery)
         elif run.closed:
-            yield Entry.AGAIN, delivery
+            yield Verdict.AGAIN, delivery
         else:
             run.stopped_by.add(batch.sender)
             if batch.reliable or run.stopped_by >= run.started_by:
                 run.closed, run.epoch = True, batch.epoch
                 self._held.pop(key, None)
-                yield Entry.WORK, delivery
+                yield Verdict.WORK, delivery
             else:
                 # Events of the other replicas above may still be on their way.
                 due, _ = self._held.get(key, (now + STOP_WAIT_S, None))
                 self._held[key] = due, delivery
-                yield Entry.NOTHING, delivery
+                yield Verdict.NOTHING, delivery
 
     def _find(self, batch: Batch) -> _Run | None:
         """Return the run that ends; one without a Start may be heard of only now."""
@@ -214,17 +214,17 @@ class RunGate:
             if key[0] == batch.source and key not in self._held:
                 (over if each.closed or each.implicit else opened).append(key)
         drop_oldest(self._runs, over, CLOSED_RUNS)
-        drop_oldest(self._runs, opened, recent.OPEN_RUNS)
+        drop_oldest(self._runs, opened, bounded_table.OPEN_RUNS)
         return run
 
     def _park(self, delivery: Delivery) -> Iterator[Admission]:
         parked = self._parked.setdefault(_key(delivery.batch), [])
         waiting = [key for key in self._parked if key[0] == delivery.batch.source]
-        for given_up in drop_oldest(self._parked, waiting, recent.OPEN_RUNS):
+        for given_up in drop_oldest(self._parked, waiting, bounded_table.OPEN_RUNS):
             for each in given_up:
-                # Credited, but not acknowledged: what anybody waits for comes again.
+                # Credited, but not acknowledged: what a source waits for comes again.
                 self.dropped += 0 if each.batch.reliable else count_of(each.batch)
-                yield Entry.NOTHING, each
+                yield Verdict.NOTHING, each
         if delivery.batch.reliable:
             parked.append(delivery)
             return
@@ -233,7 +233,7 @@ class RunGate:
             parked.clear()
         parked.append(delivery)
         if len(parked) == 1:
-            yield Entry.ASK, delivery
+            yield Verdict.ASK, delivery
 
     def _give_up(self, stop: Delivery) -> Iterator[Admission]:
         """A Stop without its Start: by pub-sub the run has passed unseen; else the Start comes."""
@@ -242,7 +242,7 @@ class RunGate:
             yield from self._park(stop)
             return
         self.dropped += sum(count_of(each.batch) for each in self._parked.pop(key, ()))
-        yield Entry.NOTHING, stop
+        yield Verdict.NOTHING, stop
 
 
 def _key(batch: Batch) -> _Key:

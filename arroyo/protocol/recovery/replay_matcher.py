@@ -21,7 +21,7 @@ class Fate(Enum):
     FINISHED = 0
     """Finished in the life before: only its acknowledgement is due."""
     AGAIN = 1
-    """Under way when the life before ended: it takes its old place."""
+    """In flight when the life before ended: it takes its old place."""
     GONE = 2
     """No message but places whose messages the input has lost."""
     NEW = 3
@@ -56,7 +56,7 @@ class ReplayMatcher:
 
     @property
     def open_places(self) -> int:
-        """How many messages that were under way have not come again."""
+        """How many messages that were in flight have not come again."""
         return self._count - self._at
 
     def sort(self, marks: Sequence[Mark]) -> Iterator[Part]:
@@ -84,7 +84,7 @@ class ReplayMatcher:
         self.finished = ()
         place = self._places.get(mark, -1)
         if place < self._at:
-            # Nothing that was under way can come behind what is new.
+            # Nothing that was in flight can come behind what is new.
             self.over = True
             return Fate.NEW, self.give_up()
         passed, self._at = place - self._at, place + 1

@@ -1,20 +1,21 @@
-"""`UnclosedRun`: a run whose Stop somebody may lack, as the next life of its source finds it. PURE.
+"""`UnclosedRun`: a run whose Stop may be lacking, as the next life of its source finds it. PURE.
 
 A source with an input that can't be read again asks its shell to note such runs before it acts
 (`NoteRuns`). How far the open one has come is counted in words that outlive the process, written
-before what they count leaves (`NoteCounts`); `settle` puts both together. Rules:
+before what they count leaves (`NoteCounts`); `runs_left` puts both together. Rules:
 - A run is noted before its Start leaves, and until each replica of each terminal has its Stop.
-- A Stop that has left is noted whole: whoever lacks it gets the same.
+- A Stop that has left is noted whole: stages that lack it get the same.
 - What the listener handed over and the source had not sent is counted as lost with the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from arroyo.protocol.values.actions import Persist
 from arroyo.protocol.values.run_totals import RunTotals
 
 ATTEMPTS_OF_A_LIFE = 2**32
@@ -24,40 +25,27 @@ FORMER_RUNS = 64
 
 
 class UnclosedRun(msgspec.Struct, frozen=True):
-    """A run of a life that may be over.
-
-    Attributes
-    ----------
-    run
-        Its name.
-    epoch, base
-        Where its sequences count, and which is its first event.
-    start
-        Its Start; None where it opened itself without one.
-    next, frontier
-        Sequences from `frontier` up to `next` had been sent, and nobody had acknowledged them.
-        `next` is the Stop's; None while the source lives and the run is open, and where nobody
-        knows, since the words that counted it are gone, as after a reboot.
-    stop
-        Its Stop, once it is known what it says. What was lost is counted by then.
-    unsent
-        How many of its messages the listener had handed over that have no sequence, at least.
-    unseen
-        So many more of those there may have been.
-    attempt
-        Greater than all attempts in which its Start and Stop have left; 0: of its own life only.
-    """
+    """A run of a life that may be over."""
 
     run: str
     epoch: int
     base: int
+    """Where its sequences count, and which is its first event."""
     start: Any = None
+    """Its Start; None where it opened itself without one."""
     next: int | None = None
     frontier: int = 0
+    """Sequences from `frontier` up to `next` had been sent and not acknowledged. `next` is the
+    Stop's; None while the source lives and the run is open, and where it is unknown, since the
+    words that counted it are gone, as after a reboot."""
     stop: Any = None
+    """Its Stop, once it is known what it says. What was lost is counted by then."""
     unsent: int = 0
+    """How many of its messages the listener had handed over that have no sequence, at least."""
     unseen: int = 0
+    """So many more of those there may have been."""
     attempt: int = 0
+    """Greater than all attempts in which its Start and Stop have left; 0: of its own life only."""
 
     @property
     def sent(self) -> int:
@@ -65,14 +53,14 @@ class UnclosedRun(msgspec.Struct, frozen=True):
         return max(0, (self.next or 0) - self.base)
 
     @property
-    def under_way(self) -> int:
+    def in_flight(self) -> int:
         """Messages that had left and can't come again; some may have arrived all the same."""
         return max(0, (self.next or 0) - max(self.frontier, self.base))
 
     @property
     def lost(self) -> int:
-        """Messages that nobody can send again, as far as they were counted."""
-        return self.under_way + self.unsent
+        """Messages that can't be sent again, as far as they were counted."""
+        return self.in_flight + self.unsent
 
     @property
     def totals(self) -> RunTotals:
@@ -89,38 +77,24 @@ class UnclosedRun(msgspec.Struct, frozen=True):
         )
 
 
-class NoteRuns(NamedTuple):
-    """Action: write down these runs, oldest first, before anything that comes after it is done."""
+class NoteRuns(Persist, frozen=True):
+    """The runs of a volatile source whose Stop may be lacking, oldest first."""
 
     runs: tuple[UnclosedRun, ...]
 
 
-class NoteCounts(NamedTuple):
-    """Action: keep these words where the next life finds them, before what they count leaves.
-
-    Attributes
-    ----------
-    next, frontier
-        How many sequences there are, and how many of them are finished.
-    controls
-        How many of them are of no event that the listener handed over in this life.
-    """
+class NoteCounts(Persist, frozen=True):
+    """Words for the status page, where the next life finds them."""
 
     next: int
     frontier: int
+    """How many sequences there are, and how many of them are finished."""
     controls: int
+    """How many of them are of no event that the listener handed over in this life."""
 
 
-def settle(noted: Sequence[UnclosedRun], words: Mapping[str, int]) -> tuple[UnclosedRun, ...]:
-    """Say which runs a life has left, of what was noted and of the words that it has left.
-
-    Parameters
-    ----------
-    noted
-        The last `NoteRuns`.
-    words
-        Those of a status page; see there.
-    """
+def runs_left(noted: Sequence[UnclosedRun], words: Mapping[str, int]) -> tuple[UnclosedRun, ...]:
+    """Return which runs a life has left, by what was noted and of the words that it has left."""
     runs = [run for run in noted if run.next is not None]
     epoch, placed = words["epoch"], words["next"] - words["controls"]
     if any(run.epoch == epoch and run.stop is None for run in runs):
@@ -140,6 +114,6 @@ def settle(noted: Sequence[UnclosedRun], words: Mapping[str, int]) -> tuple[Uncl
                 runs.append(msgspec.structs.replace(run, unsent=unsent, unseen=unseen, **counts))
                 unsent = unseen = 0
     if epoch and (unsent > 0 or unseen):
-        # Of runs that nobody has heard of.
+        # Of runs that no stage has heard of.
         runs.append(UnclosedRun("", epoch, 0, next=0, unsent=unsent, unseen=unseen))
     return tuple(runs[-FORMER_RUNS:])

@@ -1,96 +1,76 @@
-"""`Acknowledger`: what a replica at the end of paths has finished, and how it says so. PURE.
+"""`Acknowledger`: acknowledges what a replica at the end of paths has finished. PURE.
 
-Nothing is done twice, and each message is acknowledged once it is done, or, where the stage
-flushes, once it is safe.
+PROTOCOL 15: each message is acknowledged once it is done, or, where the stage flushes, once that is
+over; what is finished is remembered, so that nothing is done twice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from arroyo.codec import Ack, Batch, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
-from arroyo.protocol.values.batches import Position, bury, merge, pack, positions_of
-from arroyo.protocol.values.bounded_table import BoundedTable
+from arroyo.protocol.values.batches import Position, merge, pack, sort_positions, tombstones_for
+from arroyo.protocol.values.deduplication import Deduplication
 from arroyo.protocol.values.deliveries import Output, Work, origins_of
-from arroyo.protocol.values.finished_set import FinishedSet
 
 
 class Acknowledger:
-    """Remembers what is finished by source, epoch and path, and makes acknowledgements.
+    """Remembers what is finished, and makes acknowledgements.
 
-    Parameters
-    ----------
-    name
-        The replica that acknowledges.
-    flushes
-        Whether what is done is safe only after the next `flushed`.
+    `flushes`: whether what is done is safe only after the next `flushed`.
     """
 
     def __init__(self, name: ReplicaName, *, flushes: bool) -> None:
-        self.redelivered = 0
-        """Messages that had been finished here before they came again."""
+        self.known = Deduplication()
+        """What is finished."""
         self._name = name
         self._flushes = flushes
-        self._unflushed: list[tuple[Batch, Ack]] = []
-        self._finished: BoundedTable[tuple[str, int, int], FinishedSet] = BoundedTable(FinishedSet)
+        self._unflushed: list[tuple[Batch, Ack, bool]] = []
+        """With each, whether something was published for it."""
+        self._begun = 0
+        """The flush that is under way is for so many of them, the first ones."""
 
-    def select_new(self, batch: Batch, work: Sequence[Work]) -> Sequence[Work]:
-        """Leave out what was finished before."""
-        finished = self._finished_of(batch)
-        if not batch.fragments and all(finished.is_new(*span) for span in batch.ranges):
-            return work
-        new = [each for each in work if not finished.covers(each[0], each[1])]
-        self.redelivered += len(work) - len(new)
-        return new
-
-    def covers(self, batch: Batch) -> bool:
-        """Whether all messages of a batch were finished before."""
-        finished = self._finished_of(batch)
-        return all(finished.covers(*position) for position in positions_of(batch))
-
-    def finish(
-        self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]
-    ) -> Iterator[Ack]:
+    def finish(self, batch: Batch, work: Sequence[Work], outputs: Sequence[Output]) -> Ack | None:
         """Note what became of the messages that were worked on."""
-        finished = self._finished_of(batch)
         stones = list(batch.tombstones)
-        worked = {(sequence, fragment) for sequence, fragment, _ in work}
-        # What came again and was not worked on is finished too, unless it waits for its turn.
-        done = [
-            position
-            for position in positions_of(batch)
-            if position not in worked and finished.covers(*position)
-        ]
+        done = self.known.left_out(batch, work)
         for (sequence, fragment, _), output in zip(work, outputs, strict=True):
             if output.reason is None:
                 done.append((sequence, fragment))
             else:
-                stones += bury([(sequence, fragment)], output.reason)
-        whole = pack(sorted(sequence for sequence, fragment in done if not fragment))
-        parts = tuple((number, fragment) for number, fragment in done if fragment)
-        yield from self._acknowledge(batch, whole, merge(stones), parts, unsafe=bool(work))
+                stones += tombstones_for([(sequence, fragment)], output.reason)
+        whole, parts = sort_positions(done)
+        return self._acknowledge(batch, whole, merge(stones), parts, unsafe=bool(work))
 
-    def finish_whole(self, batch: Batch, *, again: bool = False) -> Iterator[Ack]:
+    def finish_whole(self, batch: Batch, *, again: bool = False) -> Ack | None:
         """Note that all of a batch is done, in which no message is in parts.
 
         `again`: it was done before, and is only to be acknowledged by this path as well.
         """
         unsafe = bool(batch.ranges) and not again
-        yield from self._acknowledge(batch, batch.ranges, batch.tombstones, unsafe=unsafe)
+        return self._acknowledge(batch, batch.ranges, batch.tombstones, unsafe=unsafe)
 
-    def flushed(self, refused: Mapping[Origin, Reason] | None = None) -> list[Ack]:
-        """What was finished so far is safe now; messages in `refused` have ended instead."""
-        unflushed, self._unflushed = self._unflushed, []
-        return [_without(refused, batch, ack) if refused else ack for batch, ack in unflushed]
+    def begin_flush(self) -> None:
+        """A flush begins that is for what was finished so far."""
+        self._begun = len(self._unflushed)
 
-    def _finished_of(self, batch: Batch) -> FinishedSet:
-        finished = self._finished[batch.source, batch.epoch, batch.path]
-        finished.advance(batch.frontier)
-        return finished
+    def flushed(
+        self, refused: Mapping[Origin, Reason] | None = None, *, begun: bool = False
+    ) -> list[Ack]:
+        """What was finished so far is safe now; messages in `refused` have ended instead.
+
+        `begun`: only what was finished before `begin_flush`.
+        """
+        unflushed = self._unflushed
+        count = self._begun if begun else len(unflushed)
+        while count < len(unflushed) and not unflushed[count][2]:
+            count += 1  # no later flush need ever come for these
+        safe, self._unflushed, self._begun = unflushed[:count], unflushed[count:], 0
+        return [_without(refused, batch, ack) if refused else ack for batch, ack, _ in safe]
 
     def _acknowledge(
         self,
@@ -100,20 +80,19 @@ class Acknowledger:
         parts: tuple[Position, ...] = (),
         *,
         unsafe: bool,
-    ) -> Iterator[Ack]:
-        finished = self._finished_of(batch)
+    ) -> Ack | None:
+        finished = self.known.of(batch)
         for first, end in ranges:
             finished.add(first, end)
-        for sequence, fragment in parts:
-            finished.add(sequence, sequence + 1, fragment)
-        for stone in stones:
-            finished.add(stone.first, stone.end, stone.fragment)
+        if parts:
+            finished.add_positions(parts)
+        finished.add_tombstones(stones)
         ack = Ack(*self._name, batch.source, batch.epoch, batch.path, ranges, stones, parts)
         if self._flushes and (unsafe or self._unflushed):
-            self._unflushed.append((batch, ack))
-        elif ranges or parts or stones:
-            # Nothing was published for it just now, so there may be no flush to wait for.
-            yield ack
+            self._unflushed.append((batch, ack, unsafe))
+            return None
+        # Nothing was published for it just now, so there may be no flush to wait for.
+        return ack if ranges or parts or stones else None
 
 
 def _without(refused: Mapping[Origin, Reason], batch: Batch, ack: Ack) -> Ack:
@@ -127,7 +106,9 @@ def _without(refused: Mapping[Origin, Reason], batch: Batch, ack: Ack) -> Ack:
             ends[position] = reason
     if not ends:
         return ack
-    stones = [stone for position, reason in ends.items() for stone in bury([position], reason)]
+    stones = [
+        stone for position, reason in ends.items() for stone in tombstones_for([position], reason)
+    ]
     return msgspec.structs.replace(
         ack,
         ranges=pack(number for number in whole if (number, ()) not in ends),

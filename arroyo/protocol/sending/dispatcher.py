@@ -1,13 +1,14 @@
-"""The sending side: which replica below gets what, and when it has to wait. PURE.
+"""`Dispatcher`: which replica of one stage below gets which batch, and when. PURE.
 
-A `Dispatcher` serves all replicas of one stage below. Rules:
-- Nothing goes to a replica before its Hello, and the open Starts go first.
-- A replica has a bound of messages and bytes that were sent and not credited; what is over it
-  waits here, and the stage takes no inputs while anything waits (`blocked`). Payloads that stay
-  in shared memory take no room at the receiver, and don't count.
-- Batches leave in the order they came in. Start and Stop go to every replica, past the bound.
-- A replica that died gets a new link with a new number; what was on the old one is the source's
-  to send again.
+Rules:
+- PROTOCOL 3: nothing goes to a replica before its Hello, and the open Starts go first.
+- PROTOCOL 8, 9: a replica has a bound of messages and bytes that were sent and not credited. What
+  exceeds it waits here, and the stage takes no input while anything waits (`blocked`). Payloads in
+  shared memory take no room at the receiver, and don't count.
+- PROTOCOL 10: batches leave in the order they came in; Start and Stop go to every replica, past the
+  bound.
+- PROTOCOL 20: a replica that died gets a new link with a new number. The source sends again what
+  was on the old one.
 """
 
 from __future__ import annotations
@@ -18,107 +19,29 @@ from typing import Literal
 
 import msgspec
 
-from arroyo.codec import (
-    PROTOCOL_VERSION,
-    Batch,
-    Bye,
-    Credit,
-    End,
-    Hello,
-    Kind,
-    Open,
-    shared_size_of,
-)
+from arroyo.codec import PROTOCOL_VERSION, Bye, Credit, End, Hello, Kind, Open, shared_size_of
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.values.actions import Connect, Transmit
-from arroyo.protocol.values.batches import OutgoingBatch, cut, sequences_of, take
+from arroyo.protocol.values.actions import Connect, Emit, Transmit
+from arroyo.protocol.values.batches import OutgoingBatch, cut, sequences_of, split
+from arroyo.protocol.values.flow_limits import BATCH_MESSAGES
 from arroyo.protocol.values.history import History
-from arroyo.protocol.values.outbox import Emit
 from arroyo.protocol.values.ranges import RangeSet
 
 from .open_starts import OpenStarts
+from .replica_link import ReplicaLink
 
 Dispatch = Literal["balanced", "key", "sequence"]
 
-BATCH_MESSAGES = 1024
-BATCH_S = 0.01
-"""A batch holds what the receiver does in about this time, but 1 to BATCH_MESSAGES messages."""
-AHEAD_MESSAGES = 8192
-AHEAD_S = 0.05
-"""A replica is given work ahead for about this time, but 2 to AHEAD_MESSAGES messages."""
-AHEAD_BYTES = 64 * 1024 * 1024
-FIRST_BATCH_MESSAGES = 32
-"""Batch for a receiver that has not told its speed yet."""
 SEQUENCE_BLOCK = 64
 """Dispatch by sequence gives this many neighbouring messages to one replica."""
-
-
-class _Replica(msgspec.Struct):
-    name: ReplicaName
-    link: int
-    incarnation: int = 0
-    up: bool = False
-    leaving: bool = False
-    ended: bool = False
-    number: int = 0
-    """Batches sent on this link."""
-    batch: int = 0
-    ahead: int = 0
-    """How many messages it gets at once, and how many without credit; follow its speed."""
-    messages: int = 0
-    size: int = 0
-    sent: deque[tuple[int, int, int]] = msgspec.field(default_factory=deque)
-    """Number, messages and bytes of each batch without credit."""
-    missed: bool = False
-    """Whether a Stop, or its announcement, went by while it was not there."""
-    used: int = 0
-    """When it was given something last, counted in batches of the dispatcher."""
-
-    def __post_init__(self) -> None:
-        self.batch, self.ahead = FIRST_BATCH_MESSAGES, 2 * FIRST_BATCH_MESSAGES
-
-    def note_speed(self, message_s: float) -> None:
-        """It takes so long over one message. PROTOCOL 8."""
-        self.batch = max(1, min(BATCH_MESSAGES, int(BATCH_S / max(message_s, 1e-9))))
-        self.ahead = messages_ahead(message_s)
-
-    def room(self, item_size: int) -> int:
-        """How many messages of a size it may be given now; one always, when it has none.
-
-        PROTOCOL 9.
-        """
-        least = 0 if self.sent else 1
-        if not self.up:
-            return 0
-        if self.messages >= self.ahead:
-            return least
-        # Up to one batch more than `ahead`, since many small messages are dear to split.
-        by_size = (AHEAD_BYTES - self.size) // item_size if item_size else self.ahead
-        return max(least, min(self.batch, by_size))
-
-
-def messages_ahead(message_s: float) -> int:
-    """How many messages a receiver that takes so long over one may be given ahead."""
-    return max(2, min(AHEAD_MESSAGES, int(AHEAD_S / max(message_s, 1e-9))))
 
 
 class Dispatcher:
     """The links from one sending replica to all replicas of one stage below.
 
-    Parameters
-    ----------
-    sender
-        The replica that sends.
-    stage, replicas
-        The stage below.
-    edge
-        What this edge adds to a path.
-    dispatch
-        How messages are shared out; a stage below that folds has its say in this.
-    new_link
-        Gives a number that no link had before, over restarts as well.
-    emit
-        Where it says what is to be done.
+    `edge`: what this edge adds to a path.
+    `dispatch`: how messages are shared out; a stage below that folds has its say in this.
+    `new_link`: gives a number that no link had before, over restarts as well.
     """
 
     def __init__(
@@ -144,7 +67,7 @@ class Dispatcher:
         self._queue: deque[OutgoingBatch] = deque()
         self._starts = OpenStarts()
         self._replicas = [
-            _Replica(ReplicaName(stage, number), new_link()) for number in range(replicas)
+            ReplicaLink(ReplicaName(stage, number), new_link()) for number in range(replicas)
         ]
         self._batches = 0
         self._ending: bool | None = None
@@ -199,7 +122,7 @@ class Dispatcher:
         return self._ending is not None and not self._queue
 
     def hello(self, hello: Hello) -> bool:
-        """A replica is there. Returns whether it may miss anything.
+        """Take a replica up; returns whether it may miss anything.
 
         PROTOCOL 3: it gets the open Starts first. PROTOCOL 20: a new life gets a new link.
         """
@@ -224,11 +147,11 @@ class Dispatcher:
         return lost
 
     def disconnected(self, number: int, link: int) -> bool:
-        """A link broke. Returns whether anything can have been lost with it."""
+        """Replace a broken link; returns whether anything may be lost with it."""
         replica = self._find(number)
         if replica is None or link != replica.link:
             return False
-        lost = replica.up or bool(replica.sent)
+        lost = replica.up or replica.in_flight
         self._history.note(
             "link {} to {} broke, {} messages without credit", link, replica.name, replica.messages
         )
@@ -236,7 +159,7 @@ class Dispatcher:
         return lost
 
     def bye(self, bye: Bye) -> None:
-        """A replica wants no more; it gets End, and then works off what it has."""
+        """A replica wants no more: it gets End, and then works off what it has. PROTOCOL 30."""
         replica = self._find(bye.replica)
         if replica is not None and replica.up and replica.incarnation == bye.incarnation:
             replica.up, replica.leaving = False, True
@@ -244,24 +167,20 @@ class Dispatcher:
             self._send_end(replica, final=False)
 
     def credit(self, credit: Credit) -> None:
-        """A replica is through with batches."""
+        """A replica is done with batches."""
         replica = self._find(credit.replica)
         if replica is None or credit.link != replica.link:
             return
-        while replica.sent and replica.sent[0][0] < credit.number:
-            _, messages, size = replica.sent.popleft()
-            replica.messages -= messages
-            replica.size -= size
-        replica.note_speed(credit.message_s)
+        replica.credit(credit.number, credit.message_s)
         self._pump()
 
     # A replica's links
 
-    def _find(self, number: int) -> _Replica | None:
-        """Return a replica; None for a number that only a confused peer can have."""
+    def _find(self, number: int) -> ReplicaLink | None:
+        """Return a replica, or None for a number that only a confused peer can send."""
         return self._replicas[number] if number < len(self._replicas) else None
 
-    def _link(self, replica: _Replica) -> None:
+    def _link(self, replica: ReplicaLink) -> None:
         record = Open(
             PROTOCOL_VERSION, *self._sender, incarnation=self._incarnation, link=replica.link
         )
@@ -269,14 +188,11 @@ class Dispatcher:
         self._emit(Connect(replica.name, replica.link))
         self._emit(Transmit(replica.name, record))
 
-    def _relink(self, replica: _Replica) -> None:
-        replica.link = self._new_link()
-        replica.up = replica.leaving = replica.ended = False
-        replica.incarnation = replica.number = replica.messages = replica.size = 0
-        replica.sent.clear()
+    def _relink(self, replica: ReplicaLink) -> None:
+        replica.begin(self._new_link())
         self._link(replica)
 
-    def _send_end(self, replica: _Replica, *, final: bool) -> None:
+    def _send_end(self, replica: ReplicaLink, *, final: bool) -> None:
         if not replica.ended:
             replica.ended = True
             self._history.note("sent End to {}, for good: {}", replica.name, final)
@@ -299,7 +215,7 @@ class Dispatcher:
             replica, count = self._choose(batch)
             if replica is None:
                 break
-            head, rest = take(batch, count)
+            head, rest = split(batch, count)
             if rest is None:
                 self._queue.popleft()
             else:
@@ -327,8 +243,8 @@ class Dispatcher:
             elif control.header.kind != Kind.START:
                 replica.missed = True
 
-    def _choose(self, batch: OutgoingBatch) -> tuple[_Replica | None, int]:
-        """Say who gets the head of the batch, and how many messages of it. PROTOCOL 10."""
+    def _choose(self, batch: OutgoingBatch) -> tuple[ReplicaLink | None, int]:
+        """Return which replica gets the first messages of a batch, and how many. PROTOCOL 10."""
         messages = len(batch.items)
         item_size = batch.size // messages if messages else 0
         if len(self._replicas) == 1:
@@ -345,7 +261,7 @@ class Dispatcher:
         return (replica, min(room, count)) if room else (None, 0)
 
     def _assigned(self, batch: OutgoingBatch) -> tuple[int, int]:
-        """Whose the first message is, and how many after it are the same replica's."""
+        """Return which replica owns the first message, and how many from there on are its own."""
         if not batch.items:
             marks = [batch.header.tombstones[0].first // SEQUENCE_BLOCK]
         elif self.dispatch == "key" and batch.keys is not None:
@@ -356,16 +272,9 @@ class Dispatcher:
         count = next((at for at, owner in enumerate(owners) if owner != owners[0]), len(owners))
         return owners[0], count
 
-    def _transmit(self, replica: _Replica, batch: OutgoingBatch) -> None:
-        record: Batch = msgspec.structs.replace(
-            batch.header, sender=self._sender_text, link=replica.link, number=replica.number
-        )
-        replica.sent.append((replica.number, len(batch.items), batch.size))
-        replica.number += 1
-        replica.messages += len(batch.items)
-        replica.size += batch.size
+    def _transmit(self, replica: ReplicaLink, batch: OutgoingBatch) -> None:
+        record, count = replica.put(self._sender_text, batch), len(batch.items)
         self._batches += 1
         replica.used = self._batches
-        count = len(batch.items)
         self._history.note("sent batch {} to {}: {} messages", record.number, replica.name, count)
         self._emit(Transmit(replica.name, record, batch.items))

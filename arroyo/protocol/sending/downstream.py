@@ -1,16 +1,15 @@
-"""`Downstream`: all stages below one replica, and what is heard of them. PURE.
+"""`Downstream`: all stages below one replica: what is sent to them, what they say of links. PURE.
 
-The one router of records from below (`record`), whoever sends: a source, a relay or a fold. It
-knows the links and the lives of those below; what a sign of loss means is said by who sends.
+Sources, relays and folds route records from below through it (`record`). It knows links and lives;
+it reports signs of loss, and its owner decides what to do about them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
-from typing import TypeAlias
 
-from arroyo.codec import PROTOCOL_VERSION, Bye, Credit, Hello, Lost
+from arroyo.codec import PROTOCOL_VERSION, BackRecord, Bye, Credit, Hello, Lost
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.batches import OutgoingBatch
 from arroyo.protocol.values.history import History
@@ -18,18 +17,16 @@ from arroyo.protocol.values.history import History
 from .dispatcher import Dispatcher
 from .publication import Publication
 
-LinkRecord: TypeAlias = Hello | Credit | Bye | Lost
-"""What is said about links; acknowledgements and suspects are for who keeps the messages."""
 
-
-class Loss(IntEnum):
-    """Where something may have been lost. PROTOCOL 20."""
+class LossSign(IntEnum):
+    """Whether something may have been lost below, and where. PROTOCOL 20."""
 
     NONE = 0
+    """False as a condition."""
     FAR = 1
-    """Further below: the business of those that keep what they have sent."""
+    """Further below: only those that keep what they have sent have to act."""
     NEAR = 2
-    """On a link from here, so that those that keep it have to be told."""
+    """On a link from here: those above that keep messages have to be told."""
 
 
 class Downstream:
@@ -37,12 +34,8 @@ class Downstream:
 
     Parameters
     ----------
-    incarnation
-        In which life the replica is.
     routes
         One dispatcher for each stage below that is fed by push-pull, with the paths behind it.
-    publication
-        For pub-sub links, where there are any.
     expected
         Every replica below, near or far; `ready` when all of them have said Hello.
     """
@@ -62,7 +55,7 @@ class Downstream:
         self._dispatchers = {dispatcher.stage: dispatcher for dispatcher, _ in routes}
         self._publication = publication
         self.reliable = bool(routes)
-        """Whether anything below is fed by push-pull, so that somebody acknowledges."""
+        """Whether any stage below is fed by push-pull, so that acknowledgements come."""
         self.empty = not routes and publication is None
         """Whether nothing is below at all."""
         self._awaited = set(expected)
@@ -92,14 +85,13 @@ class Downstream:
         return not self._awaited
 
     @property
-    def awaited(self) -> Sequence[ReplicaName]:
-        """Expected replicas that have not said Hello."""
-        return sorted(self._awaited)
-
-    @property
     def lives(self) -> dict[ReplicaName, int]:
         """The incarnation of each replica below, as far as it is known."""
         return self._lives
+
+    def excuse(self, replicas: Iterable[ReplicaName]) -> None:
+        """Wait no more for these: they are away, and nobody knows for how long. PROTOCOL 5."""
+        self._awaited.difference_update(replicas)
 
     # What goes down
 
@@ -109,16 +101,11 @@ class Downstream:
             dispatcher.connect(self._incarnation)
 
     def send(self, batch: OutgoingBatch) -> None:
-        """Send a batch to every stage below."""
+        """Send a batch to every stage below; without items, only where nothing is missed."""
         for dispatcher in self._dispatchers.values():
             dispatcher.send(batch)
         if self._publication is not None and batch.items:
             self._publication.send(batch)
-
-    def send_reliably(self, batch: OutgoingBatch) -> None:
-        """Send a batch to the stages that are fed by push-pull."""
-        for dispatcher in self._dispatchers.values():
-            dispatcher.send(batch)
 
     def end(self, *, final: bool) -> None:
         """Nothing more will go out: End follows what waits, for good or for this life only."""
@@ -130,33 +117,37 @@ class Downstream:
 
     # What comes up
 
-    def record(self, record: LinkRecord) -> Loss:
-        """Take a record from below; returns what may be lost by what it tells."""
-        if isinstance(record, Hello):
+    def record(self, record: BackRecord) -> LossSign:
+        """Take a record from below; returns what may be lost by what it tells.
+
+        Acknowledgements and suspects are for who keeps the messages.
+        """
+        if isinstance(record, Credit):
+            dispatcher = self._dispatchers.get(record.stage)
+            if dispatcher is not None:
+                dispatcher.credit(record)
+        elif isinstance(record, Hello):
             return self._hello(record)
-        if isinstance(record, Lost):
+        elif isinstance(record, Bye):
+            dispatcher = self._dispatchers.get(record.stage)
+            if dispatcher is not None:
+                dispatcher.bye(record)
+        elif isinstance(record, Lost):
             self._history.note("{}.{} tells of a loss", record.stage, record.replica)
             if record.link is None:
-                return Loss.FAR
+                return LossSign.FAR
             return self.disconnected(ReplicaName(record.stage, record.replica), record.link)
-        dispatcher = self._dispatchers.get(record.stage)
-        if dispatcher is None:
-            pass  # a confused peer
-        elif isinstance(record, Credit):
-            dispatcher.credit(record)
-        else:
-            dispatcher.bye(record)
-        return Loss.NONE
+        return LossSign.NONE
 
-    def disconnected(self, replica: ReplicaName, link: int) -> Loss:
+    def disconnected(self, replica: ReplicaName, link: int) -> LossSign:
         """The link to a neighbour below broke."""
         dispatcher = self._dispatchers.get(replica.stage)
         lost = dispatcher is not None and dispatcher.disconnected(replica.replica, link)
-        return Loss.NEAR if lost else Loss.NONE
+        return LossSign.NEAR if lost else LossSign.NONE
 
-    def _hello(self, hello: Hello) -> Loss:
+    def _hello(self, hello: Hello) -> LossSign:
         if hello.version != PROTOCOL_VERSION:
-            return Loss.NONE  # PROTOCOL 4: nothing goes to one that speaks another version
+            return LossSign.NONE  # PROTOCOL 4: nothing goes to one that speaks another version
         name = ReplicaName(hello.stage, hello.replica)
         another_life = self._lives.get(name) not in (None, hello.incarnation)
         if self._lives.get(name) != hello.incarnation:
@@ -166,7 +157,7 @@ class Downstream:
         dispatcher = self._dispatchers.get(name.stage)
         if dispatcher is not None:
             if dispatcher.hello(hello):
-                return Loss.NEAR
+                return LossSign.NEAR
         elif self._publication is not None:
             self._publication.repeat_starts()
-        return Loss.FAR if another_life else Loss.NONE
+        return LossSign.FAR if another_life else LossSign.NONE

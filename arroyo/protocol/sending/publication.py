@@ -1,4 +1,6 @@
-"""The sending side of pub-sub links: everyone gets a copy, nobody is waited for. PURE.
+"""`Publication`: the sending side of pub-sub links. PURE.
+
+PROTOCOL 33: every subscriber gets a copy, and none is waited for.
 
 A batch's `number` counts the messages before it, so a subscriber that misses some knows how many.
 """
@@ -11,9 +13,8 @@ import msgspec
 
 from arroyo.codec import End
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.values.actions import Broadcast
+from arroyo.protocol.values.actions import Broadcast, Emit
 from arroyo.protocol.values.batches import OutgoingBatch
-from arroyo.protocol.values.outbox import Emit
 
 from .open_starts import OpenStarts
 
@@ -29,12 +30,12 @@ class Publication:
         self._starts = OpenStarts()
 
     def send(self, batch: OutgoingBatch) -> None:
-        """Send a batch to whoever is subscribed now."""
+        """Send a batch to all present subscribers."""
         self._starts.note(batch)
         self._broadcast(batch)
 
     def repeat_starts(self) -> None:
-        """Somebody new subscribed: tell the open runs again (others know them and don't mind)."""
+        """Send the Starts of open runs again, for a new subscriber; others ignore them."""
         for start in self._starts:
             self._broadcast(start)
 

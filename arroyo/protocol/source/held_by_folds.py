@@ -1,7 +1,7 @@
-"""`HeldByFolds`: what folds hold of one path, as their acknowledgements say. PURE.
+"""`HeldByFolds`: messages of one path that folds hold, as their acknowledgements say. PURE.
 
-A message that a fold holds is not finished, but it need not be sent again while that life of the
-fold goes on, and it keeps no run from being closed.
+PROTOCOL 53: a message that a fold holds is not finished, but it is not sent again while that life
+of the fold goes on, and a Stop that waits for it can be announced.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import msgspec
 
 from arroyo.codec import Ack
 from arroyo.messages import Fragment
-from arroyo.protocol.receiving.order import Parts
 from arroyo.protocol.values.finished_set import FinishedSet
+from arroyo.protocol.values.fragments import FragmentSet
 from arroyo.protocol.values.ranges import RangeSet
 
 
@@ -26,30 +26,33 @@ class _Holder(msgspec.Struct):
 
 
 class HeldByFolds:
-    """What is held of one path, by the replica that holds it."""
+    """What each replica of a fold holds."""
 
     def __init__(self) -> None:
         self._holders: dict[tuple[str, int], _Holder] = {}
 
-    def add(self, ack: Ack) -> None:
-        """Note what a fold says that it holds."""
+    def add(self, ack: Ack) -> bool:
+        """Note what a fold says that it holds; False where that life of it has ended."""
         name = (ack.stage, ack.replica)
         holder = self._holders.get(name)
         if holder is None or holder.incarnation < ack.taken:
             holder = self._holders[name] = _Holder(ack.taken)
         elif holder.incarnation > ack.taken:
-            return  # said by a life that has ended
+            return False
         for first, end in ack.ranges:
             holder.whole.add(first, end)
         for sequence, fragment in ack.fragments:
             holder.parts.setdefault(sequence, set()).add(fragment)
+        return True
 
-    def forget_former(self, stage: str, replica: int, incarnation: int) -> None:
-        """A new life of a replica is there: what the former ones held is gone."""
+    def forget_former(self, stage: str, replica: int, incarnation: int) -> bool:
+        """Take up a new life of a replica; returns whether its former ones held anything."""
         holder = self._holders.get((stage, replica))
-        if holder is None or holder.incarnation < incarnation:
-            # Kept though it holds nothing yet: what the former said may still be on its way.
-            self._holders[stage, replica] = _Holder(incarnation)
+        if holder is not None and holder.incarnation >= incarnation:
+            return False
+        # Kept though it holds nothing yet: acknowledgements of the former may be on their way.
+        self._holders[stage, replica] = _Holder(incarnation)
+        return holder is not None and bool(holder.whole or holder.parts)
 
     @property
     def holders(self) -> list[tuple[str, int, int]]:
@@ -68,7 +71,7 @@ class HeldByFolds:
                 del holder.parts[sequence]
 
     def missing(self, finished: FinishedSet, first: int, end: int) -> list[tuple[int, int]]:
-        """Return what of a range is neither finished nor held, as ranges."""
+        """Return the parts of a range that are neither finished nor held."""
         gaps = finished.missing(first, end)
         if not gaps or not self._holders:
             return gaps
@@ -78,13 +81,13 @@ class HeldByFolds:
         return gaps
 
     def _joined_parts(self, finished: FinishedSet) -> Iterator[tuple[int, int]]:
-        """Messages of which each part is either finished or held by somebody."""
+        """Yield the messages of which every part is either finished or held."""
         parts: dict[int, set[Fragment]] = {}
         for holder in self._holders.values():
             for sequence, held in holder.parts.items():
                 parts.setdefault(sequence, set()).update(held)
         for sequence, held in parts.items():
-            seen = Parts()
+            seen = FragmentSet()
             for fragment in held | finished.parts_of(sequence):
                 seen.add(fragment)
             if seen.complete:

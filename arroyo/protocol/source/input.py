@@ -1,4 +1,4 @@
-"""What goes into a source, and the runs that come of it. PURE."""
+"""`InputBatch`: what a listener hands to its source; and `Run`, which is open there. PURE."""
 
 from __future__ import annotations
 
@@ -16,33 +16,28 @@ MakeStop: TypeAlias = Callable[[RunTotals], Any]
 
 
 class InputBatch(msgspec.Struct):
-    """What a listener handed over.
-
-    Attributes
-    ----------
-    kind, items, tokens, keys, size
-        Events come many at a time, Start and Stop alone; one token per item.
-    make_stop
-        For Stop: makes its item of the totals, which are known when it leaves.
-    enters
-        For a message that is brought back: see `Batch.enters`; with it goes ``returned``.
-    handed_ns
-        When the oldest of them came (monotonic); 0: nobody knows.
-    """
+    """Messages that a listener handed over together: many events, or one Start or Stop."""
 
     kind: Kind
     items: Sequence[Any] = ()
     tokens: Sequence[Any] = ()
+    """One per item, if there are any."""
     size: int = 0
     keys: Sequence[int] | None = None
     make_stop: MakeStop | None = None
+    """For Stop and its announcement: makes its item of the totals, which are known when it
+    leaves."""
     enters: str = ""
+    """For a message that is brought back: see `Batch.enters`; with it goes ``returned``."""
     handed_ns: int = 0
+    """When the oldest of them came (monotonic); 0: unknown."""
     returned: Returned | None = None
+    gap: bool = False
+    """Whether these are places whose events the input has lost; the items are None."""
 
 
 class Run(msgspec.Struct):
-    """The run that is open: `base` is the sequence of its first event, `start` its Start."""
+    """An open run: `base` is the sequence of its first event, `start` its Start, if it has one."""
 
     name: str
     implicit: bool

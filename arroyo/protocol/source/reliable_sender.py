@@ -1,147 +1,155 @@
-"""`ReliableSender`: the sending side of whoever keeps a ledger. PURE.
+"""`ReliableSender`: sends, and keeps what it sent until it is finished. PURE.
 
-What was sent stands in the ledger until it is finished. Whatever may have been lost comes again
-after a grace, once for many signs of the same death. What is sent, and when, is said by
-`RunSender`.
+Its `RunSequencer` says what leaves; the ledger keeps it. What may be lost is sent again after a
+grace, once for many signs of the same death.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from arroyo.codec import PROTOCOL_VERSION, Ack, Hello, Suspect
-from arroyo.identifiers import ReplicaName
-from arroyo.protocol.sending.downstream import Downstream
+from arroyo.codec import PROTOCOL_VERSION, Ack, BackRecord, Batch, Hello, Kind, Suspect
 from arroyo.protocol.values.actions import PutInQuarantine, Release
 from arroyo.protocol.values.batches import OutgoingBatch
-from arroyo.protocol.values.history import History
-from arroyo.protocol.values.outbox import Emit
-from arroyo.protocol.values.paths import Terminal
 
 from .ledger import Ledger
-from .loss import Loss
+from .loss_policy import LossPolicy
+from .recovery_policy import RecoveryPolicy
+from .redelivery import Redelivery, RedeliveryTimer
+from .run_sequencer import RunSequencer
+from .sender_context import SenderContext
 from .suspects import DEATHS
 
-GRACE_S = (0.05, 1.0)
-"""Least and longest wait from a death to sending again: acknowledgements may be on their way.
-PROTOCOL 21."""
-STALL_S = 30.0
-"""With nothing under way to a neighbour and nothing acknowledged for so long, all is sent again.
-PROTOCOL 25."""
 
-
-class Surroundings(NamedTuple):
-    """Where a sender stands, and what it says things to.
-
-    Attributes
-    ----------
-    name, incarnation
-        Who this is, and in which life.
-    terminals
-        Where each path ends.
-    downstream
-        All stages below.
-    ordered
-        Whether a stage below wants the order of the source.
-    emit
-        Where it says what is to be done.
-    history
-        Where it notes what it did.
-    """
-
-    name: ReplicaName
-    incarnation: int
-    terminals: Sequence[Terminal]
-    downstream: Downstream
-    ordered: bool
-    emit: Emit
-    history: History
-
-
-class ReliableSender(ABC):
-    """A ledger, and how what stands in it leaves, perhaps more than once.
-
-    Parameters
-    ----------
-    surroundings
-        Where it stands.
-    epoch
-        In which its sequences count.
-    loss
-        What is done about messages that may be lost.
-    first
-        Sequence of the first message; an earlier life has finished what is below.
-    """
+class ReliableSender:
+    """Sends the messages of one ledger, again where it has to."""
 
     def __init__(
-        self, surroundings: Surroundings, *, epoch: int, loss: Loss, first: int = 0
+        self,
+        context: SenderContext,
+        sequencer: RunSequencer,
+        ledger: Ledger,
+        *,
+        loss: LossPolicy,
+        recovery: RecoveryPolicy,
     ) -> None:
-        self.name = surroundings.name
-        self.epoch = epoch
-        self.ledger = Ledger(surroundings.terminals, first)
+        self.sequencer = sequencer
+        self.epoch = sequencer.epoch
+        self.ledger = ledger
+        self.downstream = context.downstream
+        self.incarnation = context.incarnation
         self.redelivered = 0
         self.lost = 0
         """Messages that will not arrive."""
-        self._incarnation = surroundings.incarnation
-        self._downstream = surroundings.downstream
-        self._ordered = surroundings.ordered
-        self._emit = surroundings.emit
-        self.history = surroundings.history
+        self._name = context.name
+        self._source = str(context.name)
+        self._ordered = context.ordered
+        self._emit = context.emit
+        self._history = context.history
         self._loss = loss
-        self._lost_at: float | None = None
-        self._send_again_at = 0.0
-        self._attempts = 0
-        self._delay_s = GRACE_S[0] / 4
-        self._progress_at = 0.0
-        self._stall_s = STALL_S
-
-    # What is said by whoever sends
-
-    @abstractmethod
-    def work(self, now: float) -> None:
-        """Something has changed: send what can be sent now."""
-
-    def _expand_first(self, batch: OutgoingBatch) -> Iterable[OutgoingBatch]:
-        """Return what has to go out where the batch entered last is sent for the first time."""
-        return (batch,)
-
-    @abstractmethod
-    def _expand_again(self, batch: OutgoingBatch) -> Iterable[OutgoingBatch]:
-        """Return what has to go out where a batch is sent again."""
-
-    @abstractmethod
-    def _note_sending(self, batch: OutgoingBatch, tokens: Sequence[Any]) -> None:
-        """Have noted what has to be known to the next life before a batch enters the ledger."""
-
-    @abstractmethod
-    def _note_advance(self, tokens: Sequence[Any]) -> None:
-        """Have noted what has to be known to the next life before messages are given back."""
-
-    @abstractmethod
-    def _frontier_mark(self, frontier: int) -> OutgoingBatch:
-        """Return what tells a restarted stage that restores order where to begin."""
-
-    def _start_of_run(self) -> Any:
-        """Return the item of the Start of the run that is open; None where it has none."""
-        return None
+        self._recovery = recovery
+        self._timer = RedeliveryTimer()
+        self._redelivery = Redelivery(ledger, with_order=context.ordered)
 
     @property
     def deadline(self) -> float | None:
         """When `tick` has something to do, if nothing else happens before."""
-        if self._lost_at is not None:
-            return self._send_again_at
-        return None if self.ledger.empty else self._progress_at + self._stall_s
+        return self._timer.deadline(empty=self.ledger.empty)
 
-    # Events
+    # Sending
 
-    def acknowledge(self, ack: Ack, now: float) -> None:
+    def work(self, now: float) -> None:
+        """Something has changed: send what can be sent now."""
+        while (departure := self.sequencer.next()) is not None:
+            batch, intake = departure
+            if not batch.items or batch.header.kind == Kind.CLOSING:
+                self.downstream.send(batch)
+            elif intake.gap:
+                self._pass_over(batch, now)
+            else:
+                self.send(batch, intake.tokens, now)
+
+    def send(
+        self, batch: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
+    ) -> None:
+        """Enter a batch, and send it to all below.
+
+        `handed`: the listener has handed it over in this life.
+        """
+        self._recovery.note_sending(batch, tokens)
+        first, count, kind = self.ledger.next, len(batch.items), batch.header.kind
+        self._history.note("took {.name}: {} messages from sequence {}", kind, count, first)
+        # PROTOCOL 45: what people bring back does not count in the window.
+        self.enter(batch, tokens, now, handed=handed and not batch.header.enters)
+        if first < self.ledger.sent_before:
+            self._send_known(batch)
+        else:
+            self.downstream.send(batch)
+        if self.downstream.reliable:
+            self._loss.let_go(self.ledger, batch)
+        else:
+            self.finish_unacknowledged(first, now)
+
+    def enter(
+        self, batch: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
+    ) -> None:
+        """Enter a batch into the ledger."""
+        if self.ledger.empty:
+            self._timer.begin(now)
+        self.ledger.add(batch, tokens, now, handed=handed)
+
+    def _send_known(self, batch: OutgoingBatch) -> None:
+        """Send what an earlier life had sent; it may have heard what processes have died of.
+
+        PROTOCOL 50: it may have died before that was in quarantine; twice does no harm.
+        """
+        header = batch.header
+        first, end = header.ranges[0]
+        for suspect, deaths in list(self.ledger.suspects.find_fatal(first, end)):
+            item = batch.items[suspect.sequence - first]
+            self._ask_quarantine(header, item, suspect, deaths)
+        for each in self._redelivery.come_again(batch):
+            self.downstream.send(each)
+
+    def _pass_over(self, places: OutgoingBatch, now: float) -> None:
+        """Nothing comes at places of the life before. PROTOCOL 49."""
+        first, end = places.header.ranges[0]
+        self._history.note(
+            "passes over {} messages from {}: they did not come again", end - first, first
+        )
+        for number in self._recovery.find_lost(first, end):
+            self.ledger.missing.add(number, number + 1)
+            self.lost += 1
+        self.ledger.pass_over(places, now)
+        if self._ordered:
+            self.downstream.send(self.sequencer.make_tombstones((first, end)))
+        self._advance(now)
+
+    def finish_unacknowledged(self, first: int, now: float) -> None:
+        """PROTOCOL 36: without push-pull links below, what is sent is finished, from `first` on."""
+        ranges = ((first, self.ledger.next),)
+        self.ledger.acknowledge(Ack(*self._name, self._source, self.epoch, 0, ranges))
+        self._advance(now)
+
+    # What is heard from below
+
+    def record(self, record: BackRecord, now: float) -> None:
+        """Take a record from below; what is said of links is for `Downstream`."""
+        if isinstance(record, Ack):
+            self._acknowledge(record, now)
+        elif isinstance(record, Suspect):
+            self._suspect(record)
+        elif isinstance(record, Hello):
+            self._hello(record, now)
+
+    def _acknowledge(self, ack: Ack, now: float) -> None:
         """Messages are finished, or held by a fold."""
-        if ack.source != str(self.name):
+        known = ack if ack.epoch == self.epoch else self._recovery.translate(ack)
+        if ack.source != self._source or known is None:
             return
-        self.history.note(
+        self._history.note(
             "{}.{} {} {} ranges on path {}, up to {}",
             ack.stage,
             ack.replica,
@@ -150,24 +158,47 @@ class ReliableSender(ABC):
             ack.path,
             ack.ranges[-1][1] if ack.ranges else None,
         )
-        if ack.epoch == self.epoch and not ack.taken:
-            self.lost -= self._loss.find_again(ack)
-        self._acknowledge(ack, now)
+        if not ack.taken:
+            self.lost -= self._loss.find_again(self.ledger, known)
+        if not self.ledger.acknowledge(known):
+            self.note_loss(now)
+        self._advance(now)
 
-    def hello(self, hello: Hello) -> None:
-        """A replica below is there: what a life of a fold before this one held is not held."""
+    def _advance(self, now: float) -> None:
+        """PROTOCOL 16: what is finished on every path is given back."""
+        freed = self.ledger.advance(now)
+        if freed is None:
+            return
+        self._timer.note_progress(now, freed.delay_s)
+        self._history.note(
+            "all below sequence {} is finished, {} of it new", self.ledger.frontier, freed.messages
+        )
+        self._recovery.note_advance(freed.tokens)
+        self._emit(Release(freed.tokens, freed.messages, freed.size, freed.items))
+
+    def _hello(self, hello: Hello, now: float) -> None:
+        """A replica below is there: what a life of a fold before this one held is lost.
+
+        PROTOCOL 53: there may be no other sign of it. This life of the source may know the former
+        one by what that held alone, and who leaves breaks no link with anything in flight.
+        """
         if hello.sticky and hello.version == PROTOCOL_VERSION:
-            self.ledger.forget_taken(hello.stage, hello.replica, hello.incarnation)
+            life = (hello.stage, hello.replica, hello.incarnation)
+            if self.ledger.forget_held(*life):
+                self.note_loss(now)
 
-    def suspect(self, suspect: Suspect) -> None:
+    # What may be poison
+
+    def _suspect(self, suspect: Suspect) -> None:
         """A process has died of a message. The Hello behind it has that sent again.
 
         PROTOCOL 43: at the third death it goes out no more.
         """
-        if suspect.source != str(self.name) or suspect.epoch != self.epoch:
+        if suspect.source != self._source or suspect.epoch != self.epoch:
             return
+        self._recovery.note_death(suspect)
         deaths = self.ledger.accuse(suspect)
-        self.history.note(
+        self._history.note(
             "{}.{} died of message {}, death {}",
             suspect.stage,
             suspect.replica,
@@ -175,133 +206,74 @@ class ReliableSender(ABC):
             deaths,
         )
         if deaths >= DEATHS and suspect.sequence < self.ledger.next:
-            batch, item = self.ledger.find(suspect.sequence)
-            self._ask_quarantine(
-                PutInQuarantine(batch.header, item, suspect, deaths, self._start_of_run())
-            )
+            entry = self.ledger.find(suspect.sequence)
+            item = entry.batch.items[suspect.sequence - entry.first]
+            self._ask_quarantine(entry.batch.header, item, suspect, deaths)
 
-    def _ask_quarantine(self, action: PutInQuarantine) -> None:
-        self.ledger.withhold(action.suspect.sequence)
-        self.history.note("withholds message {} for quarantine", action.suspect.sequence)
-        self._emit(action)
+    def _ask_quarantine(self, header: Batch, item: Any, suspect: Suspect, deaths: int) -> None:
+        self.ledger.suspects.withhold(suspect.sequence)
+        self._history.note("withholds message {} for quarantine", suspect.sequence)
+        start = self.sequencer.start_item
+        self._emit(PutInQuarantine(header, item, suspect, deaths, start))
 
     def quarantined(self, sequence: int, *, kept: bool) -> None:
         """A message is in quarantine, so that a tombstone goes in its place from now on.
 
         `kept`: or it can't be kept, and goes out again; the next death is the next occasion.
         """
-        self.history.note("message {} is in quarantine: {}", sequence, kept)
-        for batch in self.ledger.quarantined(sequence, kept=kept, attempt=self._attempts):
-            self._downstream.send(batch)
+        self._history.note("message {} is in quarantine: {}", sequence, kept)
+        if self.ledger.suspects.quarantined(sequence, kept=kept):
+            for batch in self._redelivery.due(sequence):
+                self.downstream.send(batch)
+
+    # Sending again
 
     def note_loss(self, now: float) -> None:
         """Something may have been lost below."""
         if self.ledger.empty:
             return
-        if self._lost_at is None:
-            # PROTOCOL 21: counted from the first sign, or losses without end would put it off
-            # for ever.
-            wait_s = min(max(4 * self._delay_s, GRACE_S[0]), GRACE_S[1])
-            self._send_again_at = now + wait_s
-            self.history.note("may have lost messages; sends again in {:.3f} s", wait_s)
-        self._lost_at = now
+        wait_s = self._timer.note_loss(now)
+        if wait_s is not None:
+            self._history.note("may have lost messages; sends again in {:.3f} s", wait_s)
 
-    def tick(self, now: float) -> None:
-        """Time has passed: send again what is due."""
+    def tick(self, now: float) -> bool:
+        """Time has passed: send again what is due. Returns whether anything was."""
         deadline = self.deadline
         if deadline is None or now < deadline:
-            return
-        if self._lost_at is None:
-            idle = not self._downstream.in_flight
-            self._progress_at = now
-            self._stall_s *= 2
-            if not idle:
-                return
-            self._lost_at = now
-        before, self._lost_at = self._lost_at, None
-        if not self.ledger.empty:
-            self._send_again(before, now)
-            self.work(now)
-
-    # Sending
-
-    def _ship(
-        self, batch: OutgoingBatch, tokens: Sequence[Any], now: float, *, handed: bool = True
-    ) -> None:
-        if self.ledger.empty:
-            self._progress_at = now
-        handed = handed and not batch.header.enters  # PROTOCOL 45: those don't count in the window
-        self._note_sending(batch, tokens)
-        self.history.note(
-            "took {.name}: {} messages from sequence {}",
-            batch.header.kind,
-            len(batch.items),
-            self.ledger.next,
-        )
-        self.ledger.add(batch, len(batch.items), tokens, now, handed=handed)
-        for each in self._expand_first(batch):
-            self._downstream.send(each)
-        if self._downstream.reliable:
-            self._loss.sent(self.ledger, batch)
-        else:
-            self._acknowledge_all(batch.header.ranges[0][0], now)
-
-    def _acknowledge_all(self, first: int, now: float) -> None:
-        """PROTOCOL 36: nobody below acknowledges; what is sent, from `first` on, is finished."""
-        ranges = ((first, self.ledger.next),)
-        self.ledger.acknowledge(Ack(*self.name, str(self.name), self.epoch, 0, ranges))
-        self._advance(now)
-
-    # Acknowledgement and loss
-
-    def _acknowledge(self, ack: Ack, now: float) -> None:
-        self.ledger.acknowledge(ack)
-        self._advance(now)
-        # It may have been all that a Stop waits for, though the frontier stays.
-        self.work(now)
-
-    def _advance(self, now: float) -> None:
-        """PROTOCOL 16: what is finished on every path is given back."""
-        freed = self.ledger.advance(now)
-        if freed is None:
-            return
-        self._progress_at, self._stall_s = now, STALL_S
-        self.history.note(
-            "all below sequence {} is finished, {} of it new", self.ledger.frontier, freed.messages
-        )
-        if freed.delay_s is not None:
-            self._delay_s += (freed.delay_s - self._delay_s) / 8
-        self._note_advance(freed.tokens)
-        self._emit(Release(freed.tokens, freed.messages, freed.size, freed.items))
+            return False
+        before = self._timer.expire(now, idle=not self.downstream.in_flight)
+        if before is None or self.ledger.empty:
+            return False
+        self._send_again(before, now)
+        return True
 
     def _send_again(self, before: float, now: float) -> None:
-        """PROTOCOL 22: each dispatcher gets what the paths behind it miss."""
-        lost = self._loss.give_up(self.ledger, self._downstream.routes, self.epoch, before)
+        """PROTOCOL 22: each stage below gets what the paths behind it miss."""
+        ledger = self.ledger
+        lost = self._loss.give_up(ledger, self.downstream, self.epoch, before)
         if lost is None:
-            self._lost_at = before if self._lost_at is None else self._lost_at
-            self._send_again_at = now + GRACE_S[1]
+            self._timer.postpone(before, now)
             return
         if lost:
             self.lost += lost
-            self.history.note("counts {} messages as lost", lost)
-        self._attempts += 1
-        self.history.note("attempt {}: sends again what is unfinished", self._attempts)
-        for dispatcher, paths in self._downstream.routes:
-            unfinished = self.ledger.unfinished(
-                paths,
-                before,
-                dispatcher.waiting(self.epoch),
-                attempt=self._attempts,
-                with_order=self._ordered,
-            )
-            for batch in unfinished:
-                for each in self._expand_again(batch):
+            self._history.note("counts {} messages as lost", lost)
+        ledger.attempts += 1
+        self._recovery.note_attempt()
+        self._history.note("attempt {}: sends again what is unfinished", ledger.attempts)
+        for dispatcher, paths in self.downstream.routes:
+            waiting = dispatcher.waiting(self.epoch)
+            for batch in self._redelivery.unfinished(paths, before, waiting):
+                for each in self._restore(batch):
                     self.redelivered += len(each.items)
-                    each.trim = partial(
-                        self.ledger.without_finished, paths, with_order=self._ordered
-                    )
+                    each.trim = partial(self._redelivery.without_finished, paths)
                     dispatcher.send(each)
-            if self._ordered and self.ledger.frontier:
-                dispatcher.send(self._frontier_mark(self.ledger.frontier))  # PROTOCOL 23
-        self.ledger.mark_sent(before, now)
+            if self._ordered and ledger.frontier:
+                dispatcher.send(self.sequencer.frontier_mark(ledger.frontier))
+        ledger.mark_sent(before, now)
         self._advance(now)  # past what was given up
+
+    def _restore(self, batch: OutgoingBatch) -> Iterable[OutgoingBatch]:
+        """Return what leaves for a batch that is sent again."""
+        if batch.header.epoch != self.epoch:
+            return self._recovery.restore(batch)
+        return self.sequencer.behind_start(batch)

@@ -1,15 +1,19 @@
-"""What the state machines ask their shell to do. PURE."""
+"""What the state machines ask their shell to do. PURE.
+
+Every part of a machine emits into the same outbox; the method that the shell has called returns
+what is in it. So a call is over before anything is done about it: no part waits for its shell, and
+nothing that the shell does in answer can come into the midst of a change.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from arroyo.codec import BackRecord, Batch, DataRecord, Suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.fold.state import NoteFold
-from arroyo.protocol.recovery.journal import Note
-from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns
 
 
 class Connect(NamedTuple):
@@ -72,15 +76,32 @@ class PutInQuarantine(NamedTuple):
     """The Start of its run, if there is one."""
 
 
-Action: TypeAlias = (
-    Connect
-    | Transmit
-    | Broadcast
-    | Reply
-    | Release
-    | PutInQuarantine
-    | Note
-    | NoteRuns
-    | NoteCounts
-    | NoteFold
-)
+class Persist(msgspec.Struct, frozen=True):
+    """Write this down before anything that comes after it is done: the next life has to know.
+
+    What, and where, is said by the kinds of it: in `recovery`, and for folds in `fold.state`.
+    """
+
+
+Action: TypeAlias = Connect | Transmit | Broadcast | Reply | Release | PutInQuarantine | Persist
+
+Emit: TypeAlias = Callable[[Action], None]
+"""Where a part says what it wants done: `Outbox.emit`, or what stands in front of it."""
+
+
+class Outbox:
+    """The actions of one call."""
+
+    __slots__ = ("_actions",)
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+
+    def emit(self, action: Action) -> None:
+        """Ask for something, behind all that was asked for before."""
+        self._actions.append(action)
+
+    def take(self) -> list[Action]:
+        """Return what was asked for, and be empty again."""
+        actions, self._actions = self._actions, []
+        return actions

@@ -10,33 +10,26 @@ import msgspec
 from arroyo.codec import Batch, Kind, Reason, Tombstone
 from arroyo.messages import Fragment
 
+from .deliveries import LazyWork, Work
+
 Position = tuple[int, Fragment]
 """Sequence of a message and which part of it this is."""
 
 
 class OutgoingBatch(msgspec.Struct):
-    """Messages that go on together.
-
-    Attributes
-    ----------
-    header
-        Tells run, source, epoch and the like. Its ranges, fragments and tombstones belong to
-        `items`; sender, link and number are still to be filled in.
-    items
-        One per message, opaque to the protocol.
-    size
-        Bytes of all items.
-    keys
-        One number per item where the receiving stage asked for dispatch by key.
-    trim
-        Returns the load without what was finished while it waited; for one that is sent again.
-    """
+    """Messages that go on together."""
 
     header: Batch
+    """Tells run, source, epoch and the like. Its ranges, fragments and tombstones belong to
+    `items`; sender, link and number are still to be filled in."""
     items: Sequence[Any] = ()
+    """One per message, opaque to the protocol."""
     size: int = 0
+    """Bytes of all items."""
     keys: Sequence[int] | None = None
+    """One number per item where the receiving stage asked for dispatch by key."""
     trim: Callable[[OutgoingBatch], OutgoingBatch] | None = None
+    """Returns the batch without what was finished while it waited; for one that is sent again."""
 
 
 def sequences_of(batch: Batch) -> Sequence[int]:
@@ -52,6 +45,11 @@ def count_of(batch: Batch) -> int:
         [(first, end)] = batch.ranges
         return end - first
     return sum(end - first for first, end in batch.ranges)
+
+
+def in_flight_at(batch: Batch) -> int:
+    """Return how many messages its source had not seen finished, up to the last of a batch."""
+    return batch.ranges[-1][1] - batch.frontier if batch.ranges else 0
 
 
 def positions_of(batch: Batch) -> list[Position]:
@@ -76,6 +74,15 @@ def pack(sequences: Iterable[int]) -> tuple[tuple[int, int], ...]:
     return tuple(ranges)
 
 
+def sort_positions(
+    positions: Iterable[Position],
+) -> tuple[tuple[tuple[int, int], ...], tuple[Position, ...]]:
+    """Return the ranges of whole messages, and the parts of others."""
+    positions = list(positions)
+    whole = pack(sorted(sequence for sequence, fragment in positions if not fragment))
+    return whole, tuple(position for position in positions if position[1])
+
+
 def describe(positions: Sequence[Position]) -> dict[str, Any]:
     """Return the header fields that say which messages a body holds."""
     return {
@@ -86,7 +93,15 @@ def describe(positions: Sequence[Position]) -> dict[str, Any]:
     }
 
 
-def bury(positions: Iterable[Position], reason: Reason) -> tuple[Tombstone, ...]:
+def header_of(batch: Batch, place: int) -> Batch:
+    """Return the header of one message of a batch, as if it travelled alone and in one piece."""
+    position = sequences_of(batch)[place], dict(batch.fragments).get(place, ())
+    return msgspec.structs.replace(
+        batch, **describe([position]), detached=(), slabs=(), tombstones=()
+    )
+
+
+def tombstones_for(positions: Iterable[Position], reason: Reason) -> tuple[Tombstone, ...]:
     """Return tombstones for messages, as few as possible."""
     whole = []
     parts = []
@@ -99,10 +114,10 @@ def bury(positions: Iterable[Position], reason: Reason) -> tuple[Tombstone, ...]
     return (*stones, *parts)
 
 
-def bury_all(batch: Batch, reason: Reason) -> Batch:
+def end_all(batch: Batch, reason: Reason) -> Batch:
     """Return the header of a batch in which each message has ended; its body is empty."""
     if batch.fragments:
-        stones = bury(positions_of(batch), reason)
+        stones = tombstones_for(positions_of(batch), reason)
     else:
         stones = tuple(Tombstone(first, end, reason) for first, end in batch.ranges)
     return msgspec.structs.replace(
@@ -116,10 +131,10 @@ def bury_all(batch: Batch, reason: Reason) -> Batch:
     )
 
 
-def bury_at(batch: Batch, places: Collection[int], reason: Reason) -> Batch:
+def end_at(batch: Batch, places: Collection[int], reason: Reason) -> Batch:
     """Return the header of a batch without the messages at some places of its body."""
     positions = positions_of(batch)
-    stones = bury((positions[place] for place in sorted(places)), reason)
+    stones = tombstones_for((positions[place] for place in sorted(places)), reason)
     kept = [position for place, position in enumerate(positions) if place not in places]
     return msgspec.structs.replace(
         batch,
@@ -127,6 +142,29 @@ def bury_at(batch: Batch, places: Collection[int], reason: Reason) -> Batch:
         detached=(),
         slabs=(),
         tombstones=(*batch.tombstones, *stones),
+    )
+
+
+def split_done(batch: Batch, done: Sequence[Work]) -> tuple[Batch, Batch]:
+    """Return the headers of what was worked on and of the rest of a batch.
+
+    What has been worked on goes on by itself, as if it had come alone. Nothing is in both, and
+    nothing in neither; the first header has the batch's tombstones: they need not wait.
+
+    `done`: the first of what `Receiver.plan` gave for the batch. Where the order of the source is
+    restored, it may hold messages that came with an earlier batch.
+    """
+    if isinstance(done, LazyWork) and len(batch.ranges) == 1 and not batch.fragments:
+        head, rest = _split(batch, len(done))
+    else:
+        positions = [(sequence, fragment) for sequence, fragment, _ in done]
+        gone = set(positions)
+        head = describe(positions)
+        rest = describe([each for each in positions_of(batch) if each not in gone])
+    bare = {"detached": (), "slabs": ()}  # these belong to the body as it came
+    return (
+        msgspec.structs.replace(batch, **head, **bare),
+        msgspec.structs.replace(batch, **rest, **bare, tombstones=()),
     )
 
 
@@ -148,52 +186,42 @@ def merge(stones: Sequence[Tombstone]) -> tuple[Tombstone, ...]:
     return tuple(merged)
 
 
-def take(load: OutgoingBatch, count: int) -> tuple[OutgoingBatch, OutgoingBatch | None]:
-    """Split a load after `count` messages; its tombstones go with the first part."""
-    if count >= len(load.items):
-        return load, None
-    front, back = _split(load.header, count)
-    share = load.size * count // len(load.items)
-    keys = load.keys
-    head = OutgoingBatch(
-        msgspec.structs.replace(load.header, **front),
-        load.items[:count],
-        share,
-        None if keys is None else keys[:count],
-        load.trim,
-    )
-    rest = OutgoingBatch(
-        msgspec.structs.replace(load.header, **back, tombstones=()),
-        load.items[count:],
-        load.size - share,
-        None if keys is None else keys[count:],
-        load.trim,
-    )
-    return head, rest
+def split(batch: OutgoingBatch, count: int) -> tuple[OutgoingBatch, OutgoingBatch | None]:
+    """Split a batch after `count` messages; its tombstones go with the first part."""
+    end = len(batch.items)
+    if count >= end:
+        return batch, None
+    front, back = _split(batch.header, count)
+    return _piece(batch, 0, count, front), _piece(batch, count, end, back | {"tombstones": ()})
 
 
-def cut(load: OutgoingBatch, most: int) -> Iterator[OutgoingBatch]:
-    """Yield a load in pieces of up to `most` messages; its tombstones go with the first one.
+def cut(batch: OutgoingBatch, most: int) -> Iterator[OutgoingBatch]:
+    """Yield a batch in pieces of up to `most` messages; its tombstones go with the first one.
 
-    One pass over the messages: `take` looks at all that are left each time.
+    One pass over the messages: `split` looks at all that are left each time.
     """
-    count = len(load.items)
+    count = len(batch.items)
     if count <= most:
-        yield load
+        yield batch
         return
-    positions = positions_of(load.header)
-    tombstones = load.header.tombstones
+    positions = positions_of(batch.header)
+    tombstones = batch.header.tombstones
     for first in range(0, count, most):
         end = min(first + most, count)
-        fields = describe(positions[first:end]) | {"tombstones": tombstones}
-        yield OutgoingBatch(
-            msgspec.structs.replace(load.header, **fields),
-            load.items[first:end],
-            load.size * end // count - load.size * first // count,
-            None if load.keys is None else load.keys[first:end],
-            load.trim,
-        )
+        yield _piece(batch, first, end, describe(positions[first:end]) | {"tombstones": tombstones})
         tombstones = ()
+
+
+def _piece(batch: OutgoingBatch, first: int, end: int, fields: dict[str, Any]) -> OutgoingBatch:
+    """Return some neighbours of a batch; `fields` of their header."""
+    count = len(batch.items)
+    return OutgoingBatch(
+        msgspec.structs.replace(batch.header, **fields),
+        batch.items[first:end],
+        batch.size * end // count - batch.size * first // count,
+        None if batch.keys is None else batch.keys[first:end],
+        batch.trim,
+    )
 
 
 def _split(header: Batch, count: int) -> tuple[dict[str, Any], dict[str, Any]]:

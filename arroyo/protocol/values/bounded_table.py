@@ -26,7 +26,7 @@ Stops of some are lost: by pub-sub, or with their source."""
 
 
 class BoundedTable(Generic[K, T]):
-    """Makes what is asked for, and keeps the last `LIMIT`, or `KEPT_OF_EACH` where that is more.
+    """Makes an entry when it is asked for; keeps the last `LIMIT`, or `KEPT_OF_EACH` of a source.
 
     Keys are a source, one of its lives or runs, and a path if any.
     """

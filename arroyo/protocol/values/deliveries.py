@@ -11,7 +11,7 @@ from arroyo.messages import Fragment, Origin
 
 
 class Delivery(NamedTuple):
-    """A batch for the stage's code, and what the shell got along with it (its frames)."""
+    """A batch for the stage's code, and what the shell received with it (its frames)."""
 
     batch: Batch
     content: Any
@@ -22,7 +22,7 @@ Work: TypeAlias = tuple[int, Fragment, Any]
 names takes four times as long to make, and there is one for each message."""
 
 
-class Row(Sequence[Work]):
+class LazyWork(Sequence[Work]):
     """Whole messages in the order of their batch; each `Work` is made when it is asked for."""
 
     def __init__(self, sequences: Sequence[int], messages: Sequence[Any]) -> None:
@@ -35,10 +35,10 @@ class Row(Sequence[Work]):
     @overload
     def __getitem__(self, index: int) -> Work: ...
     @overload
-    def __getitem__(self, index: slice) -> Row: ...
-    def __getitem__(self, index: int | slice) -> Work | Row:
+    def __getitem__(self, index: slice) -> LazyWork: ...
+    def __getitem__(self, index: int | slice) -> Work | LazyWork:
         if isinstance(index, slice):
-            return Row(self._sequences[index], self._messages[index])
+            return LazyWork(self._sequences[index], self._messages[index])
         return self._sequences[index], (), self._messages[index]
 
     def forget(self) -> None:
@@ -50,7 +50,7 @@ class Row(Sequence[Work]):
 
 
 class Output(NamedTuple):
-    """What became of a message out of which not exactly one other came.
+    """What became of one message, in the long form: for any number of results but one.
 
     The items that go on, or why it ended here; neither: it is finished, and nothing goes on.
     """
@@ -75,15 +75,15 @@ def as_output(outcome: Outcome) -> Output:
 
 
 def all_published(outcomes: Sequence[Outcome]) -> bool:
-    """Whether all messages are finished and nothing goes on, as nearly always below publishers."""
+    """Whether all messages are finished and nothing goes on, the usual case of publishers."""
     # The first one spares operators the look at all.
     return bool(outcomes) and outcomes[0] is None and outcomes.count(None) == len(outcomes)
 
 
 def origins_of(batch: Batch) -> Callable[[int, Fragment], Origin]:
-    """Return what makes the origin of a message in a batch, if somebody asks for it.
+    """Return a function that makes the origin of a message in a batch, for when it is asked for.
 
-    One from quarantine has the origin that it had when it was put there.
+    A message from quarantine has the origin that it had when it was put there.
     """
     if batch.returned is not None:
         return _origins_again(batch, batch.returned)

@@ -6,10 +6,13 @@ takes no memory.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from arroyo.codec import Tombstone
 from arroyo.messages import Fragment
-from arroyo.protocol.receiving.order import Parts
 
 from .batches import Position
+from .fragments import FragmentSet
 from .ranges import RangeSet
 
 
@@ -19,15 +22,16 @@ class FinishedSet:
     def __init__(self) -> None:
         self.frontier = 0
         self._whole = RangeSet()
-        self._parts: dict[int, Parts] = {}
+        self._parts: dict[int, FragmentSet] = {}
 
     def advance(self, frontier: int) -> None:
         """Everything below `frontier` is finished on all paths."""
         if frontier > self.frontier:
             self.frontier = frontier
             self._whole.discard_below(frontier)
-            for number in [number for number in self._parts if number < frontier]:
-                del self._parts[number]
+            if self._parts:
+                for number in [number for number in self._parts if number < frontier]:
+                    del self._parts[number]
 
     def covers(self, sequence: int, fragment: Fragment) -> bool:
         """Whether it was finished before."""
@@ -46,13 +50,23 @@ class FinishedSet:
             return True
         if first < self.frontier or first in self._whole:
             return False
-        parts = self._parts.setdefault(first, Parts())
+        parts = self._parts.setdefault(first, FragmentSet())
         parts.add(fragment)
         if parts.complete:
             del self._parts[first]
             self._whole.add(first, end)
             return True
         return False
+
+    def add_positions(self, positions: Iterable[Position]) -> None:
+        """Note whole messages and parts."""
+        for sequence, fragment in positions:
+            self.add(sequence, sequence + 1, fragment)
+
+    def add_tombstones(self, stones: Iterable[Tombstone]) -> None:
+        """Note messages that ended on their way."""
+        for first, end, _, fragment in stones:
+            self.add(first, end, fragment)
 
     def above_frontier(self) -> tuple[tuple[tuple[int, int], ...], tuple[Position, ...]]:
         """Return what is finished above the frontier: whole messages as ranges, and parts."""

@@ -23,10 +23,7 @@ def in_seconds(time_s: float) -> str:
 class History:
     """A bounded list of what happened, the oldest first.
 
-    Parameters
-    ----------
-    now
-        The time until the machine learns a later one, in s.
+    `now`: the time until the machine learns a later one, in s.
     """
 
     __slots__ = ("_notes", "now")

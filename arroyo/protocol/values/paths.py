@@ -22,13 +22,8 @@ class Terminal(msgspec.Struct, frozen=True):
 class PathTable:
     """The path numbers of one chain.
 
-    Parameters
-    ----------
-    links
-        For each stage the stages below it that it feeds by push-pull, in the file's order.
-        There are no loops.
-    replicas
-        Number of replicas of each stage.
+    `links`: for each stage the stages below it that it feeds by push-pull, in the file's order.
+    There are no loops.
     """
 
     def __init__(self, links: Mapping[str, Sequence[str]], replicas: Mapping[str, int]) -> None:

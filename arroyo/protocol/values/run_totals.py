@@ -12,36 +12,26 @@ from arroyo.messages import Message
 
 
 class RunTotals(msgspec.Struct):
-    """Counts of a run: from the ledger, or from whoever closes it, to ``data["totals"]``.
-
-    Attributes
-    ----------
-    sent
-        Messages that left the source, or would have. None: nobody knows.
-    filtered, skipped, quarantined
-        Those that ended on their way.
-    dropped
-        Those that were dropped in front of a full window, and not sent.
-    lost, missing
-        Those that nobody can send again, and where they are among those sent, if that is known.
-    lost_at_most
-        As many may be lost, where that is not known for sure.
-    complete
-        Whether it is the whole run, and all of it arrived or was meant to end.
-    inputs
-        Of a fold: totals of what it was made of.
-    """
+    """Counts of a run, as they go into the ``data["totals"]`` of its Stop."""
 
     sent: int | None = None
+    """Messages that left the source, or would have. None: unknown."""
     filtered: int = 0
     skipped: int = 0
     quarantined: int = 0
+    """Like the two before: messages that ended on their way."""
     dropped: int = 0
+    """Messages that were dropped in front of a full window, and not sent."""
     lost: int = 0
+    """Messages that can't be sent again."""
     lost_at_most: int | None = None
+    """Upper bound of what is lost, where the number is not certain."""
     missing: list[list[int]] | None = None
+    """Where the lost ones are among those sent, if that is known."""
     complete: bool = True
+    """Whether it is the whole run, and every message arrived or ended on purpose."""
     inputs: Mapping[str, Any] | None = None
+    """Of a fold: totals of what it was made of."""
 
     @classmethod
     def of(cls, sent: int, ends: Mapping[int, int], *, complete: bool) -> RunTotals:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import structs
-from unit.protocol.model import BrokenPromiseError, Node, World, folds
+from unit.protocol.model import BrokenPromiseError, Node, folds
+from unit.protocol.mortal import MortalWorld
 from unit.protocol.promises import outcomes, ways
 
 from arroyo.codec import Kind
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun, settle
+from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun, runs_left
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.source import Source
 
@@ -68,12 +69,11 @@ class Begun:
         return self.life.handed[self.first : ends[0] if ends else None]
 
 
-class DyingWorld(World):
-    """A world in which sources die too; what was under way then is lost, its run is closed."""
+class DyingWorld(MortalWorld):
+    """A world in which sources die too; what was in flight then is lost, its run is closed."""
 
     def __init__(self, *args: Any, source_kills: int) -> None:
-        super().__init__(*args)
-        self.faults["source_kill"] = source_kills
+        super().__init__(*args, source_kills=source_kills)
         self.lives: dict[ReplicaName, Life] = {}
         self.greeted: set[ReplicaName] = set()
         self.noted: set[tuple[str, str]] = set()
@@ -85,20 +85,12 @@ class DyingWorld(World):
     def _make_source(self, node: Node) -> Source:
         self.greeted.discard(node.name)
         former = self.lives.get(node.name)
-        left = settle(former.noted, former.words) if former and former.words else ()
+        left = runs_left(former.noted, former.words) if former and former.words else ()
         source = super()._make_source(node)
         counts = {"next": 0, "frontier": 0, "controls": 0}
         received = {"received": 0, "unseen": 0, "run_end": 0}
         self.lives[node.name] = Life(left, {"epoch": source.epoch, **counts, **received})
         return source
-
-    def _start(self, name: ReplicaName) -> None:
-        super()._start(name)
-        for node in self.nodes.values() if self.nodes[name].stage.role == "listener" else ():
-            sources = self.chain.sources_above(node.stage.name)
-            if node.machine is not None and name in [each for s in sources for each in s.names]:
-                # The connection back is made anew, so it hears of everybody.
-                self._do(node, node.machine.greet(name))
 
     def _feed(self, node: Node) -> None:
         life = self.lives[node.name]
@@ -106,7 +98,7 @@ class DyingWorld(World):
             self.greeted.add(node.name)
             runs = [self._close(run) for run in life.noted if run.run]
             runs = [run for run in runs if run.stop is not None]
-            self._do(node, node.machine.close_former(runs, self.now))
+            self._do(node, node.machine.begin(self.now, runs))
         elif life.window:
             self._do(node, node.machine.accept(life.window.popleft(), self.now))
             self._look_for_end(node)
@@ -134,16 +126,6 @@ class DyingWorld(World):
             run, stop=("stop", "the source died in mid-run", run.totals.as_data())
         )
 
-    def _source_kill(self) -> bool:
-        victims = [
-            node
-            for node in self.nodes.values()
-            if node.machine is not None and node.stage.role == "listener" and not node.done
-        ]
-        if victims:
-            self._bury(self.random.choice(victims))
-        return bool(victims)
-
     def _act(self, node: Node, action: Any) -> bool:
         if node.stage.role != "listener":
             return super()._act(node, action)
@@ -154,7 +136,7 @@ class DyingWorld(World):
         if isinstance(action, NoteRuns):
             self._note(node, action.runs)
         elif isinstance(action, NoteCounts):
-            self.lives[node.name].words |= action._asdict()
+            self.lives[node.name].words |= structs.asdict(action)
         return super()._act(node, action)
 
     def _note(self, node: Node, runs: tuple[UnclosedRun, ...]) -> None:

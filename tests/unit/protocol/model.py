@@ -34,21 +34,25 @@ from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
 from arroyo.protocol.fold.fold import Fold, Folded
 from arroyo.protocol.fold.state import FoldState, NoteFold
-from arroyo.protocol.receiving.receipts import Receipts
-from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns
-from arroyo.protocol.relay.relay import Output, Relay
+from arroyo.protocol.receiving.delayed_replies import DelayedReplies
+from arroyo.protocol.relay.relay import Relay
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import (
     Broadcast,
     Connect,
+    Persist,
     PutInQuarantine,
     Release,
     Reply,
     Transmit,
 )
+from arroyo.protocol.values.deliveries import Output
 from arroyo.protocol.values.history import History
-from arroyo.runner.assembly import key_field, make_boundary, make_relay, make_source
+from arroyo.runner.assembly.folds import make_fold
+from arroyo.runner.assembly.relays import make_relay
+from arroyo.runner.assembly.sources import make_source
+from arroyo.runner.assembly.topology import key_field
 
 STEP_S = 0.004
 """One step takes up to this long, so that a grace is worth a dozen steps."""
@@ -183,12 +187,24 @@ class Node:
     journal: list[tuple[Any, ...]] = field(default_factory=list)
     """What a publisher has published for good."""
     unflushed: list[tuple[Any, ...]] = field(default_factory=list)
+    begun: int = 0
+    """The first so many of them are what the flush is for that is in flight."""
     held: dict[tuple[str, str], list[tuple[Origin, Any]]] = field(default_factory=dict)
     """What a fold holds, by source and run."""
     memory: FoldState = field(default_factory=FoldState)
     """What a fold leaves for its next life."""
     history: History = field(default_factory=History)
     """Of all its lives."""
+
+    def forget_unflushed(self) -> None:
+        self.unflushed.clear()
+        self.begun = 0
+
+    def publish(self, count: int) -> None:
+        """The first so many of the unflushed are published for good."""
+        self.journal += self.unflushed[:count]
+        del self.unflushed[:count]
+        self.begun = 0
 
 
 @dataclass(frozen=True)
@@ -306,6 +322,8 @@ class World:
                     choices.append((self._feed, node))
             elif node.unflushed:
                 choices.append((self._flush, node))
+                if not node.begun:
+                    choices.append((self._begin_flush, node))
         choices += [(self._start, name) for name in self.absent]
         choices += [(self._disconnect, notice) for notice in self.notices]
         return choices
@@ -332,7 +350,7 @@ class World:
         leaving = [
             node
             for node in self.nodes.values()
-            if isinstance(node.machine, Relay) and node.finishing and not node.ending
+            if isinstance(node.machine, Relay | Fold) and node.finishing and not node.ending
         ]
         if leaving:
             # As the process does, it goes when nothing has come for a while.
@@ -371,14 +389,14 @@ class World:
             return False
         node = self.random.choice(victims)
         node.deaths += 1
-        node.unflushed.clear()
+        node.forget_unflushed()
         self._bury(node)
         return True
 
     def _die_of(self, node: Node, batch: Batch, sequence: int) -> None:
         """The process dies in the midst of a batch, and the supervisor sees of what."""
         node.deaths += 1
-        node.unflushed.clear()
+        node.forget_unflushed()
         node.suspect = Suspect(
             *node.name, 0, batch.source, batch.epoch, sequence, "died of a segmentation fault"
         )
@@ -438,12 +456,12 @@ class World:
         nodes = [
             node
             for node in self.nodes.values()
-            if isinstance(node.machine, Relay) and not node.done and not node.finishing
+            if isinstance(node.machine, Relay | Fold) and not node.done and not node.finishing
         ]
         if nodes:
             node = self.random.choice(nodes)
             node.finishing = True
-            self._do(node, node.machine.leave())
+            self._do(node, node.machine.receiver.leave())
             self._look_for_end(node)
         return bool(nodes)
 
@@ -462,7 +480,7 @@ class World:
         if node.stage.role == "listener":
             node.machine = self._make_source(node)
         elif folds(node.stage):
-            node.machine = self._make_boundary(node)
+            node.machine = self._make_fold(node)
             node.memory = node.machine.memory
         else:
             node.machine = make_relay(
@@ -488,8 +506,8 @@ class World:
             history=node.history,
         )
 
-    def _make_boundary(self, node: Node) -> Fold:
-        return make_boundary(
+    def _make_fold(self, node: Node) -> Fold:
+        return make_fold(
             self.chain,
             node.name,
             incarnation=node.incarnation,
@@ -545,16 +563,20 @@ class World:
             self._do(node, node.machine.finish(self.now))
         self._look_for_end(node)
 
+    def _begin_flush(self, node: Node) -> None:
+        node.begun = len(node.unflushed)
+        node.machine.begin_flush()
+
     def _flush(self, node: Node) -> None:
-        node.journal += node.unflushed
-        node.unflushed.clear()
-        self._do(node, node.machine.flushed())
+        begun = node.begun > 0 and self.random.random() < 0.5
+        node.publish(node.begun if begun else len(node.unflushed))
+        self._do(node, node.machine.flushed(begun=begun))
         self._look_for_end(node)
 
     def _work(self, node: Node, deliveries: Any) -> None:
         relay = node.machine
         for came, items in deliveries:
-            batch, work = came, relay.plan(came, items)
+            batch, work = came, relay.receiver.plan(came, items)
             try:
                 while work and (part := self._cut(batch, work)):
                     outputs = self._work_on(node, batch, work[:part])
@@ -594,7 +616,7 @@ class World:
             return False
         self.faults["kill"] -= 1
         node.deaths += 1
-        node.unflushed.clear()
+        node.forget_unflushed()
         self._bury(node)
         return True
 
@@ -688,8 +710,8 @@ class World:
         if isinstance(machine, Source):
             node.done = machine.ended
             return
-        final = machine.inputs_finished
-        over = final or (node.finishing and machine.inputs_left)
+        final = machine.receiver.inputs_finished
+        over = final or (node.finishing and machine.receiver.inputs_left)
         if not node.ending and over and not machine.blocked and not node.unflushed:
             self._say_end(node, final=final)
         elif node.ending and machine.ended:
@@ -697,9 +719,9 @@ class World:
 
     def _say_end(self, node: Node, *, final: bool) -> None:
         node.ending, node.final = True, final
-        node.journal += node.unflushed
-        node.unflushed.clear()
-        self._do(node, node.machine.flushed())
+        node.publish(len(node.unflushed))
+        if node.stage.role == "publisher":
+            self._do(node, node.machine.flushed())
         self._do(node, node.machine.end(final=final))
         if node.machine.ended:
             self._leave_off(node)
@@ -752,7 +774,7 @@ class World:
             self._broadcast(node, action)
         elif isinstance(action, NoteFold):
             node.memory = action.state
-        elif not isinstance(action, Release | NoteRuns | NoteCounts | PutInQuarantine):
+        elif not isinstance(action, Release | Persist | PutInQuarantine):
             raise BrokenPromiseError(f"{action} is no action")
         return True
 
@@ -774,10 +796,10 @@ class World:
             and isinstance(waiting, Ack)
             and self.random.random() < 0.5
         ):
-            receipts = Receipts()
+            replies = DelayedReplies()
             for record in (queue.pop(), reply.record):
-                receipts.put(reply.to, record, self.now)
-            queue.extend(each.record for each in receipts.take())
+                replies.put(reply.to, record, self.now)
+            queue.extend(each.record for each in replies.take())
         else:
             queue.append(reply.record)
 

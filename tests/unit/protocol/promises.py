@@ -21,7 +21,7 @@ def check(world: World, *, last_resorts: bool = False) -> None:
             _require(node.machine.ledger.empty, f"the ledger of {node.name} is not empty")
             _check_source(world, node)
         elif folds(node.stage):
-            for source in node.machine.sources.values():
+            for source in node.machine.outputs.runs.values():
                 _require(source.ledger.empty, f"the ledger of {node.name} is not empty")
             _check_fold(world, node)
     _require(bool(world.fatal) or not world.isolated, "a plain death has put aside a message")

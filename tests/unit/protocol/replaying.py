@@ -12,25 +12,25 @@ from collections import deque
 from typing import Any
 
 import msgspec
-from unit.protocol.model import BrokenPromiseError, Node, World
+from unit.protocol.model import BrokenPromiseError, Node
+from unit.protocol.mortal import MortalWorld
 
 from arroyo.codec import Kind, Suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.recovery.journal import Accused, JournalState, Note
+from arroyo.protocol.recovery.journal import JournalState, NoteEntry, ProcessDied
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.values.actions import Release
-from arroyo.runner.assembly import make_replayable_source
+from arroyo.runner.assembly.sources import make_source
 
 DEATH_AT_AN_ACTION = 0.01
 
 
-class ReplayingWorld(World):
+class ReplayingWorld(MortalWorld):
     """A world in which sources die too, between any two of their actions, and lose nothing."""
 
     def __init__(self, *args: Any, source_kills: int) -> None:
-        super().__init__(*args)
-        self.faults["source_kill"] = source_kills
+        super().__init__(*args, source_kills=source_kills)
         self.memories: dict[ReplicaName, JournalState] = {}
         self.acknowledged: dict[ReplicaName, list[Any]] = {}
         self.has_offset = bool(self.random.getrandbits(1))
@@ -45,9 +45,10 @@ class ReplayingWorld(World):
         memory = self.memories.setdefault(node.name, JournalState(epoch=node.incarnation))
         node.script = self._what_is_left(node)
         self.resumed.discard(node.name)
-        return make_replayable_source(
+        return make_source(
             self.chain,
             node.name,
+            epoch=memory.epoch,
             # The next life reads it from a file.
             memory=msgspec.msgpack.decode(msgspec.msgpack.encode(memory), type=JournalState),
             incarnation=node.incarnation,
@@ -72,16 +73,6 @@ class ReplayingWorld(World):
                 left.append(InputBatch(intake.kind, items, tokens, len(part), keys, stop))
         return left
 
-    def _start(self, name: ReplicaName) -> None:
-        super()._start(name)
-        if self.nodes[name].stage.role != "listener":
-            return
-        for node in self.nodes.values():
-            sources = self.chain.sources_above(node.stage.name)
-            if node.machine is not None and name in [each for s in sources for each in s.names]:
-                # The connection back is made anew, so it hears of everybody.
-                self._do(node, node.machine.greet(name))
-
     def _bury(self, node: Node) -> None:
         super()._bury(node)
         if node.stage.role == "listener":
@@ -95,19 +86,9 @@ class ReplayingWorld(World):
     def _feed(self, node: Node) -> None:
         if node.name not in self.resumed:
             self.resumed.add(node.name)
-            self._do(node, node.machine.resume(self.now))
+            self._do(node, node.machine.begin(self.now))
         else:
             super()._feed(node)
-
-    def _source_kill(self) -> bool:
-        victims = [
-            node
-            for node in self.nodes.values()
-            if node.machine is not None and node.stage.role == "listener" and not node.done
-        ]
-        if victims:
-            self._bury(self.random.choice(victims))
-        return bool(victims)
 
     def _dies_now(self) -> bool:
         if not self.faults["source_kill"] or self.random.random() > DEATH_AT_AN_ACTION:
@@ -120,11 +101,11 @@ class ReplayingWorld(World):
             return super()._act(node, action)
         if self._dies_now():
             # Whoever told it may be dead before the next life could hear it.
-            self.untold += isinstance(action, Note) and isinstance(action.memo, Accused)
+            self.untold += isinstance(action, NoteEntry) and isinstance(action.entry, ProcessDied)
             self._bury(node)
             return False
-        if isinstance(action, Note):
-            self.memories[node.name].apply(action.memo)
+        if isinstance(action, NoteEntry):
+            self.memories[node.name].apply(action.entry)
             return True
         if isinstance(action, Release):
             tokens = action.tokens

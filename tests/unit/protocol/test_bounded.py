@@ -13,17 +13,17 @@ import pytest
 from unit.protocol.dying import DyingWorld
 from unit.protocol.model import Faults, World, chain, listener, operator, publisher
 from unit.protocol.replaying import ReplayingWorld
-from unit.protocol.test_model import small_batches  # noqa: F401  (a fixture for all here)
 from unit.protocol.topologies import OVERLAPPING, TOPOLOGIES
 
 from arroyo.codec import Ack, Credit
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.fold import outputs as fold_outputs
-from arroyo.protocol.fold import pending_inputs as holdings
+from arroyo.protocol.fold import pending_inputs
 from arroyo.protocol.receiving import run_gate
-from arroyo.protocol.receiving.receipts import Receipts
-from arroyo.protocol.values import bounded_table as recent
-from arroyo.protocol.values import history
+from arroyo.protocol.receiving.delayed_replies import DelayedReplies
+from arroyo.protocol.values import bounded_table, history
+
+pytestmark = pytest.mark.usefixtures("small_batches")
 
 RUNS = 40
 CHANCE = 12
@@ -54,13 +54,13 @@ BEST_EFFORT = chain(
 def small_bounds(monkeypatch):
     """With real ones it takes thousands of runs until nothing grows any more."""
     for module, name in [
-        (recent, "LIMIT"),
-        (recent, "KEPT_OF_EACH"),
-        (recent, "OPEN_RUNS"),
+        (bounded_table, "LIMIT"),
+        (bounded_table, "KEPT_OF_EACH"),
+        (bounded_table, "OPEN_RUNS"),
         (run_gate, "CLOSED_RUNS"),
         (run_gate, "LIVES"),
         (fold_outputs, "FORMER_RUNS"),
-        (holdings, "KNOWN_RUNS"),
+        (pending_inputs, "KNOWN_RUNS"),
         (history, "TRANSITIONS"),
     ]:
         monkeypatch.setattr(module, name, 8)
@@ -182,15 +182,15 @@ def test_the_real_bounds_hold_over_thousands_of_runs():
     assert_same(play(800), play(1600))
 
 
-def test_receipts_do_not_grow_with_links_and_epochs():
-    receipts = Receipts()
+def test_delayed_replies_do_not_grow_with_links_and_epochs():
+    replies = DelayedReplies()
 
     def play(numbers):
         for number in numbers:
             for name in (ReplicaName("a", 0), ReplicaName("b", 0)):
-                receipts.put(name, Credit("c", 0, number, 1, 0.1), 0.0)
-                receipts.put(name, Ack("c", 0, str(name), number, 0, ((0, 1),)), 0.0)
-            receipts.take()
-        return contents(receipts)
+                replies.put(name, Credit("c", 0, number, 1, 0.1), 0.0)
+                replies.put(name, Ack("c", 0, str(name), number, 0, ((0, 1),)), 0.0)
+            replies.take()
+        return contents(replies)
 
     assert play(range(100)) == play(range(100, 2000))

@@ -10,8 +10,10 @@ import random
 import pytest
 from unit.protocol import dying
 from unit.protocol.model import Faults, telling
-from unit.protocol.test_model import EACH, small_batches  # noqa: F401  (a fixture for all here)
+from unit.protocol.test_model import EACH
 from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
+
+pytestmark = pytest.mark.usefixtures("small_batches")
 
 # By pub-sub anything may be missed.
 RELIABLE = [name for name in TOPOLOGIES if "pub-sub" not in name]

@@ -14,17 +14,10 @@ from unit.protocol import promises
 from unit.protocol.model import BrokenPromiseError, Faults, World, telling
 from unit.protocol.topologies import OVERLAPPING, SCRIPTS, TOPOLOGIES
 
-from arroyo.protocol.sending import dispatcher as outlets
-
 SCHEDULES = int(os.environ.get("ARROYO_MODEL_SCHEDULES", "5000"))
 EACH = max(1, SCHEDULES // (2 * len(TOPOLOGIES)))
 
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    """With real bounds nothing would ever wait in so small a chain."""
-    monkeypatch.setattr(outlets, "SEQUENCE_BLOCK", 2)
-    monkeypatch.setattr(outlets, "FIRST_BATCH_MESSAGES", 2)
+pytestmark = pytest.mark.usefixtures("small_batches")
 
 
 def replay(topology: str, seed: int, faults: Faults) -> World:
@@ -40,6 +33,11 @@ def replay(topology: str, seed: int, faults: Faults) -> World:
 def test_no_death_breaks_a_promise(topology):
     for seed in range(EACH):
         replay(topology, seed, Faults(kills=seed % 5, leaves=seed % 7 == 6))
+
+
+def test_a_fold_that_leaves_before_a_source_has_heard_of_it_breaks_no_promise():
+    """What it held was told to the source, its Hello was not: nobody but the next life tells."""
+    replay("folds in a row", 132, Faults(kills=2, leaves=True))
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)

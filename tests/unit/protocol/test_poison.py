@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from unit.protocol.below import make_relay
 from unit.protocol.source.test_source import Sink
 
 from arroyo.codec import Batch, Hello, Kind, Lost, Open, Reason, Suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.relay.relay import Relay
 from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.source.suspects import DEATHS
-from arroyo.protocol.values.actions import PutInQuarantine, Reply
+from arroyo.protocol.values.actions import Outbox, PutInQuarantine, Reply
 from arroyo.protocol.values.history import History
-from arroyo.protocol.values.outbox import Outbox
 
 
 def suspect(sequence, life, **changes):
@@ -129,7 +128,7 @@ def test_what_can_not_be_kept_is_offered_again_at_the_next_death():
 @pytest.mark.parametrize(
     "changes", [{"source": "other.0"}, {"epoch": 2}, {"sequence": 99}, {"sequence": 0}]
 )
-def test_what_is_not_under_way_here_can_not_be_suspected(changes):
+def test_what_is_not_in_flight_here_can_not_be_suspected(changes):
     sink = Sink()
     sink.accept(Kind.START, "start")
     sink.accept(Kind.EVENTS, "a")
@@ -142,16 +141,9 @@ NAME, SOURCE = ReplicaName("b", 0), ReplicaName("s", 0)
 
 
 def relay(known):
-    made = Relay(
-        NAME,
-        incarnation=7,
-        senders={SOURCE: False},
-        sources=[SOURCE],
-        downstream=Downstream(7, history=History()),
-        outbox=Outbox(),
-        history=History(),
-        ordered=False,
-        suspect=known,
+    downstream = Downstream(7, history=History())
+    made = make_relay(
+        NAME, {SOURCE: False}, [SOURCE], downstream, Outbox(), incarnation=7, suspect=known
     )
     list(made.record(Open(1, "s", 0, 1, 1), (), 0.0)[0])
     return made

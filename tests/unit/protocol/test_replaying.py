@@ -11,8 +11,10 @@ import pytest
 from unit.protocol import promises
 from unit.protocol.model import Faults, telling
 from unit.protocol.replaying import ReplayingWorld
-from unit.protocol.test_model import EACH, small_batches  # noqa: F401  (a fixture for all here)
+from unit.protocol.test_model import EACH
 from unit.protocol.topologies import SCRIPTS, TOPOLOGIES
+
+pytestmark = pytest.mark.usefixtures("small_batches")
 
 
 def replay(topology: str, seed: int, faults: Faults, source_kills: int) -> None:
@@ -22,6 +24,10 @@ def replay(topology: str, seed: int, faults: Faults, source_kills: int) -> None:
     with telling(world, f"replay({topology!r}, {seed}, {faults}, {source_kills}): {script}"):
         world.run()
         promises.check(world, last_resorts=bool(faults.gaps))
+
+
+def test_what_ended_while_it_waited_to_leave_again_is_counted_by_the_next_life():
+    replay("ordered diamond", 478, Faults(kills=2, repeats=1), 4)
 
 
 @pytest.mark.parametrize("topology", TOPOLOGIES)

@@ -31,7 +31,7 @@ from arroyo.protocol.source.suspects import DEATHS
 from arroyo.protocol.values.actions import Release, Reply, Transmit
 from arroyo.protocol.values.deliveries import Output
 from arroyo.protocol.values.run_totals import RunTotals
-from arroyo.runner.assembly import make_boundary
+from arroyo.runner.assembly.folds import make_fold
 
 FOLD, LIFE, BELOW = ReplicaName("fold", 0), 4, ReplicaName("c", 0)
 ABOVE, SOURCE = ReplicaName("a", 0), ReplicaName("s", 0)
@@ -46,7 +46,7 @@ class Fold:
         link = "~a" if pub_sub else "a"
         self.epoch = memory.next_epoch if memory else 100
         stages = listener("s"), operator("a", "s"), operator("fold", link, order=order)
-        self.machine = make_boundary(
+        self.machine = make_fold(
             chain(*stages, publisher("c", "fold")),
             FOLD,
             incarnation=LIFE,
@@ -77,7 +77,7 @@ class Fold:
         self.deliveries = [each.batch.kind for each in deliveries]
         for each in deliveries:
             messages = range(sum(end - first for first, end in each.batch.ranges))
-            work = self.machine.plan(each.batch, messages)
+            work = self.machine.receiver.plan(each.batch, messages)
             outcomes = outcome if isinstance(outcome, list) else [outcome] * len(work)
             records += self._do(self.machine.finish(each.batch, work, outcomes[: len(work)], 0.1))
         return records
@@ -173,7 +173,7 @@ def test_start_and_stop_are_finished_above_when_they_are_finished_below():
     (stop,) = batches(fold.stop(1))
     assert stop.kind == Kind.STOP
     assert told(fold.acknowledge((1, 2))) == [(0, ((1, 2),))]
-    assert fold.machine.sources == {}
+    assert fold.machine.outputs.runs == {}
 
 
 def test_what_is_held_at_the_stop_goes_before_it():
@@ -265,11 +265,11 @@ def test_runs_that_overlap_have_epochs_of_their_own():
     fold = Fold()
     epochs = [batches(fold.start(run=run))[0].epoch for run in ("r", "other")]
     assert epochs == [100, 101]
-    assert [source.epoch for source in fold.machine.sources.values()] == epochs
+    assert [run.sender.epoch for run in fold.machine.outputs.runs.values()] == epochs
     fold.stop(1)
     fold.acknowledge((0, 1))
     fold.acknowledge((1, 2))
-    assert list(fold.machine.sources) == [("s.0", "other")]
+    assert list(fold.machine.outputs.runs) == [("s.0", "other")]
 
 
 def test_by_pub_sub_nothing_is_held_or_acknowledged():
@@ -446,7 +446,7 @@ def test_a_stop_that_comes_again_to_the_next_life_counts_the_outputs_of_this_one
     fold.stop(2)
     fold.acknowledge((1, 2))
     fold.acknowledge((2, 3))
-    assert fold.machine.sources == {}
+    assert fold.machine.outputs.runs == {}
     following = Fold(memory=fold.machine.memory)
     (start,) = batches(following.start(attempt=1))
     following.acknowledge(start.ranges[0])
@@ -467,9 +467,9 @@ def test_a_run_without_a_start_is_over_when_the_next_has_begun_and_all_of_it_is_
     fold.acknowledge((0, 1), epoch=100)
     fold.come(Kind.EVENTS, (1, 2), run="i", implicit=True, base=0, outcome=made(b"y"))
     fold.start()
-    assert [run for _, run in fold.machine.sources] == ["i", "r"]
+    assert [run for _, run in fold.machine.outputs.runs] == ["i", "r"]
     fold.acknowledge((1, 2), epoch=100)
-    assert [run for _, run in fold.machine.sources] == ["r"]
+    assert [run for _, run in fold.machine.outputs.runs] == ["r"]
     (late,) = batches(fold.come(Kind.EVENTS, (2, 3), run="i", implicit=True, outcome=made(b"z")))
     assert (late.epoch, late.ranges[0][0] - late.base) == (102, 2)
 
@@ -530,7 +530,7 @@ def finished_output(fold, run, place, source="a.0"):
 
 
 def open_runs(fold):
-    return [run for _, run in fold.machine.sources]
+    return [run for _, run in fold.machine.outputs.runs]
 
 
 def test_runs_of_a_fold_above_overlap_until_their_ends_are_announced():
@@ -564,8 +564,8 @@ def test_what_was_taken_is_known_without_its_payloads():
     fold.come(Kind.EVENTS, (3, 4), outcome=made(b"x"))
     fold.acknowledge((1, 2))
     batch = msgspec.structs.replace(EVENTS, ranges=((1, 4),), attempt=1)
-    assert fold.machine.knows(batch)
+    assert fold.machine.receiver.knows(batch)
     # What comes of it is what a delivery of it would have said.
     assert told(fold._do(fold.machine.finish(batch, (), (), 0.1))) == [(0, ((1, 4),))]
-    assert not fold.machine.knows(msgspec.structs.replace(batch, ranges=((1, 5),)))
-    assert not fold.machine.knows(msgspec.structs.replace(batch, kind=Kind.STOP))
+    assert not fold.machine.receiver.knows(msgspec.structs.replace(batch, ranges=((1, 5),)))
+    assert not fold.machine.receiver.knows(msgspec.structs.replace(batch, kind=Kind.STOP))

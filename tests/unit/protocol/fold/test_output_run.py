@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from unit.protocol.below import make_downstream, surround
+from unit.protocol.below import make_context, make_downstream, make_sender
 
 from arroyo.codec import Ack, Batch, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
@@ -11,8 +11,7 @@ from arroyo.protocol.fold.output_run import OutputRun
 from arroyo.protocol.fold.state import OpenOutputs
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.source.source import Source
-from arroyo.protocol.values.actions import Release, Transmit
-from arroyo.protocol.values.outbox import Outbox
+from arroyo.protocol.values.actions import Outbox, Release, Transmit
 from arroyo.protocol.values.run_totals import RunTotals
 
 NAME, EPOCH, LIFE_BELOW = ReplicaName("fold", 0), 5, 3
@@ -24,14 +23,12 @@ class Below:
     def __init__(self, former=0, *, ordered=False):
         outbox = Outbox()
         downstream = make_downstream(NAME, outbox)
-        self.run = OutputRun(
-            surround(NAME, downstream, outbox, ordered=ordered),
-            run="r",
-            former=OpenOutputs("s.0", "r", former) if former else None,
-            epoch=EPOCH,
-            make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
+        context = make_context(NAME, downstream, outbox, ordered=ordered)
+        sender, recovery = make_sender(
+            context, epoch=EPOCH, first=former, new_run=lambda: "r", base=0
         )
-        self.source = Source(self.run, downstream, outbox)
+        self.run = OutputRun(sender, OpenOutputs("s.0", "r", former) if former else None)
+        self.source = Source(sender, recovery, context.history, outbox)
         self.actions = self.source.connect()
         self.actions += self.source.record(Hello(1, "b", 0, LIFE_BELOW), 0.0)
 
@@ -133,8 +130,10 @@ def test_other_runs_go_on_when_it_ends_so_it_says_no_end():
     below.accept(Kind.STOP)
     below.acknowledge((0, 2))
     below.acknowledge((2, 3))
-    below.take(below.source.finish(0.0))
-    assert below.run.through
+    below.run.sender.sequencer.finish()
+    below.run.sender.work(0.0)
+    assert below.run.sender.sequencer.through
+    below.take(below.source.connect())
     sent = [each.record for each in below.actions if isinstance(each, Transmit)]
     assert not any(isinstance(record, End) for record in sent)
 
@@ -191,7 +190,7 @@ def test_what_is_lost_below_comes_again():
     below = Below()
     run_of(below, "x", "y")
     below.acknowledge((0, 2))
-    below.run.note_loss(1.0)
+    below.run.sender.note_loss(1.0)
     assert below.take(below.source.tick(9.0)) == [(Kind.EVENTS, ((2, 3),), ["y"])]
     list(below.source.record(Lost("b", 0), 10.0))
     assert below.source.deadline < 12.0

@@ -27,14 +27,14 @@ def events(*ranges, **changes):
     return msgspec.structs.replace(BATCH, ranges=ranges, **changes)
 
 
-def take(holdings, batch, output=FOLDED):
+def take(inputs, batch, output=FOLDED):
     """Take what is new in a batch; returns its sequences, and the acknowledgements."""
     work = [(*position, "message") for position in positions_of(batch)]
-    new = holdings.select_new(batch, work)
+    new = inputs.known.select_new(batch, work)
     for sequence, fragment, _ in new:
         if output.reason in (None, Reason.FILTERED):
-            holdings.hold(batch, sequence, fragment)
-    acks = list(holdings.take(batch, new, [output] * len(new)))
+            inputs.hold(batch, sequence, fragment)
+    acks = list(inputs.take(batch, new, [output] * len(new)))
     return [sequence for sequence, _, _ in new], acks
 
 
@@ -47,106 +47,106 @@ def test_what_is_taken_is_said_to_be_held_by_this_life_for_all_paths_below():
 
 
 def test_without_a_bound_what_is_taken_is_finished():
-    holdings = make(holds=False)
-    assert take(holdings, events((1, 4))) == ([1, 2, 3], [ack((1, 4))])
-    assert holdings.cover(BATCH).inputs == ()
+    inputs = make(holds=False)
+    assert take(inputs, events((1, 4))) == ([1, 2, 3], [ack((1, 4))])
+    assert inputs.cover(BATCH).inputs == ()
 
 
 def test_without_a_bound_what_comes_again_is_finished_still():
-    holdings = make(holds=False)
-    take(holdings, events((1, 3)))
-    assert take(holdings, events((2, 4))) == ([3], [ack((2, 4))])
+    inputs = make(holds=False)
+    take(inputs, events((1, 3)))
+    assert take(inputs, events((2, 4))) == ([3], [ack((2, 4))])
     following = make(holds=False)
-    following.recall(holdings.done)
+    following.recall(inputs.done)
     assert take(following, events((1, 4))) == ([], [ack((1, 4))])
 
 
 def test_what_waits_for_its_turn_is_not_taken_yet():
-    holdings = make()
+    inputs = make()
     batch = events((1, 3))
-    holdings.hold(batch, 1, ())
-    assert list(holdings.take(batch, [(1, (), "message")], [FOLDED])) == [ack((1, 2), taken=LIFE)]
+    inputs.hold(batch, 1, ())
+    assert list(inputs.take(batch, [(1, (), "message")], [FOLDED])) == [ack((1, 2), taken=LIFE)]
 
 
 def test_what_comes_again_is_not_folded_again_but_said_again():
-    holdings = make()
-    take(holdings, events((1, 3)))
-    assert take(holdings, events((2, 4))) == ([3], [ack((2, 4), taken=LIFE)])
-    assert holdings.redelivered == 1
+    inputs = make()
+    take(inputs, events((1, 3)))
+    assert take(inputs, events((2, 4))) == ([3], [ack((2, 4), taken=LIFE)])
+    assert inputs.known.redelivered == 1
 
 
 def test_what_is_finished_comes_again_as_finished():
-    holdings = make()
-    take(holdings, events((1, 3)))
-    list(holdings.finish(holdings.cover(BATCH)))
-    assert take(holdings, events((2, 4))) == ([3], [ack((3, 4), taken=LIFE), ack((2, 3))])
+    inputs = make()
+    take(inputs, events((1, 3)))
+    list(inputs.finish(inputs.cover(BATCH)))
+    assert take(inputs, events((2, 4))) == ([3], [ack((3, 4), taken=LIFE), ack((2, 3))])
 
 
 def test_inputs_are_finished_with_the_output_that_covers_them():
-    holdings = make()
-    take(holdings, events((1, 3)))
-    covered = holdings.cover(BATCH)
-    take(holdings, events((3, 4)))
-    assert list(holdings.finish(covered)) == [ack((1, 3))]
-    assert [held.sequence for held in holdings.cover(BATCH).inputs] == [3]
+    inputs = make()
+    take(inputs, events((1, 3)))
+    covered = inputs.cover(BATCH)
+    take(inputs, events((3, 4)))
+    assert list(inputs.finish(covered)) == [ack((1, 3))]
+    assert [held.sequence for held in inputs.cover(BATCH).inputs] == [3]
 
 
 def test_each_path_is_told_for_itself():
-    holdings = make()
-    take(holdings, events((1, 3)))
-    take(holdings, events((1, 2), path=4))
-    assert list(holdings.finish(holdings.cover(BATCH))) == [ack((1, 3)), ack((1, 2), path=4)]
+    inputs = make()
+    take(inputs, events((1, 3)))
+    take(inputs, events((1, 2), path=4))
+    assert list(inputs.finish(inputs.cover(BATCH))) == [ack((1, 3)), ack((1, 2), path=4)]
 
 
 def test_parts_are_taken_and_finished_as_parts():
-    holdings = make()
+    inputs = make()
     batch = events((1, 2), (1, 2), fragments=PARTS)
     parts = tuple((1, fragment) for _, fragment in PARTS)
-    assert take(holdings, batch)[1] == [ack(taken=LIFE, fragments=parts)]
-    assert list(holdings.finish(holdings.cover(BATCH))) == [ack(fragments=parts)]
+    assert take(inputs, batch)[1] == [ack(taken=LIFE, fragments=parts)]
+    assert list(inputs.finish(inputs.cover(BATCH))) == [ack(fragments=parts)]
 
 
 def test_what_the_stage_could_not_take_ends_there():
-    holdings = make()
+    inputs = make()
     stone = Tombstone(1, 3, Reason.SKIPPED)
-    assert take(holdings, events((1, 3)), Output(reason=Reason.SKIPPED)) == (
+    assert take(inputs, events((1, 3)), Output(reason=Reason.SKIPPED)) == (
         [1, 2],
         [ack(tombstones=(stone,))],
     )
-    assert holdings.cover(BATCH).inputs == ()
-    assert take(holdings, events((1, 3))) == ([], [ack((1, 3))])
+    assert inputs.cover(BATCH).inputs == ()
+    assert take(inputs, events((1, 3))) == ([], [ack((1, 3))])
 
 
 def test_what_ended_above_is_finished_here():
-    holdings = make()
+    inputs = make()
     stone = Tombstone(1, 3, Reason.FILTERED)
-    assert take(holdings, events(tombstones=(stone,))) == ([], [ack(tombstones=(stone,))])
-    assert take(holdings, events((1, 3))) == ([], [ack((1, 3))])
+    assert take(inputs, events(tombstones=(stone,))) == ([], [ack(tombstones=(stone,))])
+    assert take(inputs, events((1, 3))) == ([], [ack((1, 3))])
 
 
 def test_an_output_covers_its_run_only():
-    holdings = make()
-    take(holdings, events((1, 3)))
-    take(holdings, events((1, 3), source="t.0"))
-    take(holdings, events((3, 4), run="next"))
-    covered = holdings.cover(BATCH).inputs
+    inputs = make()
+    take(inputs, events((1, 3)))
+    take(inputs, events((1, 3), source="t.0"))
+    take(inputs, events((3, 4), run="next"))
+    covered = inputs.cover(BATCH).inputs
     assert {(held.origin.source, held.origin.run) for held in covered} == {("s.0", "r")}
-    assert holdings.cover(BATCH).inputs == ()
-    assert len(holdings.cover(events(source="t.0")).inputs) == 2
+    assert inputs.cover(BATCH).inputs == ()
+    assert len(inputs.cover(events(source="t.0")).inputs) == 2
 
 
 def test_one_that_says_what_it_holds_covers_all_else_of_all_runs():
-    holdings = make()
-    take(holdings, events((1, 4)))
-    take(holdings, events((1, 3), source="t.0"))
+    inputs = make()
+    take(inputs, events((1, 4)))
+    take(inputs, events((1, 3), source="t.0"))
     still = {Origin("r", "s.0", 1, 2), Origin("r", "t.0", 1, 0)}
-    covered = holdings.cover(BATCH, still).inputs
+    covered = inputs.cover(BATCH, still).inputs
     assert [(held.way[0], held.sequence) for held in covered] == [
         ("s.0", 1),
         ("s.0", 2),
         ("t.0", 2),
     ]
-    rest = holdings.cover(BATCH, set()).inputs
+    rest = inputs.cover(BATCH, set()).inputs
     assert [(held.way[0], held.sequence) for held in rest] == [("s.0", 3), ("t.0", 1)]
 
 
@@ -158,65 +158,65 @@ def start(path=0, run="r"):
 
 
 def test_a_start_is_finished_above_when_it_is_finished_below():
-    holdings = make(replicas=3)
-    assert list(holdings.tell(start())) == []
-    assert list(holdings.finish(passed(start()))) == [ack((0, 1), replicas=3)]
-    assert list(holdings.finish(passed(start()))) == []
+    inputs = make(replicas=3)
+    assert list(inputs.tell(start())) == []
+    assert list(inputs.finish(passed(start()))) == [ack((0, 1), replicas=3)]
+    assert list(inputs.finish(passed(start()))) == []
 
 
 def test_a_start_is_finished_by_each_path_it_came_by_before_or_after():
-    holdings = make(replicas=3)
-    assert [*holdings.tell(start()), *holdings.tell(start(path=2))] == []
-    assert [each.path for each in holdings.finish(passed(start()))] == [0, 2]
-    assert list(holdings.tell(start(path=4))) == [ack((0, 1), path=4, replicas=3)]
+    inputs = make(replicas=3)
+    assert [*inputs.tell(start()), *inputs.tell(start(path=2))] == []
+    assert [each.path for each in inputs.finish(passed(start()))] == [0, 2]
+    assert list(inputs.tell(start(path=4))) == [ack((0, 1), path=4, replicas=3)]
 
 
 def test_a_stop_is_not_finished_with_its_start():
-    holdings = make()
+    inputs = make()
     stop = events((5, 6), kind=Kind.STOP)
-    list(holdings.tell(start()))
-    list(holdings.tell(stop))
-    list(holdings.finish(passed(start())))
-    assert list(holdings.finish(passed(stop))) == [ack((5, 6), replicas=1)]
+    list(inputs.tell(start()))
+    list(inputs.tell(stop))
+    list(inputs.finish(passed(start())))
+    assert list(inputs.finish(passed(stop))) == [ack((5, 6), replicas=1)]
 
 
 def test_only_the_last_runs_that_are_over_are_remembered_and_all_that_are_open(monkeypatch):
     monkeypatch.setattr(module, "KNOWN_RUNS", 2)
-    holdings = make()
+    inputs = make()
 
     def play(run, kind):
         each = events((0, 1), kind=kind, run=run)
-        list(holdings.tell(each))
-        list(holdings.finish(passed(each)))
+        list(inputs.tell(each))
+        list(inputs.finish(passed(each)))
 
     play("open", Kind.START)
     for number in range(4):
         for kind in (Kind.START, Kind.STOP):
             play(f"r{number}", kind)
-    assert list(holdings.tell(start(run="open")))
-    assert list(holdings.tell(start(run="r3")))
-    assert not list(holdings.tell(start(run="r0")))
+    assert list(inputs.tell(start(run="open")))
+    assert list(inputs.tell(start(run="r3")))
+    assert not list(inputs.tell(start(run="r0")))
 
 
 def test_a_start_that_comes_again_and_again_is_finished_once():
-    holdings = make()
+    inputs = make()
     for _ in range(3):
-        list(holdings.tell(start()))
-    assert list(holdings.finish(passed(start()))) == [ack((0, 1), replicas=1)]
+        list(inputs.tell(start()))
+    assert list(inputs.finish(passed(start()))) == [ack((0, 1), replicas=1)]
 
 
 # Over lives
 
 
 def test_the_next_life_does_not_take_what_was_finished():
-    holdings = make()
-    take(holdings, events((1, 4)))
-    list(holdings.finish(holdings.cover(BATCH)))
-    take(holdings, events((4, 5), (5, 6), (5, 6), fragments=((1, ((0, 3),)), (2, ((1, 3),)))))
-    (_, part, _) = holdings.cover(BATCH).inputs
-    list(holdings.finish(module.CoveredInputs((part,))))
+    inputs = make()
+    take(inputs, events((1, 4)))
+    list(inputs.finish(inputs.cover(BATCH)))
+    take(inputs, events((4, 5), (5, 6), (5, 6), fragments=((1, ((0, 3),)), (2, ((1, 3),)))))
+    (_, part, _) = inputs.cover(BATCH).inputs
+    list(inputs.finish(module.CoveredInputs((part,))))
     following = make()
-    following.recall(holdings.done)
+    following.recall(inputs.done)
     assert take(following, events((3, 5))) == ([4], [ack((4, 5), taken=LIFE), ack((3, 4))])
     again = events((5, 6), (5, 6), fragments=((0, ((0, 3),)), (1, ((1, 3),))))
     _, acks = take(following, again)
@@ -227,12 +227,12 @@ def test_the_next_life_does_not_take_what_was_finished():
 
 
 def test_what_is_below_the_frontier_of_the_source_need_not_be_remembered():
-    holdings = make()
-    take(holdings, events((1, 4)))
-    list(holdings.finish(holdings.cover(BATCH)))
-    assert [each.ranges for each in holdings.done] == [((1, 4),)]
-    take(holdings, events((4, 5), frontier=4))
-    assert list(holdings.done) == []
+    inputs = make()
+    take(inputs, events((1, 4)))
+    list(inputs.finish(inputs.cover(BATCH)))
+    assert [each.ranges for each in inputs.done] == [((1, 4),)]
+    take(inputs, events((4, 5), frontier=4))
+    assert list(inputs.done) == []
 
 
 END = 10
@@ -247,14 +247,14 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_each_input_is_in_one_output_and_finished_with_that(steps):
-    holdings = make()
+    inputs = make()
     batch = events(base=0)
     known, held, finished = set(), set(), set()
     outputs = []
     for step, *rest in steps:
         if step == "take":
             asked = range(rest[0], min(rest[0] + rest[1], END))
-            new, acks = take(holdings, events((asked.start, asked.stop), base=0))
+            new, acks = take(inputs, events((asked.start, asked.stop), base=0))
             assert set(new) == set(asked) - known
             known |= set(asked)
             held |= set(new)
@@ -262,18 +262,18 @@ def test_each_input_is_in_one_output_and_finished_with_that(steps):
             assert numbers(acks, taken=False) == set(asked) & finished
         elif step == "cover":
             still = {Origin("r", "s.0", 1, number) for number in rest[0]}
-            outputs.append(holdings.cover(batch, still))
+            outputs.append(inputs.cover(batch, still))
             covered = {each.sequence for each in outputs[-1].inputs}
             assert covered == held - rest[0]
             held -= covered
         elif rest[0] < len(outputs):
             output = outputs.pop(rest[0])
-            acks = list(holdings.finish(output))
+            acks = list(inputs.finish(output))
             assert numbers(acks, taken=True) == set()
             assert numbers(acks, taken=False) == {each.sequence for each in output.inputs}
             finished |= numbers(acks, taken=False)
     following = make()
-    following.recall(holdings.done)
+    following.recall(inputs.done)
     assert set(take(following, events((0, END), base=0))[0]) == set(range(END)) - finished
 
 

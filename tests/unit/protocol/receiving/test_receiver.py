@@ -3,13 +3,12 @@
 import msgspec
 import pytest
 from batches import make_batch
+from unit.protocol.below import make_receiver
 
-from arroyo.codec import Ack, Bye, Credit, End, Hello, Kind, Lost, Open, Refuse, Suspect
+from arroyo.codec import Bye, Credit, End, Hello, Kind, Lost, Open, Refuse, Suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.receiving.receiver import Receiver
-from arroyo.protocol.values.actions import Reply
-from arroyo.protocol.values.history import History
-from arroyo.protocol.values.outbox import Outbox
+from arroyo.protocol.values.actions import Outbox, Reply
+from arroyo.protocol.values.deduplication import Deduplication
 
 NAME, ABOVE, SOURCE = ReplicaName("b", 0), ReplicaName("a", 0), ReplicaName("s", 0)
 FEED = ReplicaName("feed", 0)
@@ -17,31 +16,23 @@ HELLO, BYE = Hello(1, "b", 0, 4), Bye("b", 0, 4)
 SUSPECT = Suspect("b", 0, 4, "s.0", 1, 1, "was killed by SIGSEGV")
 
 
-class Taking(Receiver):
-    """Finishes what comes at once, and passes nothing on."""
+class Taking:
+    """A receiver whose calls return what they have asked for."""
 
-    def __init__(self, *, suspect=None, senders=None):
-        self.finished, self.told = [], []
-        super().__init__(
-            NAME,
-            incarnation=4,
-            senders=senders or {ABOVE: False},
-            sources=[SOURCE],
-            suspect=suspect,
-            outbox=Outbox(),
-            history=History(),
+    def __init__(self, *, senders=None, **options):
+        self._outbox = Outbox()
+        self._receiver = make_receiver(
+            NAME, senders or {ABOVE: False}, [SOURCE], self._outbox, incarnation=4, **options
         )
 
-    def _finish_late(self, batch):
-        self.finished.append(batch)
-        self._credit(batch)
-
-    def _tell(self, batch, *, again):
-        self.told.append((batch.kind, again))
+    def __getattr__(self, name):
+        return getattr(self._receiver, name)
 
     def take(self, record, now=0.0):
-        """Return what is said above, and the batches to work on."""
-        actions, deliveries = self.record(record, (), now)
+        """Return what is said above, and the batches that want something done."""
+        self.told_again, late = [], []
+        deliveries = self._receiver.record(record, (), now, self.told_again.append, late.append)
+        actions = self._outbox.take()
         assert all(isinstance(action, Reply) for action in actions)
         return [tuple(action) for action in actions], [each.batch for each in deliveries]
 
@@ -121,12 +112,12 @@ def test_who_leaves_says_so_again_on_a_link_that_is_made_then():
     assert made.take(Open(1, "a", 0, 1, 1)) == ([(ABOVE, HELLO), (ABOVE, BYE)], [])
 
 
-def test_a_start_that_comes_again_is_passed_on_again_and_credited(receiver):
+def test_a_start_that_comes_again_is_not_worked_on_again(receiver):
     start = events(0, kind=Kind.START, ranges=((0, 0),), implicit=False, run="r")
     assert receiver.take(start) == ([], [start])
     again = msgspec.structs.replace(start, number=1)
     assert receiver.take(again) == ([(ABOVE, Credit("b", 0, 1, 2, 0.0))], [])
-    assert receiver.told == [(Kind.START, True)]
+    assert receiver.told_again == [again]
 
 
 def test_a_batch_with_a_suspect_from_before_the_last_death_comes_again_alone():
@@ -149,18 +140,34 @@ def test_a_batch_that_can_not_kill_again_unawares_is_worked_on(fields):
     assert made.take(batch) == ([], [batch])
 
 
-def test_what_was_lost_is_told_to_all_sources_and_of_pub_sub_to_nobody():
-    made = Taking(senders={FEED: True})
-    made._lose(events(0))
-    made._lose(events(0, sender="feed.0", reliable=False))
-    assert made._outbox.take() == [Reply(SOURCE, Lost("b", 0))]
+def test_an_announcement_to_another_life_of_a_fold_is_only_credited():
+    made = Taking(sticky=True)
+    made.take(Open(1, "a", 0, 1, 1))
+    made.take(events(0))
+    closing = events(1, kind=Kind.CLOSING, ranges=((1, 2),), holders=(("b", 0, 3),))
+    assert made.take(closing) == ([(ABOVE, Credit("b", 0, 1, 2, 0.0))], [])
+    ours = msgspec.structs.replace(closing, number=2, holders=(("b", 0, 4),))
+    assert made.take(ours) == ([], [ours])
 
 
-def test_acknowledgements_go_to_the_sources_that_this_stage_may_have():
-    made = Taking()
-    acks = [Ack("b", 0, source, 1, 0, ((0, 2),)) for source in ("s.0", "stranger.0")]
-    made._acknowledge(acks)
-    assert made._outbox.take() == [Reply(SOURCE, acks[0])]
+def test_only_what_is_new_is_worked_on_where_paths_end():
+    batch, known = events(0, ranges=((0, 4),)), Deduplication()
+    made = Taking(known=known)
+    known.of(batch).add(1, 3)
+    assert [each[0] for each in made.plan(batch, "abcd")] == [0, 3]
+    assert (made.knows(batch), made.redelivered) == (False, 2)
+    assert made.knows(events(0, ranges=((1, 3),)))
+
+
+def test_where_paths_go_on_all_is_worked_on_again():
+    batch, made = events(0, ranges=((0, 4),)), Taking()
+    assert [each[0] for each in made.plan(batch, "abcd")] == [0, 1, 2, 3]
+    assert (made.knows(batch), made.redelivered) == (False, 0)
+
+
+def test_a_body_of_another_length_than_announced_is_an_error(receiver):
+    with pytest.raises(ValueError, match="4 messages were announced, 3 came"):
+        receiver.plan(events(0, ranges=((0, 4),)), "abc")
 
 
 def test_events_of_a_pub_sub_link_that_are_missing_are_counted_as_dropped():

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.protocol.below import make_downstream, surround
+from unit.protocol.below import make_context, make_downstream, make_source
 
 from arroyo.codec import Ack, Hello, Kind, Lost, Reason, Suspect, Tombstone
 from arroyo.errors import EncodeError, StageError
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.recovery.journal import JournalState, Note, mark_of
-from arroyo.protocol.recovery.replayable import ReplayableSender, ReplayableSource
+from arroyo.protocol.recovery.journal import JournalState, NoteEntry, mark_of
+from arroyo.protocol.recovery.replayable import Replayable
 from arroyo.protocol.source.input import InputBatch
-from arroyo.protocol.values.actions import PutInQuarantine, Release, Transmit
-from arroyo.protocol.values.outbox import Outbox
+from arroyo.protocol.values.actions import Outbox, PutInQuarantine, Release, Transmit
 
 NAME = ReplicaName("s", 0)
 
@@ -59,19 +59,21 @@ class Life:
         """Whether there is room in quarantine."""
         outbox, life = Outbox(), given.lives * 1000
         downstream = make_downstream(NAME, outbox, incarnation=life, links=life)
-        sender = ReplayableSender(
-            surround(NAME, downstream, outbox, incarnation=life, ordered=given.ordered),
-            memory=msgspec.msgpack.decode(msgspec.msgpack.encode(given.memory), type=JournalState),
+        memory = msgspec.msgpack.decode(msgspec.msgpack.encode(given.memory), type=JournalState)
+        self.source = make_source(
+            make_context(NAME, downstream, outbox, incarnation=life, ordered=given.ordered),
+            outbox,
+            epoch=memory.epoch,
+            first=memory.frontier,
+            recover=partial(Replayable, memory=memory),
             new_run=lambda: next(given.runs),
-            make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
         )
-        self.source = ReplayableSource(sender, downstream, outbox)
         self.batches = []
         self.isolated = []
         self.released = 0
         self.do(self.source.connect())
         self.do(self.source.record(Hello(1, "b", 0, 1), 0.0))
-        self.do(self.source.resume(0.0))
+        self.do(self.source.begin(0.0))
 
     def do(self, actions):
         """Return the batches among actions."""
@@ -81,13 +83,13 @@ class Life:
                 if self.budget == 0:
                     raise DeathError
                 self.budget -= 1
-            if isinstance(action, Note):
-                self.input.memory.apply(action.memo)
+            if isinstance(action, NoteEntry):
+                self.input.memory.apply(action.entry)
             elif isinstance(action, Release):
                 self.released += action.messages
                 self.input.acknowledged += [token for token in action.tokens if token is not None]
             elif isinstance(action, PutInQuarantine):
-                self.isolated.append((action.item, action.deaths))
+                self.isolated.append((action.item, action.deaths, action.start))
                 asked.append(action.suspect)
             elif isinstance(action, Transmit) and hasattr(action.record, "ranges"):
                 new.append((action.record, list(action.items)))
@@ -125,7 +127,7 @@ def brief(batches):
     return [(record.kind.name, record.run, record.ranges, items) for record, items in batches]
 
 
-def died_with_two_of_three_under_way():
+def died_with_two_of_three_in_flight():
     """Start 0 and event 1 finished; 2 and 3 under way."""
     given = Input()
     life = given.live()
@@ -136,8 +138,8 @@ def died_with_two_of_three_under_way():
     return given
 
 
-def test_what_was_under_way_comes_again_with_the_same_sequences():
-    life = died_with_two_of_three_under_way().live()
+def test_what_was_in_flight_comes_again_with_the_same_sequences():
+    life = died_with_two_of_three_in_flight().live()
     assert life.source.epoch == 7
     assert life.source.open_places == 2
     assert life.start() == []
@@ -149,7 +151,7 @@ def test_what_was_under_way_comes_again_with_the_same_sequences():
 
 
 def test_everybody_below_is_told_the_open_start_again_in_a_new_attempt():
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     first = given.live()
     ((record, items),) = first.batches
     assert (record.kind, record.run, record.ranges, items) == (
@@ -173,7 +175,7 @@ def test_a_start_that_was_not_finished_is_sent_by_the_source_and_finished_once()
 
 
 def test_a_second_start_is_another_run():
-    life = died_with_two_of_three_under_way().live()
+    life = died_with_two_of_three_in_flight().live()
     life.start()
     life.hand("b", "c")
     life.start("next")
@@ -212,7 +214,7 @@ def test_what_was_finished_and_not_acknowledged_is_acknowledged_when_it_comes_ag
 
 @pytest.mark.parametrize("ordered", [False, True])
 def test_the_place_of_what_the_input_has_lost_is_passed_over_and_told_in_the_stop(ordered):
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     given.ordered = ordered
     life = given.live()
     life.start()
@@ -226,15 +228,15 @@ def test_the_place_of_what_the_input_has_lost_is_passed_over_and_told_in_the_sto
     assert life.source.lost == 1
 
 
-def test_what_is_new_ends_the_wait_for_what_was_under_way():
-    life = died_with_two_of_three_under_way().live()
+def test_what_is_new_ends_the_wait_for_what_was_in_flight():
+    life = died_with_two_of_three_in_flight().live()
     life.start()
     assert brief(life.hand("d")) == [("EVENTS", "run1", ((4, 5),), ["d"])]
     assert life.source.ledger.frontier == 4
 
 
 def test_so_does_the_end_of_the_input():
-    life = died_with_two_of_three_under_way().live()
+    life = died_with_two_of_three_in_flight().live()
     life.start()
     ((record, ((reason, totals),)),) = life.finish()
     assert record.kind == Kind.STOP
@@ -243,7 +245,7 @@ def test_so_does_the_end_of_the_input():
 
 
 def test_a_source_that_is_stopped_leaves_its_run_and_its_places_to_the_next_life():
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     life = given.live()
     life.start()
     life.hand("b")
@@ -257,7 +259,7 @@ def test_a_source_that_is_stopped_leaves_its_run_and_its_places_to_the_next_life
 
 
 def test_a_stop_that_was_sent_is_sent_again_and_what_comes_is_another_run():
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     life = given.live()
     life.start()
     life.hand("b", "c")
@@ -298,7 +300,7 @@ def test_totals_count_what_ended_on_its_way_in_former_lives():
 
 
 def test_a_suspect_of_a_former_life_comes_again_alone():
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     life = given.live()
     for _ in range(2):
         life.accuse(2, incarnation=3)
@@ -313,14 +315,14 @@ def test_a_suspect_of_a_former_life_comes_again_alone():
 
 
 def test_deaths_by_a_message_are_counted_over_the_lives_of_its_source():
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     for incarnation in (3, 4, 5):
         life = given.live()
         life.accuse(2, incarnation)
     life = given.live()
     life.start()
     (_, items), (record, nothing) = life.hand("b", "c")
-    assert life.isolated == [("b", 3)]
+    assert life.isolated == [("b", 3, "start")]
     assert (items, nothing) == (["c"], [])
     assert record.tombstones == (Tombstone(2, 3, Reason.QUARANTINED),)
     life.acknowledge((3, 4), stones=record.tombstones)
@@ -331,18 +333,18 @@ def test_deaths_by_a_message_are_counted_over_the_lives_of_its_source():
 
 
 def test_a_message_that_can_not_be_kept_goes_out_again_behind_what_came_with_it():
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     for incarnation in (3, 4, 5):
         life = given.live(keeps=False)
         life.accuse(2, incarnation)
     life = given.live(keeps=False)
     life.start()
     assert [items for _, items in life.hand("b", "c")] == [["c"], ["b"]]
-    assert life.isolated == [("b", 3)]
+    assert life.isolated == [("b", 3, "start")]
 
 
 def test_attempts_go_on_counting_over_lives():
-    given = died_with_two_of_three_under_way()
+    given = died_with_two_of_three_in_flight()
     life = given.live()
     life.start()
     life.hand("b", "c")
@@ -351,8 +353,8 @@ def test_attempts_go_on_counting_over_lives():
     assert given.live().batches[0][0].attempt > before
 
 
-def test_what_people_bring_back_waits_for_what_was_under_way():
-    life = died_with_two_of_three_under_way().live()
+def test_what_people_bring_back_waits_for_what_was_in_flight():
+    life = died_with_two_of_three_in_flight().live()
     back = InputBatch(Kind.EVENTS, ["back"], [None], 1, enters="b")
     assert life.do(life.source.accept(back, 0.0)) == []
     life.start()

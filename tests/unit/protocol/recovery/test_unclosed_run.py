@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from arroyo.protocol.recovery.unclosed_run import UnclosedRun, settle
+from arroyo.protocol.recovery.unclosed_run import UnclosedRun, runs_left
 
 EPOCH = 7
 OPEN = UnclosedRun("run", EPOCH, 1, "start")
@@ -10,12 +10,12 @@ def left(*noted, **words):
     """What a life leaves that had sent a Start and three events, the first of them finished."""
     nothing = dict.fromkeys(("received", "unseen", "run_end"), 0)
     page = {"epoch": EPOCH, "next": 4, "frontier": 2, "controls": 1} | nothing | words
-    return settle(noted, page)
+    return runs_left(noted, page)
 
 
-def test_what_was_under_way_is_lost_and_named():
+def test_what_was_in_flight_is_lost_and_named():
     (run,) = left(OPEN, received=3)
-    assert (run.lost, run.under_way, run.unsent) == (2, 2, 0)
+    assert (run.lost, run.in_flight, run.unsent) == (2, 2, 0)
     assert run.totals.as_data() == {
         "sent": 3,
         "filtered": 0,
@@ -31,7 +31,7 @@ def test_what_was_under_way_is_lost_and_named():
 
 def test_what_had_not_left_is_lost_and_named_as_well():
     (run,) = left(OPEN, received=10)
-    assert (run.lost, run.under_way, run.unsent) == (9, 2, 7)
+    assert (run.lost, run.in_flight, run.unsent) == (9, 2, 7)
     assert run.totals.sent == 10
     assert run.totals.missing == [[1, 10]]
 
@@ -59,7 +59,7 @@ def test_a_run_whose_start_had_not_left_yet_is_empty():
 
 def test_what_is_sent_again_by_the_next_life_is_not_counted_again():
     (run,) = left(OPEN, received=10)
-    assert settle((run,), dict.fromkeys(("epoch", "next", "controls"), 0) | NOTHING) == (run,)
+    assert runs_left((run,), dict.fromkeys(("epoch", "next", "controls"), 0) | NOTHING) == (run,)
 
 
 NOTHING = dict.fromkeys(("frontier", "received", "unseen", "run_end"), 0)

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
+from batches import make_batch
 from msgspec import structs
 from unit.protocol.source.test_source import Sink, brief
 
 from arroyo.codec import Ack, Hello, Kind
 from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun
-from arroyo.protocol.recovery.volatile import VolatileSender, VolatileSource
+from arroyo.protocol.recovery.volatile import UnclosedStop, Volatile
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.values.actions import Release, Transmit
+from arroyo.protocol.values.batches import OutgoingBatch
 
 FORMER = UnclosedRun("before", 9, 1, "start", 6, 4, "stop")
 EARLIER = UnclosedRun("earlier", 8, 1, "earlier start", 3, 3, "earlier stop")
@@ -17,11 +22,11 @@ LATER = structs.replace(
 
 
 def volatile(**options):
-    return Sink(kind=VolatileSource, sender=VolatileSender, **options)
+    return Sink(recover=partial(Volatile, epoch=1), **options)
 
 
 def close_former(sink, *runs):
-    return sink.take(sink.source.close_former(runs, 0.0))
+    return sink.take(sink.source.begin(0.0, runs))
 
 
 def acknowledge_former(sink, *ranges, epoch=9):
@@ -179,3 +184,47 @@ def test_what_leaves_is_counted_before_and_what_is_finished_before_it_is_release
     sink.acknowledge((0, 2))
     assert sink.actions[-2] == NoteCounts(2, 2, 0)
     assert isinstance(sink.actions[-1], Release)
+
+
+LEFT_OPEN = UnclosedRun("scan", epoch=5, base=11, start=b"start", next=20, frontier=15, attempt=3)
+PLACE = 2
+
+
+def batch_of(kind, item, **fields):
+    header = make_batch(kind=kind, run="scan", epoch=9, ranges=((PLACE, PLACE + 1),), **fields)
+    return OutgoingBatch(header, [item], len(item))
+
+
+START, STOP = batch_of(Kind.START, b"start"), batch_of(Kind.STOP, b"stop", attempt=1)
+
+
+def ack(*ranges, epoch=5, taken=False):
+    return Ack("sink", 0, "src.0", epoch, 0, ranges, taken=taken)
+
+
+def test_it_leaves_behind_its_start_as_the_former_life_would_have_sent_them():
+    start, stop = UnclosedStop(LEFT_OPEN, PLACE, START).batches(STOP)
+    assert (start.items, start.header.ranges) == ([b"start"], ((10, 11),))
+    assert (stop.items, stop.header.ranges) == ([b"stop"], ((20, 21),))
+    for each in (start, stop):
+        header = each.header
+        assert (header.epoch, header.frontier, header.attempt) == (5, 15, 4)
+
+
+def test_of_a_run_without_a_start_the_stop_leaves_alone():
+    (stop,) = UnclosedStop(LEFT_OPEN, PLACE, None).batches(STOP)
+    assert stop.header.kind == Kind.STOP
+
+
+@pytest.mark.parametrize("ranges", [((20, 21),), ((10, 11), (18, 25))])
+def test_what_acknowledges_it_finishes_its_place(ranges):
+    assert UnclosedStop(LEFT_OPEN, PLACE, START).translate(ack(*ranges)) == ((PLACE, PLACE + 1),)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [ack((10, 20)), ack(), ack((20, 21), epoch=9), ack((20, 21), taken=True)],
+    ids=["before it", "nothing", "of another life", "taken and not finished"],
+)
+def test_anything_else_came_too_late(record):
+    assert UnclosedStop(LEFT_OPEN, PLACE, START).translate(record) == ()

@@ -2,16 +2,14 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from unit.protocol.below import make_downstream
+from unit.protocol.below import make_downstream, make_relay
 
 from arroyo.codec import Ack, Batch, Bye, Credit, Hello, Kind, Lost, Open, Reason, Refuse, Tombstone
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Origin
-from arroyo.protocol.relay.relay import Output, Relay
-from arroyo.protocol.values.actions import Reply, Transmit
-from arroyo.protocol.values.batches import bury_all, positions_of
-from arroyo.protocol.values.history import History
-from arroyo.protocol.values.outbox import Outbox
+from arroyo.protocol.values.actions import Outbox, Reply, Transmit
+from arroyo.protocol.values.batches import end_all, positions_of
+from arroyo.protocol.values.deliveries import Output
 
 NAME, ABOVE, SOURCE = ReplicaName("b", 0), ReplicaName("a", 0), ReplicaName("s", 0)
 EVENTS = Batch("a.0", 1, 0, Kind.EVENTS, "r", "s.0", 1, 0, 0, 0, implicit=True)
@@ -19,17 +17,8 @@ EVENTS = Batch("a.0", 1, 0, Kind.EVENTS, "r", "s.0", 1, 0, 0, 0, implicit=True)
 
 def make(*, below=False, **options):
     outbox = Outbox()
-    relay = Relay(
-        NAME,
-        incarnation=4,
-        senders={ABOVE: False},
-        sources=[SOURCE],
-        downstream=make_downstream(NAME, outbox, stage="c", push_pull=below),
-        outbox=outbox,
-        history=History(),
-        ordered=options.pop("ordered", False),
-        **options,
-    )
+    downstream = make_downstream(NAME, outbox, stage="c", push_pull=below)
+    relay = make_relay(NAME, {ABOVE: False}, [SOURCE], downstream, outbox, incarnation=4, **options)
     list(relay.connect())
     if below:
         list(relay.back(Hello(1, "c", 0, 1), 0.0))
@@ -42,7 +31,7 @@ def deliver(relay, batch, messages, outcome=lambda message: None):
     actions, deliveries = relay.record(batch, None, 0.0)
     actions = list(actions)
     for each in deliveries:
-        work = relay.plan(each.batch, messages)
+        work = relay.receiver.plan(each.batch, messages)
         actions += relay.finish(each.batch, work, [outcome(one[2]) for one in work], 0.1)
     return [action.record for action in actions]
 
@@ -77,7 +66,7 @@ def test_what_was_finished_is_not_worked_on_again_but_acknowledged():
     records = deliver(relay, events(1, (4, 6)), ["e", "f"], seen.append)
     assert seen == ["f"]
     assert only(Ack, records)[0].ranges == ((4, 6),)
-    assert relay.redelivered == 1
+    assert relay.receiver.redelivered == 1
 
 
 def test_what_a_publisher_could_not_do_is_acknowledged_with_its_reason():
@@ -182,7 +171,7 @@ def test_another_version_is_refused_in_words():
 
 def test_a_stage_that_leaves_says_so_on_later_links_too():
     relay = make()
-    assert [action.record for action in relay.leave()] == [Bye("b", 0, 4)]
+    assert [action.record for action in relay.receiver.leave()] == [Bye("b", 0, 4)]
     actions, _ = relay.record(Open(1, "a", 0, 1, 2), None, 0.0)
     assert [type(action.record) for action in actions] == [Hello, Bye]
 
@@ -192,6 +181,35 @@ def test_a_stage_that_flushes_acknowledges_what_is_safe():
     assert not only(Ack, deliver(relay, events(0, (0, 1)), ["a"]))
     assert [action.record.ranges for action in relay.flushed()] == [((0, 1),)]
     assert list(relay.flushed()) == []
+
+
+def test_only_what_was_finished_before_a_flush_began_is_safe_when_it_is_over():
+    relay = make(flushes=True)
+    deliver(relay, events(0, (0, 1)), ["a"])
+    relay.begin_flush()
+    deliver(relay, events(1, (1, 2)), ["b"])
+    assert [action.record.ranges for action in relay.flushed(begun=True)] == [((0, 1),)]
+    assert list(relay.flushed(begun=True)) == []
+    assert [action.record.ranges for action in relay.flushed()] == [((1, 2),)]
+
+
+def test_what_comes_again_during_a_flush_waits_for_no_other_one():
+    relay = make(flushes=True)
+    deliver(relay, events(0, (0, 1)), ["a"])
+    relay.begin_flush()
+    assert not only(Ack, deliver(relay, events(1, (0, 1), attempt=1), ["a"]))
+    assert [action.record.ranges for action in relay.flushed(begun=True)] == [((0, 1),)] * 2
+    assert list(relay.flushed()) == []
+
+
+def test_what_comes_again_of_what_is_not_flushed_waits_with_it():
+    relay = make(flushes=True)
+    deliver(relay, events(0, (0, 1)), ["a"])
+    relay.begin_flush()
+    deliver(relay, events(1, (1, 2)), ["b"])
+    deliver(relay, events(2, (1, 2), attempt=1), ["b"])
+    assert [action.record.ranges for action in relay.flushed(begun=True)] == [((0, 1),)]
+    assert [action.record.ranges for action in relay.flushed()] == [((1, 2),)] * 2
 
 
 def test_what_was_refused_at_the_flush_has_ended_and_all_else_is_finished():
@@ -234,8 +252,8 @@ def test_a_start_by_another_path_is_acknowledged_though_no_flush_is_due():
 
 def reject(relay, batch):
     relay.record(batch, None, 0.0)
-    buried = bury_all(batch, Reason.SKIPPED)
-    work = relay.plan(buried, ())
+    buried = end_all(batch, Reason.SKIPPED)
+    work = relay.receiver.plan(buried, ())
     return relay.finish(buried, work, [message for *_, message in work], 0.1)
 
 
@@ -263,4 +281,4 @@ def test_a_body_of_parts_that_can_not_be_read_buries_no_other_parts():
 @pytest.mark.parametrize("messages", [[], ["a"], ["a", "b", "c"]])
 def test_another_number_of_messages_than_announced_is_refused(messages):
     with pytest.raises(ValueError, match=f"2 messages were announced, {len(messages)} came"):
-        make().plan(events(0, (0, 2)), messages)
+        make().receiver.plan(events(0, (0, 2)), messages)

@@ -9,10 +9,10 @@ from arroyo.identifiers import ReplicaName
 from arroyo.messages import SlabReference
 from arroyo.protocol.sending import dispatcher
 from arroyo.protocol.sending.dispatcher import Dispatcher
-from arroyo.protocol.values.actions import Connect, Transmit
+from arroyo.protocol.values import flow_limits
+from arroyo.protocol.values.actions import Connect, Outbox, Transmit
 from arroyo.protocol.values.batches import OutgoingBatch, count_of, describe
 from arroyo.protocol.values.history import History
-from arroyo.protocol.values.outbox import Outbox
 
 SENDER = ReplicaName("a", 0)
 
@@ -122,7 +122,7 @@ def test_its_history_tells_once_that_batches_wait_and_once_that_none_does():
 def test_payloads_that_stay_in_shared_memory_take_no_room_at_the_receiver():
     links = make()
     links.hello(hello())
-    large = SlabReference("pool", 0, dispatcher.AHEAD_BYTES, 1)
+    large = SlabReference("pool", 0, flow_limits.AHEAD_BYTES, 1)
     batch = batch_of(0, 5)
     batch.items = [Shared(b"m", large) for _ in range(5)]
     batch.size = sum(map(len, batch.items))
@@ -177,7 +177,7 @@ class Handled(list):
 
 
 def test_many_results_of_one_message_are_cut_into_batches_in_one_pass():
-    count = 100 * dispatcher.BATCH_MESSAGES
+    count = 100 * flow_limits.BATCH_MESSAGES
     parts = [(0, ((index, count),)) for index in range(count)]
     header = Batch("", 0, 0, Kind.EVENTS, "r", "s.0", 1, 0, 0, 0, **describe(parts))
     links = make()
@@ -195,7 +195,7 @@ def test_many_results_of_one_message_are_cut_into_batches_in_one_pass():
 def test_what_is_over_the_bound_waits_for_credit():
     links = make()
     links.hello(hello())
-    bound = 2 * dispatcher.FIRST_BATCH_MESSAGES
+    bound = 2 * flow_limits.FIRST_BATCH_MESSAGES
     first = sent(links.send(batch_of(0, bound + 10)))
     assert sum(len(items) for _, items in first) == bound
     assert links.blocked
@@ -214,11 +214,11 @@ def test_a_batch_is_not_split_for_the_last_of_the_bound():
     links.send(batch_of(0, 1))
     credit(links, 0, 1, message_s=1e-6)
     links.send(batch_of(1, 1))
-    batches = dispatcher.AHEAD_MESSAGES // dispatcher.BATCH_MESSAGES
-    firsts = range(2, 2 + batches * dispatcher.BATCH_MESSAGES, dispatcher.BATCH_MESSAGES)
+    batches = flow_limits.AHEAD_MESSAGES // flow_limits.BATCH_MESSAGES
+    firsts = range(2, 2 + batches * flow_limits.BATCH_MESSAGES, flow_limits.BATCH_MESSAGES)
     for first in firsts:
-        ((_, items),) = sent(links.send(batch_of(first, dispatcher.BATCH_MESSAGES)))
-        assert len(items) == dispatcher.BATCH_MESSAGES
+        ((_, items),) = sent(links.send(batch_of(first, flow_limits.BATCH_MESSAGES)))
+        assert len(items) == flow_limits.BATCH_MESSAGES
     assert sent(links.send(batch_of(firsts.stop, 1))) == []
 
 
@@ -233,7 +233,7 @@ def test_a_slow_replica_gets_one_message_at_a_time():
 def test_large_messages_are_bounded_by_their_bytes():
     links = make()
     links.hello(hello())
-    size = dispatcher.AHEAD_BYTES // 2
+    size = flow_limits.AHEAD_BYTES // 2
     assert len(sent(links.send(batch_of(0, 5, size=5 * size)))) <= 2
     assert links.in_flight == 2
 
@@ -241,7 +241,7 @@ def test_large_messages_are_bounded_by_their_bytes():
 def test_one_message_beyond_all_bounds_still_goes():
     links = make()
     links.hello(hello())
-    assert sent(links.send(batch_of(0, 1, size=2 * dispatcher.AHEAD_BYTES))) == [(0, ["m0"])]
+    assert sent(links.send(batch_of(0, 1, size=2 * flow_limits.AHEAD_BYTES))) == [(0, ["m0"])]
 
 
 def test_the_replica_with_the_least_to_do_is_next():
@@ -387,7 +387,7 @@ def test_one_announcement_of_a_stop_goes_to_every_replica_past_the_bound():
     links = make(replicas=2)
     links.hello(hello(0))
     links.hello(hello(1))
-    bound = 2 * dispatcher.FIRST_BATCH_MESSAGES
+    bound = 2 * flow_limits.FIRST_BATCH_MESSAGES
     links.send(batch_of(0, 2 * bound))
     assert [to for to, _ in sent(links.send(batch_of(0, 1, Kind.CLOSING)))] == [0, 1]
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from arroyo.codec import Batch, Kind
 from arroyo.protocol.sending.open_starts import OpenStarts
-from arroyo.protocol.values import bounded_table as recent
+from arroyo.protocol.values import bounded_table
 from arroyo.protocol.values.batches import OutgoingBatch
 
 
@@ -50,7 +50,7 @@ def test_runs_of_a_fold_overlap_for_each_has_an_epoch_of_its_own():
 
 
 def test_with_more_of_one_source_than_can_be_open_the_oldest_are_forgotten(monkeypatch):
-    monkeypatch.setattr(recent, "OPEN_RUNS", 2)
+    monkeypatch.setattr(bounded_table, "OPEN_RUNS", 2)
     starts = OpenStarts()
     note(starts, Kind.START, "r", source="t.0")
     for epoch in range(4):

@@ -4,8 +4,8 @@ from arroyo.codec import Batch, End, Kind
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.receiving.inbound_links import InboundLinks
 from arroyo.protocol.sending.publication import Publication
+from arroyo.protocol.values.actions import Outbox
 from arroyo.protocol.values.batches import OutgoingBatch
-from arroyo.protocol.values.outbox import Outbox
 
 
 def batch(count, kind=Kind.EVENTS, run="r"):

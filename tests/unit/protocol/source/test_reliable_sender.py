@@ -2,60 +2,60 @@
 
 import pytest
 from batches import make_batch
-from unit.protocol.below import make_downstream, surround
+from unit.protocol.below import make_context, make_downstream
 
 from arroyo.codec import Ack, Batch, Bye, Credit, End, Hello, Lost, Open, Suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.source.loss import Redeliver
-from arroyo.protocol.source.reliable_sender import GRACE_S, STALL_S, ReliableSender
+from arroyo.protocol.source.ledger import Ledger
+from arroyo.protocol.source.loss_policy import Redeliver
+from arroyo.protocol.source.recovery_policy import RecoveryPolicy
+from arroyo.protocol.source.redelivery import GRACE_S, STALL_S
+from arroyo.protocol.source.reliable_sender import ReliableSender
 from arroyo.protocol.source.source import Source
 from arroyo.protocol.source.suspects import DEATHS
-from arroyo.protocol.values.actions import Connect, PutInQuarantine, Release, Transmit
+from arroyo.protocol.values.actions import Connect, Outbox, PutInQuarantine, Release, Transmit
 from arroyo.protocol.values.batches import OutgoingBatch
-from arroyo.protocol.values.outbox import Outbox
 
 NAME, BELOW = ReplicaName("s", 0), ReplicaName("b", 0)
 
 
-class Sender(ReliableSender):
-    """Sends as a test says; counts how often it is asked for work."""
+class Nothing:
+    """A sequencer that lets nothing go; counts how often it is asked."""
 
-    asked = 0
+    epoch, through, start_item, asked = 1, False, None, 0
 
-    def work(self, now):
+    def next(self):
         self.asked += 1
 
-    def _expand_again(self, batch):
+    def behind_start(self, batch):
         return (batch,)
-
-    def _frontier_mark(self, frontier):
-        raise AssertionError("nobody below restores the order")
-
-    def _note_sending(self, batch, tokens):
-        pass
-
-    def _note_advance(self, tokens):
-        pass
 
 
 class Sending(Source):
-    """Ships batches of two as a test says."""
+    """Sends batches of two as a test says."""
 
-    def __init__(self, *, outlets=True):
+    def __init__(self, *, links=True):
         outbox = Outbox()
-        downstream = make_downstream(NAME, outbox, push_pull=outlets, expected=[BELOW])
-        sender = Sender(surround(NAME, downstream, outbox), epoch=1, loss=Redeliver())
-        super().__init__(sender, downstream, outbox)
+        downstream = make_downstream(NAME, outbox, push_pull=links, expected=[BELOW])
+        context, recovery = make_context(NAME, downstream, outbox), RecoveryPolicy()
+        sender = ReliableSender(
+            context,
+            Nothing(),
+            Ledger(context.terminals),
+            loss=Redeliver(),
+            recovery=recovery,
+        )
+        super().__init__(sender, recovery, context.history, outbox)
 
     @property
     def asked(self):
-        return self._sender.asked
+        return self._sequencer.asked
 
     def ship(self, now=0.0, **fields):
         first = self.ledger.next
         header = make_batch(sender="s.0", source="s.0", ranges=((first, first + 2),), **fields)
         tokens = [f"token {first}", f"token {first + 1}"]
-        self._sender._ship(OutgoingBatch(header, [b"a", b"b"], 2), tokens, now)
+        self._sender.send(OutgoingBatch(header, [b"a", b"b"], 2), tokens, now)
         return self._outbox.take()
 
     def hear(self, record, now=0.0):
@@ -68,6 +68,10 @@ def hello(incarnation=1, version=1):
 
 def ack(*ranges, source="s.0"):
     return Ack("b", 0, source, 1, 0, ranges)
+
+
+def held(life):
+    return Ack("fold", 0, "s.0", 1, 0, ((0, 2),), taken=life)
 
 
 def batches(actions):
@@ -92,9 +96,9 @@ def test_it_makes_its_links_and_is_ready_when_everybody_below_has_said_hello():
     actions = made.connect()
     assert [type(action) for action in actions] == [Connect, Transmit]
     assert isinstance(actions[1].record, Open)
-    assert (made.ready, made.awaited) == (False, [BELOW])
+    assert not made.ready
     made.hear(hello())
-    assert (made.ready, made.awaited) == (True, [])
+    assert made.ready
 
 
 def test_a_hello_of_another_version_is_no_hello():
@@ -119,7 +123,7 @@ def test_acknowledgements_for_others_count_for_nothing(sender):
 
 
 def test_where_nobody_acknowledges_what_is_sent_is_finished():
-    made = Sending(outlets=False)
+    made = Sending(links=False)
     (released,) = made.ship()
     assert (released.messages, made.ledger.empty) == (2, True)
 
@@ -160,14 +164,14 @@ def test_the_same_life_again_has_lost_nothing(sender):
     assert sender.deadline == STALL_S
 
 
-def test_without_anything_under_way_no_loss_is_noted(sender):
+def test_without_anything_in_flight_no_loss_is_noted(sender):
     sender.hear(Lost("b", 0))
     assert sender.deadline is None
 
 
 def test_what_nobody_acknowledges_comes_again_after_a_stall_and_then_more_rarely(sender):
     sender.ship()
-    sender.hear(Credit("b", 0, 1, 1, 0.001))  # nothing is under way to the neighbour
+    sender.hear(Credit("b", 0, 1, 1, 0.001))  # nothing is in flight to the neighbour
     assert sender.deadline == STALL_S
     assert batches(sender.tick(STALL_S)) == [((0, 2),)]
     assert sender.deadline == STALL_S + 2 * STALL_S
@@ -206,6 +210,30 @@ def test_suspects_of_others_of_other_lives_or_never_sent_are_left_alone(sender, 
     sender.ship()
     for life in range(2, 3 + DEATHS):
         assert sender.hear(Suspect("b", 0, life, *fields, "SIGSEGV")) == []
+
+
+def test_what_a_fold_held_is_lost_when_it_is_there_in_its_next_life(sender):
+    """Though it is the first Hello that this life of the source hears of it."""
+    sender.ship()
+    sender.hear(held(1))
+    assert sender.deadline == STALL_S
+    sender.hear(Hello(1, "fold", 0, 2, sticky=True))
+    assert batches(sender.tick(GRACE_S[1])) == [((0, 2),)]
+
+
+def test_what_a_fold_held_is_lost_when_that_is_told_after_its_next_life_is_there(sender):
+    sender.ship()
+    sender.hear(Hello(1, "fold", 0, 2, sticky=True))
+    assert sender.deadline == STALL_S
+    sender.hear(held(1))
+    assert batches(sender.tick(GRACE_S[1])) == [((0, 2),)]
+
+
+def test_what_the_living_fold_holds_is_no_loss(sender):
+    sender.ship()
+    for record in (held(2), Hello(1, "fold", 0, 2, sticky=True), held(2)):
+        sender.hear(record)
+    assert sender.deadline == STALL_S
 
 
 def test_after_news_it_is_asked_for_more_to_send(sender):

@@ -2,17 +2,13 @@ from __future__ import annotations
 
 import itertools
 
-from unit.protocol.below import make_downstream, surround
+from unit.protocol.below import make_context, make_downstream, make_source
 
 from arroyo.codec import Ack, Batch, Credit, End, Hello, Kind, Lost
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.source.input import InputBatch
-from arroyo.protocol.source.loss import Redeliver
-from arroyo.protocol.source.reliable_sender import GRACE_S, STALL_S
-from arroyo.protocol.source.run_sender import RunSender
-from arroyo.protocol.source.source import Source
-from arroyo.protocol.values.actions import Broadcast, Connect, Release, Transmit
-from arroyo.protocol.values.outbox import Outbox
+from arroyo.protocol.source.redelivery import GRACE_S, STALL_S
+from arroyo.protocol.values.actions import Broadcast, Connect, Outbox, Release, Transmit
 from arroyo.protocol.values.run_totals import RunTotals
 
 NAME = ReplicaName("s", 0)
@@ -27,23 +23,21 @@ class Sink:
         ordered=False,
         pub_sub=False,
         push_pull=True,
-        kind=Source,
-        sender=RunSender,
         loss=None,
+        recover=None,
     ):
         outbox = Outbox()
         downstream = make_downstream(
             NAME, outbox, push_pull=push_pull, pub_sub=pub_sub, expected=[("b", 0)]
         )
         runs = (f"run{number}" for number in itertools.count(1))
-        self.sender = sender(
-            surround(NAME, downstream, outbox, ordered=ordered),
-            epoch=1,
-            loss=loss or Redeliver(),
+        self.source = make_source(
+            make_context(NAME, downstream, outbox, ordered=ordered),
+            outbox,
+            loss=loss,
+            recover=recover,
             new_run=lambda: next(runs),
-            make_early_stop=lambda reason: lambda totals: (reason, totals.as_data()),
         )
-        self.source = kind(self.sender, downstream, outbox)
         self.batches = []
         self.actions = []
         self.take(self.source.connect())
@@ -83,7 +77,6 @@ def brief(batches):
 def test_a_source_is_ready_when_everybody_below_is():
     sink = Sink()
     assert sink.source.ready
-    assert sink.source.awaited == []
 
 
 def test_stop_leaves_when_everything_before_it_is_finished_and_tells_the_totals():

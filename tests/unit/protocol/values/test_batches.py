@@ -1,21 +1,24 @@
 from __future__ import annotations
 
 import pytest
+from batches import make_batch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from arroyo.codec import Batch, Kind, Reason
 from arroyo.protocol.values.batches import (
     OutgoingBatch,
-    bury,
-    bury_at,
     count_of,
     cut,
     describe,
+    end_at,
+    header_of,
+    in_flight_at,
     pack,
     positions_of,
     sequences_of,
-    take,
+    split,
+    tombstones_for,
 )
 
 FRAGMENTS = st.one_of(
@@ -50,7 +53,7 @@ def test_neighbours_share_a_range():
 def test_cutting_a_load_loses_nothing(positions, most, keyed):
     items = [object() for _ in positions]
     keys = list(range(len(items))) if keyed else None
-    stones = bury([(21, ())], Reason.FILTERED)
+    stones = tombstones_for([(21, ())], Reason.FILTERED)
     pieces = list(cut(OutgoingBatch(header(positions, stones), items, 1000, keys), most))
     assert all(len(piece.items) <= most for piece in pieces)
     assert [item for piece in pieces for item in piece.items] == items
@@ -64,8 +67,10 @@ def test_cutting_a_load_loses_nothing(positions, most, keyed):
 def test_taking_a_share_loses_nothing(positions, count, keyed):
     items = [object() for _ in positions]
     keys = list(range(len(items))) if keyed else None
-    stones = bury([(90, ()), (91, ())], Reason.FILTERED)
-    head, rest = take(OutgoingBatch(header(positions, stones), items, 10 * len(items), keys), count)
+    stones = tombstones_for([(90, ()), (91, ())], Reason.FILTERED)
+    head, rest = split(
+        OutgoingBatch(header(positions, stones), items, 10 * len(items), keys), count
+    )
     parts = [head] if rest is None else [head, rest]
     assert [item for part in parts for item in part.items] == items
     assert [each for part in parts for each in positions_of(part.header)] == positions
@@ -79,7 +84,7 @@ def test_taking_a_share_loses_nothing(positions, count, keyed):
 
 @given(POSITIONS)
 def test_each_message_has_its_tombstone(positions):
-    stones = bury(positions, Reason.SKIPPED)
+    stones = tombstones_for(positions, Reason.SKIPPED)
     buried = [
         (number, stone.fragment) for stone in stones for number in range(stone.first, stone.end)
     ]
@@ -88,22 +93,39 @@ def test_each_message_has_its_tombstone(positions):
 
 
 def test_neighbours_share_a_tombstone():
-    assert [tuple(stone[:2]) for stone in bury([(3, ()), (4, ()), (7, ())], 0)] == [(3, 5), (7, 8)]
+    stones = tombstones_for([(3, ()), (4, ()), (7, ())], 0)
+    assert [tuple(stone[:2]) for stone in stones] == [
+        (3, 5),
+        (7, 8),
+    ]
 
 
 @pytest.mark.parametrize("count", [0, 3])
 def test_an_empty_load_is_taken_whole(count):
-    load = OutgoingBatch(header([], bury([(1, ())], 0)))
-    assert take(load, count) == (load, None)
+    load = OutgoingBatch(header([], tombstones_for([(1, ())], 0)))
+    assert split(load, count) == (load, None)
 
 
 @given(POSITIONS, st.sets(st.integers(0, 29)))
 def test_burying_some_places_keeps_the_others_and_their_order(positions, places):
     places = {place for place in places if place < len(positions)}
-    former = bury([(90, ())], Reason.FILTERED)
-    buried = bury_at(header(positions, former), places, Reason.QUARANTINED)
+    former = tombstones_for([(90, ())], Reason.FILTERED)
+    buried = end_at(header(positions, former), places, Reason.QUARANTINED)
     assert positions_of(buried) == [
         position for place, position in enumerate(positions) if place not in places
     ]
     gone = [positions[place] for place in sorted(places)]
-    assert buried.tombstones == (*former, *bury(gone, Reason.QUARANTINED))
+    assert buried.tombstones == (*former, *tombstones_for(gone, Reason.QUARANTINED))
+
+
+def test_what_is_in_flight_is_counted_from_the_frontier_to_the_last_of_the_batch():
+    assert in_flight_at(make_batch(ranges=((10, 12), (14, 15)), frontier=7)) == 8
+    assert in_flight_at(make_batch(ranges=(), frontier=7)) == 0
+
+
+@given(POSITIONS.filter(bool), st.data())
+def test_the_header_of_one_message_tells_its_position_alone(positions, data):
+    place = data.draw(st.integers(0, len(positions) - 1))
+    alone = header_of(header(positions, tombstones_for([(99, ())], Reason.FILTERED)), place)
+    assert positions_of(alone) == [positions[place]]
+    assert alone.tombstones == ()

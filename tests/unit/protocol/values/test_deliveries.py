@@ -1,6 +1,6 @@
 import pytest
 
-from arroyo.protocol.values.deliveries import Output, Row, all_published
+from arroyo.protocol.values.deliveries import LazyWork, Output, all_published
 
 NOT_ALL = [[], [None, Output()], [Output(), None], [b"abc"], [None, b"abc"]]
 
@@ -15,13 +15,13 @@ def test_all_else_has_to_be_looked_at_one_by_one(outcomes):
 
 
 def test_a_row_makes_work_of_sequences_and_messages():
-    row = Row(range(3, 6), "abc")
+    row = LazyWork(range(3, 6), "abc")
     assert list(row) == [(3, (), "a"), (4, (), "b"), (5, (), "c")]
     assert row[1] == (4, (), "b")
     assert list(row[1:]) == [(4, (), "b"), (5, (), "c")]
 
 
 def test_a_row_that_has_forgotten_its_messages_still_tells_their_places():
-    row = Row(range(3, 5), "ab")
+    row = LazyWork(range(3, 5), "ab")
     row.forget()
     assert list(row) == [(3, (), None), (4, (), None)]

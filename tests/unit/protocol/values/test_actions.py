@@ -1,7 +1,6 @@
 from arroyo.codec import Lost
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.values.actions import Reply
-from arroyo.protocol.values.outbox import Outbox
+from arroyo.protocol.values.actions import Outbox, Reply
 
 FIRST, SECOND = (Reply(ReplicaName("a", number), Lost("b", 0)) for number in (0, 1))
 

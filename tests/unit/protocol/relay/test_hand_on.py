@@ -1,16 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from unit.protocol.below import make_downstream
+from unit.protocol.below import make_downstream, make_relay
 
 from arroyo.codec import Ack, Batch, Credit, Hello, Kind, Open, Reason, Tombstone
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.relay.parts import cut
-from arroyo.protocol.relay.relay import Output, Relay
-from arroyo.protocol.values.actions import Reply, Transmit
-from arroyo.protocol.values.batches import positions_of
-from arroyo.protocol.values.history import History
-from arroyo.protocol.values.outbox import Outbox
+from arroyo.protocol.values.actions import Outbox, Reply, Transmit
+from arroyo.protocol.values.batches import positions_of, split_done
+from arroyo.protocol.values.deliveries import Output
 
 STONES = (Tombstone(20, 22, Reason.FILTERED),)
 
@@ -18,16 +15,14 @@ STONES = (Tombstone(20, 22, Reason.FILTERED),)
 def make(*, below=False, ordered=False):
     name = ReplicaName("b", 0)
     outbox = Outbox()
-    relay = Relay(
+    relay = make_relay(
         name,
+        {ReplicaName("a", 0): False},
+        [ReplicaName("s", 0)],
+        make_downstream(name, outbox, stage="c", push_pull=below),
+        outbox,
         incarnation=4,
-        senders={ReplicaName("a", 0): False},
-        sources=[ReplicaName("s", 0)],
-        downstream=make_downstream(name, outbox, stage="c", push_pull=below),
-        outbox=outbox,
-        history=History(),
         ordered=ordered,
-        suspect=None,
     )
     list(relay.connect())
     if below:
@@ -56,7 +51,7 @@ def batch(*ranges, number=0, **fields):
 
 def take(relay, record, messages):
     _, [delivery] = relay.record(record, None, 0.0)
-    return delivery.batch, relay.plan(delivery.batch, messages)
+    return delivery.batch, relay.receiver.plan(delivery.batch, messages)
 
 
 def records(actions, kind):
@@ -74,8 +69,8 @@ def records(actions, kind):
 )
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_each_message_of_a_batch_is_in_one_part(came, count):
-    work = make(below=True).plan(came, "abcde")
-    head, rest = cut(came, work[:count])
+    work = make(below=True).receiver.plan(came, "abcde")
+    head, rest = split_done(came, work[:count])
     assert positions_of(head) + positions_of(rest) == positions_of(came)
     assert len(positions_of(head)) == count
     assert (head.tombstones, rest.tombstones) == (came.tombstones, ())

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from unit.protocol.source.test_source import Sink, brief
 
 from arroyo.codec import Ack, Hello, Kind
-from arroyo.protocol.recovery.volatile import VolatileSender, VolatileSource
-from arroyo.protocol.source.loss import CountAsLost
+from arroyo.protocol.recovery.volatile import Volatile
+from arroyo.protocol.source.loss_policy import CountAsLost
 
 
 def make(**options):
-    return Sink(kind=VolatileSource, sender=VolatileSender, loss=CountAsLost(), **options)
+    return Sink(recover=partial(Volatile, epoch=1), loss=CountAsLost(), **options)
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_what_arrives_after_it_was_given_up_is_not_lost(chain):
 
 
 def test_the_messages_are_let_go_of_when_they_have_left(chain):
-    assert all(not list(each.load.items) for each in list(chain.source.ledger._shipments)[1:])
+    assert all(not list(each.batch.items) for each in list(chain.source.ledger.entries(99.0))[1:])
 
 
 def test_a_run_begins_with_nothing_missing(chain):

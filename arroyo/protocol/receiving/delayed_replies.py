@@ -1,8 +1,8 @@
-"""`Receipts`: credits and acknowledgements that wait a little, to be said in one record. PURE.
+"""`DelayedReplies`: credits and acknowledgements that wait a little, to leave in one record. PURE.
 
-Each of them wakes another process. Nobody is in a hurry for them: a sender has leave to be well
-ahead, and a source keeps what is not acknowledged anyhow. So they leave when a good part of what
-the sender may be ahead is used up, or when a short time has passed.
+PROTOCOL 14: each of them wakes another process, and none is urgent: a sender may be well ahead, and
+a source keeps what is not acknowledged. So they leave when a good part of what the sender may be
+ahead is used up, or after a short time.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import msgspec
 
 from arroyo.codec import Ack, Credit
 from arroyo.identifiers import ReplicaName
-from arroyo.protocol.sending.dispatcher import AHEAD_BYTES, messages_ahead
 from arroyo.protocol.values.actions import Reply
 from arroyo.protocol.values.batches import merge
+from arroyo.protocol.values.flow_limits import AHEAD_BYTES, messages_ahead
 from arroyo.protocol.values.ranges import RangeSet
 
 ACK_WAIT_S = 0.005
 """The longest that an acknowledgement waits: a Stop and a listener's input wait for it."""
 CREDIT_WAIT_S = 0.05
-"""The longest that a credit waits; nobody waits for it while the sender may be further ahead."""
+"""The longest that a credit waits; it is not needed while the sender may be further ahead."""
 PART = 4
-"""Receipts leave when one part in so many of what a sender may be ahead is used up."""
+"""Replies leave when one part in so many of what a sender may be ahead is used up."""
 ACK_MESSAGES = 4096
 
 _AckKey: TypeAlias = tuple[ReplicaName, str, int, int, int, int, int]
 
 
-class Receipts:
+class DelayedReplies:
     """What one receiving replica still has to say to those above it."""
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class Receipts:
         self._acks: dict[_AckKey, list[Ack]] = {}
         self._told: dict[tuple[ReplicaName, int], float] = {}
         """What the sender of each link knows of this stage's speed."""
-        self._messages = self._size = self._shared = 0
+        self._messages = self._size = self._shared = self._in_flight = 0
         self._limit = 1
         self._due: float | None = None
 
@@ -47,7 +47,7 @@ class Receipts:
         return self._due
 
     def put(self, to: ReplicaName, record: Credit | Ack, now: float) -> None:
-        """Take a receipt."""
+        """Take a reply, to send it with others."""
         if isinstance(record, Credit):
             link = (to, record.link)
             self._credits[link] = record
@@ -65,23 +65,27 @@ class Receipts:
         if self._due is None or now + wait_s < self._due:
             self._due = now + wait_s
 
-    def note(self, messages: int, size: int, shared: int) -> None:
-        """Count what the receipts are for: bytes that came, and bytes that lie in shared memory.
+    def note(self, messages: int, size: int, shared: int, in_flight: int) -> None:
+        """Count what the replies are for: bytes that came, and bytes that lie in shared memory.
 
         Those take no room here, but they fill the window of their source, which a few large
-        messages can do within the time that an acknowledgement may wait.
+        messages can do within the time that an acknowledgement may wait. `in_flight` is the number
+        of messages that the source had not seen finished when it sent these: if it is small, so is
+        the window, and the source soon waits for us.
         """
         self._messages += messages
         self._size += size
         self._shared += shared
+        self._in_flight = in_flight
 
     def is_due(self, now: float) -> bool:
         """Whether they have to leave now."""
-        return self._due is not None and (
+        return self._due is not None and bool(
             now >= self._due
             or self._messages >= min(self._limit, ACK_MESSAGES)
             or self._size >= AHEAD_BYTES // PART
             or self._shared >= AHEAD_BYTES
+            or (self._shared > 0 and self._acks and self._messages * PART >= self._in_flight)
         )
 
     def take(self) -> list[Reply]:
