@@ -1,15 +1,21 @@
-"""What users write: `Listener`, `Operator`, `Publisher`, `MessageParser`. No I/O in here."""
+"""Base classes of users' stages: `Listener`, `Operator`, `Publisher`, `MessageParser`. No I/O."""
 
-from ._allocating import AllocatingStage
-from ._awaiting import Awaiter
+from ._awaiter import Awaiter
+from ._base import AllocatingStage, WaitingStage
 from ._listener import IteratingListener, Listener, PollingListener, Processor
+from ._lists import (
+    PUBLISHED_IN_A_LIST,
+    call_single,
+    find_list_method,
+    require_results,
+)
 from ._operator import Operator, Results
 from ._parser import Frame, MessageParser
 from ._publisher import Publisher
 from ._results import each_result, sort_results
-from ._waiting import WaitingStage
 
 __all__ = [
+    "PUBLISHED_IN_A_LIST",
     "AllocatingStage",
     "Awaiter",
     "Frame",
@@ -22,6 +28,9 @@ __all__ = [
     "Publisher",
     "Results",
     "WaitingStage",
+    "call_single",
     "each_result",
+    "find_list_method",
+    "require_results",
     "sort_results",
 ]

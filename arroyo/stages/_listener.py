@@ -10,21 +10,21 @@ from typing import Any, ClassVar, Protocol
 from arroyo.errors import EncodeError
 from arroyo.messages import Message
 
-from ._allocating import AllocatingStage
+from ._base import AllocatingStage, WaitingStage
 
 
 class Processor(Protocol):
-    """What a listener hands its messages to: in a chain the framework, by hand an Operator."""
+    """Takes the messages of a listener: in a chain the framework, without one an Operator."""
 
     def process(self, message: Message, token: Any = None) -> Any:
-        """Take the message up. Blocks while the chain is full; callable from any thread.
+        """Take a message. Blocks while the window is full. From any thread.
 
         `token` identifies it in a replayable input (offset, delivery tag, file name).
         """
         ...
 
 
-class Listener(AllocatingStage, ABC):
+class Listener(AllocatingStage, WaitingStage, ABC):
     """Receives messages from the outside world and hands them to ``self.operator``.
 
     `open()` is called first, `start()` when everything below is ready, `stop()` from another
@@ -32,47 +32,46 @@ class Listener(AllocatingStage, ABC):
     `open()`, `start()` and `close()` may be async; they are awaited on one event loop.
     It may define ``acknowledge(token)``, which is called in order, from the framework's thread,
     when every sink has finished the message that `token` came with. Where one request for many
-    is cheaper than one for each, define ``acknowledge_batch(tokens)`` in its place: it gets a
-    list of those that were finished together, in order.
+    tokens is cheaper, define ``acknowledge_batch(tokens)`` instead: it gets a list of the tokens
+    that were finished together, in order.
 
     A listener is *replayable* if its input begins again, after a restart, with the first message
-    that was not acknowledged, in the same order: files, a log, a broker that keeps what nobody
-    has committed. It says so by ``replayable = True``, and hands over each event with a token of
-    its own (numbers, strings, bytes, or lists of them). Then the death of its process loses
-    nothing: what comes again is known by its token and keeps its key, its run stays open, and
-    sinks drop what they have finished. Of the messages under way, those that the input has lost
-    are named in the Stop. A Start without a token that comes first is that of the open run; only
-    a Stop, another Start, or the end of the input closes that. A `start()` that returns by itself
-    says that the input has ended, so it has to hand over first what came before and was not
-    acknowledged. The last tokens of a process that died may be acknowledged once more.
+    that was not acknowledged, in the same order: files, a log, a broker that keeps what was not
+    committed. It sets ``replayable = True``, and hands over each event with a token of its own
+    (numbers, strings, bytes, or lists of them). Then the death of its process loses nothing: a
+    message that comes again is recognised by its token and keeps its key, its run stays open, and
+    sinks drop what they have finished. The Stop counts messages in flight that the input has lost.
+    A first Start without a token is that of the open run; only a Stop, another Start, or the end
+    of the input closes the run. A `start()` that returns by itself says that the input has ended,
+    so it first has to hand over all that was not acknowledged. The last tokens of a process that
+    died may be acknowledged once more.
 
-    An input that gives again what was not acknowledged, but in another order, to another replica,
-    or under another name, as a queue of a broker does, is not replayable: its listener says
-    ``redelivers = True``. Then the death of its process loses nothing either, but what was under
-    way comes again as new messages, in another run and with new keys.
+    An input that delivers again what was not acknowledged, but in another order, to another
+    replica, or under another name, as a broker's queue does, is not replayable: its listener sets
+    ``redelivers = True``. Then the death of its process loses nothing either, but messages in
+    flight come again as new messages, in another run and with new keys.
     """
 
     operator: Processor
     replayable: ClassVar[bool] = False
     redelivers: ClassVar[bool] = False
     shares_input: ClassVar[bool] = True
-    """Whether replicas of this listener share out one input, as workers of a queue do.
+    """Whether the replicas of this listener share one input, as workers of a queue do.
 
-    Where False, as for files of a directory, each would get all of it, and a chain file with more
-    than one is refused.
+    If False, as for the files of a directory, each replica would get all of it, and a chain file
+    with more than one is refused.
     """
     state_directory: Path | None = None
-    """Where a replayable listener may keep what its next life has to know, a folder of its own.
+    """Folder of its own, in which a replayable listener may keep state for its next process.
 
-    Set before `open()`; None where no process of its own runs the listener, so that there is no
-    next life.
+    Set before `open()`; None where the listener has no process of its own, and so no next one.
     """
 
     def __init__(self, operator: Processor) -> None:
         self.operator = operator
 
     def open(self) -> None:
-        """Get ready: bind, connect, look for the files. Raise to refuse the start."""
+        """Prepare: bind, connect, look for the files. Raise to refuse the start."""
 
     @abstractmethod
     def start(self) -> None:
@@ -83,20 +82,20 @@ class Listener(AllocatingStage, ABC):
         """Make `start()` return soon. Called from another thread, perhaps more than once."""
 
     def close(self) -> None:
-        """Let go of everything. Called once, after `start()` has returned."""
+        """Release everything. Called once, after `start()` has returned."""
 
 
 class IteratingListener(Listener):
-    """A listener over anything that can be iterated: files, rows, a generator."""
+    """A listener for anything that can be iterated: files, rows, a generator."""
 
     _stopping: bool = False
 
     @abstractmethod
     def messages(self) -> Iterator[Message | tuple[Message, Any]]:
-        """Yield messages, or pairs of message and token; ending it ends the listener."""
+        """Yield messages, or pairs of message and token. Its end is the end of the listener."""
 
     def start(self) -> None:
-        """Hand on what `messages()` yields, until it ends or `stop()` is called."""
+        """Hand over what `messages()` yields, until it ends or `stop()` is called."""
         for item in self.messages():
             if isinstance(item, tuple):
                 self.operator.process(item[0], token=item[1])
@@ -106,17 +105,17 @@ class IteratingListener(Listener):
                 return
 
     def stop(self) -> None:
-        """End after the message in hand. `stopping` tells a generator that waits."""
+        """End after the present message. A generator that waits sees it by `stopping`."""
         self._stopping = True
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop()` was called; a generator that waits should look at it often."""
+        """Whether `stop()` was called. A generator that waits should check it often."""
         return self._stopping
 
 
 class PollingListener(Listener):
-    """A listener that asks its input again and again: a socket, a broker, a device."""
+    """A listener that polls its input: a socket, a broker, a device."""
 
     poll_s: float = 0.1
     """How long one `poll()` may wait, and so how long `stop()` may take, in s."""
@@ -142,9 +141,9 @@ class PollingListener(Listener):
                 self.refuse(error)
 
     def refuse(self, error: EncodeError) -> None:
-        """A message was refused, since it can't be sent; the default ends the listener by raising.
+        """Handle a message that can't be sent; the default ends the listener by raising.
 
-        Where anybody may send what they like, count it and go on.
+        An input to which anybody can send should count it and go on.
         """
         raise error
 

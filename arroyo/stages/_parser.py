@@ -1,4 +1,4 @@
-"""`MessageParser`: a foreign wire format into messages."""
+"""`MessageParser`: makes messages of a foreign wire format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Frame: TypeAlias = bytes | memoryview
 
 
 class MessageParser(ABC):
-    """Turns what one transport delivered at once into a message.
+    """Makes a message of the frames that a transport delivers together.
 
     The same parser serves every transport: a multipart ZMQ message is its frames, a Redis or
     RabbitMQ message is one or two of them. Called from the listener's thread only.
@@ -21,10 +21,10 @@ class MessageParser(ABC):
 
     @abstractmethod
     def parse(self, frames: Sequence[Frame]) -> Message | None:
-        """Return the message, or None where these frames are no message of their own.
+        """Return the message; None if these frames are not a message.
 
         Raises
         ------
         DecodeError
-            The frames are broken. The listener counts it and goes on with the next.
+            The frames are broken. The listener counts them and goes on.
         """

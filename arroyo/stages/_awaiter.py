@@ -1,14 +1,14 @@
-"""`Awaiter`: runs what async methods of stages return.
+"""`Awaiter`: runs the coroutines of async stages.
 
-The one file of this package that knows an event loop: an operator that is used by hand has nobody
-else to run its coroutines.
+No other file of this package uses an event loop. It is here because an operator without a chain has
+nothing else to run its coroutines.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable, Generator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _call: ContextVar[object] = ContextVar("arroyo_call", default=None)
-"""The call that a coroutine belongs to. Tasks and threads that it starts by asyncio inherit it."""
+"""The call that a coroutine belongs to; inherited by tasks and threads that asyncio starts."""
 
 
 class Awaiter:
     """Runs coroutines to their end, one at a time, all on one event loop.
 
-    Connections that `open()` has made on that loop are good in `process()` and `close()`. Any
-    thread may call it, one at a time. Where an event loop runs in the calling thread already (a
-    notebook, an async `start()`), a thread of its own runs the coroutine, and the caller waits.
+    So connections that `open()` makes work in `process()` and `close()`. Any thread may call it,
+    one at a time. If the calling thread already has a running event loop (a notebook, an async
+    `start()`), another thread runs the coroutine, and the caller waits.
     """
 
     def __init__(self) -> None:
@@ -32,8 +32,8 @@ class Awaiter:
         self._running: object = None
 
     def finish(self, awaitable: Awaitable[T]) -> T:
-        """Return what `awaitable` comes to."""
-        import asyncio  # here, since loading it takes as long as half of a stage's start
+        """Return the result of `awaitable`."""
+        import asyncio  # here, since loading it takes half as long as a stage's start
 
         if self._runner is None:
             self._runner = asyncio.Runner()
@@ -83,3 +83,17 @@ async def _await(awaitable: Awaitable[T], call: object) -> T:
 
 async def _collect(messages: AsyncIterable[T]) -> list[T]:
     return [message async for message in messages]
+
+
+class FinishedCall(Generic[T]):
+    """Result of an async call that has run already; awaiting it returns the result."""
+
+    def __init__(self, value: T) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[None, None, T]:
+        return self._value
+        yield  # makes this a generator, as `await` wants it
+
+
+NOTHING: FinishedCall[None] = FinishedCall(None)
