@@ -13,19 +13,19 @@ from .state_directory import StateDirectory
 
 
 class Folders(NamedTuple):
-    """Where the processes of a chain meet, and where they keep what has to outlive a reboot."""
+    """Where the processes of a chain meet, and where they keep what has to outlast a reboot."""
 
     run: RunDirectory
     state: StateDirectory
 
     @classmethod
     def locate(cls, chain: str, environ: Mapping[str, str]) -> Folders:
-        """Find both by the environment alone; see their own `locate`."""
+        """Return both by the environment alone; see their own `locate`."""
         return cls(RunDirectory.locate(chain, environ), StateDirectory.locate(chain, environ))
 
     @classmethod
     def at(cls, run_path: str, state_path: str) -> Folders:
-        """Return those at two paths, as somebody else has found them."""
+        """Return those at two known paths."""
         return cls(RunDirectory(Path(run_path)), StateDirectory(Path(state_path)))
 
     def create(self) -> None:
@@ -36,12 +36,12 @@ class Folders(NamedTuple):
         self.state.create()
 
     def obstacles(self) -> list[str]:
-        """Say in a sentence each why `create` would fail."""
+        """Return a sentence for each reason why `create` would fail."""
         found = (self.clash(), self.run.folder.obstacle(), self.state.folder.obstacle())
         return [problem for problem in found if problem]
 
     def clash(self) -> str | None:
-        """Say that the state directory would vanish with the run directory, if it would."""
+        """Return a sentence if the state directory is inside the run directory."""
         if not self.state.path.is_relative_to(self.run.path):
             return None
         return (

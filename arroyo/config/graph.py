@@ -1,6 +1,6 @@
-"""The chain as the other parts see it: stages and links, checked, with defaults filled in.
+"""`Chain`: stages and links, checked, with defaults filled in. PURE.
 
-PURE: made by `reader`, by hand in tests, and never changed.
+Made by `reader`, or by hand in tests, and never changed.
 """
 
 from __future__ import annotations
@@ -13,9 +13,19 @@ import msgspec
 
 from arroyo.identifiers import ReplicaName
 
-from .schema import Delivery, Link, OnFailed, Order, Restart, WhenFull
+from .schema import (
+    Delivery,
+    EventName,
+    Link,
+    OnEventTable,
+    OnFailed,
+    Order,
+    Restart,
+    SupervisorTable,
+    WhenFull,
+)
 
-Role = Literal["listener", "operator", "publisher"]
+Role = Literal["listener", "operator", "publisher", "program"]
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -25,15 +35,28 @@ class Input(msgspec.Struct, frozen=True):
     link: Link = "push-pull"
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """How a program is known to be ready; one of these at most, or as soon as it runs."""
+
+    notify: bool = False
+    port: int | None = None
+    log: str | None = None
+
+
 class Stage(msgspec.Struct, frozen=True):
-    """One stage; what a key means is said in `schema.StageTable`."""
+    """One stage; `schema.StageTable` says what each key means."""
 
     name: str
     role: Role
     target: str
-    """``module:Class``."""
+    """``module:Class``; empty: it is a program."""
+    command: tuple[str, ...] = ()
+    """The program and its arguments, if it is one."""
+    ready: Ready = Ready()
     options: dict[str, Any] = {}
-    """As in the file; `runner.options` makes of them what the class takes."""
+    """As in the file; `runner.user_code.options` makes constructor arguments of them."""
+    parameters: dict[str, Any] = {}
+    """Their first values; never changed."""
     inputs: tuple[Input, ...] = ()
     replicas: int = 1
     order: Order = "any"
@@ -61,6 +84,20 @@ class Stage(msgspec.Struct, frozen=True):
         return tuple(ReplicaName(self.name, number) for number in range(self.replicas))
 
 
+class Hook(msgspec.Struct, frozen=True):
+    """A program that is run for events."""
+
+    command: tuple[str, ...]
+    events: tuple[EventName, ...] = ()
+    """Which; none: all that are no INFO."""
+
+    @classmethod
+    def of(cls, found: list[str] | OnEventTable) -> Hook:
+        """Make it of what the chain file says."""
+        table = OnEventTable(found) if isinstance(found, list) else found
+        return cls(tuple(table.command), tuple(table.events))
+
+
 class Supervision(msgspec.Struct, frozen=True):
     """``[supervisor]`` in seconds and numbers."""
 
@@ -69,6 +106,21 @@ class Supervision(msgspec.Struct, frozen=True):
     chain_max_restarts: int = 20
     stop_timeout_s: float = 30.0
     on_failed: OnFailed = "hold"
+    on_event: Hook | None = None
+    http: str | None = None
+
+    @classmethod
+    def of(cls, table: SupervisorTable) -> Supervision:
+        """Make it of the table in the chain file, of which quantities have been read."""
+        return cls(
+            max_restarts=table.max_restarts,
+            within_s=float(table.within_s),
+            chain_max_restarts=table.chain_max_restarts,
+            stop_timeout_s=float(table.stop_timeout_s),
+            on_failed=table.on_failed,
+            on_event=None if table.on_event is None else Hook.of(table.on_event),
+            http=table.http,
+        )
 
 
 class Chain(msgspec.Struct, frozen=True, dict=True):
@@ -83,14 +135,16 @@ class Chain(msgspec.Struct, frozen=True, dict=True):
     messages: tuple[str, ...] = ()
     env: dict[str, str] = {}
     supervision: Supervision = Supervision()
+    text: str = ""
+    """The text that it was read from."""
 
     @property
     def on_one_host(self) -> bool:
-        """Whether all stages share memory and a clock: those that `listen` may be elsewhere."""
+        """Whether all stages share memory and a clock; one with `listen` may be elsewhere."""
         return all(stage.listen is None for stage in self.stages.values())
 
     def downstream(self, stage: str) -> tuple[tuple[Stage, Link], ...]:
-        """Stages that take `stage` as an input, with the kind of link, in the file's order."""
+        """Return the stages that have `stage` as an input, with the link, in the file's order."""
         return self._downstream[stage]
 
     @cached_property
@@ -101,8 +155,17 @@ class Chain(msgspec.Struct, frozen=True, dict=True):
                 found[source.stage].append((stage, source.link))
         return {name: tuple(links) for name, links in found.items()}
 
+    def senders(self, stage: str) -> dict[ReplicaName, Link]:
+        """Return every replica that sends to `stage`, with the link."""
+        inputs = self.stages[stage].inputs
+        return {name: each.link for each in inputs for name in self.stages[each.stage].names}
+
+    def subscriptions(self, stage: str) -> list[ReplicaName]:
+        """Return every replica that sends to `stage` by pub-sub."""
+        return [name for name, link in self.senders(stage).items() if link == "pub-sub"]
+
     def below(self, stage: str) -> tuple[Stage, ...]:
-        """Every stage that `stage` reaches by any links, nearest first, itself left out."""
+        """Return every stage that `stage` reaches by any links, nearest first, without itself."""
         seen: dict[str, Stage] = {}
         front = [stage]
         while front:
@@ -112,23 +175,27 @@ class Chain(msgspec.Struct, frozen=True, dict=True):
             front = list(dict.fromkeys(front))
         return tuple(seen.values())
 
-    def sources_above(self, stage: str) -> tuple[Stage, ...]:
-        """Every listener that reaches `stage` by any links, in the file's order."""
-        return tuple(
-            source
-            for source in self.stages.values()
-            if source.role == "listener" and self.stages[stage] in self.below(source.name)
-        )
-
     def above(self, stage: str) -> tuple[Stage, ...]:
-        """Every stage that reaches `stage` by any links, in the file's order."""
+        """Return every stage that reaches `stage` by any links, in the file's order."""
         return tuple(
             other for other in self.stages.values() if self.stages[stage] in self.below(other.name)
         )
 
+    @property
+    def programs(self) -> tuple[Stage, ...]:
+        """Stages that are programs, in the file's order."""
+        return tuple(stage for stage in self.stages.values() if stage.role == "program")
+
+    def sources_above(self, stage: str) -> tuple[Stage, ...]:
+        """Return every listener that reaches `stage` by any links, in the file's order."""
+        return tuple(above for above in self.above(stage) if above.role == "listener")
+
     @cached_property
     def levels(self) -> tuple[tuple[Stage, ...], ...]:
-        """Stages by their longest way from a source, sources first."""
+        """Stages by their longest path from a source, sources first; programs are the last level.
+
+        The others need them, so they start first and end last.
+        """
         depth: dict[str, int] = {}
 
         def depth_of(name: str) -> int:
@@ -137,13 +204,21 @@ class Chain(msgspec.Struct, frozen=True, dict=True):
                 depth[name] = 1 + max(above, default=-1)
             return depth[name]
 
-        count = 1 + max(map(depth_of, self.stages), default=-1)
+        linked = [stage for stage in self.stages.values() if stage.role != "program"]
+        count = 1 + max((depth_of(stage.name) for stage in linked), default=-1)
         by_level: list[list[Stage]] = [[] for _ in range(count)]
-        for stage in self.stages.values():
+        for stage in linked:
             by_level[depth[stage.name]].append(stage)
-        return tuple(map(tuple, by_level))
+        programs = [self.programs] if self.programs else []
+        return (*map(tuple, by_level), *programs)
 
     @cached_property
     def replicas(self) -> tuple[ReplicaName, ...]:
         """Every replica of every stage, level by level from the sources down."""
         return tuple(name for level in self.levels for stage in level for name in stage.names)
+
+
+def without_programs(chain: Chain) -> Chain:
+    """Return the chain without its stages that are programs."""
+    stages = {stage.name: stage for stage in chain.stages.values() if stage.role != "program"}
+    return msgspec.structs.replace(chain, stages=stages)

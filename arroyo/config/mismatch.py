@@ -1,4 +1,4 @@
-"""What msgspec says in types, said in words: found this, expected that. PURE."""
+"""Type errors of msgspec in words: what was found, what was expected. PURE."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ _EXPECTED = re.compile(r"Expected `(.+?)`(?: (.+?))?(?:, got `.+?`)?(?: - at `\$
 
 
 def explain_mismatch(error: msgspec.ValidationError, value: Any, kind: Any, place: str) -> str:
-    """Say why `value` at `place` can't be a `kind`; `error` is what `msgspec.convert` raised."""
+    """Return why `value` at `place` can't be a `kind`; `error` is from `msgspec.convert`."""
     if choices := [repr(choice) for choice in _choices(kind)]:
+        if any(isinstance(part, type(msgspec.Struct)) for part in get_args(kind)):
+            choices.append("a table")
         return f"{place}: found {value!r}, expected {_one_of(choices)}"
     match = _EXPECTED.match(str(error))
     if not match:
@@ -48,7 +50,7 @@ def _one_of(choices: list[str]) -> str:
 
 
 def _choices(kind: Any) -> Iterator[Any]:
-    """Yield the words of a Literal, also inside of a union with None."""
+    """Yield the values of a Literal, also within a union with None."""
     for part in (kind, *get_args(kind)):
         if get_origin(part) is Literal:
             yield from get_args(part)

@@ -1,7 +1,7 @@
-"""Folders that only their user may enter: made, looked at part by part, mended or refused.
+"""`PrivateFolder`: a folder that only its user may enter.
 
-The folder itself and its parts are never followed through a symbolic link, belong to this user,
-and have mode 0700. The folders above it are the choice of whoever named them.
+The folder and its parts are no symbolic links, belong to this user, and have mode 0700. The folders
+above it are not checked.
 """
 
 from __future__ import annotations
@@ -21,14 +21,8 @@ _ABOVE = 0o755
 class PrivateFolder:
     """One such folder.
 
-    Parameters
-    ----------
-    path
-        Where it is; absolute.
-    what
-        What to call it in sentences, as in "the run directory".
-    variable
-        The environment variable by which its user can have it elsewhere.
+    `path`: where it is; absolute.
+    `what`: its name in sentences, as in "the run directory".
     """
 
     def __init__(self, path: Path, what: str, variable: str) -> None:
@@ -37,14 +31,10 @@ class PrivateFolder:
         self._variable = variable
 
     def create(self, parts: Iterable[str] = ()) -> None:
-        """Make the folder and its parts where missing, and close them to everybody else.
+        """Make the folder and its parts where missing, with mode 0700.
 
-        Raises
-        ------
-        ConfigurationError
-            One can't be made, is a link or no folder, or belongs to somebody else.
-        UnavailableError
-            Its disk is full, or gone.
+        ConfigurationError: one can't be made, is a link or no folder, or belongs to another user.
+        UnavailableError: its disk is full, or not there.
         """
         try:
             for above in reversed(self.path.parents):
@@ -66,7 +56,7 @@ class PrivateFolder:
                 folder.chmod(_PRIVATE)
 
     def obstacle(self) -> str | None:
-        """Say in a sentence why `create` would fail, without making anything; None: it won't."""
+        """Return a sentence on why `create` would fail, without making anything; None: it won't."""
         try:
             found = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -93,7 +83,7 @@ class PrivateFolder:
         return None
 
     def hidden(self) -> str | None:
-        """Say in a sentence why this user can't see what is in the folder; None where it can."""
+        """Return a sentence on why this user can't look into the folder; None if it can."""
         try:
             found = self.path.lstat()
         except FileNotFoundError:
@@ -105,7 +95,7 @@ class PrivateFolder:
         return f"the {self._what} {self.path} belongs to {name_of(found.st_uid)}; ask as that user"
 
     def unusable(self, error: OSError) -> ArroyoError:
-        """Put into words that something in the folder can't be made."""
+        """Return the error for something in the folder that can't be made."""
         return fault_of(error)(self._sentence(f"can't be made: {error.strerror}"))
 
     def _sentence(self, problem: str) -> str:
@@ -116,17 +106,17 @@ class PrivateFolder:
 
 
 def of_unit(directories: str, chain: str) -> Path:
-    """Return the chain's folder among those of a systemd unit, of which the first counts.
+    """Return the chain's folder within the first of the folders of a systemd unit.
 
-    A unit that `arroyo units` wrote has one for this chain alone, named after it. In that of any
-    other unit the chain gets a folder of its own.
+    A unit of `arroyo units` has one that is named after the chain, for this chain alone. In the
+    folder of any other unit the chain gets a folder of its own.
     """
     first = Path(directories.partition(":")[0])
     return first if first.name == chain else first / chain
 
 
 def is_own(folder: Path) -> bool:
-    """Return True if there is a folder, no link, that belongs to this user."""
+    """Return True if the folder exists, is no link, and belongs to this user."""
     try:
         found = folder.lstat()
     except OSError:
@@ -135,12 +125,9 @@ def is_own(folder: Path) -> bool:
 
 
 def home_of(environ: Mapping[str, str]) -> Path:
-    """Return the home of this user: ``$HOME``, else what the user database says.
+    """Return the home of this user: ``$HOME``, else by the user database.
 
-    Raises
-    ------
-    ConfigurationError
-        There is none.
+    ConfigurationError: there is none.
     """
     if home := environ.get("HOME"):
         return Path(home).absolute()
@@ -148,13 +135,13 @@ def home_of(environ: Mapping[str, str]) -> Path:
         return Path(pwd.getpwuid(os.geteuid()).pw_dir)
     except KeyError:
         raise ConfigurationError(
-            f"user {os.geteuid()} has no home, so that there is no place for what a chain keeps; "
+            f"user {os.geteuid()} has no home, so there is no place for the files of a chain; "
             "set HOME, or ARROYO_RUN_DIR and ARROYO_STATE_DIR"
         ) from None
 
 
 def name_of(uid: int) -> str:
-    """Name a user for people, as in "user mx (1200)"."""
+    """Return a user for people, as in "user mx (1200)"."""
     try:
         return f"user {pwd.getpwuid(uid).pw_name} ({uid})"
     except KeyError:

@@ -15,26 +15,20 @@ _NUMBER_AND_UNIT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", re.ASCII)
 
 
 def parse_duration(found: float | str, *, or_zero: bool = False) -> float:
-    """Return a time in s; a number, or text without a unit, is in s already.
+    """Return a time in s. A number, or text without a unit, is in s.
 
-    Raises
-    ------
-    ValueError
-        It is no time, or not longer than nothing (which is allowed where `or_zero`).
+    ValueError: it is no time, or is not above 0 (0 is allowed with `or_zero`).
     """
     seconds = _scale(found, _SECONDS, "s", "a time such as 5, '250 ms', '5 s', '2 min' or '1 h'")
     if not (0 < seconds < math.inf or (or_zero and seconds == 0)):
-        raise ValueError(f"found {found!r}, expected a time longer than 0 s and not endless")
+        raise ValueError(f"found {found!r}, expected a time longer than 0 s, and finite")
     return seconds
 
 
 def parse_size(found: int | str) -> int:
-    """Return a size in bytes; a number, or text without a unit, is in bytes already.
+    """Return a size in bytes. A number, or text without a unit, is in bytes.
 
-    Raises
-    ------
-    ValueError
-        It is no size, or smaller than one byte.
+    ValueError: it is no size, or smaller than one byte.
     """
     size = int(_scale(found, _BYTES, "B", "a size such as 4096, '64 KiB', '256 MiB' or '1 GB'"))
     if size < 1:

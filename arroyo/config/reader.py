@@ -1,4 +1,4 @@
-"""From chain.toml to `graph.Chain`: the one place that reads a chain file.
+"""Reads chain.toml into a `graph.Chain`; nothing else reads a chain file.
 
 All mistakes are found in one go; each is one sentence that begins with file, line and key.
 """
@@ -11,11 +11,13 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from arroyo.errors import ConfigurationError, UsageError
 from arroyo.identifiers import is_name
 
 from .graph import Chain
-from .places import Places
+from .key_lines import KeyLines
 from .run_directory import RunDirectory, find_hidden, list_known_chains
 from .suggestions import did_you_mean
 from .tables import read_tables
@@ -23,38 +25,47 @@ from .variables import substitute
 from .wiring import wire
 
 
-def load_chain(path: str | Path, environ: Mapping[str, str] = os.environ) -> Chain:
+def load_chain(
+    path: str | Path, environ: Mapping[str, str] = os.environ, *, copy: Path | None = None
+) -> Chain:
     """Read a chain file.
+
+    Parameters
+    ----------
+    copy
+        A copy of the file `path`, which is read in its place; see `RunDirectory.keep_version`.
 
     Raises
     ------
     ConfigurationError
         It can't be read or has mistakes; `problems` names all of them.
     """
-    chain, problems, places = survey_chain(path, environ)
+    chain, problems, lines = survey_chain(path, environ, copy=copy)
     if problems:
-        raise ConfigurationError(*map(places.locate, places.sort(problems)))
+        raise ConfigurationError(*map(lines.locate, lines.sort(problems)))
     return chain
 
 
-def survey_chain(path: str | Path, environ: Mapping[str, str]) -> tuple[Chain, list[str], Places]:
-    """Read a chain file with mistakes, for those who look for more of them.
+def survey_chain(
+    path: str | Path, environ: Mapping[str, str], *, copy: Path | None = None
+) -> tuple[Chain, list[str], KeyLines]:
+    """Read a chain file with mistakes, to look for more of them; `copy` as in `load_chain`.
 
     Returns
     -------
     chain
-        Whole only when there are no problems; else what could be made out (see `wiring.wire`).
+        Whole only if there are no problems; otherwise a part of it (see `wiring.wire`).
     problems
-        One sentence each, which begins with its key: ``stages.integrate.replicas: …``.
-    places
-        Where those keys are in the file.
+        Sentences that begin with their key: ``stages.integrate.replicas: …``.
+    lines
+        Lines of the keys in the file.
 
     Raises
     ------
     ConfigurationError
         There is no such file, or it is not TOML.
     """
-    text = _read_text(Path(path))
+    text = read_text(copy or Path(path))
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -63,16 +74,16 @@ def survey_chain(path: str | Path, environ: Mapping[str, str]) -> tuple[Chain, l
     document = substitute(document, environ, "", problems)
     tables = read_tables(document, problems)
     chain = wire(tables, Path(path).absolute(), problems)
-    return chain, problems, Places(str(path), text)
+    return replace(chain, text=text), problems, KeyLines(str(path), text)
 
 
 def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Find the chain file that `text` means: its path, or the name of a chain that was started.
+    """Return the chain file that `text` names: by its path, or by the name of a started chain.
 
     Raises
     ------
     UsageError
-        It is neither; the names that are known are listed.
+        It is neither; the sentence lists the known names.
     """
     path = Path(text)
     try:
@@ -82,7 +93,7 @@ def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
     if is_file:
         return path
     named = is_name(text)
-    # A chain is often called as the folder that it is in.
+    # A chain often has the name of the folder that it is in.
     recorded = RunDirectory.locate(text, environ).chain_file(text) if named else None
     if recorded is None:
         if is_folder:
@@ -99,7 +110,8 @@ def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
     return recorded
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Return the text of a chain file; ConfigurationError: it can't be read."""
     try:
         return path.read_text("utf-8")
     except OSError as error:

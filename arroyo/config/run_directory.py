@@ -1,7 +1,7 @@
-"""Where a running chain keeps its sockets, locks, status pages and logs.
+"""`RunDirectory`: where a running chain keeps its sockets, locks, status pages and logs.
 
-One folder per chain, private to its user (0700). Everything in it can be found from the chain's
-name and a replica's name alone, so stages started in any way meet there.
+One folder per chain, private to its user (0700). The names of chain and replica alone say where
+everything is, so stages meet there however they were started.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from arroyo.identifiers import ReplicaName, is_name
+from arroyo.identifiers import ReplicaName, digest, is_name
 
 from .private_folder import PrivateFolder, home_of, is_own, of_unit
 
@@ -23,11 +23,11 @@ _USERS = Path("/run/user")
 # sun_path holds 108 bytes with the closing zero.
 _SOCKET_PATH_LIMIT = 107
 _NOTE = "chain"
-_PARTS = ("in", "back", "pub", "s", "lock", "status", "log")
+_PARTS = ("in", "back", "pub", "s", "lock", "status", "log", "parameters", "tap", "version")
 
 
-class Note(NamedTuple):
-    """What a run directory says of the chain that runs in it, or ran last."""
+class ChainNote(NamedTuple):
+    """Note in a run directory: the chain that runs in it, or ran last."""
 
     chain: str
     file: Path
@@ -55,53 +55,73 @@ class RunDirectory:
         return cls(next(_places(chain, environ)))
 
     def create(self) -> None:
-        """Make the folder and its parts where missing; nobody else may be able to enter it.
+        """Make the folder and its parts where missing, for this user alone.
 
         Errors as in `PrivateFolder.create`.
         """
         self.folder.create(_PARTS)
 
-    def write_note(self, note: Note) -> None:
-        """Note down whose folder this is, so that the chain's name finds it.
+    def write_note(self, note: ChainNote) -> None:
+        """Write the note, by which commands find the chain file from the chain's name.
 
-        Only for a process that holds one of the locks here: it would take the place of the note
-        of a chain that runs. Nothing is written where the note stands already.
+        Only for a process that holds one of the locks here, or it could replace the note of a
+        running chain. A note that is the same is not written again.
 
-        Raises
-        ------
-        ConfigurationError, UnavailableError
-            It can't be written.
+        ConfigurationError, UnavailableError: it can't be written.
         """
         if note == self.read_note():
             return
-        draft = self.path / f"{_NOTE}.{os.getpid()}"
+        self._write(self.path / _NOTE, b"\n".join(os.fsencode(field) for field in note) + b"\n")
+
+    def _write(self, path: Path, content: bytes) -> None:
+        """Write a file, which is there either as a whole or not at all."""
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
         try:
-            draft.write_bytes(b"\n".join(os.fsencode(field) for field in note) + b"\n")
-            draft.replace(self.path / _NOTE)
+            draft.write_bytes(content)
+            draft.replace(path)
         except OSError as error:
             with contextlib.suppress(OSError):
                 draft.unlink(missing_ok=True)
             raise self.folder.unusable(error) from error
 
-    def read_note(self) -> Note | None:
-        """Return what stands in the note; None where there is none, or it makes no sense."""
+    def read_note(self) -> ChainNote | None:
+        """Return the note; None where there is none, or it can't be read."""
         try:
             name, file, state = (self.path / _NOTE).read_bytes().splitlines()
         except (OSError, ValueError):
             return None
-        return Note(os.fsdecode(name), Path(os.fsdecode(file)), Path(os.fsdecode(state)))
+        return ChainNote(os.fsdecode(name), Path(os.fsdecode(file)), Path(os.fsdecode(state)))
 
     def chain_file(self, chain: str) -> Path | None:
-        """Chain file that `chain` was last started from; None where it never ran here."""
+        """Return the file that `chain` was last started from; None if it never ran here."""
         note = self.read_note()
         return note.file if note is not None and note.chain == chain else None
 
-    def socket(self, kind: str, name: ReplicaName | str) -> Path:
-        """Path of a unix socket: kind ``in``, ``back``, ``pub`` of a replica, or ``s`` (others).
+    def version(self, text: str) -> Path:
+        """Return the path of the copy of a chain file with this text."""
+        return self.path / "version" / f"{digest(text.encode())}.toml"
 
-        One that is too long for a socket address goes by way of a descriptor that this process
-        holds of the folder. It leads to the same socket, but is of use in this process only, and
-        to those that may look into it.
+    def keep_version(self, text: str) -> Path:
+        """Write that copy, from which a supervisor has its stages read; return its path.
+
+        So they read what the supervisor has accepted, whatever is being edited. Copies stay until
+        `forget_versions`, since a process that was just started may still have to read one.
+
+        ConfigurationError, UnavailableError: it can't be written.
+        """
+        self._write(self.version(text), text.encode())
+        return self.version(text)
+
+    def forget_versions(self) -> None:
+        """Remove the copies that an earlier supervisor has kept."""
+        for path in (self.path / "version").glob("*"):
+            path.unlink(missing_ok=True)
+
+    def socket(self, kind: str, name: ReplicaName | str) -> Path:
+        """Return the path of a unix socket: ``in``, ``back``, ``pub`` of a replica, ``s`` (others).
+
+        A path that is too long for a socket address leads through a descriptor of the folder in
+        this process. It is the same socket, but other users can't use that path.
         """
         path = self.path / kind / str(name)
         if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
@@ -109,7 +129,7 @@ class RunDirectory:
         return Path(f"/proc/{os.getpid()}/fd/{_descriptor_of(self.path)}", kind, str(name))
 
     def address(self, kind: str, name: ReplicaName | str) -> str:
-        """ZMQ address of `socket`."""
+        """Return the ZMQ address of `socket`."""
         return f"ipc://{self.socket(kind, name)}"
 
     @property
@@ -124,27 +144,46 @@ class RunDirectory:
 
     @property
     def locks(self) -> list[Path]:
-        """Lock files that are there, held or not."""
+        """All lock files, held or not."""
         return sorted((self.path / "lock").glob("*"))
 
     def lock(self, name: ReplicaName | str) -> Path:
-        """Lock file of a replica, or of the ``supervisor``."""
+        """Return the lock file of a replica, or of the ``supervisor``."""
         return self.path / "lock" / str(name)
 
     def status_page(self, name: ReplicaName) -> Path:
-        """Status page of a replica."""
+        """Return the status page of a replica."""
         return self.path / "status" / str(name)
 
+    def tap(self, name: ReplicaName) -> Path:
+        """Return the file by which a command looks at the messages of a replica."""
+        return self.path / "tap" / str(name)
+
+    def parameters(self, stage: str) -> Path:
+        """Return the note of what people have set in a stage."""
+        return self.path / "parameters" / stage
+
     def log(self, name: ReplicaName | str) -> Path:
-        """JSON-lines log of a replica."""
+        """Return the JSON-lines log of a replica."""
         return self.path / "log" / f"{name}.jsonl"
+
+    @property
+    def events(self) -> Path:
+        """What has happened to the chain, in JSON lines; the supervisor writes it."""
+        return self.path / "log" / "events.jsonl"
+
+    @property
+    def logs(self) -> list[str]:
+        """Names of the processes that have left a log: ``STAGE.R``, and ``supervisor``."""
+        found = (self.path / "log").glob("*.jsonl")
+        return sorted(path.stem for path in found if path != self.events)
 
 
 def find_hidden(chain: str, environ: Mapping[str, str]) -> str | None:
-    """Say why this user can't see whether `chain` runs; None where it can.
+    """Return a sentence on why this user can't see whether `chain` runs; None if it can.
 
-    That is where its run directory is somebody else's, or it never ran as this user, and the units
-    of systemd run it as somebody else.
+    It can't if the run directory belongs to another user, or if the chain never ran as this user
+    and systemd's units run it as another one.
     """
     place = RunDirectory.locate(chain, environ)
     if not os.path.lexists(place.path):
@@ -155,12 +194,12 @@ def find_hidden(chain: str, environ: Mapping[str, str]) -> str | None:
 
 
 def list_known_chains(environ: Mapping[str, str]) -> list[str]:
-    """Name the chains that have a run directory of this user, in alphabetical order."""
+    """Return the names of the chains that have a run directory of this user, sorted."""
     parents = {place.parent for place in _places("any", environ)} | {SYSTEM}
     names = set()
     for parent in parents:
         for candidate in parent.glob("*/"):
-            note = RunDirectory(candidate).read_note()  # None for somebody else's
+            note = RunDirectory(candidate).read_note()  # None for that of another user
             if note is None or not is_name(note.chain):
                 continue
             if RunDirectory.locate(note.chain, environ).path == candidate:
@@ -169,14 +208,14 @@ def list_known_chains(environ: Mapping[str, str]) -> list[str]:
 
 
 def _places(chain: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield where the folder can be, the right place first. Others can't make any of them."""
+    """Yield the places for the folder, best first. Other users can't make any of them."""
     if parent := environ.get("ARROYO_RUN_DIR"):
         yield Path(parent).absolute() / chain
     if unit := environ.get("RUNTIME_DIRECTORY"):
         yield of_unit(unit, chain)
     if is_own(SYSTEM / chain):
         yield SYSTEM / chain
-    # That of another user stays in the environment after `su`.
+    # After `su` the variable of another user is still in the environment.
     xdg = Path(environ.get("XDG_RUNTIME_DIR", ""))
     if xdg.is_absolute() and (is_own(xdg) or not xdg.exists()):
         yield xdg / "arroyo" / chain
@@ -193,7 +232,7 @@ _descriptors: dict[Path, int] = {}
 def _descriptor_of(folder: Path) -> int:
     """Return a descriptor of a folder that stays open, and follows the path to a new folder.
 
-    There is one for each folder with a long name that this process has to do with.
+    There is one for each folder with a long path that this process uses.
     """
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     known = _descriptors.setdefault(folder, descriptor)

@@ -18,6 +18,39 @@ Restart = Literal["on-failure", "always", "never"]
 WhenFull = Literal["block", "drop-newest", "drop-oldest"]
 Delivery = Literal["reliable", "best-effort"]
 OnFailed = Literal["hold", "stop-chain"]
+EventName = Literal[
+    "chain-started",
+    "chain-ready",
+    "chain-stopping",
+    "cut-short",
+    "chain-ended",
+    "started",
+    "ready",
+    "finished",
+    "restarting",
+    "waiting",
+    "failed",
+    "corrected",
+    "ended-badly",
+    "killed",
+    "hung",
+    "stands-still",
+    "goes-on",
+    "quarantined",
+    "lost",
+    "restart-ordered",
+    "stop-ordered",
+    "stopped",
+    "parameter-set",
+    "start-ordered",
+    "restarts-given-up",
+    "reload-ordered",
+    "reloaded",
+    "rolled-back",
+    "refused",
+    "events-lost",
+]
+"""What happens to a chain and its stages; supervision/README.md explains each."""
 
 Duration = float | str
 """Seconds, or text with a unit: ``"250 ms"``, ``"5 s"``, ``"2 min"``, ``"1 h"``."""
@@ -44,7 +77,7 @@ class InputTable(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class ChainTable(msgspec.Struct, forbid_unknown_fields=True):
-    """What concerns all stages."""
+    """Settings for all stages."""
 
     name: Annotated[str, Meta(description="Name of the chain. One chain of a name runs at a time.")]
     messages: Annotated[
@@ -54,6 +87,19 @@ class ChainTable(msgspec.Struct, forbid_unknown_fields=True):
         dict[str, str],
         Meta(description="Environment variables of every stage, added to the supervisor's."),
     ] = {}
+
+
+class OnEventTable(msgspec.Struct, forbid_unknown_fields=True):
+    """`on_event`, where it says more than the program."""
+
+    command: Annotated[
+        list[str],
+        Meta(description="The program and its arguments; it gets the event as JSON on stdin."),
+    ]
+    events: Annotated[
+        list[EventName],
+        Meta(description="For which events it runs; by default for all that are no INFO."),
+    ] = []
 
 
 class SupervisorTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,10 +130,38 @@ class SupervisorTable(msgspec.Struct, forbid_unknown_fields=True):
             "stop-chain stops the chain."
         ),
     ] = "hold"
+    on_event: Annotated[
+        list[str] | OnEventTable | None,
+        Meta(
+            description="Program that is run when something has happened, to page somebody: it "
+            "and its arguments as a list, or a table. It gets the event as JSON on stdin, and has "
+            "30 s; the chain waits for nothing."
+        ),
+    ] = None
+    http: Annotated[
+        str | None,
+        Meta(
+            description="Address at which metrics for Prometheus are served while the chain runs, "
+            "such as `127.0.0.1:9464`; needs the extra `metrics`."
+        ),
+    ] = None
+
+
+class ReadyTable(msgspec.Struct, forbid_unknown_fields=True):
+    """How a program is known to be ready that does not say so; exactly one of these."""
+
+    port: Annotated[
+        Annotated[int, Meta(ge=1, le=65535)] | None,
+        Meta(description="The program is ready when something listens on this TCP port."),
+    ] = None
+    log: Annotated[
+        Annotated[str, Meta(min_length=1)] | None,
+        Meta(description="The program is ready when it has printed a line with this text."),
+    ] = None
 
 
 class StageTable(msgspec.Struct, forbid_unknown_fields=True):
-    """One stage. It has exactly one of listener, operator, publisher."""
+    """One stage. It has exactly one of listener, operator, publisher, command."""
 
     listener: Annotated[
         str | None,
@@ -101,11 +175,32 @@ class StageTable(msgspec.Struct, forbid_unknown_fields=True):
         str | None,
         Meta(description="The stage is a publisher of this class, `module:Class`."),
     ] = None
+    command: Annotated[
+        list[str] | None,
+        Meta(
+            description="The stage is this program, with its arguments; no shell is used. It runs "
+            "as long as the other stages do."
+        ),
+    ] = None
+    ready: Annotated[
+        Literal["notify"] | ReadyTable | None,
+        Meta(
+            description="Programs only: how it is known to be ready. A table with `port` or `log`; "
+            "notify: it says READY=1 itself (sd_notify). By default it is as soon as it runs."
+        ),
+    ] = None
     options: Annotated[
         dict[str, Any],
         Meta(
             description="Arguments of the class's constructor. Relative paths mean the chain "
             "file's folder."
+        ),
+    ] = {}
+    parameters: Annotated[
+        dict[str, Any],
+        Meta(
+            description="Values that `arroyo set` can change while the chain runs: attributes of "
+            "the class, or what its `set_parameters()` takes."
         ),
     ] = {}
     inputs: Annotated[
@@ -214,3 +309,10 @@ class ChainFile(msgspec.Struct, forbid_unknown_fields=True):
         dict[str, StageTable], Meta(description="The stages, each a table `[stages.NAME]`.")
     ]
     supervisor: SupervisorTable = msgspec.field(default_factory=SupervisorTable)
+
+
+def render_schema() -> str:
+    """Return the JSON Schema of chain.toml, readable, the same on each call."""
+    schema = msgspec.json.schema(ChainFile)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode() + "\n"

@@ -1,7 +1,7 @@
-"""Where a chain keeps what has to outlive a reboot: quarantine, journals, records of folds.
+"""`StateDirectory`: quarantine, journals and records of folds, which outlast a reboot.
 
-One folder per chain, private to its user (0700), found from the chain's name alone. The run
-directory is no place for it: that is usually gone when the machine starts again.
+One folder per chain, private to its user (0700); the chain's name alone says where it is. The run
+directory is usually gone after a reboot.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class StateDirectory:
         return cls(next(_places(chain, environ)))
 
     def create(self) -> None:
-        """Make the folder where missing; nobody else may be able to enter it.
+        """Make the folder where missing, for this user alone.
 
         Errors as in `PrivateFolder.create`.
         """
@@ -50,31 +50,31 @@ class StateDirectory:
 
     @property
     def sources(self) -> Path:
-        """Folder of the folders of all sources whose input can be read again."""
+        """Parent of the folders of all replayable sources."""
         return self.path / "source"
 
     def fold(self, name: ReplicaName) -> Path:
-        """File of a replica that folds: what its next life has to know."""
+        """Return the file in which a fold keeps state for its next process."""
         return self.path / "fold" / str(name)
 
     def source(self, name: ReplicaName) -> Path:
-        """Folder of a source whose input can be read again: what its next life has to know."""
+        """Return the folder in which a replayable source keeps state for its next process."""
         return self.sources / str(name)
 
     def former_runs(self, name: ReplicaName) -> Path:
-        """File of a source whose input can't be read again: runs that its next life closes."""
+        """Return the file with a volatile source's open runs, which its next process closes."""
         return self.path / "runs" / str(name)
 
-    def lives(self, name: ReplicaName) -> Path:
-        """File of a replica that says which numbers its lives have had."""
+    def incarnations(self, name: ReplicaName) -> Path:
+        """Return the file with the incarnations that a replica has had."""
         return self.path / "lives" / str(name)
 
 
 def find_strangers(chain: Chain, state: StateDirectory) -> list[str]:
-    """Name the journals of sources that the chain doesn't have (any more), a sentence each.
+    """Return a sentence on each journal of a source that the chain doesn't have (any more).
 
-    Such a source may have been renamed. Under its new name it knows nothing of what it has handed
-    over, and hands it over again.
+    The source may have been renamed. Under its new name it doesn't know what it has handed over,
+    and hands it over again.
     """
     if not state.sources.is_dir():
         return []
@@ -89,7 +89,7 @@ def find_strangers(chain: Chain, state: StateDirectory) -> list[str]:
 
 
 def _places(chain: str, environ: Mapping[str, str]) -> Iterator[Path]:
-    """Yield where the folder can be, the right place first."""
+    """Yield the places for the folder, best first."""
     if parent := environ.get("ARROYO_STATE_DIR"):
         yield Path(parent).absolute() / chain
     if unit := environ.get("STATE_DIRECTORY"):

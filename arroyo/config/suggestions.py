@@ -1,4 +1,4 @@
-"""The nearest right word for a wrong one. PURE."""
+"""`did_you_mean`: the nearest right word for a wrong one. PURE."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Iterable
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """Name the word of `known` nearest to `found`, else list them all; ends a sentence.
+    """Return the word of `known` nearest to `found`, else all of them; to end a sentence with.
 
-    Returns
-    -------
-    str
-        ``"; did you mean 'replicas'?"``, ``"; there are: a, b"``, or ``""`` where none is known.
+    ``"; did you mean 'replicas'?"``, ``"; there are: a, b"``, or ``""`` where none is known.
     """
     import difflib  # only a mistake needs it
 

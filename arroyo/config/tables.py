@@ -1,14 +1,14 @@
-"""From parsed TOML to the tables of `schema`, with every mistake and not just the first. PURE.
+"""Makes the tables of `schema` from parsed TOML, and finds every mistake, not just the first. PURE.
 
-A table with mistakes is made of what is right in it, so that the rules of `wiring` can find
-what else is wrong.
+A table with mistakes is made of its correct keys, so that the rules of `wiring` can find further
+mistakes.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -20,6 +20,8 @@ from .schema import (
     ChainTable,
     Duration,
     InputTable,
+    OnEventTable,
+    ReadyTable,
     Size,
     StageTable,
     SupervisorTable,
@@ -29,22 +31,28 @@ from .variables import VariableText, as_plain
 
 Table = TypeVar("Table", bound=msgspec.Struct)
 
-# Annotations are evaluated anew by each call of msgspec's own.
+# Each call of msgspec's own function evaluates the annotations again.
 _fields = functools.cache(msgspec.structs.fields)
+
+_TABLES: dict[Any, tuple[type[msgspec.Struct], dict[str, Any]]] = {
+    list[str] | OnEventTable | None: (OnEventTable, {"command": ["unknown"]}),
+    Literal["notify"] | ReadyTable | None: (ReadyTable, {}),
+}
+"""Keys, by their type, whose value may be a table, and what that is taken to have."""
 
 
 class Tables(msgspec.Struct, frozen=True):
-    """What could be read of a chain file."""
+    """Tables of a chain file, as far as they could be read."""
 
     chain: ChainTable
     stages: dict[str, StageTable]
     supervisor: SupervisorTable
     damaged: frozenset[str]
-    """Stages with mistakes: what they lack may be hidden in one of those."""
+    """Stages with mistakes; a key that they lack may be one of these."""
 
 
 def read_tables(document: dict[str, Any], problems: list[str]) -> Tables:
-    """Read a whole chain file; what is wrong is added to `problems` with its place."""
+    """Read a whole chain file; mistakes are added to `problems`, with their places."""
     for key in _unknown_keys(document, ChainFile):
         problems.append(f"{key}: there is no such table{did_you_mean(key, _names(ChainFile))}")
     chain = _read_section(document, "chain", ChainTable, problems, name="")
@@ -72,7 +80,7 @@ def _read_section(
 def _read_table(
     table: Any, kind: type[Table], place: str, problems: list[str], **missing: Any
 ) -> Table:
-    """Make a table of type `kind`; `missing` stands in for required keys that are not there."""
+    """Make a table of type `kind`; `missing` has values for required keys that are missing."""
     if not isinstance(table, dict):
         problems.append(f"{place}: found {table!r}, expected a table")
         table = {}
@@ -83,20 +91,23 @@ def _read_table(
         inner = f"{place}.{field.name}"
         if field.name not in table:
             if field.required:
-                problems.append(f"{inner}: the key is missing, and there is no default for it")
+                problems.append(f"{inner}: this key is missing, and has no default")
             continue
         value = _read_value(table[field.name], field.type, inner, problems)
-        if value is not None:  # there is no null in TOML, so None means that it is wrong
+        if value is not None:  # TOML has no null, so None means a mistake
             values[field.name] = value
     return kind(**values)
 
 
 def _read_value(value: Any, kind: Any, place: str, problems: list[str]) -> Any:
-    """Return `value` as a `kind`, in s or bytes where it has a unit; None if it is none."""
+    """Return `value` as a `kind`, in s or bytes where it has a unit; None on a mistake."""
     bare, or_zero = _without_annotation(kind)
     try:
         if bare == list[str | InputTable]:
             return list(_read_inputs(msgspec.convert(value, list[Any]), place, problems))
+        if bare in _TABLES and isinstance(value, dict):
+            table, missing = _TABLES[bare]
+            return _read_table(value, table, place, problems, **missing)
         converted = msgspec.convert(value, kind, strict=not isinstance(value, VariableText))
         if bare == Duration:
             return parse_duration(converted, or_zero=or_zero)
@@ -107,7 +118,7 @@ def _read_value(value: Any, kind: Any, place: str, problems: list[str]) -> Any:
     except ValueError as error:
         problems.append(f"{place}: {error}")
     else:
-        # What types the options have is known to the class that takes them, and not here.
+        # Only the class that takes the options knows their types.
         return converted if bare == dict[str, Any] else as_plain(converted)
     return None
 
@@ -129,7 +140,7 @@ def _read_inputs(inputs: list[Any], place: str, problems: list[str]) -> Iterator
             yield _read_table(found, InputTable, inner, problems, stage="")
         else:
             problems.append(f"{inner}: found {found!r}, expected the name of a stage or a table")
-            yield InputTable(stage="")  # keeps the others' numbers
+            yield InputTable(stage="")  # so that the others keep their index
 
 
 def _names(kind: type[msgspec.Struct]) -> tuple[str, ...]:

@@ -13,16 +13,16 @@ _REFERENCE = re.compile(
 
 
 class VariableText(str):
-    """Text that came from the environment, where a number can only be written as text.
+    """Text from the environment, where a number can only be written as text.
 
-    Whoever knows what type is wanted converts it; nobody else gets to see it (see `as_plain`).
+    Code that knows the wanted type converts it; all other code gets plain text (see `as_plain`).
     """
 
     __slots__ = ()
 
 
 def as_plain(value: Any) -> Any:
-    """Return `value` with each `VariableText` in it made the plain text that it stands for."""
+    """Return `value` with each `VariableText` in it as plain text."""
     if isinstance(value, VariableText):
         return str(value)
     if isinstance(value, dict):
@@ -36,8 +36,8 @@ def substitute(value: Any, environ: Mapping[str, str], place: str, problems: lis
     """Return `value` with the references in all its strings replaced, however deep they are.
 
     A variable that is unset or empty is replaced by its default, as in a shell; ``$${`` stands
-    for ``${``. Strings with a reference become `VariableText`. What is wrong is added to
-    `problems` with its place.
+    for ``${``. Strings with a reference become `VariableText`. Mistakes are added to `problems`,
+    with their places.
     """
     if isinstance(value, dict):
         return {

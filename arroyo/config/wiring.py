@@ -1,7 +1,7 @@
-"""The rules of a chain: which tables together make one that can run. PURE.
+"""The rules of a chain, and the chain made of tables that keep them. PURE.
 
-Each rule is one function that yields what breaks it, each a sentence that begins with its place.
-Rules don't build on one another, so one mistake is reported once and hides no other.
+Each rule is a function that yields a sentence, beginning with its place, for each mistake. Rules
+don't depend on each other, so one mistake is reported once and hides no other.
 """
 
 from __future__ import annotations
@@ -14,16 +14,24 @@ from typing import Literal, get_args
 
 from arroyo.identifiers import NAME_RULE, is_name
 
-from .addresses import Listen
-from .graph import Chain, Input, Role, Stage, Supervision
-from .schema import InputTable, StageTable, SupervisorTable
+from .graph import Chain, Hook, Input, Role, Stage, Supervision
+from .http_address import HttpAddress
+from .listen import Listen
+from .parameters import parameter_problems
+from .programs import make_program, program_problems
+from .schema import InputTable, StageTable
 from .suggestions import did_you_mean
 from .tables import Tables
+from .variables import as_plain
 
 MAX_PATHS = 1024
-"""Ways from one source to its sinks; every one costs a bit of the source's ledger."""
+"""Most paths from one source to its sinks: each costs a bit in every entry of the ledger."""
 
-_ROLES: tuple[Role, ...] = get_args(Role)
+_KEYS: dict[str, Role] = {
+    **{"listener": "listener", "operator": "operator", "publisher": "publisher"},
+    "command": "program",
+}
+"""The keys that say what a stage is, and its role by each."""
 _SOURCE_KEYS = ("window", "window_bytes", "when_full", "delivery")
 _TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _DISPATCH = re.compile(r"balanced|key:(.+)")
@@ -33,10 +41,10 @@ _OnError = Literal["quarantine", "skip", "retry", "crash"]
 
 
 def wire(tables: Tables, path: Path, problems: list[str]) -> Chain:
-    """Put the tables of the file `path` together; broken rules are added to `problems`.
+    """Make a chain of the tables of the file `path`; broken rules are added to `problems`.
 
-    The chain is whole only when there were no problems; else it has the stages whose class is
-    known, so that those can be looked at as well.
+    The chain is whole only if there were no problems. Otherwise it has the stages whose class is
+    known, so that these can be checked as well.
     """
     for rule in _RULES:
         problems.extend(rule(tables))
@@ -45,13 +53,13 @@ def wire(tables: Tables, path: Path, problems: list[str]) -> Chain:
         folder=path.parent,
         path=path,
         stages={
-            name: _make_stage(name, table)
+            name: make_program(name, table) if table.command else _make_stage(name, table)
             for name, table in tables.stages.items()
-            if len(_roles(table)) == 1 and _TARGET.fullmatch(_target(table))
+            if len(_role_keys(table)) == 1 and (table.command or _TARGET.fullmatch(_target(table)))
         },
         messages=tuple(tables.chain.messages),
         env=tables.chain.env,
-        supervision=_make_supervision(tables.supervisor),
+        supervision=Supervision.of(tables.supervisor),
     )
     if not problems:
         problems.extend(_path_rule(chain))
@@ -71,22 +79,21 @@ def _name_rule(tables: Tables) -> Iterator[str]:
 
 def _role_rule(tables: Tables) -> Iterator[str]:
     for name, table in tables.stages.items():
-        roles = _roles(table)
-        if len(roles) > 1:
-            yield f"stages.{name}: found {' and '.join(roles)}, expected one of them"
-        elif not roles and name not in tables.damaged:
+        keys = _role_keys(table)
+        if len(keys) > 1:
+            yield f"stages.{name}: found {' and '.join(keys)}, expected one of them"
+        elif not keys and name not in tables.damaged:
             yield (
-                f"stages.{name}: what is it? expected a key {_ROLES[0]}, {_ROLES[1]} or "
-                f"{_ROLES[2]} with its 'module:Class'"
+                f"stages.{name}: found no role; add a key listener, operator or publisher with "
+                "'module:Class', or command with a program"
             )
-        for role in roles:
-            if not _TARGET.fullmatch(getattr(table, role)):
-                yield (
-                    f"stages.{name}.{role}: found {getattr(table, role)!r}, expected 'module:Class'"
-                )
-    roles_found = {role for table in tables.stages.values() for role in _roles(table)}
-    if tables.stages and not tables.damaged and "listener" not in roles_found:
-        yield "stages: none of them is a listener, so nothing would ever come in"
+        for key in keys:
+            found = getattr(table, key)
+            if key != "command" and not _TARGET.fullmatch(found):
+                yield f"stages.{name}.{key}: found {found!r}, expected 'module:Class'"
+    keys_found = {key for table in tables.stages.values() for key in _role_keys(table)}
+    if tables.stages and not tables.damaged and "listener" not in keys_found:
+        yield "stages: found no listener, so no message would ever come in; add one"
 
 
 def _input_rule(tables: Tables) -> Iterator[str]:
@@ -95,7 +102,7 @@ def _input_rule(tables: Tables) -> Iterator[str]:
         if _is_source(table) and table.inputs:
             yield f"{place}: a listener has no inputs; it receives from the outside"
         if not table.inputs and _is_below(table) and name not in tables.damaged:
-            yield f"{place}: {name} has none; name the stages that it gets its messages from"
+            yield f"{place}: found none; name the stages from which {name} gets its messages"
         seen: set[str] = set()
         for index, source in enumerate(_inputs(table)):
             yield from (
@@ -108,25 +115,27 @@ def _input_rule(tables: Tables) -> Iterator[str]:
 def _input_problems(source: str, stage: str, seen: set[str], tables: Tables) -> Iterator[str]:
     above = tables.stages.get(source)
     if not source:
-        return  # said already: the key is missing
+        return  # the missing key was reported
     if source == stage:
-        yield f"{stage} takes itself as an input"
+        yield f"{stage} is its own input; name another stage"
     elif above is None:
         others = [name for name in tables.stages if name != stage]
         yield f"there is no stage {source!r}{did_you_mean(source, others)}"
     elif above.publisher is not None:
-        yield f"{source} is a publisher, and nothing comes out of one; take what it takes"
+        yield f"{source} is a publisher, which has no output; name the inputs of {source} instead"
+    elif above.command is not None:
+        yield f"{source} is a program, which sends no messages; a listener can read what it offers"
     if source in seen:
-        yield f"{source} is an input already"
+        yield f"{source} is named twice; leave one out"
 
 
 def _loop_rule(tables: Tables) -> Iterator[str]:
-    """Name every loop once: walk up the inputs, depth first."""
+    """Report every loop once: walk up the inputs, depth first."""
     done: set[str] = set()
 
-    def walk(name: str, way: list[str]) -> Iterator[str]:
-        if name in way:
-            loop = way[way.index(name) :]
+    def walk(name: str, path: list[str]) -> Iterator[str]:
+        if name in path:
+            loop = path[path.index(name) :]
             if len(loop) > 1:  # a stage that takes itself is named by the input rule
                 yield (
                     f"stages.{loop[0]}.inputs: the chain runs in a loop: "
@@ -134,7 +143,7 @@ def _loop_rule(tables: Tables) -> Iterator[str]:
                 )
         elif name not in done and name in tables.stages:
             for source in _inputs(tables.stages[name]):
-                yield from walk(source.stage, [*way, name])
+                yield from walk(source.stage, [*path, name])
             done.add(name)
 
     for name in tables.stages:
@@ -143,12 +152,14 @@ def _loop_rule(tables: Tables) -> Iterator[str]:
 
 def _stage_rules(tables: Tables) -> Iterator[str]:
     for name, table in tables.stages.items():
+        yield from (f"stages.{name}.{problem}" for problem in program_problems(table))
         yield from (f"stages.{name}.{problem}" for problem in _key_problems(table))
         if table.replicas > 1:
             yield from (f"stages.{name}.{problem}" for problem in _replica_problems(table))
 
 
 def _key_problems(table: StageTable) -> Iterator[str]:
+    yield from parameter_problems(table.parameters)
     if not _DISPATCH.fullmatch(table.dispatch):
         yield f"dispatch: found {table.dispatch!r}, expected 'balanced' or 'key:FIELD'"
     if not _ON_ERROR.fullmatch(table.on_error):
@@ -157,13 +168,13 @@ def _key_problems(table: StageTable) -> Iterator[str]:
             "expected 'quarantine', 'retry:N', 'skip' or 'crash'"
         )
     if _is_source(table) and table.order != "any":
-        yield "order: a listener has no inputs that could be put in order"
+        yield "order: a listener has no inputs to order; set it on a stage below"
     if _is_source(table) and table.dispatch != "balanced":
-        yield "dispatch: a listener has no inputs that could be shared out"
+        yield "dispatch: a listener has no inputs to share out; set it on a stage below"
     if _is_below(table):
         for key in _SOURCE_KEYS:
             if getattr(table, key) is not None:
-                yield f"{key}: only a listener has one; set it there"
+                yield f"{key}: only a listener has this key; set it there"
 
 
 def _replica_problems(table: StageTable) -> Iterator[str]:
@@ -178,7 +189,7 @@ def _replica_problems(table: StageTable) -> Iterator[str]:
 
 
 def _dispatch_rule(tables: Tables) -> Iterator[str]:
-    """One key goes with each message, so all that take it are dispatched by the same."""
+    """A message carries one dispatch key, so all stages that take it need the same."""
     fields: dict[str, tuple[str, str]] = {}
     for name, table in tables.stages.items():
         field = table.dispatch.partition(":")[2]
@@ -186,8 +197,8 @@ def _dispatch_rule(tables: Tables) -> Iterator[str]:
             first, other = fields.setdefault(source.stage, (name, field))
             if other != field and source.link == "push-pull":
                 yield (
-                    f"stages.{name}.dispatch: found the key {field!r}, but {first}, which takes "
-                    f"{source.stage} too, has {other!r}; stages with a common input need one key"
+                    f"stages.{name}.dispatch: found the key {field!r}, but {first}, which "
+                    f"takes {source.stage} too, has {other!r}; use the same key for both"
                 )
 
 
@@ -203,13 +214,27 @@ def _listen_rule(tables: Tables) -> Iterator[str]:
     for (first, one), (second, other) in combinations(taken, 2):
         if port := one.first_common_port(other):
             yield (
-                f"stages.{second}.listen: port {port} is stage {first}'s already; a stage "
-                "takes two ports for each replica, upwards from the one in its address"
+                f"stages.{second}.listen: port {port} belongs to stage {first}; a stage takes "
+                "two ports for each replica, upwards from the one in its address"
             )
 
 
+def _http_rule(tables: Tables) -> Iterator[str]:
+    try:
+        if tables.supervisor.http is not None:
+            HttpAddress.parse(tables.supervisor.http)
+    except ValueError as error:
+        yield f"supervisor.http: {error}"
+
+
+def _hook_rule(tables: Tables) -> Iterator[str]:
+    found = tables.supervisor.on_event
+    if found is not None and not "".join(Hook.of(found).command[:1]):
+        yield "supervisor.on_event: found no program, expected one and its arguments as a list"
+
+
 def _path_rule(chain: Chain) -> Iterator[str]:
-    """Count the ways down push-pull links, from the sinks up (`levels` is in that order)."""
+    """Count the paths over push-pull links, from the sinks up."""
     ways: dict[str, int] = {}
     for level in reversed(chain.levels):
         for stage in level:
@@ -218,8 +243,8 @@ def _path_rule(chain: Chain) -> Iterator[str]:
     for stage in chain.levels[0]:
         if ways[stage.name] > MAX_PATHS:
             yield (
-                f"stages.{stage.name}: there are {ways[stage.name]} ways from it to the ends of "
-                f"the chain, expected {MAX_PATHS} at most; join stages, or use pub-sub links"
+                f"stages.{stage.name}: found {ways[stage.name]} paths from it to the ends of the "
+                f"chain, expected {MAX_PATHS} at most; join stages, or use pub-sub links"
             )
 
 
@@ -229,9 +254,10 @@ def _make_stage(name: str, table: StageTable) -> Stage:
     defaults = {key: value for key in _SOURCE_KEYS if (value := getattr(table, key)) is not None}
     return Stage(
         name=name,
-        role=_roles(table)[0],
+        role=_KEYS[_role_keys(table)[0]],
         target=_target(table),
         options=table.options,
+        parameters=as_plain(table.parameters),
         inputs=tuple(Input(source.stage, source.link) for source in _inputs(table)),
         replicas=table.replicas,
         order=table.order,
@@ -254,34 +280,24 @@ def _on_error(word: str) -> _OnError:
     return next((known for known in get_args(_OnError) if known == word), "quarantine")
 
 
-def _make_supervision(table: SupervisorTable) -> Supervision:
-    return Supervision(
-        max_restarts=table.max_restarts,
-        within_s=float(table.within_s),
-        chain_max_restarts=table.chain_max_restarts,
-        stop_timeout_s=float(table.stop_timeout_s),
-        on_failed=table.on_failed,
-    )
-
-
 def _inputs(table: StageTable) -> list[InputTable]:
     return [InputTable(found) if isinstance(found, str) else found for found in table.inputs]
 
 
-def _roles(table: StageTable) -> list[Role]:
-    return [role for role in _ROLES if getattr(table, role) is not None]
+def _role_keys(table: StageTable) -> list[str]:
+    return [key for key in _KEYS if getattr(table, key) is not None]
 
 
 def _target(table: StageTable) -> str:
-    return str(getattr(table, _roles(table)[0]))
+    return str(getattr(table, _role_keys(table)[0]))
 
 
 def _is_source(table: StageTable) -> bool:
-    return _roles(table) == ["listener"]
+    return _role_keys(table) == ["listener"]
 
 
 def _is_below(table: StageTable) -> bool:
-    return _roles(table) in (["operator"], ["publisher"])
+    return _role_keys(table) in (["operator"], ["publisher"])
 
 
 _RULES = (
@@ -292,4 +308,6 @@ _RULES = (
     _stage_rules,
     _dispatch_rule,
     _listen_rule,
+    _hook_rule,
+    _http_rule,
 )

@@ -1,6 +1,14 @@
 from pathlib import Path
 
-from arroyo.config.graph import Chain, Input, Stage
+from arroyo.config.graph import (
+    Chain,
+    Hook,
+    Input,
+    Stage,
+    Supervision,
+    without_programs,
+)
+from arroyo.config.schema import OnEventTable, SupervisorTable
 from arroyo.identifiers import ReplicaName
 
 
@@ -55,3 +63,22 @@ def test_below_is_everything_that_is_reached_nearest_first():
 def test_sources_above_are_the_listeners_that_reach_a_stage():
     assert names(DIAMOND.sources_above("d")) == ["a", "x"]
     assert names(DIAMOND.sources_above("b")) == ["a"]
+
+
+def test_supervision_has_seconds_and_numbers_and_the_program_for_events():
+    table = SupervisorTable(within_s=5.0, on_event=["mail", "shift"])
+    found = Supervision.of(table)
+    assert (found.within_s, found.max_restarts) == (5.0, 5)
+    assert found.on_event == Hook(("mail", "shift"))
+    chosen = OnEventTable(["mail"], ["failed"])
+    assert Supervision.of(SupervisorTable(on_event=chosen)).on_event == Hook(("mail",), ("failed",))
+
+
+def test_programs_are_the_last_level_and_belong_to_nobody_else():
+    broker = Stage("broker", "program", "", command=("broker",))
+    images = Stage("images", "listener", "m:L")
+    chain = Chain("c", Path("/"), Path("/c.toml"), {"broker": broker, "images": images})
+    assert chain.levels == ((images,), (broker,))
+    assert chain.programs == (broker,)
+    assert without_programs(chain).stages == {"images": images}
+    assert chain.replicas == (ReplicaName("images", 0), ReplicaName("broker", 0))

@@ -2,7 +2,7 @@ import pytest
 
 from arroyo.config.graph import Input
 from arroyo.config.reader import find_chain, load_chain
-from arroyo.config.run_directory import Note, RunDirectory
+from arroyo.config.run_directory import ChainNote, RunDirectory
 from arroyo.errors import ConfigurationError, UsageError
 
 GOOD = """
@@ -162,7 +162,7 @@ def start(path, environ):
     chain = load_chain(path, environ)
     directory = RunDirectory.locate(chain.name, environ)
     directory.create()
-    directory.write_note(Note(chain.name, chain.path, path.parent / "state"))
+    directory.write_note(ChainNote(chain.name, chain.path, path.parent / "state"))
     return chain
 
 

@@ -7,7 +7,7 @@ import pytest
 from small_disk import fill
 
 from arroyo.config import run_directory
-from arroyo.config.run_directory import Note, RunDirectory, list_known_chains
+from arroyo.config.run_directory import ChainNote, RunDirectory, list_known_chains
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
 
@@ -90,60 +90,20 @@ def test_it_is_made_private_with_all_its_parts_whatever_the_umask_is(tmp_path):
     assert stat.S_IMODE((tmp_path / "above").stat().st_mode) == 0o755
 
 
-def test_folders_that_others_could_enter_are_closed_to_them(tmp_path):
-    path = tmp_path / "run"
-    (path / "lock").mkdir(parents=True)
-    for folder in (path, path / "lock"):
-        folder.chmod(0o777)
-    RunDirectory(path).create()
-    assert {stat.S_IMODE(each.stat().st_mode) for each in (path, path / "lock")} == {0o700}
-
-
-@pytest.mark.parametrize("part", ["", "s", "lock"])
-def test_a_link_in_its_place_or_in_it_is_refused(tmp_path, part):
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir(mode=0o755)
-    link = tmp_path / "run" / "powder" / part
-    link.parent.mkdir(parents=True)
-    link.symlink_to(elsewhere)
-    with pytest.raises(ConfigurationError, match="is a symbolic link, expected a folder"):
-        RunDirectory(tmp_path / "run" / "powder").create()
-    assert list(elsewhere.iterdir()) == []
-    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may give folders away")
-@pytest.mark.parametrize("part", ["", "s"])
-def test_what_belongs_to_somebody_else_is_refused(tmp_path, part):
-    path = tmp_path / "run"
-    (path / part).mkdir(parents=True)
-    os.chown(path / part, NOBODY, -1)
-    with pytest.raises(ConfigurationError, match=rf"belongs to user \w+ \({NOBODY}\), not to you"):
-        RunDirectory(path).create()
-
-
-def test_a_file_in_its_place_is_a_configuration_error(tmp_path):
-    (tmp_path / "run").write_text("")
-    directory = RunDirectory(tmp_path / "run" / "powder")
-    assert "is not a folder" in directory.folder.obstacle()
-    with pytest.raises(ConfigurationError, match="ARROYO_RUN_DIR"):
-        directory.create()
-
-
 def test_a_full_disk_is_worth_trying_again(tmp_path, small_disk):
     disk = small_disk(64)
     directory = RunDirectory(disk)
     directory.create()
     fill(disk)
     with pytest.raises(UnavailableError, match="No space left on device"):
-        directory.write_note(Note("powder", tmp_path / "chain.toml", tmp_path / "state"))
+        directory.write_note(ChainNote("powder", tmp_path / "chain.toml", tmp_path / "state"))
     assert directory.chain_file("powder") is None
     assert not list(disk.glob("chain*"))
 
 
 def test_a_stage_comes_back_on_a_full_disk_that_knows_its_chain(tmp_path, small_disk):
     disk = small_disk(64)
-    note = Note("powder", tmp_path / "chain.toml", tmp_path / "state")
+    note = ChainNote("powder", tmp_path / "chain.toml", tmp_path / "state")
     directory = RunDirectory(disk)
     directory.create()
     directory.write_note(note)
@@ -151,11 +111,6 @@ def test_a_stage_comes_back_on_a_full_disk_that_knows_its_chain(tmp_path, small_
     directory.create()
     directory.write_note(note)
     assert directory.chain_file("powder") == note.file
-
-
-def test_looking_for_obstacles_makes_nothing(tmp_path):
-    assert RunDirectory(tmp_path / "a" / "b").folder.obstacle() is None
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_socket_whose_path_is_too_long_is_the_same_for_all(tmp_path):
@@ -182,7 +137,7 @@ def test_a_folder_with_a_long_name_that_was_made_anew_is_found(tmp_path):
 
 
 def test_the_chain_that_it_belongs_to_is_noted_down(tmp_path):
-    note = Note("powder", tmp_path / "chain\xe4.toml", tmp_path / "state")
+    note = ChainNote("powder", tmp_path / "chain\xe4.toml", tmp_path / "state")
     environ = {"ARROYO_RUN_DIR": str(tmp_path)}
     directory = RunDirectory.locate("powder", environ)
     assert directory.read_note() is None
@@ -197,7 +152,7 @@ def test_the_chain_that_it_belongs_to_is_noted_down(tmp_path):
 
 def test_a_note_that_stands_already_is_not_written_again(tmp_path):
     directory = RunDirectory(tmp_path)
-    note = Note("powder", tmp_path / "chain.toml", tmp_path / "state")
+    note = ChainNote("powder", tmp_path / "chain.toml", tmp_path / "state")
     directory.write_note(note)
     before = (tmp_path / "chain").stat()
     directory.write_note(note)
@@ -214,5 +169,18 @@ def test_known_chains_are_those_that_their_names_lead_to(tmp_path):
     environ = {"ARROYO_RUN_DIR": str(tmp_path)}
     directory = RunDirectory(tmp_path / "another_name")
     directory.create()
-    directory.write_note(Note("powder", Path("/chain.toml"), Path("/state")))
+    directory.write_note(ChainNote("powder", Path("/chain.toml"), Path("/state")))
     assert list_known_chains(environ) == []
+
+
+def test_a_copy_of_a_chain_file_stays_while_another_is_kept(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    first = directory.keep_version("name = 'Zürich'")
+    second = directory.keep_version("name = 'Genf'")
+    assert first == directory.version("name = 'Zürich'")
+    assert first.read_text("utf-8") == "name = 'Zürich'"
+    assert second.read_text("utf-8") == "name = 'Genf'"
+    assert len(list(first.parent.iterdir())) == 2, "no draft is left"
+    directory.forget_versions()
+    assert list(first.parent.iterdir()) == []

@@ -1,11 +1,9 @@
-import os
 import stat
 from pathlib import Path
 
 import pytest
 
 from arroyo.config import state_directory
-from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.state_directory import StateDirectory, find_strangers
 from arroyo.errors import ConfigurationError
@@ -68,12 +66,3 @@ def test_journals_of_sources_that_the_chain_does_not_have_are_named(tmp_path):
     assert first.startswith(f"{state.sources / 'detector.0'} is the journal of detector.0, which")
     assert "give the folder the new name" in first
     assert "the journal of images.1, which" in second
-
-
-def test_it_is_never_inside_the_run_directory(tmp_path):
-    both = str(tmp_path / "one")
-    folders = Folders.locate("saxs", {"ARROYO_RUN_DIR": both, "ARROYO_STATE_DIR": both})
-    with pytest.raises(ConfigurationError, match="which may vanish with a reboot"):
-        folders.create()
-    assert len(folders.obstacles()) == 1
-    assert os.listdir(tmp_path) == []

@@ -1,10 +1,18 @@
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arroyo.config.places import Places
-from arroyo.config.schema import ChainFile, ChainTable, InputTable, StageTable, SupervisorTable
+from arroyo.config.key_lines import KeyLines
+from arroyo.config.schema import (
+    ChainFile,
+    ChainTable,
+    InputTable,
+    OnEventTable,
+    StageTable,
+    SupervisorTable,
+)
 from arroyo.config.tables import read_tables
 from arroyo.config.variables import substitute
 from arroyo.config.wiring import wire
@@ -47,7 +55,9 @@ stages = st.one_of(
 documents = tables(
     ChainFile,
     chain=st.one_of(tables(ChainTable), values),
-    supervisor=st.one_of(tables(SupervisorTable), values),
+    supervisor=st.one_of(
+        tables(SupervisorTable, on_event=st.one_of(tables(OnEventTable), values)), values
+    ),
     stages=st.one_of(st.dictionaries(names, stages, max_size=4), values),
 )
 
@@ -58,8 +68,35 @@ def test_whatever_a_file_says_its_mistakes_are_sentences_with_a_place(document):
     problems: list[str] = []
     document = substitute(document, {"A": "1"}, "", problems)
     chain = wire(read_tables(document, problems), Path("/chain.toml"), problems)
-    places = Places("chain.toml", "")
-    assert all(places.locate(problem).isprintable() for problem in problems)
+    lines = KeyLines("chain.toml", "")
+    assert all(lines.locate(problem).isprintable() for problem in problems)
     assert all(": " in problem for problem in problems)
     if not problems:
         assert sum(map(len, chain.levels)) == len(chain.stages) == len(document["stages"])
+
+
+@pytest.mark.parametrize(
+    ("found", "problem"),
+    [
+        ("mail", "supervisor.on_event: found 'mail', expected a table or a list"),
+        (["mail", 3], "supervisor.on_event[1]: found 3, expected text"),
+        ({"events": ["failed"]}, "supervisor.on_event.command: this key is missing"),
+        ({"command": ["mail"], "event": []}, "supervisor.on_event.event: there is no such key"),
+        ({"command": ["mail"], "events": ["fails"]}, "supervisor.on_event.events"),
+    ],
+)
+def test_a_wrong_hook_is_a_mistake_with_its_place(found, problem):
+    problems: list[str] = []
+    document = {"chain": {"name": "a"}, "stages": {"a": {}}, "supervisor": {"on_event": found}}
+    read_tables(document, problems)
+    (told,) = problems
+    assert told.startswith(problem)
+
+
+def test_a_hook_is_a_program_or_a_table():
+    problems: list[str] = []
+    table = {"command": ["mail", "shift"], "events": ["failed"]}
+    for found, wanted in ((["mail"], ["mail"]), (table, OnEventTable(**table))):
+        document = {"chain": {"name": "a"}, "stages": {"a": {}}, "supervisor": {"on_event": found}}
+        assert read_tables(document, problems).supervisor.on_event == wanted
+    assert problems == []

@@ -4,14 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arroyo.config.schema import ChainTable, InputTable, StageTable, SupervisorTable
+from arroyo.config.schema import (
+    ChainTable,
+    InputTable,
+    OnEventTable,
+    StageTable,
+    SupervisorTable,
+)
 from arroyo.config.tables import Tables
 from arroyo.config.wiring import MAX_PATHS, wire
 
 
-def problems_of(stages, name="powder", messages=(), damaged=()):
+def problems_of(stages, name="powder", messages=(), damaged=(), **supervisor):
     problems: list[str] = []
-    tables = Tables(ChainTable(name, list(messages)), stages, SupervisorTable(), frozenset(damaged))
+    watched = SupervisorTable(**supervisor)
+    tables = Tables(ChainTable(name, list(messages)), stages, watched, frozenset(damaged))
     wire(tables, Path("/chains/chain.toml"), problems)
     return problems
 
@@ -28,6 +35,10 @@ def sink(*inputs, **keys):
     return StageTable(publisher="stages:Sink", inputs=list(inputs), **keys)
 
 
+def program(*command, **keys):
+    return StageTable(command=list(command or ["broker"]), **keys)
+
+
 PUB_SUB = InputTable("a", "pub-sub")
 
 GOOD = [
@@ -40,6 +51,7 @@ GOOD = [
     {"a": source(listen="tcp://*:6000", replicas=2), "b": sink("a", listen="tcp://h:6004")},
     {"a": source(), "b": sink("a", dispatch="key:x"), "c": sink("a", dispatch="key:x")},
     {"a": source(listen="tcp://h:6000"), "b": sink("a", listen="tcp://g:6000")},
+    {"p": program("redis-server", ready="notify"), "a": source(), "b": sink("a")},
 ]
 
 
@@ -50,7 +62,23 @@ def test_a_chain_that_keeps_the_rules_has_no_problems(stages):
 
 BAD = {
     "a stage's name": ({"A": source()}, "stages.A: a name starts with a lower-case letter"),
-    "no role": ({"a": source(), "b": StageTable()}, "stages.b: what is it?"),
+    "a class and a program": (
+        {"a": source(), "b": sink("a", command=["broker"])},
+        "stages.b: found publisher and command, expected one of them",
+    ),
+    "a program as an input": (
+        {"a": source(), "p": program(), "b": sink("a", "p")},
+        "stages.b.inputs[1]: p is a program, which sends no messages",
+    ),
+    "a program with replicas": (
+        {"a": source(), "p": program(replicas=2)},
+        "stages.p.replicas: a program does not have this key",
+    ),
+    "only programs": ({"p": program()}, "stages: found no listener"),
+    "no role": (
+        {"a": source(), "b": StageTable()},
+        "stages.b: found no role; add a key listener, operator or publisher",
+    ),
     "two roles": (
         {"a": source(publisher="stages:Sink")},
         "stages.a: found listener and publisher, expected one of them",
@@ -63,11 +91,11 @@ BAD = {
     ),
     "own input": (
         {"a": source(), "b": operator("a", "b")},
-        "stages.b.inputs[1]: b takes itself as an input",
+        "stages.b.inputs[1]: b is its own input",
     ),
     "same input twice": (
         {"a": source(), "b": sink("a", PUB_SUB)},
-        "stages.b.inputs[1]: a is an input already",
+        "stages.b.inputs[1]: a is named twice",
     ),
     "publisher as input": (
         {"a": source(), "b": sink("a"), "c": sink("b")},
@@ -77,7 +105,10 @@ BAD = {
         {"a": source(), "b": source(inputs=["a"])},
         "stages.b.inputs: a listener has no inputs",
     ),
-    "sink without input": ({"a": source(), "b": sink()}, "stages.b.inputs: b has none"),
+    "sink without input": (
+        {"a": source(), "b": sink()},
+        "stages.b.inputs: found none; name the stages from which b gets",
+    ),
     "window below": ({"a": source(), "b": sink("a", window=5)}, "stages.b.window: only a listener"),
     "when_full below": (
         {"a": source(), "b": sink("a", when_full="block")},
@@ -116,11 +147,11 @@ BAD = {
     ),
     "listen on the same port": (
         {"a": source(listen="tcp://h:6000", replicas=2), "b": sink("a", listen="tcp://h:6003")},
-        "stages.b.listen: port 6003 is stage a's already",
+        "stages.b.listen: port 6003 belongs to stage a",
     ),
     "listen on any host": (
         {"a": source(listen="tcp://*:6000"), "b": sink("a", listen="tcp://h:6001")},
-        "stages.b.listen: port 6001 is stage a's already",
+        "stages.b.listen: port 6001 belongs to stage a",
     ),
 }
 
@@ -135,7 +166,7 @@ def test_a_broken_rule_is_one_sentence_with_its_place(case):
 
 def test_a_chain_without_a_listener_is_told_so():
     assert problems_of({"a": operator("b"), "b": operator("a")})[0].startswith(
-        "stages: none of them is a listener"
+        "stages: found no listener"
     )
 
 
@@ -192,7 +223,7 @@ def diamonds(count):
 def test_ways_from_a_source_are_limited():
     assert problems_of(diamonds(10)) == []
     (found,) = problems_of(diamonds(11))
-    assert found.startswith("stages.src: there are 2048 ways")
+    assert found.startswith("stages.src: found 2048 paths")
     assert MAX_PATHS == 1024
 
 
@@ -201,3 +232,18 @@ def test_pub_sub_links_are_no_ways_of_the_ledger():
     stages["live"] = sink(InputTable("j9", "pub-sub"))
     stages["file"] = sink("j9")
     assert problems_of(stages) == []
+
+
+def test_where_metrics_are_served_is_a_host_and_a_port():
+    stages = {"a": source()}
+    assert problems_of(stages, http="127.0.0.1:9464") == []
+    (problem,) = problems_of(stages, http="9464")
+    assert problem.startswith("supervisor.http: found '9464', expected 'host:port'")
+
+
+def test_a_hook_without_a_program_is_a_mistake():
+    stages = {"a": source()}
+    assert problems_of(stages, on_event=["mail", "shift"]) == []
+    for nothing in ([], [""], OnEventTable([])):
+        (problem,) = problems_of(stages, on_event=nothing)
+        assert problem.startswith("supervisor.on_event: found no program")

@@ -1,4 +1,4 @@
-"""``listen = "tcp://host:port"``: where a stage's sockets are, between hosts. PURE."""
+"""`Listen`: the addresses of a stage's sockets, between hosts. PURE."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _ANY_HOST = ("*", "0.0.0.0", "[::]")  # noqa: S104  (compared with, not bound to
 
 
 class Listen(NamedTuple):
-    """The address of a stage; each replica has two ports, upwards from the one it names."""
+    """The value of ``listen``; each replica takes two ports, upwards from the one it names."""
 
     host: str
     ports: range
 
     @classmethod
     def parse(cls, text: str, replicas: int) -> Listen:
-        """Read ``tcp://host:port``; ValueError where it is not that, or the ports run out."""
+        """Parse ``tcp://host:port``; ValueError if it is not that, or ports are out of range."""
         match = _LISTEN.fullmatch(text)
         if not match:
             raise ValueError(f"found {text!r}, expected 'tcp://host:port'")
@@ -32,7 +32,7 @@ class Listen(NamedTuple):
         return self.ports[2 * replica : 2 * replica + 2]
 
     def first_common_port(self, other: Listen) -> int | None:
-        """Return a port that both would bind on one host; None where they can live together."""
+        """Return a port that both would bind on one host; None if there is none."""
         on_any_host = self.host in _ANY_HOST or other.host in _ANY_HOST
         if self.host != other.host and not on_any_host:
             return None

@@ -1,4 +1,4 @@
-"""Where a key stands in a chain file: from ``stages.integrate.replicas`` to a line. PURE."""
+"""`KeyLines`: the line of each key in a chain file, such as ``stages.integrate.replicas``. PURE."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _KEY = re.compile(
 _QUOTES = re.compile(r"\"\"\"|'''")
 
 
-class Places:
-    """The lines of all keys of one chain file, for people who look for a mistake.
+class KeyLines:
+    """The lines of all keys of one chain file.
 
-    Reads lines, not TOML: keys inside of inline tables count as the line of their table.
+    Reads lines, not TOML: a key in an inline table has the line of that table.
     """
 
     def __init__(self, file: str, text: str) -> None:
@@ -24,12 +24,12 @@ class Places:
     def locate(self, problem: str) -> str:
         """Put ``FILE:LINE: `` in front of a problem that begins with ``PLACE: ``."""
         line = self._line_of(problem)
-        # A key may hold anything; a mistake is one line all the same.
+        # A key may hold any character, but a mistake has to stay on one line.
         problem = "".join(each if each.isprintable() else repr(each)[1:-1] for each in problem)
         return f"{self._file}:{line}: {problem}" if line else f"{self._file}: {problem}"
 
     def sort(self, problems: list[str]) -> list[str]:
-        """Return problems in the order of the file, those without a line last, and no twins."""
+        """Return problems in the order of the file, without duplicates; without a line, last."""
         return sorted(
             dict.fromkeys(problems), key=lambda problem: self._line_of(problem) or 1 << 30
         )

@@ -1,4 +1,4 @@
-from arroyo.config.places import Places
+from arroyo.config.key_lines import KeyLines
 
 TEXT = '''\
 # a comment = 1
@@ -21,7 +21,7 @@ options = { points = 1 }
 
 
 def line_of(place):
-    return Places("c.toml", TEXT).locate(f"{place}: wrong")
+    return KeyLines("c.toml", TEXT).locate(f"{place}: wrong")
 
 
 def test_a_key_is_found_at_its_line():
@@ -41,8 +41,8 @@ def test_text_of_many_lines_holds_no_keys():
 
 
 def test_problems_are_sorted_by_line_and_told_once():
-    places = Places("c.toml", TEXT)
-    assert places.sort(["nowhere: x", "stages.integrate: x", "chain.name: x", "chain.name: x"]) == [
+    lines = KeyLines("c.toml", TEXT)
+    assert lines.sort(["nowhere: x", "stages.integrate: x", "chain.name: x", "chain.name: x"]) == [
         "chain.name: x",
         "stages.integrate: x",
         "nowhere: x",

@@ -1,6 +1,6 @@
 import pytest
 
-from arroyo.config.addresses import Listen
+from arroyo.config.listen import Listen
 
 
 def test_each_replica_has_two_ports():
