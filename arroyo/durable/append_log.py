@@ -1,16 +1,15 @@
-"""`AppendLog`: a state in a file, to which each change of it is added.
+"""`AppendLog`: a state in a file, to which each change is appended.
 
-The first frame of the file is a snapshot of the state, each further one an entry, which is added by
+The first frame of the file is a snapshot of the state. Each further frame is an entry, appended by
 a single write. Rules:
 
-- An entry is in the file before it is in the state: whoever acts on it then finds it again after
-  `kill -9`. Only a snapshot is forced to the disk, so a power cut may take the last entries, but
-  never one of those before the ones that it leaves.
-- A life adds to no file of the life before: it begins one with a snapshot of what that has left. So
-  the end that a death has torn off is never written behind; it is gone with its file.
-- The same compaction replaces a file that has grown. One that fails is no error, as the file that
-  was to be replaced is still right.
-- After an entry that could not be written, none is: behind half a frame nobody would read it.
+- An entry is in the file before it is in the state, so it is found again after `kill -9`. Only
+  snapshots are forced to the disk: a power cut may take the last entries, but no earlier ones.
+- A process never appends to the file of the process before. It begins a new file with a snapshot,
+  so nothing is written behind a frame that a death has torn off.
+- The same compaction replaces a file that has grown. If it fails, that is no error: the old file is
+  still right.
+- After an entry that could not be written, no other is written: a reader stops at half a frame.
 """
 
 from __future__ import annotations
@@ -22,54 +21,50 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from .frames import UNREADABLE, Kind, pack_frame, unpack_file
+from .frames import UNREADABLE, FileKind, pack_frame, unpack_file
 from .replaced_file import begin_file, read_file, write_all
 
 COMPACT_BYTES = 1024 * 1024
 
 
-class State(Protocol):
+class LogState(Protocol):
     """A struct that its entries change."""
 
     def apply(self, entry: Any, /) -> None:
-        """Take up one more entry."""
+        """Apply one more entry."""
 
 
-S = TypeVar("S", bound=State)
+S = TypeVar("S", bound=LogState)
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class AppendLog(Generic[S]):
-    """A log with one writer, which is to be called from one thread at a time.
+    """A log with one writer. Called from one thread at a time.
 
     Parameters
     ----------
-    path, kind
-        The file, for this user alone, and what it holds.
-    state, entry
-        Types of snapshot and entries.
     empty
-        Makes the state where there is no file, or none that says anything.
+        Makes the state where there is no file, or no readable one.
     read_former
-        Reads the content of a file that was written before there was this format; None: it says
-        nothing. It may raise what is `UNREADABLE`.
+        Reads a file from before this format; None: there is nothing in it. It may raise
+        `UNREADABLE`.
     sync
         Whether snapshots are forced to the disk.
     compact_bytes
-        A snapshot takes the place of so many bytes of entries.
+        A snapshot replaces this many bytes of entries.
 
     Raises
     ------
     OSError
         The file can't be read; for all methods that write: it can't be written.
     ConfigurationError
-        It is of a version that this one doesn't know.
+        It was written by another version of Arroyo.
     """
 
     def __init__(
         self,
         path: Path,
-        kind: Kind,
+        kind: FileKind,
         state: type[S],
         entry: Any,
         *,
@@ -83,15 +78,15 @@ class AppendLog(Generic[S]):
         self._descriptor = -1
         self._failure: OSError | None = None
         self.added_bytes = 0
-        """How much was added since the last snapshot."""
+        """Bytes appended since the last snapshot."""
         content = read_file(path)
         self.is_new = content is None
         """Whether there was no file."""
         self.damaged = False
-        """Whether the file is broken otherwise than by a death in the midst of an entry."""
+        """Whether the file is broken in another way than by a death within an entry."""
         known = None if content is None else self._read(content, state, entry, read_former)
         self.is_lost = known is None and not self.is_new
-        """Whether there was a file that says nothing."""
+        """Whether there was a file, but nothing in it could be read."""
         self.state = empty() if known is None else known
         """What the file says in all."""
 
@@ -129,7 +124,7 @@ class AppendLog(Generic[S]):
             self.compact()
 
     def compact(self) -> None:
-        """Begin a file with a snapshot of the state; it takes the place of the one before."""
+        """Replace the file by one with a snapshot of the state."""
         if self._failure is not None:
             raise self._failure
         content = self._kind.head + pack_frame(_encode(self.state))
@@ -139,8 +134,8 @@ class AppendLog(Generic[S]):
             if self._descriptor < 0:
                 raise
             if os.fstat(self._descriptor).st_nlink == 0:
-                # It was replaced, and the folder could not be forced to the disk: what is added
-                # to the file before would be lost.
+                # The new file is in place, but its folder could not be forced to the disk. Entries
+                # appended to the old file would be lost.
                 self._fail(error)
                 raise
         else:

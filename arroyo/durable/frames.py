@@ -1,4 +1,4 @@
-"""Frames: the one format of all files that have to outlast a crash.
+"""Frames: the one format of all files that outlast a crash.
 
 ::
 
@@ -6,12 +6,12 @@
     head  = 89 'ARR' | kind, 4 letters | format u16 | schema u16 | checksum u32     big-endian
     frame = length u32 | checksum u32 | body, msgpack
 
-A checksum is the crc32 of the body, or of the head before it. It doesn't start at 0, and that of a
-frame at a number that its length is part of: the crc32 of nothing is 0, so eight zeros, an ordinary
-end of a file after a power cut, would be a frame. Without a checksum in the head, half a head would
-be taken for that of another version.
+A checksum is the crc32 of the body, or of the rest of the head. It does not start at 0, and that of
+a frame starts at a number that depends on the length. Otherwise eight zeros, an ordinary tail after
+a power cut, would be a frame, since the crc32 of nothing is 0. The head has a checksum so that half
+a head is not taken for that of another version.
 
-No file of the versions before this format begins with 89, so that it can't be taken for one.
+No file from before this format begins with 89.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ import msgspec
 from arroyo.errors import ConfigurationError
 
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
-"""What comes of decoding bytes that are none of ours."""
+"""Errors of decoding bytes that are not ours."""
 
 FORMAT = 1
-"""Of head and frames; the schema, which each kind of file counts for itself, is of the bodies."""
+"""Version of head and frames. Each kind of file has a version of its bodies, the schema."""
 
 _MAGIC = b"\x89ARR"
 _HEAD = struct.Struct(">4s4sHH")
@@ -40,18 +40,18 @@ _crc32 = zlib.crc32
 
 HEAD_BYTES = _HEAD.size + 4
 FRAME_BYTES = _FRAME.size
-"""What a frame takes besides its body."""
+"""Bytes that a frame takes besides its body."""
 
 
-class Kind(NamedTuple):
-    """What a file holds: four letters, and the version of its bodies."""
+class FileKind(NamedTuple):
+    """FileKind of a file: four letters, and the version of its bodies."""
 
     letters: bytes
     schema: int
 
     @property
     def head(self) -> bytes:
-        """What each file of this kind begins with."""
+        """First bytes of each file of this kind."""
         return _pack_head(self.letters, FORMAT, self.schema)
 
 
@@ -60,7 +60,7 @@ class Frames(NamedTuple):
 
     bodies: list[bytes]
     damaged: bool
-    """Whether they end at what no death of a writer leaves there: that leaves a part of a frame."""
+    """Whether a broken frame follows; the death of a writer leaves only a part of one."""
 
 
 def _pack_head(letters: bytes, form: int, schema: int) -> bytes:
@@ -74,16 +74,13 @@ def pack_frame(body: bytes) -> bytes:
     return _pack(length, _crc32(body, _SEED ^ length)) + body
 
 
-def unpack_file(content: bytes, kind: Kind, path: Path) -> Frames | None:
+def unpack_file(content: bytes, kind: FileKind, path: Path) -> Frames | None:
     """Return the frames of a file; None where it was not written in this format.
 
-    What follows the first frame that is not whole is left out: its writer died, or found the disk
-    full, in the midst of it, and had not acted on it.
+    The first frame that is not whole ends the file: its writer died within it, or found the disk
+    full, and had not acted on it.
 
-    Raises
-    ------
-    ConfigurationError
-        It is of a version that this one doesn't know.
+    ConfigurationError: it was written by another version of Arroyo.
     """
     if content[: len(_MAGIC)] != _MAGIC:
         return None
@@ -102,7 +99,7 @@ def unpack_file(content: bytes, kind: Kind, path: Path) -> Frames | None:
 
 
 def unpack_frame(content: bytes) -> bytes | None:
-    """Return the body of the frame at the beginning; None where that isn't whole."""
+    """Return the body of the first frame; None where it is not whole."""
     length, checksum = _FRAME.unpack_from(content)
     body = content[FRAME_BYTES : FRAME_BYTES + length]
     return body if _crc32(body, _SEED ^ length) == checksum else None
@@ -121,3 +118,22 @@ def _unpack_frames(content: bytes, at: int) -> Frames:
         bodies.append(body)
         at += length
     return Frames(bodies, damaged=False)
+
+
+def unpack_former(content: bytes) -> list[bytes]:
+    """Return the bodies of the whole frames in a file from before this format.
+
+    It has no head, and a checksum of the body alone.
+    """
+    bodies = []
+    at = 0
+    while at + _FRAME.size <= len(content):
+        length, checksum = _FRAME.unpack_from(content, at)
+        at += _FRAME.size
+        body = content[at : at + length]
+        # Zeros, as after a power cut, would be empty frames.
+        if not body or zlib.crc32(body) != checksum:
+            break
+        bodies.append(body)
+        at += length
+    return bodies

@@ -1,9 +1,9 @@
 """`ReplacedFile`: a file that is replaced whole.
 
-The new content is written beside the old one, forced to the disk, and takes its place by a rename,
-which is forced to the disk as well: after any crash there is the old content or the new one.
-Without that, a power cut can leave a file with the right name and no content, or with zeros.
-Where that is no loss, nothing is forced to the disk: `kill -9` still leaves the old or the new one.
+The new content is written beside the old one, forced to the disk, and renamed into its place; the
+rename is forced to the disk as well. So after any crash there is the old content or the new one.
+Without `sync` nothing is forced to the disk: then `kill -9` leaves one of the two as well, but a
+power cut can leave a file without content, or with zeros.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from .frames import UNREADABLE, Kind, pack_frame, unpack_file
+from .frames import UNREADABLE, FileKind, pack_frame, unpack_file
 
 T = TypeVar("T")
 _encode = msgspec.msgpack.Encoder().encode
@@ -27,42 +27,30 @@ class ReplacedFile(Generic[T]):
 
     Parameters
     ----------
-    path, kind
-        The file, and what it holds.
-    type
-        Of the value.
     read_former
-        Reads the content of a file that was written before there was this format; None: it says
-        nothing. It may raise what is `UNREADABLE`.
+        Reads a file from before this format; None: there is nothing in it. It may raise
+        `UNREADABLE`.
     sync
         Whether it has to survive a power cut.
-    writer
-        Name of its draft, where several processes may write it at once.
     """
 
     def __init__(
         self,
         path: Path,
-        kind: Kind,
+        kind: FileKind,
         type: Any,
         *,
         read_former: Callable[[bytes], T | None],
         sync: bool = False,
-        writer: str = "draft",
     ) -> None:
         self._path, self._kind, self._type = path, kind, type
-        self._read_former = read_former
-        self._sync, self._writer = sync, writer
+        self._read_former, self._sync = read_former, sync
 
     def read(self) -> T | None:
         """Return the value; None where there is none, or it is broken.
 
-        Raises
-        ------
-        OSError
-            It can't be read.
-        ConfigurationError
-            It is of a version that this one doesn't know.
+        OSError: it can't be read.
+        ConfigurationError: it was written by another version of Arroyo.
         """
         content = read_file(self._path)
         if content is None:
@@ -78,9 +66,9 @@ class ReplacedFile(Generic[T]):
         return value
 
     def write(self, value: T) -> None:
-        """Replace the value; an OSError leaves the one before, unless it was the last step."""
+        """Replace the value. An OSError leaves the old one, unless only the last step failed."""
         content = self._kind.head + pack_frame(_encode(value))
-        replace_file(self._path, content, sync=self._sync, writer=self._writer)
+        replace_file(self._path, content, sync=self._sync)
 
     def remove(self) -> None:
         """Remove the file, if it is there."""
@@ -95,21 +83,18 @@ def read_file(path: Path) -> bytes | None:
         return None
 
 
-def replace_file(path: Path, content: bytes, *, sync: bool = True, writer: str = "draft") -> None:
+def replace_file(path: Path, content: bytes, *, sync: bool = True) -> None:
     """Replace a file, or make it, for this user alone; errors as in `begin_file`."""
-    os.close(begin_file(path, content, sync=sync, writer=writer))
+    os.close(begin_file(path, content, sync=sync))
 
 
-def begin_file(path: Path, content: bytes, *, sync: bool, writer: str = "draft") -> int:
+def begin_file(path: Path, content: bytes, *, sync: bool) -> int:
     """Replace a file, as `replace_file`; return a descriptor that adds to it.
 
-    Raises
-    ------
-    OSError
-        It can't be written. The old content stands, unless it was only the last step that failed,
-        by which the new one is kept over a power cut.
+    OSError: it can't be written. The old content stays, unless only the last step failed, which
+    keeps the new content over a power cut.
     """
-    draft = path.with_name(f"{path.name}.{writer}")
+    draft = path.with_name(f"{path.name}.draft")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(draft, flags, 0o600)
     try:
@@ -119,7 +104,7 @@ def begin_file(path: Path, content: bytes, *, sync: bool, writer: str = "draft")
         draft.replace(path)
         if sync:
             sync_folder(path.parent)
-    except BaseException:
+    except BaseException:  # whatever it is, it leaves no draft
         os.close(descriptor)
         with contextlib.suppress(OSError):
             draft.unlink()
@@ -134,7 +119,7 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
+    """Force the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -143,12 +128,9 @@ def sync_folder(folder: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Give a broken file a name of its own beside where it was, and return that.
+    """Rename a broken file to a free name beside it, and return that.
 
-    Raises
-    ------
-    OSError
-        It can't be renamed.
+    OSError: it can't be renamed.
     """
     count = 1
     while (aside := path.with_name(f"{path.name}.broken-{count}")).exists():

@@ -1,4 +1,4 @@
-"""Lines for people on a terminal, pipe or file; one that takes nothing holds nobody up."""
+"""`Console`: lines for people on a terminal, pipe or file, which never block the writer."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ import stat
 import threading
 
 _ROOM_BYTES = select.PIPE_BUF
-# What poll() calls writable takes this much without blocking.
+# A descriptor that poll() calls writable takes this much without blocking.
 
 
 class Console:
     """Lines for a person, on a descriptor that may block. For any thread.
 
-    A line that can't be written now is left out; the next one that can says how many were.
+    A line that can't be written now is left out. The next line says how many were.
 
-    Parameters
-    ----------
-    descriptor
-        Where to; a terminal or a pipe is opened once more, so that not to block is our choice
-        alone and not one for all the programs that share it.
+    `descriptor`: where to write. A terminal or a pipe is opened once more, so that non-blocking
+    mode is ours alone, and does not apply to other programs that share it.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -43,23 +40,23 @@ class Console:
                 self.left_out += 1
 
     def write_some(self, data: bytes) -> int:
-        """Write the beginning of `data` as it is, as far as that goes now; return its length."""
+        """Write as much of `data` as is possible now; return how many bytes that was."""
         with self._writing:
             return self._push(data) if self._finish_line() else 0
 
     @property
     def is_ready(self) -> bool:
-        """Whether a line would not be left out now."""
+        """Whether a line can be written now."""
         with self._writing:
             return self._finish_line() and self._is_writable()
 
     def _finish_line(self) -> bool:
-        """Write what is left of a line that went in part; return whether it is whole now."""
+        """Write the rest of a line that was written in part; return True if it is whole now."""
         self._rest = self._rest[self._push(self._rest) :]
         return not self._rest
 
     def _push(self, data: bytes) -> int:
-        """Write as much as goes without blocking; return how much that was."""
+        """Write as much as is possible without blocking; return how many bytes that was."""
         done = 0
         with contextlib.suppress(OSError):
             while done < len(data) and self._is_writable():
@@ -72,7 +69,7 @@ class Console:
         return any(event & select.POLLOUT for _, event in poll.poll(0))
 
     def close(self) -> None:
-        """Give up the descriptor of our own."""
+        """Close our own descriptor."""
         os.close(self._descriptor)
 
 
@@ -80,7 +77,7 @@ def _reopened(descriptor: int) -> int:
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-        # Not ours to open after `su`, say: then poll() alone must do.
+        # It may be another user's, after `su` for instance; then poll() has to be enough.
         with contextlib.suppress(OSError):
             return os.open(f"/proc/self/fd/{descriptor}", flags)
     return os.dup(descriptor)

@@ -1,4 +1,4 @@
-"""`FollowedFile`: what is appended to a file that others write, rotate and truncate."""
+"""`FollowedFile`: reads what other processes append to a file, over rotation and truncation."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ from pathlib import Path
 BEHIND_BYTES = 8 * 1024 * 1024
 """A reader that falls further behind than this skips to the last `LINE_BYTES`."""
 LINE_BYTES = 32 * 1024
-"""A longer line is given out in pieces."""
+"""A longer line is returned in pieces."""
 
 
 class FollowedFile:
-    """Reads a file as it grows; nothing here waits or fails.
+    """Reads a file as it grows; never waits, never fails.
 
-    Parameters
-    ----------
-    path
-        The file; it may come later, be replaced by another one, or be emptied.
-    from_end
-        Leave out what is in it now.
-    behind_bytes
-        How far the reader may fall behind.
+    `path`: the file; it may be created later, replaced or emptied.
     """
 
     def __init__(
         self, path: Path, *, from_end: bool = False, behind_bytes: int = BEHIND_BYTES
     ) -> None:
         self.skipped_bytes = 0
-        """How much was left out because the reader fell behind; set it to 0 once told."""
+        """Bytes left out because the reader fell behind; the caller sets it to 0 when it tells."""
         self._path = path
         self._behind_bytes = behind_bytes
         self._descriptor = -1
@@ -39,7 +32,7 @@ class FollowedFile:
             self._offset = self._size()
 
     def read(self, limit_bytes: int = LINE_BYTES) -> bytes:
-        """Return the next bytes; empty where there is nothing new."""
+        """Return the next bytes; empty if there are none."""
         if self._descriptor < 0 and not self._open():
             return b""
         try:
@@ -52,13 +45,13 @@ class FollowedFile:
         return found
 
     def put_back(self, count: int) -> None:
-        """Read the last `count` bytes again the next time."""
+        """Unread the last `count` bytes."""
         self._offset -= count
 
     def lines(self, limit_bytes: int, *, final: bool = False) -> Iterator[bytes]:
         """Yield whole lines of the next `limit_bytes`, without their ends.
 
-        `final`: also the last one, where it has no end.
+        `final`: yield the last line even if it has no end.
         """
         left = limit_bytes
         while left > 0 and (data := self.read(min(left, LINE_BYTES))):
@@ -74,7 +67,7 @@ class FollowedFile:
 
     @property
     def unread_bytes(self) -> int:
-        """How much is still to be read."""
+        """Number of bytes that are still to be read."""
         return 0 if self._descriptor < 0 else max(0, self._size() - self._offset)
 
     def restart(self) -> None:
@@ -106,7 +99,7 @@ class FollowedFile:
         return found
 
     def _skip(self, size: int) -> None:
-        """Leave out all but the newest lines: what came last says most about what came after."""
+        """Skip all but the newest lines, which say most about what follows."""
         start = size - min(LINE_BYTES, self._behind_bytes)
         start += os.pread(self._descriptor, size - start, start).find(b"\n") + 1
         self.skipped_bytes += start - self._offset + len(self._partial)

@@ -1,8 +1,8 @@
 """`Latencies`: how long messages take to a replica, counted once per batch. PURE.
 
-Two histograms: of the way from the source's `process()` to where the stage's code is done, and of
-the last hop, from the neighbour's sending to where the stage takes the batch up. The oldest message
-of a batch stands for all of them, so that a time is rather too long than too short.
+There are two histograms: from the listener's `process()` until the stage's code is done, and of the
+last hop, from the neighbour's sending until the stage takes up the batch. The oldest message of a
+batch stands for all of them, so a time is too long rather than too short.
 """
 
 from __future__ import annotations
@@ -15,38 +15,33 @@ from .histogram import note
 
 
 class Latencies:
-    """What one receiving replica has seen; all times are CLOCK_MONOTONIC, in ns.
+    """Latencies at one receiving replica; all times are CLOCK_MONOTONIC, in ns.
 
-    Not counted are Start and Stop (a Stop waits for its whole run), and, for the whole way, what
-    was sent again: it tells how long the mending took, not how fast the chain is, and is counted
-    as `redelivered` at the source.
+    Start and Stop are not counted (a Stop waits for its whole run). Redelivered messages count for
+    the hop only: their latency tells how long the recovery took, not how fast the chain is.
 
-    Parameters
-    ----------
-    way, hop
-        Where they are counted, one word for each bucket.
-    flushes
-        Whether what is done counts only after the next `flushed`.
-    comparable
-        Whether senders have the same clock; else nothing is counted.
+    `latency`, `hop`: the histograms, one word for each bucket.
+    `flushes`: whether messages are done only at the next `flushed`.
+    `comparable`: whether senders have the same clock; otherwise nothing is counted.
     """
 
     def __init__(
         self,
-        way: MutableSequence[int] | memoryview,
+        latency: MutableSequence[int] | memoryview,
         hop: MutableSequence[int] | memoryview,
         *,
         flushes: bool = False,
         comparable: bool = True,
     ) -> None:
-        self._way = way
+        self._latency = latency
         self._hop = hop
         self._flushes = flushes
         self._comparable = comparable
         self._unflushed: list[tuple[int, int]] = []
+        self._begun = 0
 
     def note(self, batch: Batch, messages: int, begun_ns: int, done_ns: int) -> None:
-        """The stage's code began with so many messages of a batch, and was done with them."""
+        """Count messages of a batch that the stage's code began and finished at these times."""
         if not self._comparable or batch.kind != Kind.EVENTS:
             return
         if 0 < batch.sent_ns <= begun_ns:
@@ -56,10 +51,19 @@ class Latencies:
         if self._flushes:
             self._unflushed.append((batch.handed_ns, messages))
         else:
-            note(self._way, done_ns - batch.handed_ns, messages)
+            note(self._latency, done_ns - batch.handed_ns, messages)
 
-    def flushed(self, now_ns: int) -> None:
-        """What was finished so far is safe now."""
-        for handed_ns, messages in self._unflushed:
-            note(self._way, now_ns - handed_ns, messages)
-        self._unflushed.clear()
+    def begin_flush(self) -> None:
+        """A flush begins that is for the messages that are done."""
+        self._begun = len(self._unflushed)
+
+    def flushed(self, now_ns: int, *, begun: bool = False) -> None:
+        """Count the messages that were done before this flush, which has ended.
+
+        `begun`: it began at `begin_flush`.
+        """
+        count = self._begun if begun else len(self._unflushed)
+        for handed_ns, messages in self._unflushed[:count]:
+            note(self._latency, now_ns - handed_ns, messages)
+        del self._unflushed[:count]
+        self._begun = 0

@@ -1,10 +1,10 @@
-"""What a stage prints: its stdout and stderr, those of C code and of programs that it starts.
+"""`OutputCapture`: stdout and stderr of a stage, of its C code and of programs that it starts.
 
-Both descriptors point at a file, ``STAGE.R.out`` beside the log, so that no write waits for a
-reader: not for a terminal on hold (Ctrl-S), nor a pipe that nobody reads, nor a thread of ours
-while C code holds the interpreter's lock. A thread takes what comes into the log, line by line,
-and shows it on the console as far as that keeps up. A process that is killed leaves the file:
-the next one keeps it as ``STAGE.R.out.1``.
+Both descriptors point at a file, ``STAGE.R.out`` beside the log, so no write waits for a reader:
+not for a terminal on hold (Ctrl-S), nor for a pipe without a reader, nor for a thread of ours while
+C code holds the interpreter's lock. A thread copies the lines into the log, and shows them on the
+console as far as that keeps up. A process that is killed leaves the file, and the next one keeps
+it as ``STAGE.R.out.1``.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from .logs import OUTPUT, is_journal
 
 LOOK_S = 1.0
 LOOK_WITH_CONSOLE_S = 0.1
-"""How often what was printed is taken into the log, and onto a console."""
+"""How often output is copied into the log, without a console and with one."""
 FILE_BYTES = 1024 * 1024
-"""A file that has grown so large is emptied once it was read."""
+"""A file of this size is emptied as soon as it has been read."""
 LOOK_BYTES = 256 * 1024
-"""So much is taken into the log at a look; of what falls too far behind the last lines are kept."""
+"""How much is copied into the log at once; further behind, only the last lines are kept."""
 _CHUNK_BYTES = 4096
 
 _log = logging.getLogger(__name__)
@@ -36,19 +36,14 @@ _output = logging.getLogger(OUTPUT)
 
 
 def output_file(log: Path) -> Path:
-    """Path of what the replica prints whose log is `log`."""
+    """Return the path of the output of the replica with this log."""
     return log.with_suffix(".out")
 
 
-class Output:
+class OutputCapture:
     """Captures stdout and stderr of this process, from now until `close`.
 
-    Parameters
-    ----------
-    path
-        The file; see `output_file`.
-    console
-        Where to show it too; None: nowhere, a supervisor may do so.
+    `console`: where to show it as well; None: nowhere, since a supervisor does.
     """
 
     def __init__(self, path: Path, console: Console | None) -> None:
@@ -56,12 +51,12 @@ class Output:
         self._descriptor = -1
         self._unshown_bytes = 0
         self._stop = threading.Event()
-        _set_aside(path)
+        set_aside(path)
         self._logged, self._shown = FollowedFile(path), FollowedFile(path)
         with contextlib.suppress(OSError):
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
             self._descriptor = os.open(path, flags | os.O_NOFOLLOW, 0o600)
-        # A disk that takes no file takes no output either.
+        # Without a file there is no output either.
         _redirect(os.devnull if self._descriptor < 0 else f"/proc/self/fd/{self._descriptor}")
         every_s = LOOK_S if console is None else LOOK_WITH_CONSOLE_S
         self._thread = threading.Thread(
@@ -98,7 +93,7 @@ class Output:
             self._shown.put_back(len(data) - console.write_some(data))
 
     def _empty(self) -> None:
-        """Bound the file. What is written at this very moment may be lost with it."""
+        """Limit the size of the file. Output of this very moment may be lost."""
         if self._descriptor < 0 or self._logged.unread_bytes:
             return
         if os.fstat(self._descriptor).st_size >= FILE_BYTES:
@@ -109,7 +104,7 @@ class Output:
             self._shown.restart()
 
     def close(self) -> None:
-        """Take what is left into the log and onto the console; later output stays in the file."""
+        """Copy the rest into the log and onto the console; later output stays in the file."""
         self._stop.set()
         self._thread.join()
         for stream in (sys.stdout, sys.stderr):
@@ -122,11 +117,16 @@ class Output:
             os.close(self._descriptor)
 
 
-def _set_aside(path: Path) -> None:
-    """Keep what the process before has printed."""
-    with contextlib.suppress(OSError):
-        if path.stat().st_size:
-            path.replace(path.with_name(f"{path.name}.1"))
+def set_aside(path: Path) -> Path | None:
+    """Keep what an ended process has left, in place of what an earlier one left.
+
+    Returns where it is now; None where there is none.
+    """
+    kept = path.with_name(f"{path.name}.1")
+    try:
+        return path.replace(kept) if path.stat().st_size else None
+    except OSError:
+        return None
 
 
 def _redirect(target: str) -> None:
@@ -150,13 +150,13 @@ def _redirect(target: str) -> None:
 
 
 class _Unfailing(io.FileIO):
-    """A standard stream that takes everything: a full disk is no reason for `print` to raise."""
+    """A standard stream whose writes never fail: a full disk must not make `print` raise."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
 
     def write(self, data: Any) -> int:
-        """Write `data`, or drop what has no room."""
+        """Write `data`, or drop it on a full disk."""
         view = memoryview(data)
         with contextlib.suppress(OSError):
             super().write(view)

@@ -1,4 +1,4 @@
-"""Status pages, mapped: a replica writes its own, the supervisor and `arroyo status` read it."""
+"""Status pages in shared memory: each replica writes its own, others read it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,28 @@ import mmap
 import os
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 from arroyo.errors import fault_of
 
 from .histogram import BUCKETS
-from .status_words import FIELDS, HEAD_BYTES, HISTOGRAM_OFFSET, MAGIC, OFFSET, PAGE_BYTES, Phase
+from .status_words import (
+    FIELDS,
+    HEAD_BYTES,
+    HISTOGRAM_OFFSET,
+    MAGIC,
+    OFFSET,
+    PAGE_BYTES,
+    SAID_HOLDS_S,
+    SENTENCE_BYTES,
+    SENTENCE_OFFSET,
+    SPENT,
+    Phase,
+)
 
 _INDEX = {name: offset >> 3 for name, offset in OFFSET.items()}
+_PHASE = _INDEX["phase"]
+_SINCE = _INDEX["phase_since_ns"]
 _LAYOUT = struct.Struct(f"={len(FIELDS)}Q")
 _HISTOGRAM = struct.Struct(f"={BUCKETS}Q")
 
@@ -20,14 +35,10 @@ _HISTOGRAM = struct.Struct(f"={BUCKETS}Q")
 class StatusPage:
     """The page of this replica, for writing. Counters start at zero in each incarnation.
 
-    `path`: its file; None: nobody else reads it.
+    `path`: its file; None: there are no readers.
 
-    Raises
-    ------
-    ConfigurationError
-        The file can't be made.
-    UnavailableError
-        There is no room for it.
+    ConfigurationError: the file can't be made.
+    UnavailableError: the disk is full.
     """
 
     def __init__(self, path: Path | None, pid: int, incarnation: int) -> None:
@@ -40,6 +51,7 @@ class StatusPage:
             ) from error
         self._words = memoryview(self._map).cast("Q")
         self._lent: list[memoryview] = []
+        self._sentence = ""
         self._map[:] = bytes(PAGE_BYTES)
         self.set("pid", pid)
         self.set("incarnation", incarnation)
@@ -50,16 +62,30 @@ class StatusPage:
         self._words[_INDEX[field]] = value
 
     def add(self, field: str, amount: int) -> None:
-        """Add to one word (only this replica's one writer does)."""
+        """Add to one word. A page has one writer."""
         self._words[_INDEX[field]] += amount
 
     def enter(self, phase: Phase, now_ns: int) -> None:
-        """Mark what the working thread is at since `now_ns` (monotonic)."""
-        self._words[_INDEX["phase_since_ns"]] = now_ns
-        self._words[_INDEX["phase"]] = phase
+        """Set the phase of the working thread, since `now_ns` (monotonic)."""
+        words = self._words
+        if since_ns := words[_SINCE]:
+            words[SPENT + words[_PHASE]] += now_ns - since_ns
+        words[_SINCE] = now_ns
+        words[_PHASE] = phase
+
+    def say_waiting(self, why: str, now_ns: int) -> None:
+        """Set what this replica waits for; to be said again while it does. One thread says it."""
+        words, index = self._words, _INDEX
+        if why != self._sentence or now_ns - words[index["said_ns"]] > SAID_HOLDS_S * 1e9:
+            words[index["said_ns"]] = 0  # no reader takes one sentence for another's
+            text = why.encode(errors="replace")[:SENTENCE_BYTES].ljust(SENTENCE_BYTES, b"\0")
+            self._map[SENTENCE_OFFSET : SENTENCE_OFFSET + SENTENCE_BYTES] = text
+            words[index["waits_since_ns"]] = now_ns
+            self._sentence = why
+        words[index["said_ns"]] = now_ns
 
     def word(self, field: str) -> memoryview:
-        """Return one word, for those who store it often: ``page.word(field)[0] = value``."""
+        """Return one word, for storing it often: ``page.word(field)[0] = value``."""
         return self._lend(OFFSET[field], 1)
 
     def histogram(self, name: str) -> memoryview:
@@ -72,20 +98,21 @@ class StatusPage:
         return self._lent[-1]
 
     def take(self, source: int, epoch: int, base: int) -> None:
-        """Mark that messages of a source are in hand from now on, first a Start or Stop.
+        """Set the source of the messages in hand, first a Start or Stop.
 
-        `source` is its place in `Chain.replicas`; `base` as in `Batch`.
+        `source` is its index in `Chain.replicas`; `base` as in `Batch`.
         """
-        # In this order: whoever looks in between sees no message of the one source as the other's.
+        # In this order, so that a reader takes no message of one source for the other's.
         words, index = self._words, _INDEX
         words[index["hand_sequence"]] = 0
         words[index["hand_part"]] = 0
+        words[index["hand_end"]] = 0
         words[index["hand_epoch"]] = epoch
         words[index["hand_base"]] = base
         words[index["hand_source"]] = source + 1
 
     def put_down(self) -> None:
-        """Mark that no message is in hand any more."""
+        """Set that no message is in hand."""
         self.set("hand_source", 0)
 
     def close(self) -> None:
@@ -99,7 +126,7 @@ def _map(path: Path) -> mmap.mmap:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(descriptor, PAGE_BYTES)
-        # Now: to write to a page that has no room on the disk would end the process.
+        # Allocate now: writing to a page without room on the disk would end the process (SIGBUS).
         os.posix_fallocate(descriptor, 0, PAGE_BYTES)
         return mmap.mmap(descriptor, PAGE_BYTES)
     finally:
@@ -107,7 +134,7 @@ def _map(path: Path) -> mmap.mmap:
 
 
 def read_status_page(path: Path) -> dict[str, int] | None:
-    """Read the words of a page by name; None where there is no page (yet)."""
+    """Return the words of a page by name; None where there is no page (yet)."""
     try:
         return parse_status_page(path.read_bytes())
     except OSError:
@@ -115,22 +142,47 @@ def read_status_page(path: Path) -> dict[str, int] | None:
 
 
 def parse_status_page(content: bytes) -> dict[str, int] | None:
-    """Return the words in the bytes of a page, or of its head, by name; None: they are none."""
+    """Return the words of a page, or of its head, by name; None where these bytes are none."""
     if len(content) not in {HEAD_BYTES, PAGE_BYTES}:
         return None
     words = dict(zip(FIELDS, _LAYOUT.unpack_from(content), strict=True))
     return words if words["magic"] == MAGIC else None
 
 
-def read_histograms(path: Path, incarnation: int) -> dict[str, tuple[int, ...]]:
-    """Read the histograms of a page by name; empty where it is not that incarnation's."""
+class Waiting(NamedTuple):
+    """What a replica waits for, and since when, in ns (monotonic)."""
+
+    why: str
+    since_ns: int
+
+
+class WholePage(NamedTuple):
+    """All that a page said at one moment."""
+
+    words: dict[str, int]
+    content: bytes
+
+    def histogram(self, name: str) -> tuple[int, ...]:
+        """Return the counts of a histogram."""
+        counts: tuple[int, ...] = _HISTOGRAM.unpack_from(self.content, HISTOGRAM_OFFSET[name])
+        return counts
+
+    def waiting(self, now_ns: int) -> Waiting | None:
+        """Return what the replica waits for; None where it waits for nothing."""
+        words = self.words
+        if not words["said_ns"] or now_ns - words["said_ns"] > SAID_HOLDS_S * 1e9:
+            return None
+        text = self.content[SENTENCE_OFFSET : SENTENCE_OFFSET + SENTENCE_BYTES]
+        return Waiting(text.rstrip(b"\0").decode(errors="ignore"), words["waits_since_ns"])
+
+
+def read_whole_page(path: Path) -> WholePage | None:
+    """Return all of a page; None where there is no page (yet)."""
     try:
         content = path.read_bytes()
     except OSError:
-        return {}
+        return None
     words = parse_status_page(content)
-    if words is None or words["incarnation"] != incarnation or len(content) != PAGE_BYTES:
-        return {}
-    return {
-        name: _HISTOGRAM.unpack_from(content, offset) for name, offset in HISTOGRAM_OFFSET.items()
-    }
+    if words is None or len(content) != PAGE_BYTES:
+        return None
+    return WholePage(words, content)

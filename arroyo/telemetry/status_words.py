@@ -1,39 +1,44 @@
-"""Layout of a replica's status page: 4096 bytes that say what it is doing, read by anyone.
+"""Layout of a replica's status page: 4608 bytes that say what it is doing. PURE.
 
-The first 512 bytes are what is looked at often, the others two histograms of latencies.
+The first 512 bytes are words that are read often, then come two histograms of latencies, and a
+sentence that says what the replica waits for.
 
-The replica maps the file and stores single 8-byte words, which the machine writes whole, so
-neither side locks. A reader may see counters of slightly different moments, never half a number.
-PURE: offsets only; `telemetry.status_page` maps the file.
+The replica maps the file (`telemetry.status_page`) and stores single 8-byte words, which the
+machine writes whole, so neither side locks. A reader may see counters of slightly different
+moments, never half a number.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from .histogram import BUCKETS
 
 HEAD_BYTES = 512
 """The words of `FIELDS`, and room for more of them."""
-PAGE_BYTES = 4096
-MAGIC = 0x4172726F796F0001
+PAGE_BYTES = 4608
+MAGIC = 0x4172726F796F0002
 """First word of a page, with the layout's version in its low 16 bits."""
 
 
 class Phase(IntEnum):
-    """What a replica's working thread is at."""
+    """Phase of a replica's working thread."""
 
     STARTING = 0
     OPEN = 1
     IDLE = 2
     PROCESS = 3
     BLOCKED = 4
+    """It can take nothing more: a stage below has no room or, of a source, its window is full."""
     FLUSH = 5
     DRAIN = 6
     """All its work is done, or given up; the stage's `close()` may be running."""
     CLOSED = 7
     """It closes its links and its shared memory."""
     ENDED = 8
+    PARAMETERS = 9
+    """The stage's code takes parameters that somebody has set."""
 
 
 INPUTS = 8
@@ -77,7 +82,12 @@ FIELDS: tuple[str, ...] = (
     "unfinished",
     "replayable",
     "hand_since_ns",
+    "said_ns",
+    "waits_since_ns",
     *(f"input_{place}" for place in range(INPUTS)),
+    "hand_end",
+    *(f"spent_{phase.name.lower()}_ns" for phase in Phase),
+    "program",
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
@@ -104,15 +114,45 @@ over; ``unseen``, how many events beyond ``received`` may have been handed over,
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,
 ``hand_sequence`` (+ 1; 0: a Start or Stop), ``hand_base`` (the sequence of its run's first event)
-and ``hand_part`` (tells the parts of a split message from each other). ``hand_since_ns`` is when
-a batch was taken in hand, or a message of it that takes longer than a moment; it is for people, and
-whoever acts on how long a message has been in hand looks again and compares. ``waits`` counts how
-often the stage's code has said that it waits for the outside world.
+and ``hand_part`` (tells the parts of a split message from each other). Where it is a list,
+``hand_sequence`` is its first message, and ``hand_end`` its last (+ 1; 0: it is no list).
+``hand_since_ns`` is when
+a batch was taken in hand, or a message of it that takes longer than a moment. It is for people:
+the supervisor compares samples instead. ``waits`` counts how often the stage's code has reported
+that it waits for the outside world; ``said_ns`` is when it last said what for (0: never), and
+``waits_since_ns`` when it began to.
+
+``program``: pid of the foreign program that this replica runs; 0: it runs none.
+
+``spent_idle_ns`` and so on: how long the working thread was in each phase, the present one left
+out; see `phase_times_ns`.
 """
+
+SAID_HOLDS_S = 5.0
+"""What a stage waits for is believed for so long after it was said."""
 
 OFFSET = {name: 8 * index for index, name in enumerate(FIELDS)}
 
+SPENT = FIELDS.index("spent_starting_ns")
+"""Place of the first of these words; they follow in the order of `Phase`."""
+
 HISTOGRAMS: tuple[str, ...] = ("latency", "hop")
-"""Behind the head, `BUCKETS` words each; see `latencies`."""
+"""They follow the head, with `BUCKETS` words each; see `latencies`."""
 
 HISTOGRAM_OFFSET = {name: HEAD_BYTES + 8 * BUCKETS * index for index, name in enumerate(HISTOGRAMS)}
+
+SENTENCE_OFFSET = HEAD_BYTES + 8 * BUCKETS * len(HISTOGRAMS)
+SENTENCE_BYTES = PAGE_BYTES - SENTENCE_OFFSET
+"""What the replica waits for: UTF-8, filled up with zeros."""
+
+
+def phase_times_ns(page: Mapping[str, int], now_ns: int) -> dict[Phase, int]:
+    """Return how long a replica has been in each phase, until `now_ns` (monotonic), in ns.
+
+    The time before its first phase, while it imports, is in none. The words of the page may be of
+    slightly different moments, so a time may be counted in two phases for once.
+    """
+    times = {phase: page[FIELDS[SPENT + phase]] for phase in Phase}
+    if page["phase_since_ns"]:
+        times[Phase(page["phase"])] += max(0, now_ns - page["phase_since_ns"])
+    return times

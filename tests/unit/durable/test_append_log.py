@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from lossy_disk import LossyDisk, lay_out, standing_in
 
 from arroyo.durable.append_log import AppendLog
-from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame
+from arroyo.durable.frames import HEAD_BYTES, FileKind, pack_frame
 from arroyo.errors import ConfigurationError
 
-KIND = Kind(b"TEST", 1)
+KIND = FileKind(b"TEST", 1)
 COMPACT_BYTES = 150
 COMPACTION_CALLS = 5
 """Of open, write, fsync, rename, and the fsync of the folder."""
@@ -262,7 +262,7 @@ def test_a_file_of_another_version_is_refused_and_stays(tmp_path, head):
         KIND.head[:7],
         KIND.head[:8] + bytes(64),
         KIND.head + bytes(64),
-        Kind(b"ELSE", 1).head + pack_frame(SNAPSHOT),
+        FileKind(b"ELSE", 1).head + pack_frame(SNAPSHOT),
         KIND.head + pack_frame(b"\xc1"),
         KIND.head + pack_frame(b"\x91" * 100_000),
         SNAPSHOT,

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lossy_disk import LossyDisk, lay_out, standing_in
 
-from arroyo.durable.frames import Kind, pack_frame
+from arroyo.durable.frames import FileKind, pack_frame
 from arroyo.durable.replaced_file import ReplacedFile, set_aside
 from arroyo.errors import ConfigurationError
 
-KIND = Kind(b"TEST", 3)
+KIND = FileKind(b"TEST", 3)
 
 
 class Note(msgspec.Struct):
@@ -119,7 +119,7 @@ def test_each_changed_byte_leaves_nothing(tmp_path):
         KIND.head,
         KIND.head + pack_frame(b""),
         KIND.head + pack_frame(b"\x80") * 2,
-        Kind(b"ELSE", 3).head + pack_frame(msgspec.msgpack.encode(Note("text"))),
+        FileKind(b"ELSE", 3).head + pack_frame(msgspec.msgpack.encode(Note("text"))),
     ],
 )
 def test_bytes_that_are_no_value_are_nothing(tmp_path, content):

@@ -7,14 +7,17 @@ from hypothesis import strategies as st
 from arroyo.telemetry.histogram import (
     BUCKETS,
     FIRST_NS,
-    LAST_NS,
+    OCTAVES,
     bounds_ns,
     bucket_of,
+    cumulative,
     merge,
     note,
     quantile_s,
+    sum_s,
 )
 
+LAST_NS = FIRST_NS << OCTAVES
 DURATIONS = st.integers(FIRST_NS, LAST_NS - 1)
 SOME = st.lists(st.tuples(DURATIONS, st.integers(1, 300)), min_size=1, max_size=50)
 
@@ -64,3 +67,18 @@ def test_nothing_has_no_quantile():
 def test_merged_histograms_count_what_each_has_counted(some, others):
     assert merge([histogram(some), histogram(others)]) == histogram(some + others)
     assert merge([]) == [0] * BUCKETS
+
+
+@given(SOME)
+def test_at_the_bounds_of_octaves_the_counts_below_are_exact(entries):
+    octaves = [0, 1, 12, OCTAVES]
+    assert cumulative(histogram(entries), octaves) == [
+        sum(count for duration_ns, count in entries if duration_ns < FIRST_NS << octave)
+        for octave in octaves
+    ]
+
+
+@given(SOME)
+def test_the_sum_is_off_by_half_a_bucket_at_most(entries):
+    true_s = sum(duration_ns * count for duration_ns, count in entries) / 1e9
+    assert sum_s(histogram(entries)) == pytest.approx(true_s, rel=1 / 16 + 1e-9)

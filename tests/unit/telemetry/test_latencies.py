@@ -40,6 +40,17 @@ def test_a_publisher_that_flushes_is_done_after_its_flush(way, hop):
     assert counted(way) == {bucket_of(90 * MS): 5}
 
 
+def test_a_flush_ends_for_what_was_done_before_it_began(way, hop):
+    latencies = Latencies(way, hop, flushes=True)
+    latencies.note(BATCH, 5, 133 * MS, 140 * MS)
+    latencies.begin_flush()
+    latencies.note(BATCH, 2, 133 * MS, 140 * MS)
+    latencies.flushed(190 * MS, begun=True)
+    assert counted(way) == {bucket_of(90 * MS): 5}
+    latencies.flushed(300 * MS)
+    assert counted(way) == {bucket_of(90 * MS): 5, bucket_of(200 * MS): 2}
+
+
 def test_of_what_was_sent_again_only_the_hop_counts(way, hop):
     again = msgspec.structs.replace(BATCH, attempt=1)
     latencies = Latencies(way, hop)

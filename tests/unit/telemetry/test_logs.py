@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from small_disk import small_files
 
-from arroyo.telemetry import logs
+from arroyo.telemetry import rotated_file
 from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import LogLine, configure_logging
 
@@ -86,7 +86,7 @@ def test_arguments_that_do_not_fit_and_odd_bytes_are_written_all_the_same(path, 
 
 
 def test_the_file_rotates_by_size_and_three_are_kept(path, monkeypatch):
-    monkeypatch.setattr(logs, "FILE_BYTES", 400)
+    monkeypatch.setattr(rotated_file, "FILE_BYTES", 400)
     configure(path)
     for number in range(20):
         log.warning("line %d", number)

@@ -1,4 +1,4 @@
-"""A place holds what was last put there, whatever a death or a power cut leaves of the writing."""
+"""A slot holds what was last put there, whatever a death or a power cut leaves of the writing."""
 
 import os
 
@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arroyo.durable.frames import HEAD_BYTES, Kind
-from arroyo.durable.mapped_places import MappedPlaces
+from arroyo.durable.frames import HEAD_BYTES, FileKind
+from arroyo.durable.mapped_slots import MappedSlots
 from arroyo.errors import ConfigurationError
 
-KIND = Kind(b"TEST", 1)
+KIND = FileKind(b"TEST", 1)
 SECTOR_BYTES = 512
 PLACE_BYTES = 4 * SECTOR_BYTES
 
@@ -19,22 +19,22 @@ values = st.binary(max_size=PLACE_BYTES - 16)
 
 
 def open_file(path, read_former=lambda content: ()):
-    return MappedPlaces(path, KIND, 2, PLACE_BYTES, read_former=read_former)
+    return MappedSlots(path, KIND, 2, PLACE_BYTES, read_former=read_former)
 
 
 def read(path):
-    places = open_file(path)
-    found = [places.read(place) for place in (0, 1)]
-    places.close()
+    slots = open_file(path)
+    found = [slots.read(slot) for slot in (0, 1)]
+    slots.close()
     return [None if body is None else msgspec.msgpack.decode(body) for body in found]
 
 
 def write(path, *values):
-    """Put values into the first and second place, in turn; return the file's content."""
-    places = open_file(path)
+    """Put values into the first and second slot, in turn; return the file's content."""
+    slots = open_file(path)
     for number, value in enumerate(values):
-        places.write(number % 2, value)
-    places.close()
+        slots.write(number % 2, value)
+    slots.close()
     return path.read_bytes()
 
 
@@ -77,10 +77,10 @@ def test_what_is_synced_is_on_the_disk_with_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "os.fsync", lambda each: synced.append(os.readlink(f"/proc/self/fd/{each}"))
     )
-    places = open_file(tmp_path / "file")
+    slots = open_file(tmp_path / "file")
     assert not synced
-    places.sync()
-    places.close()
+    slots.sync()
+    slots.close()
     assert synced == [str(tmp_path / "file"), str(tmp_path)]
 
 
@@ -100,8 +100,8 @@ def test_a_file_of_another_version_is_refused_and_stays(tmp_path):
 
 def test_a_file_of_the_format_before_becomes_one_of_this(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
-    places = open_file(tmp_path / "file", lambda content: (b"", msgspec.msgpack.encode(content)))
-    places.close()
+    slots = open_file(tmp_path / "file", lambda content: (b"", msgspec.msgpack.encode(content)))
+    slots.close()
     assert read(tmp_path / "file") == [None, b"old"]
 
 
