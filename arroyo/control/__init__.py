@@ -1,1 +1,1 @@
-"""What processes of a chain tell each other beside the data: locks, readiness, requests."""
+"""How the processes of a chain meet and talk beside the data: locks, readiness, requests."""

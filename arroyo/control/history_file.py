@@ -1,39 +1,34 @@
-"""What a process did last, in words for people: `arroyo status --history`, or after a crash.
+"""Last transitions of a process as text: for `arroyo status --history`, or after a crash.
 
-A process that fails leaves it beside its log, ``log/STAGE.R.history.txt``. It stays there until
-the next one that fails, so whoever comes in the morning still finds it.
+A process that fails leaves them beside its log, in ``log/STAGE.R.history.txt``. The file stays
+until the next failure, so it can still be read the morning after.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 from arroyo.clock import Clock, SystemClock
+from arroyo.durable.replaced_file import replace_file
 from arroyo.protocol.values.history import History
 
 LINE_CHARACTERS = 500
-"""More of a line is cut off: what a stage said of its end may be long, and a reply has limits."""
+"""A longer line is cut: the reason of an end may be long, and a reply has limits."""
 
 
 def history_file(log: Path) -> Path:
-    """Path of what the process with this log leaves when it fails."""
+    """Return the path of the history that the process with this log leaves when it fails."""
     return log.with_suffix(".history.txt")
 
 
 def history_text(name: str, history: History, clock: Clock | None = None) -> str:
-    """Write a heading and one line for each transition, with its time of day in UTC, as in logs.
+    """Return a heading and a line for each transition, with its time of day in UTC, as in logs.
 
-    Whatever the values hold, the text can be encoded, and is no longer than a reply may be.
+    Whatever the values hold, the text can be encoded and fits into a reply.
 
-    Parameters
-    ----------
-    name
-        Whose history it is.
-    clock
-        That of the machine; `history` has its monotonic time.
+    `clock`: clock of the machine; `history` has its monotonic times.
     """
     clock = clock or SystemClock()
     monotonic_began_at = clock.wall() - clock.monotonic()
@@ -51,22 +46,13 @@ def history_text(name: str, history: History, clock: Clock | None = None) -> str
 
 
 def leave_history(log: Path, text: str) -> Path | None:
-    """Write `text` beside a log, for its user alone, in place of what was there.
+    """Write `text` beside a log, readable by its user alone, in place of an earlier one.
 
-    Returns
-    -------
-    Path or None
-        Where it is; None where the disk takes no file.
+    Returns where it is; None where it can't be written.
     """
     path = history_file(log)
-    draft = path.with_name(f"{path.name}.draft")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     try:
-        with os.fdopen(os.open(draft, flags, 0o600), "wb") as file:
-            file.write(text.encode())
-        draft.replace(path)
+        replace_file(path, text.encode(), sync=False)
     except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
         return None
     return path

@@ -1,9 +1,9 @@
-"""The lock that a running replica, or a supervisor, holds for as long as it lives.
+"""The lock that a replica or a supervisor holds for as long as it lives.
 
-A record lock of the kernel: it goes with its process however that one dies, and tells who holds
-it, so there is no stale lock and no number in a file to be believed. The kernel drops it as soon
-as its process closes *any* descriptor of the file. So a file that this process holds is never
-opened again here; `_held` knows them.
+It is a record lock of the kernel: it ends with its process, however that dies, and tells the pid of
+its holder. So there is no stale lock, and no pid in a file to trust. The kernel drops the lock as
+soon as its process closes *any* descriptor of the file, so a file that this process has locked is
+never opened again here; `_held` lists them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,11 @@ class Lock:
 
     @classmethod
     def acquire(cls, path: Path) -> Lock:
-        """Take the lock at `path` without waiting; the file is made where missing, and stays.
+        """Take the lock at `path` without waiting. The file is made where missing, and stays.
 
-        Raises
-        ------
-        AlreadyRunningError
-            Another holder lives, in this process or in another one.
-        ConfigurationError
-            The file can't be made or locked.
-        UnavailableError
-            The same, but it may pass, as a full disk does.
+        AlreadyRunningError: it is held, by this process or by another one.
+        ConfigurationError: the file can't be made or locked.
+        UnavailableError: the same, for a reason that may pass, such as a full disk.
         """
         while True:
             if (pid := owner(path)) is not None:
@@ -56,21 +51,27 @@ class Lock:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether others find it at its path: the file may have been removed under its holder."""
+        """Whether the file is still at its path: it may have been removed."""
         try:
             return _identity(self.path.stat()) == self._file
         except OSError:
             return False
 
+    @property
+    def descriptor(self) -> int:
+        """Descriptor of the file, to read and write it, until `release`."""
+        assert self._descriptor is not None
+        return self._descriptor
+
     def note(self, text: str) -> None:
-        """Leave a short text in the file, for whoever finds the lock held."""
-        with contextlib.suppress(OSError):  # without room there is none, and the lock holds
+        """Write a short text into the file, for processes that find the lock held."""
+        with contextlib.suppress(OSError):  # a full disk takes no note, but the lock holds
             if self._descriptor is not None:
                 os.ftruncate(self._descriptor, 0)
                 os.pwrite(self._descriptor, text.encode(), 0)
 
     def release(self) -> None:
-        """Let the next one have it; once released, it does nothing."""
+        """Release the lock. Does nothing if it was released before."""
         if self._descriptor is not None:
             _held.discard(self._file)
             os.close(self._descriptor)
@@ -78,14 +79,11 @@ class Lock:
 
 
 def owner(path: Path) -> int | None:
-    """Pid of the process that holds the lock at `path`, None where nobody does.
+    """Return the pid of the process that holds the lock at `path`; None where it is free.
 
-    It is 0 where the holder lives in another pid namespace (another container).
+    It is 0 where the holder is in another pid namespace (another container).
 
-    Raises
-    ------
-    ConfigurationError
-        The file is there but can't be read.
+    ConfigurationError: the file exists but can't be read.
     """
     try:
         if _identity(path.stat()) in _held:
@@ -104,7 +102,7 @@ def owner(path: Path) -> int | None:
 
 
 def _try_lock(path: Path) -> int | None:
-    """Lock the file and return its descriptor; None where somebody else was faster."""
+    """Lock the file and return its descriptor; None where another process was faster."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:

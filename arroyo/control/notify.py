@@ -1,9 +1,9 @@
-"""systemd's readiness protocol, both ends: what a stage says of itself and who listens.
+"""systemd's readiness protocol (sd_notify), both ends.
 
-A stage speaks through `Notifier` and can't tell whether systemd or our supervisor listens; the
-supervisor listens with `NotifySocket`. Saying something never blocks and never fails: a listener
-that is gone or slow is no reason for a stage to stop. What could not be said is said with the
-next word, so that a READY is not lost to a full queue (the kernel holds as few as 10 datagrams).
+A stage sends with `Notifier`, and can't tell whether systemd or our supervisor receives; the
+supervisor receives with `NotifySocket`. Sending never blocks and never fails: a receiver that is
+gone or slow is no reason for a stage to stop. What could not be sent is sent with the next
+notification, so a full queue loses no READY (the kernel keeps as few as 10 datagrams).
 """
 
 from __future__ import annotations
@@ -17,19 +17,16 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 _DATAGRAM_BYTES = 4096
+_REFUSAL_CHARACTERS = 500
 _DATAGRAMS_AT_ONCE = 256
 _UCRED = struct.Struct("iII")  # pid, uid, gid
 
 
 class Notifier:
-    """The speaking end, for any thread; `from_environ` makes the one of this process.
+    """The sending end, for any thread; `from_environ` makes the one of this process.
 
-    Parameters
-    ----------
-    address
-        Path of the listener's socket, or ``@name`` for an abstract one; None: nobody listens.
-    watchdog_interval_s
-        How often `watchdog` wants to be called, in s; None: nobody waits for it.
+    `address`: path of the receiver's socket, or ``@name`` for an abstract one; None: there is none.
+    `watchdog_interval_s`: how often `watchdog` has to be called, in s; None: there is no watchdog.
     """
 
     def __init__(
@@ -37,15 +34,15 @@ class Notifier:
     ) -> None:
         self.watchdog_interval_s = watchdog_interval_s
         self._address = address.replace("@", "\0", 1) if address else None
-        self._unsaid: dict[str, str] = {}
-        # Reentrant: a signal handler may speak while its own thread is at it.
-        self._speaking = threading.RLock()
+        self._unsent: dict[str, str] = {}
+        # Reentrant: a signal handler may send while its own thread is sending.
+        self._sending = threading.RLock()
 
     @classmethod
     def from_environ(cls, environ: MutableMapping[str, str]) -> Notifier:
-        """Take what systemd or the supervisor left in `environ`, and remove it there.
+        """Read the variables of systemd or the supervisor, and remove them from `environ`.
 
-        Programs that the stage starts would otherwise speak in its name.
+        Else programs that the stage starts would send in its name.
         """
         address = environ.pop("NOTIFY_SOCKET", "")
         timeout = environ.pop("WATCHDOG_USEC", "")
@@ -58,47 +55,48 @@ class Notifier:
         )
 
     def ready(self, status: str = "") -> None:
-        """Say that start-up is over and work may come; `status` is a line for people."""
-        self._say(READY="1", **({"STATUS": _one_line(status)} if status else {}))
+        """Report that start-up is over; `status` is a line for people."""
+        self._send(READY="1", **({"STATUS": _one_line(status)} if status else {}))
 
     def stopping(self) -> None:
-        """Say that the process has begun to stop."""
-        with self._speaking:
-            self._unsaid.pop("READY", None)
-            self._say(STOPPING="1")
+        """Report that the process has begun to stop."""
+        with self._sending:
+            self._unsent.pop("READY", None)
+            self._send(STOPPING="1")
 
     def status(self, text: str) -> None:
-        """Say in a line for people what the process is doing."""
-        self._say(STATUS=_one_line(text))
+        """Report in a line for people what the process is doing."""
+        self._send(STATUS=_one_line(text))
+
+    def parameters(self, number: int, refusal: str) -> None:
+        """Report that order `number` was taken, or why it was refused."""
+        self._send(X_PARAMETERS=f"{number} {_one_line(refusal)[:_REFUSAL_CHARACTERS]}")
 
     def watchdog(self) -> None:
-        """Say that the process is well, where somebody waits for it.
+        """Report that the process is well, where there is a watchdog.
 
-        Call it in every round of a loop: it also repeats what could not be said before.
+        Call it in every round of a loop: it also sends what could not be sent before.
         """
         if self.watchdog_interval_s is not None:
-            self._say(WATCHDOG="1")
-        elif self._unsaid:
-            self._say()
+            self._send(WATCHDOG="1")
+        elif self._unsent:
+            self._send()
 
-    def _say(self, **fields: str) -> None:
+    def _send(self, **fields: str) -> None:
         if self._address is None:
             return
-        with self._speaking:
-            self._unsaid |= fields
-            datagram = "\n".join(f"{key}={value}" for key, value in self._unsaid.items())
-            if _send(self._address, datagram):
-                self._unsaid.clear()
+        with self._sending:
+            self._unsent |= fields
+            datagram = "\n".join(f"{key}={value}" for key, value in self._unsent.items())
+            if _send_datagram(self._address, datagram):
+                self._unsent.clear()
 
 
 class NotifySocket:
-    """The listening end: a datagram socket that only its user can write to.
+    """The receiving end: a datagram socket that only its user can write to.
 
-    Parameters
-    ----------
-    path
-        Where to bind it; a socket that a killed predecessor left there is removed. The caller
-        holds a lock that makes sure of there being one listener.
+    `path`: where to bind it; the socket of a predecessor that was killed is removed. The caller
+    holds a lock, so there is no other receiver.
     """
 
     def __init__(self, path: Path) -> None:
@@ -121,9 +119,9 @@ class NotifySocket:
     def receive(self) -> list[tuple[int, dict[str, str]]]:
         """Return what has come in, oldest first, as (pid of the sender, fields); never blocks.
 
-        The kernel vouches for the pid. Datagrams of other users, too long ones and what is not
-        text are left out. At most 256 a call, so that a flood can't hold up the caller; poll
-        tells that there are more.
+        The kernel vouches for the pid. Datagrams of other users, too long ones and those that are
+        not text are left out. A call reads at most 256, so that a flood can't hold up the caller;
+        poll says that there are more.
         """
         found = []
         with contextlib.suppress(BlockingIOError):
@@ -140,13 +138,13 @@ class NotifySocket:
         return found
 
     def close(self) -> None:
-        """Stop listening and remove the socket's path."""
+        """Close the socket and remove its path."""
         self._socket.close()
         self.path.unlink(missing_ok=True)
 
 
 def parse_fields(datagram: bytes) -> dict[str, str]:
-    """Read the lines ``KEY=value``; none at all where the bytes are not text."""
+    """Return the lines ``KEY=value`` as a dict, empty where the bytes are not text."""
     try:
         lines = datagram.decode().split("\n")
     except UnicodeDecodeError:
@@ -155,12 +153,12 @@ def parse_fields(datagram: bytes) -> dict[str, str]:
     return {key: value for key, separator, value in pairs if key and separator}
 
 
-def _send(address: str, datagram: str) -> bool:
-    # A socket for each word: nothing to close, nothing for a child process to inherit.
+def _send_datagram(address: str, datagram: str) -> bool:
+    # A socket for each datagram: nothing to close, nothing for a child process to inherit.
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaker:
-            speaker.setblocking(False)
-            speaker.sendto(datagram.encode(errors="replace"), address)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            sender.sendto(datagram.encode(errors="replace"), address)
     except OSError:
         return False
     return True

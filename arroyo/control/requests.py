@@ -1,10 +1,9 @@
 """Request and reply over a unix socket: how commands talk to a running supervisor.
 
-One connection carries one request (a line of JSON) and one reply (the same). The socket lies in
-the chain's private directory with mode 0600, and the kernel vouches for the peer: our own user or
-root, nobody else. A verb is a word out of a fixed set; none takes a command or a path. Sizes and
-times are bounded. Clients beyond the bound wait in the kernel's queue, where a slow client holds
-them up for a moment only.
+A connection carries one request and one reply, each a line of JSON. The socket is in the chain's
+private directory, with mode 0600, and the kernel vouches for the peer: our own user or root. A verb
+is one of a fixed set; none takes a command or a path. Sizes, times and the number of clients have
+limits. Clients beyond that wait in the kernel's queue; a slow client holds them up only briefly.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import struct
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -28,27 +27,46 @@ REQUEST_BYTES = 4096
 REPLY_BYTES = 4 * 1024 * 1024
 CLIENTS = 64
 BACKLOG = 4096
-"""Connections that the kernel may hold until there is a place; it may cap that further."""
+"""Connections that may wait in the kernel; it may have a lower limit of its own."""
 CLIENT_TIMEOUT_S = 5.0
 PLACE_S = 0.5
-"""A client keeps its place for so long even if others wait for one."""
+"""How long a client may take while others wait for its place."""
 ASK_AGAIN_S = 0.01
 """Pause of a client that found no place."""
+TARGET_CHARACTERS = 80
+"""Longest name of a replica, and more."""
+NUMBER_MAX = 1024
 _UCRED = struct.Struct("iII")  # pid, uid, gid
 
 
-class Request(msgspec.Struct, forbid_unknown_fields=True):
-    """What a client asks for."""
+class Request(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A client's request."""
 
     verb: str
+    target: Annotated[str, msgspec.Meta(max_length=TARGET_CHARACTERS)] = ""
+    """Stage, or ``STAGE.R``, that it is about; empty: the whole chain."""
+    number: Annotated[int, msgspec.Meta(ge=0, le=NUMBER_MAX)] = 0
+    """How many processes of a stage are wanted, where that is asked for."""
+    values: dict[str, Any] = {}
+    """Values that parameters of a stage are to have, where that is asked for."""
 
 
-Answers = Mapping[str, Callable[[], Any]]
-"""What each verb does; what it returns is the reply, as anything that JSON can hold."""
+class Asked(NamedTuple):
+    """What an answer depends on."""
+
+    target: str
+    number: int
+    by: str
+    """Who asks, as the kernel says: ``pid 4711, uid 1000``."""
+    values: Mapping[str, Any] = {}
+
+
+Answers = Mapping[str, Callable[[Asked], Any]]
+"""A function for each verb: it returns the reply, as JSON can hold it, or raises UsageError."""
 
 
 class _Client:
-    """One connection: reads a request, then writes the reply, as far as the peer lets it."""
+    """One connection: reads a request, then writes the reply, without waiting."""
 
     def __init__(self, connection: socket.socket, since: float) -> None:
         self.connection = connection
@@ -57,7 +75,7 @@ class _Client:
         self._reply = b""
 
     def proceed(self, answers: Answers) -> bool:
-        """Do what can be done without waiting; return whether there is more to come."""
+        """Read and write what is possible now; return False once the connection is done."""
         try:
             if not self._reply and not self._read(answers):
                 return False
@@ -74,41 +92,43 @@ class _Client:
         data = self.connection.recv(REQUEST_BYTES)
         self._received += data
         if b"\n" in self._received:
-            reply = _answer(self._received.partition(b"\n")[0], answers)
+            pid, uid = _peer(self.connection)
+            line = self._received.partition(b"\n")[0]
+            reply = _answer(line, answers, f"pid {pid}, uid {uid}")
             self._reply = msgspec.json.encode(reply) + b"\n"
         return bool(data) and len(self._received) <= REQUEST_BYTES
 
     @property
     def interest(self) -> int:
-        """What to poll its connection for."""
+        """Events of the selector that it waits for."""
         return selectors.EVENT_WRITE if self._reply else selectors.EVENT_READ
 
 
-def _answer(line: bytes, answers: Answers) -> dict[str, Any]:
+def _answer(line: bytes, answers: Answers, by: str) -> dict[str, Any]:
     try:
-        verb = msgspec.json.decode(line, type=Request).verb
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        asked = msgspec.json.decode(line, type=Request)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return {"error": f"this is not a request: {error}"}
-    if verb not in answers:
-        return {"error": f"there is no verb {verb!r}; there are {', '.join(sorted(answers))}"}
-    return {"reply": answers[verb]()}
+    if asked.verb not in answers:
+        known = ", ".join(sorted(answers))
+        return {"error": f"there is no verb {asked.verb!r}; there are {known}"}
+    try:
+        return {"reply": answers[asked.verb](Asked(asked.target, asked.number, by, asked.values))}
+    except UsageError as error:
+        return {"error": str(error)}
 
 
 class RequestServer:
-    """The answering end, part of a loop around a selector.
+    """The answering end, for a loop around a selector.
 
     Parameters
     ----------
     path
-        Where the socket is; what a killed predecessor left there is replaced. The caller holds a
-        lock that makes sure of there being one server.
+        Where the socket is; that of a predecessor that was killed is replaced. The caller holds a
+        lock, so there is no other server.
     selector
-        Gets the descriptors, each with a function without arguments as its data, which the loop
-        calls when the descriptor is ready.
-    answers
-        What each verb does.
-    monotonic
-        The time, in s.
+        Gets the descriptors. The data of each is a function without arguments, which the loop calls
+        when the descriptor is ready.
     """
 
     def __init__(
@@ -123,7 +143,7 @@ class RequestServer:
         self._answers = answers
         self._monotonic = monotonic
         self._clients: list[_Client] = []
-        """The oldest first."""
+        """Oldest first."""
         self._listens = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -185,7 +205,7 @@ class RequestServer:
             self._listens = False
 
     def _refuse(self) -> None:
-        """Turn a client away when there are no descriptors left: unheard, it would wake us on."""
+        """Turn a client away when descriptors have run out, or it would wake us for ever."""
         os.close(self._reserve)
         with contextlib.suppress(OSError):
             self._listener.accept()[0].close()
@@ -207,23 +227,36 @@ class RequestServer:
 
 
 def _is_trusted(connection: socket.socket) -> bool:
+    return _peer(connection)[1] in (0, os.geteuid())
+
+
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Return the pid and the uid of the client."""
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return _UCRED.unpack(found)[1] in (0, os.geteuid())
+    pid, uid, _ = _UCRED.unpack(found)
+    return pid, uid
 
 
-def request(path: Path, verb: str, timeout_s: float = CLIENT_TIMEOUT_S) -> Any:
+def request(
+    path: Path,
+    verb: str,
+    target: str = "",
+    number: int = 0,
+    *,
+    values: Mapping[str, Any] | None = None,
+    timeout_s: float = CLIENT_TIMEOUT_S,
+) -> Any:
     """Ask the supervisor at `path`; return its reply.
 
-    Raises
-    ------
-    UnavailableError
-        Nobody answers there, or not in time.
-    UsageError
-        It does not know the verb.
+    UnavailableError: there is no answer, or not in time.
+    UsageError: it does not know the verb or the target, or refuses; or the request is too long.
     """
+    line = msgspec.json.encode(Request(verb, target, number, dict(values or {}))) + b"\n"
+    if len(line) > REQUEST_BYTES:
+        raise UsageError(f"found {len(line):,} bytes in one request, expected {REQUEST_BYTES:,}")
     deadline = time.monotonic() + timeout_s
     try:
-        while not (received := _try_request(path, verb, deadline)):
+        while not (received := _try_request(path, line, deadline)):
             if time.monotonic() >= deadline:
                 raise TimeoutError("too many others ask at the same time")
             time.sleep(ASK_AGAIN_S)
@@ -239,17 +272,17 @@ def request(path: Path, verb: str, timeout_s: float = CLIENT_TIMEOUT_S) -> Any:
     return reply["reply"]
 
 
-def _try_request(path: Path, verb: str, deadline: float) -> bytes:
-    """Ask once; return the reply, or nothing where there was no place and the verb wasn't heard.
+def _try_request(path: Path, line: bytes, deadline: float) -> bytes:
+    """Ask once; return the reply, or nothing where the server had no place for the request.
 
-    That is safe to repeat: a client that was heard gets at least the beginning of its reply.
+    Asking again is safe then: a request that was read gets at least the beginning of its reply.
     """
     received = bytearray()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(max(deadline - time.monotonic(), ASK_AGAIN_S))
         try:
             connection.connect(os.fspath(path))
-            connection.sendall(msgspec.json.encode(Request(verb)) + b"\n")
+            connection.sendall(line)
             while not received.endswith(b"\n") and len(received) <= REPLY_BYTES:
                 data = connection.recv(1 << 16)
                 if not data:

@@ -1,11 +1,11 @@
-"""Stacks of a stage that crashes or hangs, in a file beside its log.
+"""Stacks of the threads of a stage that crashes or hangs, in a file beside its log.
 
-Python's `faulthandler` writes them from within the signal, so it works in a crash, and while C
-code holds the interpreter's lock. The file is there as long as the stage runs and is empty while
-all is well; what a process has left there is put aside for people, as ``STAGE.R.stacks.1``.
+Python's `faulthandler` writes them from within the signal handler, so it works in a crash, and
+while C code holds the interpreter's lock. The file exists as long as the stage runs, and is empty
+while all is well. Stacks that a process has left are kept as ``STAGE.R.stacks.1``.
 
-On demand the process adds what it did last (`history_file`). That is done in Python, so it comes a
-little later, and not at all while C code holds the interpreter's lock.
+On request the process adds its last transitions (`history_file`). Python writes these, so they come
+a little later, and not at all while C code holds the interpreter's lock.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from pathlib import Path
 from types import FrameType
 
 from arroyo.errors import UnavailableError
+from arroyo.telemetry.output import set_aside
 
 from .locks import owner
 
 DUMP_SIGNAL = signal.SIGUSR1
-"""Makes a stage write the stacks of all its threads, and its history; it works on."""
+"""Makes a stage write the stacks of all its threads and its history, and work on."""
 ANSWER_S = 3.0
-"""A stage whose history has not come for so long is in C code, and does not write it."""
+"""A stage that has not written its history after this time is in C code."""
 LOOK_S = 0.01
 _BEGIN = "\n--- what led there\n"
 _END = "--- end\n"
 
 
 def stacks_file(log: Path) -> Path:
-    """Path of the stacks of the replica whose log is `log`."""
+    """Return the path of the stacks of the replica with this log."""
     return log.with_suffix(".stacks")
 
 
@@ -41,17 +42,13 @@ def stacks_file(log: Path) -> Path:
 def trace_faults(log: Path, tell: Callable[[], str]) -> Iterator[None]:
     """Write the stacks of all threads at a fatal signal, and at each `DUMP_SIGNAL`.
 
-    A disk that takes no file takes no stacks either: that is no reason not to start.
+    If the file can't be made, there are no stacks: that is no reason not to start.
 
-    Parameters
-    ----------
-    log
-        Of this process; the file is beside it.
-    tell
-        Called in the main thread at a `DUMP_SIGNAL`; returns what is written behind the stacks.
+    `log`: log of this process; the file is beside it.
+    `tell`: called in the main thread at a `DUMP_SIGNAL`; its text is written behind the stacks.
     """
     path = stacks_file(log)
-    # Where no file can be had, and at the very end, it does nothing: its default would end us.
+    # Without a file, and at the very end, the signal does nothing; by default it would end us.
     signal.signal(DUMP_SIGNAL, _do_nothing)
     with contextlib.ExitStack() as cleanup:
         with contextlib.suppress(OSError):
@@ -77,18 +74,12 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
     pass
 
 
-def ask(log: Path, lock: Path) -> str:
-    """Have a running stage write its stacks and its history; return both, and clear them away.
+def request_stacks(log: Path, lock: Path) -> str:
+    """Make a running stage write its stacks and its history; return both, and empty the file.
 
-    Parameters
-    ----------
-    log, lock
-        Of a stage that is within `trace_faults`; a `DUMP_SIGNAL` would end an earlier one.
+    `log`, `lock`: of a stage within `trace_faults`; before that, a `DUMP_SIGNAL` would end it.
 
-    Raises
-    ------
-    UnavailableError
-        It has ended, or wrote nothing.
+    UnavailableError: it has ended, or wrote nothing.
     """
     path = stacks_file(log)
     before = _size(path)
@@ -105,7 +96,7 @@ def ask(log: Path, lock: Path) -> str:
     if not text.endswith(_END):
         return f"{text}\nno history: for {ANSWER_S:g} s it was in code that is not Python\n"
     if _size(path) == before + len(written):
-        os.truncate(path, before)  # empty while all is well: a crash is to stand there alone
+        os.truncate(path, before)  # so that a crash finds the file empty
     return text.removesuffix(_END)
 
 
@@ -115,7 +106,7 @@ def without_history(text: str) -> str:
 
 
 def _send_signal(lock: Path) -> bool:
-    """Return False if nobody has the lock any more."""
+    """Send `DUMP_SIGNAL` to the holder of the lock; return False if there is none any more."""
     pid = owner(lock)
     if not pid:
         return False
@@ -148,21 +139,3 @@ def _read_from(path: Path, start: int) -> bytes:
             return file.read()
     except FileNotFoundError:
         return b""
-
-
-def set_aside(path: Path) -> Path | None:
-    """Keep what stands in the stacks file of a process that has ended; the one before goes.
-
-    Returns
-    -------
-    Path or None
-        Where it is now; None where there is nothing in it.
-    """
-    kept = path.with_name(f"{path.name}.1")
-    try:
-        if not path.stat().st_size:
-            return None
-        path.replace(kept)
-    except OSError:
-        return None
-    return kept

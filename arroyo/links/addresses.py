@@ -1,4 +1,4 @@
-"""Where the sockets of a replica are: in the run directory, or where a stage says `listen`. PURE.
+"""Addresses of a replica's sockets: in the run directory, or by the stage's `listen`. PURE.
 
 Between hosts replica R of a stage with ``listen = "tcp://host:P"`` has ``in`` at P + 2R and
 ``back`` at P + 2R + 1. Pub-sub links stay on one host.
@@ -19,15 +19,15 @@ class Addresses:
         self._directory = directory
 
     def data(self, name: ReplicaName) -> str:
-        """Where the replica takes data."""
+        """Return where a replica takes data."""
         return self._find("in", name, 0)
 
     def back(self, name: ReplicaName) -> str:
-        """Where the replica takes credits, acknowledgements and the like."""
+        """Return where a replica takes records from below, such as credits."""
         return self._find("back", name, 1)
 
     def publication(self, name: ReplicaName) -> str:
-        """Where the replica publishes to pub-sub links."""
+        """Return where a replica publishes to pub-sub links."""
         return self._directory.address("pub", name)
 
     def _find(self, kind: str, name: ReplicaName, offset: int) -> str:

@@ -1,7 +1,7 @@
-"""`MemoryLinks`: the links of one replica where the whole chain is in this process.
+"""`MemoryLinks`: the links of one replica of a chain in one process.
 
-They do what `sockets.Links` does, with queues. A record is handed over as it is; messages are
-encoded, and every receiver decodes its own. A subscription stands at once, and nothing breaks.
+They do with queues what `sockets.Links` does. A record is handed over as it is; messages are
+encoded, and each receiver decodes its own. A subscription is confirmed at once, and no link breaks.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -16,7 +17,7 @@ from arroyo.codec import Batch, DataRecord, join
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.actions import Action, Broadcast, Reply, Transmit
 
-from .events import DataReceived, LinkEvent, RecordCame, SubscriptionStands
+from .link_events import BackRecordReceived, DataReceived, LinkEvent, SubscriptionConfirmed
 
 
 class MemoryLinks:
@@ -25,7 +26,7 @@ class MemoryLinks:
     Parameters
     ----------
     others
-        Those of all replicas of the chain, by name; filled while they are made.
+        Links of all replicas of the chain, by name. It is filled after this.
     subscribers, subscriptions
         Replicas that this one sends to by pub-sub, and those that send to it.
     woken
@@ -44,21 +45,21 @@ class MemoryLinks:
         self._subscribers = subscribers
         self._woken = woken
         self._called = False
-        self._news: deque[LinkEvent] = deque(map(SubscriptionStands, subscriptions))
+        self._events: deque[LinkEvent] = deque(map(SubscriptionConfirmed, subscriptions))
         self._data: deque[DataReceived] = deque()
 
     def wake(self) -> None:
-        """Have the replica look for what has come. From any thread."""
+        """Make the replica poll. From any thread."""
         self._called = True
         self._woken()
 
     def has_come(self, *, deaf: bool = False) -> bool:
-        """Whether `poll` would return something, or was called off; `deaf`: data left out."""
-        return self._called or bool(self._news) or (not deaf and bool(self._data))
+        """Return True if `poll` would yield something or `wake` was called; `deaf`: not data."""
+        return self._called or bool(self._events) or (not deaf and bool(self._data))
 
     @property
     def has_data(self) -> bool:
-        """Whether anything waits that was sent from above."""
+        """Whether a record from above waits."""
         return bool(self._data)
 
     def perform(self, actions: Iterable[Action]) -> None:
@@ -67,19 +68,19 @@ class MemoryLinks:
             if isinstance(action, Transmit):
                 self._others[action.to]._data.append(_as_received(action.record, action.items))
             elif isinstance(action, Reply):
-                self._others[action.to]._news.append(RecordCame(action.record))
+                self._others[action.to]._events.append(BackRecordReceived(action.record))
             elif isinstance(action, Broadcast):
                 for name in self._subscribers:
                     self._others[name]._data.append(_as_received(action.record, action.items))
 
     def poll(self, timeout_s: float | None, *, deaf: bool = False) -> Iterator[LinkEvent]:
-        """Yield what came, as `sockets.Links.poll` does, but at most one record of data.
+        """Yield what came, as `sockets.Links.poll` does, but at most one record from above.
 
-        It never waits: that is for whoever gives the replicas their turns.
+        It never waits: the driver of the chain does (`runner.cooperative_scheduler`).
         """
         self._called = False
-        while self._news:
-            yield self._news.popleft()
+        while self._events:
+            yield self._events.popleft()
         if self._data and not deaf:
             yield self._data.popleft()
 
@@ -87,11 +88,11 @@ class MemoryLinks:
         """Do nothing: what was sent has arrived."""
 
 
-def _as_received(record: DataRecord, items: Sequence[object]) -> DataReceived:
+def _as_received(record: DataRecord, items: Sequence[Any]) -> DataReceived:
     """Return a record as it comes out of a socket."""
     if not isinstance(record, Batch):
         return DataReceived(record, ())
-    body, detached, payloads = join(items)  # type: ignore[arg-type]
+    body, detached, payloads = join(items)
     record = msgspec.structs.replace(record, detached=detached, sent_ns=time.monotonic_ns())
     views = [memoryview(each).toreadonly() for each in (body, *payloads)]
     return DataReceived(record, views)

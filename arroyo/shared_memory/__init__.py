@@ -1,1 +1,1 @@
-"""Large payloads in shared memory: whose slab is whose, and the files they lie in."""
+"""Large payloads in shared memory: slabs, the pools that they are parts of, and their files."""

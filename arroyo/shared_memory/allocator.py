@@ -1,14 +1,13 @@
-"""`SlabAllocator`: which part of a pool holds which payload, and when it is free again. PURE.
+"""`SlabAllocator`: divides a pool into slabs, and knows when each is free again. PURE.
 
-A pool is a stretch of bytes. It begins with a head of its own, then slabs follow, each with a
-head right before its data. Rules:
-- Sizes are rounded to eight steps per doubling, so that payloads of about one size share slabs.
-- What was given back last is taken first: its memory is in the caches and page tables already.
+A pool is a range of bytes: a head, then slabs, each with a head right before its data. Rules:
+- Sizes are rounded to eight steps per doubling, so payloads of about one size share slabs.
+- The slab that was given back last is taken first: its memory is in caches and page tables.
 - Every take has a greater generation than all before it in the pool. A reference holds the
-  generation, so that it is known to be stale once its slab was given back.
-- A slab that has an owner is free when the frontier of the owner's source has passed it.
-- A slab that was given back while it is pinned, or while a reader has a lease on it, is not used
-  again before it is unpinned, and the lease is over.
+  generation, so it is known to be stale once its slab was given back.
+- A slab with an owner is free when the frontier of the owner's source has passed it.
+- A slab that was given back is not used again while it is pinned, or while a reader has a lease on
+  it.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from typing import NamedTuple
 import msgspec
 
 HEAD_BYTES = 64
-"""In front of the pool and of each slab's data; data begins at a multiple of it."""
+"""Size of the heads of pool and slabs; data begins at a multiple of it."""
 PAGE_BYTES = 4096
 PAGE_ALIGNED_BYTES = 64 * 1024
-"""Slabs from this size on have their data at the beginning of a page."""
+"""The data of slabs from this size on begins at a page."""
 STEPS = 8
-"""Sizes per doubling: at most an eighth of a slab is lost to rounding."""
+"""Sizes per doubling: rounding wastes at most an eighth of a slab."""
 SPARE = 2
-"""A slab may be taken for a payload that needs at least one part in this many of it."""
+"""A slab may be taken for a payload that needs at least this fraction (1/SPARE) of it."""
 
 
 class SlabOwner(NamedTuple):
-    """The message whose end frees a slab."""
+    """The message with which a slab is freed."""
 
     source: str
     epoch: int
     sequence: int
 
 
-class Place(NamedTuple):
-    """A slab in use: where its data begins in the pool, and the generation of this use."""
+class SlabId(NamedTuple):
+    """A slab in use: offset of its data in the pool, and generation of this use."""
 
     offset: int
     generation: int
@@ -62,8 +61,8 @@ class _Held(msgspec.Struct):
     generation: int
     owner: SlabOwner | None = None
     pinned: bool = False
-    over: bool = False
-    """It was given back, and only its pin or a reader keeps it."""
+    given_back: bool = False
+    """It was given back, but is pinned or read."""
 
 
 class SlabAllocator:
@@ -76,13 +75,13 @@ class SlabAllocator:
     first_generation
         Generation of the first slab taken; greater than 0, which stands for a free slab.
     back
-        Called before the pool is used up to an offset that it was not used to before; returns
-        whether there is memory for it.
+        Called before the pool is used up to a new offset; returns whether there is memory up to
+        there.
     revoke
-        Called with places that were given back: no reader may begin to read them from then on.
-        Returns what tells whether one that began before still reads a generation.
+        Called with slabs that were given back: from then on no reader may begin to read them.
+        Returns a function that tells whether an earlier reader still reads a generation.
     begin
-        Where the first slab may begin.
+        Offset of the first slab.
     """
 
     def __init__(
@@ -90,22 +89,21 @@ class SlabAllocator:
         capacity: int,
         first_generation: int,
         back: Callable[[int], bool],
-        revoke: Callable[[Sequence[Place]], Callable[[int], bool]] = lambda _: _nobody_reads,
+        revoke: Callable[[Sequence[SlabId]], Callable[[int], bool]] = lambda _: _nobody_reads,
         begin: int = HEAD_BYTES,
     ) -> None:
         self._next_generation = first_generation
         self._back = back
         self._revoke = revoke
         self._backed = begin
-        # Stretches that belong to no slab, by offset.
+        # Ranges that belong to no slab, by offset.
         self._blank = [(begin, capacity)] if capacity > begin else []
         self._free_extents: dict[int, list[_Extent]] = {}
         self._held: dict[int, _Held] = {}
-        # Given back, but still pinned or read.
-        self._over: list[Place] = []
+        # Given back, but pinned or read.
+        self._given_back: list[SlabId] = []
         # Heaps by source and epoch. An entry counts only while its slab still has that owner.
-        self._owned: dict[tuple[str, int], list[tuple[int, Place]]] = {}
-        self.bytes_in_use = 0
+        self._owned: dict[tuple[str, int], list[tuple[int, SlabId]]] = {}
 
     def __len__(self) -> int:
         """Slabs in use."""
@@ -113,25 +111,24 @@ class SlabAllocator:
 
     def take(
         self, length: int, owner: SlabOwner | None = None, *, pinned: bool = False
-    ) -> Place | None:
-        """Find a slab for `length` bytes; None where there is none.
+    ) -> SlabId | None:
+        """Take a slab for `length` bytes; None if there is none.
 
-        Without an owner it is the taker's to give back, or to `assign` later; `pinned`: and to
-        `unpin`, too.
+        Without an owner the caller has to give it back, or to `assign` it later; with `pinned` also
+        to `unpin` it.
         """
         extent = self._find_room(length)
-        if extent is None and self._over:
+        if extent is None and self._given_back:
             self._free([])
             extent = self._find_room(length)
         if not extent:
             return None
-        place = Place(extent.offset, self._next_generation)
+        slab_id = SlabId(extent.offset, self._next_generation)
         self._next_generation += 1
-        self._held[place.offset] = _Held(extent, place.generation, pinned=pinned)
-        self.bytes_in_use += extent.end - extent.start
+        self._held[slab_id.offset] = _Held(extent, slab_id.generation, pinned=pinned)
         if owner is not None:
-            self.assign(place, owner)
-        return place
+            self.assign(slab_id, owner)
+        return slab_id
 
     def _find_room(self, length: int) -> _Extent | None:
         size = rounded_size(length)
@@ -142,74 +139,73 @@ class SlabAllocator:
             or (self._carve(size) if self._merge() else None)
         )
 
-    def assign(self, place: Place, owner: SlabOwner) -> bool:
-        """Let the end of a message free a slab; False where it isn't in use any more."""
-        held = self._find(place)
+    def assign(self, slab_id: SlabId, owner: SlabOwner) -> bool:
+        """Free a slab with a message; False if the slab is not in use any more."""
+        held = self._find(slab_id)
         if held is None:
             return False
         held.owner = owner
         heap = self._owned.setdefault((owner.source, owner.epoch), [])
-        heapq.heappush(heap, (owner.sequence, place))
+        heapq.heappush(heap, (owner.sequence, slab_id))
         return True
 
-    def give_back(self, *places: Place) -> int:
-        """Make slabs free; returns how many of them were not before, whoever has them now."""
-        over = []
-        for place in places:
-            held = self._find(place)
-            if held is not None and not held.over:
-                held.over = True
-                over.append(place)
-        self._free(over)
-        return len(over)
+    def give_back(self, *slab_ids: SlabId) -> int:
+        """Free slabs; return how many were in use. One that was taken again since is left alone."""
+        given_back = []
+        for slab_id in slab_ids:
+            held = self._find(slab_id)
+            if held is not None and not held.given_back:
+                held.given_back = True
+                given_back.append(slab_id)
+        self._free(given_back)
+        return len(given_back)
 
-    def unpin(self, place: Place) -> None:
-        """Nobody looks at a slab any more: it may be used again once it was given back."""
-        held = self._find(place)
+    def unpin(self, slab_id: SlabId) -> None:
+        """Note that a slab has no views any more: it can be used again once it was given back."""
+        held = self._find(slab_id)
         if held is not None:
             held.pinned = False
-            if held.over:
+            if held.given_back:
                 self._free([])
 
-    def _free(self, places: Sequence[Place]) -> None:
-        """Let slabs be used again that are over, these and former ones, as far as they can be."""
-        over = [*self._over, *places]
-        if not over:
+    def _free(self, slab_ids: Sequence[SlabId]) -> None:
+        """Make slabs usable that were given back, now or before, unless they are pinned or read."""
+        waiting = [*self._given_back, *slab_ids]
+        if not waiting:
             return
-        is_read = self._revoke(places)
-        self._over = []
-        for place in over:
-            held = self._held[place.offset]
-            if held.pinned or is_read(place.generation):
-                self._over.append(place)
+        is_read = self._revoke(slab_ids)
+        self._given_back = []
+        for slab_id in waiting:
+            held = self._held[slab_id.offset]
+            if held.pinned or is_read(slab_id.generation):
+                self._given_back.append(slab_id)
                 continue
-            del self._held[place.offset]
-            self.bytes_in_use -= held.extent.end - held.extent.start
+            del self._held[slab_id.offset]
             self._free_extents.setdefault(held.extent.size, []).append(held.extent)
 
     def reclaim(self, source: str, epoch: int, frontier: int) -> list[int]:
-        """Make free what belongs to messages below a source's frontier; return the offsets."""
+        """Free the slabs of messages below a source's frontier; return their offsets."""
         heap = self._owned.get((source, epoch), [])
         passed = []
         while heap and heap[0][0] < frontier:
-            sequence, place = heapq.heappop(heap)
-            held = self._find(place)
-            if held is None or held.over or held.owner != (source, epoch, sequence):
-                continue  # given back by hand, or assigned to another message, or twice to this
-            held.over = True
-            passed.append(place)
+            sequence, slab_id = heapq.heappop(heap)
+            held = self._find(slab_id)
+            if held is None or held.given_back or held.owner != (source, epoch, sequence):
+                continue  # given back, assigned to another message, or assigned to this one twice
+            held.given_back = True
+            passed.append(slab_id)
         self._free(passed)
         if not heap:
             self._owned.pop((source, epoch), None)
-        return [place.offset for place in passed]
+        return [slab_id.offset for slab_id in passed]
 
-    def lives(self) -> list[tuple[str, int]]:
-        """Source and epoch of all owners: those whose frontiers matter to this pool."""
+    def owner_epochs(self) -> list[tuple[str, int]]:
+        """Return source and epoch of all owners, whose frontiers matter to this pool."""
         return list(self._owned)
 
-    def _find(self, place: Place) -> _Held | None:
-        held = self._held.get(place.offset)
-        return held if held is not None and held.generation == place.generation else None
+    def _find(self, slab_id: SlabId) -> _Held | None:
+        held = self._held.get(slab_id.offset)
+        return held if held is not None and held.generation == slab_id.generation else None
 
     def _reuse(self, size: int) -> _Extent | None:
         extents = self._free_extents.get(size)
@@ -220,7 +216,7 @@ class SlabAllocator:
         return next((extent for extent in larger if extent), None)
 
     def _carve(self, size: int) -> _Extent | None:
-        """Make a new slab, as far down as possible: what was used before has memory."""
+        """Make a new slab, as low as possible: bytes that were used before have memory."""
         alignment = PAGE_BYTES if size >= PAGE_ALIGNED_BYTES else HEAD_BYTES
         for index, (start, stop) in enumerate(self._blank):
             offset = _round_up(start + HEAD_BYTES, alignment)
@@ -236,9 +232,9 @@ class SlabAllocator:
         return None
 
     def _merge(self) -> bool:
-        """Undo all free slabs, so that neighbours make room for larger ones; False: none free.
+        """Dissolve all free slabs, so that adjacent ones make larger ones; False: none is free.
 
-        It is what lets a pool follow when payloads change their size for good.
+        So a pool adapts when the size of payloads changes.
         """
         stretches = sorted(
             [(free.start, free.end) for extents in self._free_extents.values() for free in extents]
@@ -255,7 +251,7 @@ class SlabAllocator:
 
 
 def rounded_size(length: int) -> int:
-    """Bytes of data in the slab for a payload of `length` bytes."""
+    """Return the data bytes of a slab for a payload of `length` bytes."""
     step = max(HEAD_BYTES, (1 << max(length - 1, 1).bit_length() - 1) // STEPS)
     return _round_up(max(length, 1), step)
 

@@ -1,7 +1,7 @@
-"""The files that slab pools lie in: their names, what their heads say, and who removes them.
+"""Files of slab pools: their names, the words of their heads, and the removal of old ones.
 
-A pool is a file in /dev/shm that only its user can open, named for the chain, the replica and the
-replica's life. `slab_pool` is the sender's side of it, `slab_reader` a receiver's.
+A pool is a file in /dev/shm that only its user can open, named after the chain, the replica and the
+incarnation. `pool` is the sender's side of it, `slab_reader` a receiver's.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (made with O_EXCL, and only one'
 MAGIC_NUMBER = 0x4172726F736C0002
 """First word of a pool, with the layout's version in its low 16 bits."""
 MAGIC, BACKED = range(2)
-"""Words of a pool's head: what the file is, and how many of its bytes have memory."""
+"""Words of a pool's head: the magic number, and how many of its bytes have memory."""
 FIRST_SLAB = 4096
-"""The page before it has the pool's head, and its readers' leases (see `leases`)."""
+"""Offset of the first slab. The page before has the head, and readers' leases (see `leases`)."""
 GENERATION, LENGTH, SOURCE, EPOCH, SEQUENCE = range(5)
-"""Words of a slab's head; those from the source on are for people with a debugger."""
+"""Words of a slab's head; those from SOURCE on are for debugging."""
 
 
 def pool_prefix(run_directory: Path) -> str:
-    """Return what the names of all pools of the chain with this run directory begin with."""
+    """Return the prefix of the names of all pools of the chain with this run directory."""
     place = f"{os.geteuid()}:{run_directory.resolve()}"
     return f"arroyo-{digest(os.fsencode(place))}-"
 
 
 def pool_name(prefix: str, replica: ReplicaName, incarnation: int) -> str:
-    """Name the pool of one life of a replica."""
+    """Return the name of the pool of one incarnation of a replica."""
     return f"{prefix}{replica}-{incarnation}"
 
 
@@ -44,9 +44,9 @@ def sweep(
 ) -> list[str]:
     """Remove a chain's pools whose owners are gone, and return their names.
 
-    A replica that starts calls itself gone, since what it finds of its own is from earlier lives.
-    It has to hold its lock from before it makes its pool: the names are read first and the locks
-    asked after that, so a pool made meanwhile is never touched.
+    A replica that starts counts as gone, since its pools are from earlier lives. It has to hold its
+    lock before it makes its pool: the names are read first, the locks after that, so a pool made
+    meanwhile is never removed.
     """
     names = sorted(path.name for path in directory.glob(f"{prefix}*"))
     removed = []
@@ -54,7 +54,7 @@ def sweep(
         replica = owner_of(name, prefix)
         if replica is None or is_owner_alive(replica):
             continue
-        # Somebody else sweeps too, or another user has put a file of this name there.
+        # Another process sweeps too, or another user has made a file of this name.
         with contextlib.suppress(FileNotFoundError, PermissionError):
             (directory / name).unlink()
             removed.append(name)
@@ -62,7 +62,7 @@ def sweep(
 
 
 def owner_of(pool: str, prefix: str) -> ReplicaName | None:
-    """Return the replica in a pool's name; None for what is no pool's name of this chain."""
+    """Return the replica in the name of a pool; None if it is no pool of this chain."""
     replica, _, incarnation = pool.removeprefix(prefix).rpartition("-")
     if not pool.startswith(prefix) or not incarnation.isdecimal():
         return None
@@ -73,9 +73,9 @@ def owner_of(pool: str, prefix: str) -> ReplicaName | None:
 
 
 def unmap(mapped: mmap.mmap, *views: memoryview) -> None:
-    """Let go of a mapping and of one's own views of it."""
+    """Release a mapping and our own views of it."""
     for view in views:
         view.release()
-    # Views that others hold keep the memory mapped; it goes with the last of them.
+    # Other views keep the memory mapped; it is unmapped with the last of them.
     with contextlib.suppress(BufferError):
         mapped.close()

@@ -1,10 +1,10 @@
-"""Leases: which slabs of a pool are being read just now, as the pool's owner sees it.
+"""Leases: tell the owner of a pool which of its slabs are being read.
 
-A message can be worked on in two places at once: it is sent again when a stage below dies, and the
-replica that had it first still has it in hand. The second one may finish it, and then nothing in
-the protocol tells the owner that the first one still reads its slab. So every reader of a pool has
-a place in the pool's first page, where it says which generations it reads: one range, from the
-oldest to the youngest. Each place is written by one reader alone, and nobody waits for anybody.
+A message can be worked on in two places at once: after a death below it is sent again, while the
+replica that had it first still works on it. When the second one finishes it, nothing in the
+protocol tells the owner that the first one still reads the slab. So every reader of a pool has a
+place in the pool's first page, in which it writes the generations that it reads: one range, from
+the oldest to the youngest. Each place has one writer, and no process waits for another.
 
     reader                                  owner
     writes its range into its place         clears the generation in the slab's head
@@ -16,8 +16,8 @@ oldest to the youngest. Each place is written by one reader alone, and nobody wa
 One of the fences comes first. If it is the reader's, the owner sees the range; if it is the
 owner's, the reader sees the cleared generation. So a slab is never written while it is read.
 
-A range may cover slabs that nobody reads, which only delays their use. A reader holds a lock of
-the kernel on its place, which goes with its process: the range of a dead reader counts for nothing.
+A range may cover slabs that are not read, which only delays their use. A reader holds a lock of the
+kernel on its place, which ends with its process: the range of a dead reader does not count.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ import threading
 from collections.abc import Callable, Sequence
 
 PLACES = 32
-"""Readers of one pool that can hold leases; further ones copy each payload (see `SlabReader`)."""
+"""Number of readers of one pool with a lease; others copy each payload (see `SlabReader`)."""
 OLDEST, YOUNGEST = 128, 128 + PLACES
-"""Words in the pool's first page where the ranges begin, and where they end: one of each for each
-place. Where nothing is read, the range begins at `NOTHING` and ends at 0."""
+"""First words of the ranges' beginnings and ends in the pool's first page, one for each place. A
+reader that reads nothing has the range from `NOTHING` to 0."""
 NOTHING = (1 << 64) - 1
 
 _lock = threading.Lock()
@@ -47,8 +47,8 @@ _FLOCK = struct.Struct("hhqqi4x")
 def fence() -> None:
     """Complete all stores before this, for all processors, before any load after it.
 
-    To take a lock orders what follows it, to release one what came before it. On x86 each is a
-    full barrier. On ARM it takes a release *followed* by an acquire, hence the second round.
+    Taking a lock orders what follows, releasing it what came before. On x86 each of the two is a
+    full barrier. On ARM a release *followed* by an acquire is one, hence the second round.
     """
     for _ in _ROUNDS:
         with _lock:
@@ -58,14 +58,7 @@ def fence() -> None:
 class Lease:
     """A reader's place in one pool.
 
-    Parameters
-    ----------
-    words
-        The pool's first page.
-    place
-        Which place is this reader's; see `claim`.
-    fence
-        See the module.
+    `place`: place of this reader; see `claim`.
     """
 
     def __init__(
@@ -74,38 +67,31 @@ class Lease:
         self._words = words
         self._oldest, self._youngest = OLDEST + place, YOUNGEST + place
         self._fence = fence
-        self._set(NOTHING, 0)  # a reader before this one may have died in this place
+        self._set(NOTHING, 0)  # an earlier reader may have died in this place
 
     def extend(self, oldest: int, youngest: int) -> None:
-        """Cover these generations too. Their heads are to be read after a fence, not before."""
+        """Cover these generations too. Read their heads only after a fence."""
         self._set(min(oldest, self._range[0]), max(youngest, self._range[1]))
 
     def narrow(self, generations: Sequence[int]) -> None:
-        """Cover these generations only, all of which were covered before."""
+        """Cover only these generations, which were covered before."""
         wanted = (min(generations), max(generations)) if generations else (NOTHING, 0)
         if wanted != self._range:
-            self._fence()  # whatever was read of the others has been read
+            self._fence()  # completes the reading of the others
             self._set(*wanted)
 
     def _set(self, oldest: int, youngest: int) -> None:
-        # Between the two stores either the old end holds or the new one: whatever is in both
-        # ranges stays covered.
+        # Between the two stores the range has the old end or the new one: what is in both ranges
+        # stays covered.
         self._words[self._oldest] = oldest
         self._words[self._youngest] = youngest
         self._range = (oldest, youngest)
 
 
 class LeaseTable:
-    """All leases of one pool, for its owner.
+    """All leases of one pool, as its owner sees them.
 
-    Parameters
-    ----------
-    words
-        The pool's first page.
-    is_held
-        Tells whether a living process has a place.
-    fence
-        See the module.
+    `is_held`: tells whether a living process holds a place.
     """
 
     def __init__(
@@ -119,7 +105,7 @@ class LeaseTable:
         self._fence = fence
 
     def reads(self) -> Callable[[int], bool]:
-        """Return what tells whether somebody reads a generation that was cleared before."""
+        """Return a function that tells whether a cleared generation is still read."""
         self._fence()
         words = self._words
         begins = words[OLDEST : OLDEST + PLACES].tolist()
@@ -137,15 +123,15 @@ class LeaseTable:
 
 
 def clear(words: memoryview[int]) -> None:
-    """Make all places of a new pool empty."""
+    """Clear all places of a new pool."""
     for place in range(PLACES):
         words[OLDEST + place] = NOTHING
 
 
 def claim(descriptor: int) -> int | None:
-    """Take a place in the pool with this descriptor, for as long as it is open anywhere.
+    """Take a place in the pool with this descriptor, for as long as that is open anywhere.
 
-    Returns None where all places are taken.
+    Returns None if all places are taken.
     """
     for place in range(PLACES):
         try:
@@ -159,7 +145,7 @@ def claim(descriptor: int) -> int | None:
 
 
 def is_held(descriptor: int, place: int) -> bool:
-    """Whether another descriptor, of whatever process, has a place in a pool."""
+    """Return True if another descriptor, of any process, holds a place in a pool."""
     answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _lock_on(place, fcntl.F_WRLCK))
     return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 

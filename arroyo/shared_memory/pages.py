@@ -1,8 +1,8 @@
-"""`SlabPages`: a pool as its readers map it, whose slabs can be made private where they lie.
+"""`SlabPages`: a reader's mapping of a pool, whose slabs can be made private in place.
 
-Python's `mmap` can't do either of the two things that are needed here: tell when nobody holds a
-view of one slab any more, however it was made (numpy arrays, slices and casts all share one
-buffer), and replace pages under views that are in use.
+Python's `mmap` can do neither of the two things that are needed here: notice the end of the last
+view of a slab, however that was made (numpy arrays, slices and casts share one buffer), and replace
+pages under views that are in use.
 """
 
 from __future__ import annotations
@@ -26,61 +26,54 @@ _libc.mprotect.argtypes = _pointer, _size, ctypes.c_int
 _libc.munmap.argtypes = _pointer, _size
 
 LentSlabs: TypeAlias = Any
-"""The object behind all views of slabs that were lent together: it dies with the last of them."""
+"""The object behind all views of slabs that were lent together; it dies with the last view."""
 
 
 class SlabPages:
-    """A mapping of a pool; it is unmapped when nothing refers to it any more.
+    """A mapping of a pool, unmapped when nothing refers to it any more.
 
-    Parameters
-    ----------
-    descriptor, size
-        The pool's file, and how many bytes of it are mapped.
-    writable
-        Whether `words` may be written to; else nothing may.
+    `descriptor`, `size`: the pool's file, and the number of bytes to map.
+    `writable`: whether `words` can be written.
     """
 
     def __init__(self, descriptor: int, size: int, *, writable: bool = False) -> None:
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
         address = _map(size, protection, mmap.MAP_SHARED, descriptor)
         self._address = address
-        # A type for each size: made once, since it takes longer than all the rest.
+        # A type for each size; made once, since that takes longer than all the rest.
         self._type: Any = ctypes.c_ubyte * size
         unmap = weakref.finalize(self, _libc.munmap, address, size)
-        unmap.atexit = False  # what is still in use at the end stays mapped until the very end
+        unmap.atexit = False  # a mapping in use stays until the very end
         self.size = size
         words = memoryview(self._type.from_address(address)).cast("B").cast("Q")
         self.words = words if writable else words.toreadonly()
-        """The pool in words of 8 bytes; valid for as long as this object."""
+        """The pool in words of 8 bytes, valid as long as this object."""
 
     def lend(self, places: Sequence[tuple[int, int]]) -> list[memoryview]:
-        """Return views of slabs, from offset to end each.
+        """Return views of slabs, each from offset to end.
 
-        Their `obj`, and that of all views made of them, is the loan.
+        The loan is their `obj`, and that of all views made of them.
         """
         lent: LentSlabs = self._type.from_address(self._address)
-        lent.places = self, places  # in one, since each attribute takes time
+        lent.places = self, places  # as one, since each attribute takes time
         pool = memoryview(lent).cast("B").toreadonly()
         return [pool[offset:end] for offset, end in places]
 
 
 def lent_slabs(payload: Any) -> LentSlabs | None:
-    """Return the loan behind a payload; None where it doesn't lie in somebody's pool."""
+    """Return the loan behind a payload; None if it is not in a pool."""
     found = payload.obj if type(payload) is memoryview else None
     return found if hasattr(found, "places") else None
 
 
 def make_private(lent: LentSlabs) -> None:
-    """Put private pages with the same content where slabs lie, under whoever looks at them.
+    """Replace the pages of slabs by private ones with the same content, under existing views.
 
-    The pages of a slab are replaced as one, so that no thread sees anything else meanwhile. None of
-    them must have been given back. What else lies on the same pages is private from then on too, so
-    nothing new may be read through this mapping.
+    All pages of a slab are replaced at once, so no thread sees a mixture. No slab may have been
+    given back. Other data on the same pages is private from then on as well, so nothing new may
+    be read through this mapping.
 
-    Raises
-    ------
-    OSError
-        There is no memory.
+    OSError: there is no memory.
     """
     pages, places = lent.places
     for offset, end in places:

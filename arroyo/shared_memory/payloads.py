@@ -1,9 +1,9 @@
 """`PayloadStore`: this replica's payloads in shared memory, and its views of those of others.
 
-A large payload is copied into a slab once, where its sender encodes it, and read in place by every
-stage after that. It stays until every sink has finished the message: at a source the ledger
-says so, at an operator the frontier in the headers that come in. Where shared memory is full or
-can't be had, payloads travel inside the messages, and the status page counts them.
+A large payload is copied into a slab once, when its sender encodes it, and read in place by every
+stage below. It stays until every sink has finished the message, which a source knows by its ledger,
+an operator by the frontier in incoming headers. If shared memory is full or can't be used, payloads
+travel in the messages, and the status page counts them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .allocator import SlabOwner
 from .files import pool_name, pool_prefix, sweep
 from .pages import LentSlabs, lent_slabs
 from .pool import Slab, SlabPool
-from .reader import SlabReader
+from .slab_reader import SlabReader
 from .source_epochs import SourceEpochs
 
 _log = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
 PREFAULT_PAYLOADS = 4
-"""A new pool has memory for so many payloads of the size of the first."""
+"""A new pool has memory for this many payloads of the size of the first."""
 SPARE_WINDOWS = 2
-"""A pool is as large as so many windows: the frontier that frees a slab comes a little late."""
+"""Size of a pool in windows: the frontier that frees a slab comes a little late."""
 _ALL = 1 << 62
 """A frontier that is beyond every sequence."""
 
@@ -48,15 +48,11 @@ class PayloadStore:
 
     Parameters
     ----------
-    chain, name, incarnation
-        Who this is, and in which life.
     directory
         The chain's run directory, after which pools are named; None: the whole chain is in this
-        process, and payloads travel inside the messages.
-    sequence_in_hand
-        Tells which message of the batch in hand is being worked on.
+        process, and payloads travel in the messages.
     is_alive
-        Tells whether a process of a replica runs, whose pools are then left alone.
+        Tells whether a process of a replica runs; then its pools are left alone.
     """
 
     def __init__(
@@ -66,10 +62,10 @@ class PayloadStore:
         incarnation: int,
         directory: RunDirectory | None,
         *,
-        sequence_in_hand: Callable[[], int],
+        current_sequence: Callable[[], int],
         is_alive: Callable[[ReplicaName], bool],
     ) -> None:
-        self._sequence_in_hand = sequence_in_hand
+        self._current_sequence = current_sequence
         self._is_alive = is_alive
         self._making = threading.Lock()
         self._name = name
@@ -79,7 +75,7 @@ class PayloadStore:
             stage.window_bytes for stage in chain.stages.values() if stage.role == "listener"
         )
         # A fold has an epoch for each run, and many at a time.
-        self._lives = SourceEpochs(
+        self._epochs = SourceEpochs(
             str(each)
             for stage in chain.stages.values()
             if stage.role == "listener"
@@ -91,20 +87,20 @@ class PayloadStore:
         # Views of the batch in hand by their ids, and where they lie.
         self._passing: dict[int, tuple[memoryview, SlabReference]] = {}
         self.together: weakref.ref[LentSlabs] | None = None
-        """The one loan of all payloads of the batch in hand; None: each is a loan of its own."""
-        # A stage that restores order holds messages beyond the batch that they came in.
+        """The loan of all payloads of the batch in hand; None: each one is a loan of its own."""
+        # A stage that restores order holds messages for longer than their batch.
         self._holds = chain.stages[name.stage].order == "source"
         self._own_ledger = self._read_any = False
         self.copies = False
-        """Whether the stage gets copies of payloads, since it keeps what it gets."""
+        """Whether the stage gets copies of payloads, since it keeps them."""
         self._taken: dict[int, Slab] = {}
         self._batch: Batch | None = None
         self.inline = 0
-        """Payloads that found no room."""
+        """Number of payloads that found no room."""
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove pools of this chain whose owners are gone, and of former lives of this one."""
+        """Remove the pools of this chain's dead replicas, and those of this one's former lives."""
         if self._prefix:
             sweep(self._prefix, lambda other: other != self._name and self._is_alive(other))
 
@@ -113,7 +109,7 @@ class PayloadStore:
     def keep(self, payload: Buffer) -> SlabReference | bytes | None:
         """Put a payload into shared memory; see `codec.Keep`.
 
-        One that finds no room is copied: it may lie in a slab that is given back before the
+        A payload that finds no room is copied: it may be in a slab that is given back before the
         message has left.
         """
         if passing := self._passing.get(id(payload)):
@@ -122,7 +118,7 @@ class PayloadStore:
         pool = self._pool or self._make_pool(length)
         if pool is None:
             return bytes(payload) if self.lends else None
-        owner = self._owner_in_hand()
+        owner = self._current_owner()
         own = self._own_slab(payload, length)
         if own is not None:
             if owner is not None:
@@ -142,35 +138,35 @@ class PayloadStore:
     def _note_inline(self, length: int) -> None:
         if not self.inline:
             _log.warning(
-                "there is no room in shared memory for a payload of %d bytes (the pool may have "
-                "%d bytes): where that is so, payloads travel inside the messages, which takes "
-                "longer; `arroyo status` counts them as inline. See whether /dev/shm is full",
+                "no room in shared memory for a payload of %d bytes (the pool may have %d bytes): "
+                "such payloads travel in the messages, which takes longer; `arroyo status` counts "
+                "them as inline. Is /dev/shm full?",
                 length,
                 self._capacity,
             )
         self.inline += 1
 
     def _make_room(self, pool: SlabPool) -> bool:
-        """Free what belongs to former lives of sources: nobody will ever finish that.
+        """Free slabs of messages from former lives of sources, which nothing will ever finish.
 
-        It may still be read by somebody whose results nobody takes any more.
+        They may still be read by a stage whose results are not taken any more.
         """
         freed = [
             pool.reclaim(source, epoch, _ALL)
-            for source, epoch in pool.lives()
-            if self._lives.is_over(source, epoch)
+            for source, epoch in pool.owner_epochs()
+            if self._epochs.is_over(source, epoch)
         ]
         return any(freed)
 
-    def _owner_in_hand(self) -> SlabOwner | None:
-        """The message whose end frees what is kept now; at a source or fold the ledger does it."""
+    def _current_owner(self) -> SlabOwner | None:
+        """Return the message that a new slab is freed with; None at a source or fold (ledger)."""
         batch = self._batch
         if batch is None or self._own_ledger:
             return None
-        return SlabOwner(batch.source, batch.epoch, self._sequence_in_hand())
+        return SlabOwner(batch.source, batch.epoch, self._current_sequence())
 
     def allocate(self, shape: int | Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
-        """Return an array to be filled and sent; where it can be, it lies in a slab already."""
+        """Return an array to be filled and sent, in a slab if possible."""
         import numpy as np
 
         kind = np.dtype(dtype)
@@ -192,7 +188,7 @@ class PayloadStore:
         return array
 
     def give_back(self, items: Iterable[Encoded]) -> None:
-        """Make free the slabs of messages that are finished."""
+        """Free the slabs of finished messages."""
         name = self._pool_name
         own = [item.reference for item in items if type(item) is Shared]
         own = [reference for reference in own if reference.pool == name]
@@ -201,7 +197,7 @@ class PayloadStore:
             self._pool.give_back(*own)
 
     def _own_slab(self, payload: Buffer, length: int) -> SlabReference | None:
-        """Find the slab that `allocate` gave and this payload is the whole of."""
+        """Return the slab from `allocate` of which this payload is the whole."""
         found: Any = payload.obj if isinstance(payload, memoryview) else None
         while found is not None and self._taken:
             slab = self._taken.get(id(found))
@@ -214,9 +210,9 @@ class PayloadStore:
         return None
 
     def _forget(self, array: int, reference: SlabReference) -> None:
-        """Nobody holds an array that `allocate` gave any more; perhaps it was never sent.
+        """Unpin the slab of an array from `allocate` that has died; free it if it was not sent.
 
-        A finalizer: it may run at any time, also in the midst of a call of this object.
+        A finalizer: it may run at any time, also within a call of this object.
         """
         assert self._pool is not None
         never_sent = self._taken.pop(array, None) is not None
@@ -229,16 +225,16 @@ class PayloadStore:
                 try:
                     self._pool = SlabPool(self._pool_name, self._capacity, prefault_bytes)
                 except (UnavailableError, AlreadyRunningError) as error:
-                    _log.warning("payloads travel inside the messages: %s", error)
+                    _log.warning("payloads travel in the messages: %s", error)
                     self._usable = False
             return self._pool
 
     # Receiving
 
     def fold(self, *, holds: bool) -> None:
-        """The stage folds: what it sends is in a ledger of its own.
+        """Note that the stage folds: what it sends is in a ledger of its own.
 
-        `holds`: it keeps what it was sent until it has given out what comes of that.
+        `holds`: it keeps its inputs until it has sent the output.
         """
         self._own_ledger = True
         self._holds = self._holds or holds
@@ -246,18 +242,15 @@ class PayloadStore:
     def views(self, batch: Batch, *, together: bool = False) -> list[memoryview]:
         """Return the payloads that a batch only refers to, in the order of its `slabs`.
 
-        They are read in place, and their `obj` lives for as long as anybody holds one. Below a
-        pub-sub link nobody keeps them for us, so they are copied; as for a stage that keeps them.
+        They are read in place, and their `obj` lives as long as any view of them. Below a pub-sub
+        link the sender does not wait for us, so payloads are copied; also for a stage that keeps
+        views.
 
-        `together`: it is enough to know when nobody holds any of them, which takes less time. Not
-        for payloads of several pools, or where the stage holds some beyond the batch.
+        `together`: one loan for all of them, which takes less time. Not for payloads of several
+        pools, or for a stage that holds some for longer than the batch.
 
-        Raises
-        ------
-        StaleSlabError
-            One is gone.
-        DecodeError
-            A reference is none of this chain's.
+        StaleSlabError: a payload is gone.
+        DecodeError: a reference is not of this chain.
         """
         together = together and not self._holds
         views = self._reader.views([reference for _, reference in batch.slabs], together=together)
@@ -275,44 +268,48 @@ class PayloadStore:
             }
         return views
 
+    def view(self, reference: SlabReference) -> memoryview:
+        """Return one payload, of this replica or of another, until `release`; errors as above."""
+        return self._reader.view(reference)
+
     def copy(self, reference: SlabReference) -> bytes:
         """Return a copy of one payload, of this replica or of another; errors as in `views`."""
-        content = bytes(self._reader.view(reference))
-        self._reader.release()
+        content = bytes(self.view(reference))
+        self.release()
         return content
 
     def take_up(self, batch: Batch) -> None:
-        """The messages of a batch are going to be worked on."""
+        """Note that the messages of a batch are going to be worked on."""
         self._batch = batch
-        self._lives.note(batch)
+        self._epochs.note(batch)
         if self._pool is not None:
             self._pool.reclaim(batch.source, batch.epoch, batch.frontier)
 
     @property
     def lends(self) -> bool:
-        """Whether messages in hand may lie in shared memory."""
+        """Whether payloads of messages in hand may be in shared memory."""
         return bool(self._passing) or (self._holds and self._read_any)
 
     def put_down(self, views: Iterable[int]) -> None:
-        """Let go of views of the batch in hand, by their ids."""
+        """Drop our views of the batch in hand, by their ids."""
         for view in views:
             self._passing.pop(view, None)
 
     def put_down_all(self) -> None:
-        """Let go of all views of the batch in hand."""
+        """Drop all our views of the batch in hand."""
         self._passing.clear()
         self.together = None
 
     def release(self) -> None:
-        """Let senders use again what is not looked at any more; see `SlabReader.release`."""
+        """Let senders reuse slabs that have no views any more; see `SlabReader.release`."""
         self._reader.release()
 
     def make_private(self, slabs: LentSlabs) -> None:
-        """Keep slabs as they are for whoever holds views; see `SlabReader.make_private`."""
+        """Keep slabs as they are for existing views; see `SlabReader.make_private`."""
         self._reader.make_private(slabs)
 
     def remove(self) -> None:
-        """Remove this replica's pool where the process ends at once; for any thread."""
+        """Remove this replica's pool, for a process that ends at once. From any thread."""
         if self._pool is not None:
             self._pool.remove()
 

@@ -1,10 +1,10 @@
-"""`SlabPool`: a sender's payloads in shared memory, written once and read by all in place.
+"""`SlabPool`: a sender's payloads in shared memory, written once and read in place by all.
 
 Neither side locks. A reference travels through a socket, which orders everything written before it.
 A slab's head is cleared when it is given back, and the slab is used again once no reader has a
 lease on it; see `leases`.
 
-Memory is allocated before it is used, so a full /dev/shm is an error here and no SIGBUS anywhere.
+Memory is allocated before it is used, so a full /dev/shm is an error here instead of a SIGBUS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import NamedTuple
 from arroyo.errors import AlreadyRunningError, UnavailableError
 from arroyo.messages import SlabReference
 
-from .allocator import HEAD_BYTES, PAGE_BYTES, Place, SlabAllocator, SlabOwner
+from .allocator import HEAD_BYTES, PAGE_BYTES, SlabAllocator, SlabId, SlabOwner
 from .files import (
     BACKED,
     EPOCH,
@@ -46,19 +46,10 @@ _WORD = (1 << 64) - 1
 
 
 class Slab(NamedTuple):
-    """A slab to be filled: `data` is writable and has exactly the length asked for."""
+    """A slab to be filled; `data` is writable and has exactly the length asked for."""
 
     reference: SlabReference
     data: memoryview
-
-
-class SlabStatistics(NamedTuple):
-    """What a pool holds: slabs and bytes in use, bytes that have memory, takes that failed."""
-
-    slabs: int
-    bytes_in_use: int
-    bytes_backed: int
-    fallbacks: int
 
 
 class SlabPool:
@@ -66,21 +57,17 @@ class SlabPool:
 
     Parameters
     ----------
-    name
-        See `pool_name`.
     capacity
-        Bytes of the file, rounded up to whole pages; they take memory when first used.
+        Bytes of the file, rounded up to whole pages; they take memory at their first use.
     prefault_bytes
-        How many of them get memory now, so that the first payloads are as quick as later ones.
-    directory
-        Where the file is made: memory, not disk.
+        How many of them get memory now, so that the first payloads are as fast as later ones.
 
     Raises
     ------
     AlreadyRunningError
-        A pool of this name is there already.
+        A pool of this name exists.
     UnavailableError
-        The file can't be made, or there is no memory for the first bytes.
+        The file can't be made, or there is no memory for its first bytes.
     """
 
     def __init__(
@@ -89,34 +76,32 @@ class SlabPool:
         self.name = name
         capacity = _whole_pages(max(capacity, 1))
         self._file = _PoolFile(directory / name, capacity, prefault_bytes)
-        # Begins anywhere, so that no number in a payload is ever mistaken for one.
+        # Random, so that no number in a payload is mistaken for a generation.
         first_generation = (int.from_bytes(os.urandom(8)) >> 2) + 1
         self._allocator = SlabAllocator(
             capacity, first_generation, self._file.back, self._file.revoker(), FIRST_SLAB
         )
         self._lock = threading.Lock()
         # Filled by finalizers, which must not wait for the lock: they run at any time, in any
-        # thread, also in one that holds it.
+        # thread, even in the one that holds it.
         self._unpinned: deque[tuple[SlabReference, bool]] = deque()
-        self._fallbacks = 0
 
     def take(
         self, length: int, owner: SlabOwner | None = None, *, pinned: bool = False
     ) -> Slab | None:
-        """Find a slab for `length` bytes; None (and counted) where the pool has none.
+        """Take a slab for `length` bytes; None if the pool has none.
 
-        With an owner the slab is free when `reclaim` passes it. Else it is the taker's to
-        `assign` or to give back; `pinned`: it is not used again before `unpin`, either.
+        With an owner the slab is freed when `reclaim` passes that. Otherwise the caller has to
+        `assign` it or give it back; with `pinned` it is not used again before `unpin`.
         """
         with self._lock:
             self._unpin()
-            place = self._allocator.take(length, owner, pinned=pinned)
-            if place is None:
-                self._fallbacks += 1
+            slab_id = self._allocator.take(length, owner, pinned=pinned)
+            if slab_id is None:
                 return None
-            self._write_head(place, length, owner)
-        reference = SlabReference(self.name, place.offset, length, place.generation)
-        return Slab(reference, self._file.data[place.offset : place.offset + length])
+            self._write_head(slab_id, length, owner)
+        reference = SlabReference(self.name, slab_id.offset, length, slab_id.generation)
+        return Slab(reference, self._file.data[slab_id.offset : slab_id.offset + length])
 
     def write(
         self, payload: bytes | bytearray | memoryview, owner: SlabOwner | None = None
@@ -130,82 +115,71 @@ class SlabPool:
         return slab.reference
 
     def assign(self, reference: SlabReference, owner: SlabOwner) -> bool:
-        """Let the end of a message free a slab; False where it isn't in use any more."""
-        place = Place(reference.offset, reference.generation)
+        """Free a slab with a message; False if the slab is not in use any more."""
+        slab_id = SlabId(reference.offset, reference.generation)
         with self._lock:
-            if not self._allocator.assign(place, owner):
+            if not self._allocator.assign(slab_id, owner):
                 return False
-            self._write_head(place, reference.length, owner)
+            self._write_head(slab_id, reference.length, owner)
             return True
 
     def give_back(self, *references: SlabReference) -> bool:
-        """Make slabs free; False where all were already. Views of them must not be used any more.
+        """Free slabs; False if all were free. Our views of them must not be used any more.
 
-        One that a reader has a lease on is used again when that is over.
+        A slab with a lease is used again when the lease has ended.
         """
-        places = [Place(reference.offset, reference.generation) for reference in references]
+        slab_ids = [SlabId(reference.offset, reference.generation) for reference in references]
         with self._lock:
-            return self._allocator.give_back(*places) > 0
+            return self._allocator.give_back(*slab_ids) > 0
 
     def unpin(self, reference: SlabReference, *, give_back: bool = False) -> None:
-        """Nobody looks at a slab any more; it is used again once it was given back.
+        """Note that a slab has no views any more: it is used again once it was given back.
 
-        `give_back`: it is given back as well. May be called by a finalizer: it waits for nothing,
-        and takes effect with whatever is asked of the pool next.
+        `give_back`: give it back as well. A finalizer may call this: it does not wait, and takes
+        effect with the next call of another method.
         """
         self._unpinned.append((reference, give_back))
 
     def _unpin(self) -> None:
         while self._unpinned:
             reference, give_back = self._unpinned.popleft()
-            place = Place(reference.offset, reference.generation)
+            slab_id = SlabId(reference.offset, reference.generation)
             if give_back:
-                self._allocator.give_back(place)
-            self._allocator.unpin(place)
+                self._allocator.give_back(slab_id)
+            self._allocator.unpin(slab_id)
 
     def reclaim(self, source: str, epoch: int, frontier: int) -> list[int]:
-        """Make free what belongs to messages below a source's frontier; return the offsets."""
+        """Free the slabs of messages below a source's frontier; return their offsets."""
         with self._lock:
             self._unpin()
             return self._allocator.reclaim(source, epoch, frontier)
 
-    def lives(self) -> list[tuple[str, int]]:
-        """Source and epoch of all owners: those whose frontiers matter to this pool."""
+    def owner_epochs(self) -> list[tuple[str, int]]:
+        """Return source and epoch of all owners, whose frontiers matter to this pool."""
         with self._lock:
-            return self._allocator.lives()
-
-    def statistics(self) -> SlabStatistics:
-        """Tell what the pool holds now."""
-        with self._lock:
-            self._unpin()
-            return SlabStatistics(
-                len(self._allocator),
-                self._allocator.bytes_in_use,
-                self._file.backed,
-                self._fallbacks,
-            )
+            return self._allocator.owner_epochs()
 
     def remove(self) -> None:
-        """Remove the file alone, for a process that ends at once; its threads may still write."""
+        """Remove only the file, for a process that ends at once; its threads may still write."""
         with contextlib.suppress(OSError):
             self._file.path.unlink()
 
     def close(self) -> None:
-        """Remove the file and unmap it; views that are still held stay good until they are gone.
+        """Remove the file and unmap it; existing views stay valid until they are gone.
 
-        Readers that have mapped it can read on. Once closed, it does nothing.
+        Readers that have mapped it can read on. Does nothing if it was closed before.
         """
         self._file.close()
 
-    def _write_head(self, place: Place, length: int, owner: SlabOwner | None) -> None:
+    def _write_head(self, slab_id: SlabId, length: int, owner: SlabOwner | None) -> None:
         words = self._file.words
-        head = (place.offset - HEAD_BYTES) >> 3
+        head = (slab_id.offset - HEAD_BYTES) >> 3
         source, epoch, sequence = owner or ("", 0, 0)
         words[head + LENGTH] = length
         words[head + SOURCE] = zlib.crc32(source.encode())
         words[head + EPOCH] = epoch & _WORD
         words[head + SEQUENCE] = sequence & _WORD
-        words[head + GENERATION] = place.generation
+        words[head + GENERATION] = slab_id.generation
 
 
 class _PoolFile:
@@ -230,7 +204,7 @@ class _PoolFile:
         self.words[MAGIC] = MAGIC_NUMBER
 
     def back(self, end: int) -> bool:
-        """Make sure that there is memory up to an offset; False where there is no more."""
+        """Allocate memory up to an offset; return False if there is none."""
         end = _whole_pages(end)
         if end > self.backed:
             try:
@@ -239,20 +213,20 @@ class _PoolFile:
                 return False
         return True
 
-    def revoker(self) -> Callable[[Sequence[Place]], Callable[[int], bool]]:
-        """Return what clears heads of slabs; see `SlabAllocator`."""
+    def revoker(self) -> Callable[[Sequence[SlabId]], Callable[[int], bool]]:
+        """Return a function that clears heads of slabs; see `SlabAllocator`."""
         words = self.words
         leases = LeaseTable(words, functools.partial(is_held, self._descriptor))
 
-        def revoke(places: Sequence[Place]) -> Callable[[int], bool]:
-            for place in places:
-                words[((place.offset - HEAD_BYTES) >> 3) + GENERATION] = 0
+        def revoke(slab_ids: Sequence[SlabId]) -> Callable[[int], bool]:
+            for slab_id in slab_ids:
+                words[((slab_id.offset - HEAD_BYTES) >> 3) + GENERATION] = 0
             return leases.reads()
 
         return revoke
 
     def close(self) -> None:
-        """Remove the file and let go of the mapping; once closed, it does nothing."""
+        """Remove the file and unmap it. Does nothing if it was closed before."""
         if self._descriptor < 0:
             return
         os.close(self._descriptor)
@@ -270,7 +244,7 @@ class _PoolFile:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            # An old kernel, which doesn't know it.
+            # A kernel before 5.14.
             self._map[self.backed : end : PAGE_BYTES] = bytes(length // PAGE_BYTES)
         self.backed = self.words[BACKED] = end
 

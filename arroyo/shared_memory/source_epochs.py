@@ -1,8 +1,8 @@
-"""`SourceEpochs`: whether anybody still works on what a source sent in a former life of it. PURE.
+"""`SourceEpochs`: whether messages of a source's former life may still be in use. PURE.
 
-The Stops of runs that died with a former life stand before everything of the next one. So once a
-run of that has a finished Start, all sinks have heard those Stops, and take nothing more that
-comes of the runs. What began without a Start has no Stop either, and may arrive at any time.
+The Stops of runs that died with a former life come before everything of the next one. So once a run
+of the next life has a finished Start, all sinks have got those Stops, and take no more messages of
+those runs. An implicit run has no Stop, so its messages may arrive at any time.
 """
 
 from __future__ import annotations
@@ -14,30 +14,27 @@ import msgspec
 from arroyo.codec import Batch, Kind
 
 KEPT = 64
-"""So many lives of a source are remembered: what comes late must not be taken for a new one."""
+"""Epochs of a source that are remembered, so that a late message does not count as a new epoch."""
 
 
 class _Source(msgspec.Struct):
     heard: dict[int, bool] = {}
-    """Epochs in the order in which they were heard of, and whether events came without a Start."""
+    """Epochs in the order of their first message, and whether each had implicit runs."""
     settled: bool = False
-    """Whether all but the last of them are over."""
+    """Whether all epochs but the last are over."""
 
 
 class SourceEpochs:
-    """The lives of each of some sources, as one replica below hears of them.
+    """Epochs of some sources, as one replica below sees them.
 
-    Parameters
-    ----------
-    sources
-        ``STAGE.R`` of those whose epochs are lives.
+    `sources`: ``STAGE.R`` of the listeners; each of their epochs is a life.
     """
 
     def __init__(self, sources: Iterable[str]) -> None:
         self._sources = {source: _Source() for source in sources}
 
     def note(self, batch: Batch) -> None:
-        """Note what a batch tells of its source."""
+        """Note the epoch of a batch."""
         source = self._sources.get(batch.source)
         if source is None or batch.kind != Kind.EVENTS:
             return
@@ -53,7 +50,7 @@ class SourceEpochs:
             source.settled = batch.epoch == next(reversed(heard))
 
     def is_over(self, source: str, epoch: int) -> bool:
-        """Whether nobody takes anything more of that life."""
+        """Return True if no sink takes messages of that epoch any more."""
         known = self._sources.get(source)
         if known is None or not known.settled:
             return False

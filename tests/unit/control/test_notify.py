@@ -45,6 +45,14 @@ def test_what_a_stage_says_arrives_with_its_pid(listener, speaker):
     ]
 
 
+def test_what_became_of_parameters_fits_into_a_line(listener, speaker):
+    speaker.parameters(3, "")
+    speaker.parameters(4, "it is\nnegative" + "!" * 10_000)
+    first, second = (fields["X_PARAMETERS"] for _, fields in listener.receive())
+    assert first == "3 "
+    assert second.startswith("4 it is negative!")
+
+
 def test_the_pid_is_the_kernels_word_for_it(listener):
     code = "from arroyo.control.notify import Notifier; import os\n\
 Notifier.from_environ(os.environ).ready()"

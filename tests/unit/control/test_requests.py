@@ -1,4 +1,5 @@
 import contextlib
+import os
 import selectors
 import socket
 import stat
@@ -53,7 +54,7 @@ class Loop:
 
 @pytest.fixture
 def loop(tmp_path):
-    answers = {"status": lambda: {"state": "READY"}, "long": lambda: "x" * 3_000_000}
+    answers = {"status": lambda _: {"state": "READY"}, "long": lambda _: "x" * 3_000_000}
     with contextlib.closing(Loop(tmp_path / "control", answers)) as loop:
         yield loop
 
@@ -61,6 +62,28 @@ def loop(tmp_path):
 def test_a_request_gets_its_reply(loop):
     with loop.turning():
         assert request(loop.path, "status") == {"state": "READY"}
+
+
+def test_an_answer_knows_the_target_and_who_asks(loop, tmp_path):
+    answers = {"restart": lambda asked: [asked.target, asked.number, asked.by]}
+    me = f"pid {os.getpid()}, uid {os.getuid()}"
+    other = Loop(tmp_path / "other", answers)
+    with contextlib.closing(other), other.turning():
+        assert request(other.path, "restart", "work.0") == ["work.0", 0, me]
+        assert request(other.path, "restart", "work", 3) == ["work", 3, me]
+        with pytest.raises(UsageError, match="not a request"):
+            request(other.path, "restart", "x" * 81)
+        with pytest.raises(UsageError, match="not a request"):
+            request(other.path, "restart", "work", -1)
+
+
+def test_what_an_answer_refuses_is_told(tmp_path):
+    def refuse(asked):
+        raise UsageError(f"there is no {asked.target}")
+
+    loop = Loop(tmp_path / "control", {"restart": refuse})
+    with contextlib.closing(loop), loop.turning(), pytest.raises(UsageError, match="no work"):
+        request(loop.path, "restart", "work")
 
 
 def test_a_long_reply_arrives_whole(loop):
@@ -94,7 +117,7 @@ def test_what_a_killed_predecessor_left_is_replaced(tmp_path):
     left = socket.socket(socket.AF_UNIX)
     left.bind(str(tmp_path / "control"))
     left.close()
-    loop = Loop(tmp_path / "control", {"status": lambda: 1})
+    loop = Loop(tmp_path / "control", {"status": lambda _: 1})
     with contextlib.closing(loop), loop.turning():
         assert request(loop.path, "status") == 1
 
@@ -108,6 +131,7 @@ def test_what_a_killed_predecessor_left_is_replaced(tmp_path):
         b'{"verb": 1}\n',
         b'{"verb": "status", "path": "/etc"}\n',
         b'{"verb": "status"\n',
+        b'{"verb": "set", "values": {"a": ' + b"[" * 1900 + b"]" * 1900 + b"}}\n",
     ],
 )
 def test_what_is_no_request_gets_a_sentence(loop, sent):

@@ -9,8 +9,14 @@ import pytest
 
 from arroyo.control import stacks
 from arroyo.control.locks import Lock
-from arroyo.control.stacks import ask, set_aside, stacks_file, trace_faults, without_history
+from arroyo.control.stacks import (
+    request_stacks,
+    stacks_file,
+    trace_faults,
+    without_history,
+)
 from arroyo.errors import UnavailableError
+from arroyo.telemetry.output import set_aside
 
 PROGRAM = """
 import os, signal, sys
@@ -40,7 +46,7 @@ def run(log, signal_name):
         capture_output=True,
         check=False,
         text=True,
-        timeout=30,
+        timeout=60,
     )
 
 
@@ -78,7 +84,7 @@ def lock(tmp_path):
 
 def test_a_stage_that_is_asked_answers_and_leaves_no_trace(log, lock):
     with trace_faults(log, lambda: "took batch 17\n"):
-        first, second = ask(log, lock.path), ask(log, lock.path)
+        first, second = request_stacks(log, lock.path), request_stacks(log, lock.path)
         assert stacks_file(log).stat().st_size == 0
     assert first.endswith("--- what led there\ntook batch 17\n")
     assert "test_stacks.py" in first
@@ -90,7 +96,7 @@ def test_what_stood_there_before_stays_and_is_no_answer(log, lock):
         os.kill(os.getpid(), signal.SIGUSR1)
         before = stacks_file(log).read_text()
         assert before.count("what led there") == 1
-        assert ask(log, lock.path).count("what led there") == 1
+        assert request_stacks(log, lock.path).count("what led there") == 1
         assert stacks_file(log).read_text() == before
 
 
@@ -101,7 +107,7 @@ def test_one_in_code_that_is_not_python_answers_with_its_stacks_alone(log, monke
         [sys.executable, "-c", in_c, log], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline() == b"there\n"
-        text = ask(log, log.with_name("lock"))
+        text = request_stacks(log, log.with_name("lock"))
         process.kill()
     assert 'File "<string>"' in text
     assert "no history: for 1 s it was in code that is not Python" in text
@@ -109,7 +115,7 @@ def test_one_in_code_that_is_not_python_answers_with_its_stacks_alone(log, monke
 
 def test_one_that_has_ended_is_not_asked(log, tmp_path):
     with pytest.raises(UnavailableError, match=r"integrate\.0 has just ended"):
-        ask(log, tmp_path / "integrate.0")
+        request_stacks(log, tmp_path / "integrate.0")
 
 
 def test_at_the_very_end_a_demand_writes_nothing_anywhere(log):

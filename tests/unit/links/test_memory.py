@@ -5,7 +5,7 @@ import pytest
 from arroyo import Event
 from arroyo.codec import Ack, Batch, End, Hello, Kind, MessageCodec
 from arroyo.identifiers import ReplicaName
-from arroyo.links.events import DataReceived, RecordCame, SubscriptionStands
+from arroyo.links.link_events import BackRecordReceived, DataReceived, SubscriptionConfirmed
 from arroyo.links.memory import MemoryLinks
 from arroyo.protocol.values.actions import Broadcast, Connect, Reply, Transmit
 
@@ -50,7 +50,11 @@ def test_what_comes_from_below_comes_first_and_data_one_by_one(both):
     )
     above.perform([Reply(BELOW, hello), Reply(BELOW, Ack(*BELOW, "count.0", 1, 0, ((0, 1),)))])
     first, second = list(below.poll(0.0)), list(below.poll(0.0))
-    assert [type(event) for event in first] == [RecordCame, RecordCame, DataReceived]
+    assert [type(event) for event in first] == [
+        BackRecordReceived,
+        BackRecordReceived,
+        DataReceived,
+    ]
     assert [event.record.final for event in (first[-1], *second)] == [False, True]
     assert list(below.poll(0.0)) == []
 
@@ -66,7 +70,7 @@ def test_who_is_deaf_leaves_data_where_it_is(both):
 def test_a_subscription_stands_at_once_and_brings_what_is_told_to_all(both):
     others = {ABOVE: both[0]}
     others[BELOW] = subscriber = MemoryLinks(others, subscriptions=[ABOVE])
-    assert list(subscriber.poll(0.0)) == [SubscriptionStands(ABOVE)]
+    assert list(subscriber.poll(0.0)) == [SubscriptionConfirmed(ABOVE)]
     both[0].perform([Broadcast(End("count.0", 1, True))])
     assert len(list(both[1].poll(0.0))) == 1
 

@@ -12,8 +12,9 @@ from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.links.addresses import Addresses
-from arroyo.links.events import AboveCame, DataReceived, LinkBroke, RecordCame
-from arroyo.links.sockets import Links
+from arroyo.links.link_events import BackRecordReceived, DataReceived, LinkBroken, SenderConnected
+from arroyo.links.socket_context import SocketContext
+from arroyo.links.sockets import Links, PushSocket
 from arroyo.messages import Event
 from arroyo.protocol.values.actions import Connect, Reply, Transmit
 
@@ -89,7 +90,7 @@ def test_a_record_goes_down_and_an_answer_comes_back(addresses):
         connect(above)
         assert wait_for(DataReceived, below).record.incarnation == 7
         below.perform([Reply(ABOVE, Hello(PROTOCOL_VERSION, *BELOW, incarnation=9))])
-        assert wait_for(RecordCame, above).record.incarnation == 9
+        assert wait_for(BackRecordReceived, above).record.incarnation == 9
 
 
 def test_the_end_of_a_replica_below_is_told_with_its_link(addresses):
@@ -97,7 +98,7 @@ def test_the_end_of_a_replica_below_is_told_with_its_link(addresses):
         with links(BELOW, addresses, receives=True) as below:
             connect(above)
             wait_for(DataReceived, below)
-        assert wait_for(LinkBroke, above) == LinkBroke(BELOW, 1)
+        assert wait_for(LinkBroken, above) == LinkBroken(BELOW, 1)
 
 
 def test_each_life_of_a_replica_above_is_told(addresses):
@@ -105,7 +106,7 @@ def test_each_life_of_a_replica_above_is_told(addresses):
         below.perform([Reply(ABOVE, Hello(PROTOCOL_VERSION, *BELOW, incarnation=9))])
         for _ in range(2):
             with links(ABOVE, addresses, sends=True):
-                assert wait_for(AboveCame, below) == AboveCame(ABOVE)
+                assert wait_for(SenderConnected, below) == SenderConnected(ABOVE)
 
 
 def test_a_frame_that_is_no_record_is_rejected_and_the_next_one_taken(addresses):
@@ -211,3 +212,36 @@ def test_a_batch_says_when_it_left(addresses):
         above.perform([Transmit(BELOW, batch, [MessageCodec(()).encode(Event())])])
         after_ns = time.monotonic_ns()
         assert before_ns <= wait_for(DataReceived, below).record.sent_ns <= after_ns
+
+
+WAIT_MS = 5000
+
+
+def test_a_peer_is_seen_to_come_and_to_go(tmp_path):
+    address = f"ipc://{tmp_path}/peer"
+    context, peers = SocketContext(), SocketContext()
+    push = PushSocket(context.socket(zmq.PUSH), link=3)
+    try:
+        assert push.take_events() == set()
+        push.socket.connect(address)
+        peer = peers.bind(zmq.PULL, address)
+        assert push.monitor.poll(WAIT_MS)
+        assert push.take_events() == {zmq.EVENT_HANDSHAKE_SUCCEEDED}
+        assert push.connected
+        peer.close()
+        assert push.monitor.poll(WAIT_MS)
+        assert zmq.EVENT_DISCONNECTED in push.take_events()
+        assert not push.connected
+    finally:
+        push.close(0)
+        context.close(0)
+        peers.close(0)
+
+
+def test_closing_does_not_wait_for_a_peer_that_never_came(tmp_path):
+    context = SocketContext()
+    push = PushSocket(context.socket(zmq.PUSH))
+    push.socket.connect(f"ipc://{tmp_path}/nobody")
+    push.socket.send(b"record")
+    push.close(linger_ms=-1)  # for ever
+    context.close(0)

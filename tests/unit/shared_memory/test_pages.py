@@ -6,25 +6,8 @@ import numpy as np
 import pytest
 
 from arroyo.shared_memory.pages import lent_slabs
-from arroyo.shared_memory.pool import SlabPool
-from arroyo.shared_memory.reader import SlabReader
 
-CAPACITY = 1 << 20
 SIZES = [16 * 1024, 16 * 1024 + 8, 256 * 1024]
-
-
-@pytest.fixture
-def pool(tmp_path):
-    pool = SlabPool("p-images.0-3", CAPACITY, 0, tmp_path)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def reader(tmp_path):
-    reader = SlabReader("p-", tmp_path)
-    yield reader
-    reader.close()
 
 
 WAYS = [

@@ -1,9 +1,9 @@
-"""`Lending`: views of shared memory that a stage's code keeps for longer than it was given them.
+"""`KeptViews`: keeps views correct that a stage's code holds after it is done with a message.
 
-A slab is given back once every sink has finished its message, and then holds another payload. So
-whatever the code still holds when it is done with a message is made private where it lies, before
-anybody is told that the message is done with. That takes time for each, so a stage that does it
-again and again gets copies from then on, which are its own (decision 23).
+A slab is given back once every sink has finished its message, and then holds another payload. So a
+payload that the code still holds when it is done with the message is made private in place, before
+the message is acknowledged or passed on. That takes time, so a stage that keeps views again and
+again gets copies of its own from then on (decision 23).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, cast
 
 from arroyo.errors import UnavailableError
-from arroyo.protocol.values.deliveries import Row, Work
+from arroyo.protocol.values.deliveries import LazyWork, Work
 
 from .pages import LentSlabs, lent_slabs
 from .payloads import PayloadStore
@@ -23,28 +23,27 @@ from .payloads import PayloadStore
 _log = logging.getLogger(__name__)
 
 KEPT_IN_PLACE = 8
-"""So many kept views are made private; then payloads are copied. A thread that lets go of a view
-a little late, or a dark image that is kept for a run, is no reason to copy everything."""
+"""Number of kept views that are made private before payloads are copied. A thread that releases a
+view a little late, or a dark image that is kept for a run, is no reason to copy everything."""
 
 
 class Loan(NamedTuple):
-    """Shared memory that the stage's code has, for one message or for several."""
+    """Shared memory that the stage's code was lent, for one message or for several."""
 
     number: int
-    """Place of the last of the messages among those that are worked on."""
+    """Index of its last message in the batch."""
     work: Any
-    """Sequence, fragment, and the message, for as long as it is not done; of several messages, what
-    is to be worked on."""
+    """Sequence, fragment and message, until that is done; for several messages, the work itself."""
     view: int
-    """Id of the view that the message came with; 0: of several messages."""
+    """Id of the view that the message came with; 0: the loan is for several messages."""
     slabs: weakref.ref[LentSlabs]
-    """Dies with the last view of the payload, or of all of them."""
+    """Dies with the last view of the payloads."""
 
     def forget(self) -> None:
-        """Nobody here needs the messages any more."""
+        """Drop our own references to the messages."""
         if self.view:
             self.work[2] = None
-        elif isinstance(self.work, Row):
+        elif isinstance(self.work, LazyWork):
             self.work.forget()
         else:
             self.work[:] = [(sequence, fragment, None) for sequence, fragment, _ in self.work]
@@ -58,7 +57,7 @@ class Loans:
         self._done = 0
 
     def take(self, count: int) -> list[Loan]:
-        """Return the loans of the next so many messages, which are done."""
+        """Return the loans of the next `count` messages, which are done."""
         self._done += count
         taken = []
         while self._left and self._left[0].number < self._done:
@@ -66,22 +65,17 @@ class Loans:
         return taken
 
     def take_torn(self, count: int) -> list[Loan]:
-        """Return the loans of several messages, of which the next so many are done, not all."""
+        """Return the loans of several messages of which only the next `count` are done."""
         torn = [loan for loan in self._left if not loan.view and loan.number >= self._done + count]
         for loan in torn:
             self._left.remove(loan)
         return torn
 
 
-class Lending:
-    """What one stage was lent.
+class KeptViews:
+    """Notes what one stage's code was lent, and preserves what it still holds when it is done.
 
-    Parameters
-    ----------
-    payloads
-        Of its replica.
-    target
-        What the stage is called in the log.
+    `target`: name of the stage's class, for the log.
     """
 
     def __init__(self, payloads: PayloadStore, target: str) -> None:
@@ -91,17 +85,16 @@ class Lending:
 
     @property
     def has_kept(self) -> bool:
-        """Whether the stage's code has ever kept what it was lent."""
+        """Whether the stage's code has ever kept a view."""
         return self._kept > 0
 
     def lend(self, work: Sequence[Work]) -> tuple[Sequence[Work], Loans]:
-        """Note which payloads lie in shared memory, before their messages are worked on.
+        """Note which payloads are in shared memory, before their messages are worked on.
 
-        Returns the work as it is to be passed on from here: in its place, each of these messages
-        can be forgotten when it is done.
+        Returns the work to use from here on, in which a message can be dropped when it is done.
         """
         if together := self._payloads.together:
-            work = work if isinstance(work, Row) else list(work)
+            work = work if isinstance(work, LazyWork) else list(work)
             return work, Loans([Loan(len(work) - 1, work, 0, together)])
         lent, loans = list(work), []
         for index, (sequence, fragment, message) in enumerate(work):
@@ -113,15 +106,12 @@ class Lending:
                 loans.append(Loan(index, place, id(payload), weakref.ref(slabs)))
         return lent, Loans(loans)
 
-    def settle(self, loans: Iterable[Loan]) -> None:
-        """Keep as it is what is still held of what was lent.
+    def preserve(self, loans: Iterable[Loan]) -> None:
+        """Keep payloads as they are of which the code still holds views.
 
-        Nothing of ours may hold it any more, and nobody have heard that it is done with.
+        Before that we have to drop our own views; the messages must not be acknowledged yet.
 
-        Raises
-        ------
-        UnavailableError
-            There is no memory.
+        UnavailableError: there is no memory.
         """
         for loan in loans:
             slabs = loan.slabs()
@@ -130,9 +120,9 @@ class Lending:
                 self._note_kept()
 
     def tear(self, loans: Iterable[Loan]) -> None:
-        """Some of the messages of each loan are done, and go on before the others; errors as above.
+        """Keep payloads of loans of which only some messages are done; errors as in `preserve`.
 
-        It can't be told whether the code still holds those.
+        It is not known whether the code still holds views of these.
         """
         for loan in loans:
             slabs = loan.slabs()
@@ -152,8 +142,8 @@ class Lending:
         if self._kept == KEPT_IN_PLACE:
             self._payloads.copies = True
             _log.warning(
-                "%s keeps payloads after process() or publish() has returned. They stay what they "
-                "are, but from now on each payload is copied for this stage, which takes time: "
-                "keep event.copy() of the events that are needed later, and no views of others",
+                "%s keeps payloads after process() or publish() has returned. They stay "
+                "correct, but from now on each payload is copied for this stage, which takes time: "
+                "keep event.copy() of the events that are needed later, and no other views",
                 self._target,
             )

@@ -10,7 +10,7 @@ import pytest
 from arroyo.errors import DecodeError
 from arroyo.messages import SlabReference
 from arroyo.shared_memory.pool import SlabPool
-from arroyo.shared_memory.reader import SlabReader, StaleSlabError
+from arroyo.shared_memory.slab_reader import StaleSlabError
 
 NAME = "p-images.0-3"
 CAPACITY = 1 << 20
@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 import msgspec
 from arroyo.errors import DecodeError
-from arroyo.shared_memory.reader import SlabReader
+from arroyo.shared_memory.slab_reader import SlabReader
 from arroyo.messages import SlabReference
 
 reader = SlabReader("p-", Path(sys.argv[1]))
@@ -32,20 +32,6 @@ for line in sys.stdin:
     except DecodeError as error:
         print(type(error).__name__, flush=True)
 """
-
-
-@pytest.fixture
-def pool(tmp_path):
-    pool = SlabPool(NAME, CAPACITY, 0, tmp_path)
-    yield pool
-    pool.close()
-
-
-@pytest.fixture
-def reader(tmp_path):
-    reader = SlabReader("p-", tmp_path)
-    yield reader
-    reader.close()
 
 
 @pytest.fixture
@@ -63,7 +49,7 @@ def ask(tmp_path):
 
         yield ask
         process.stdin.close()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=60) == 0
 
 
 def test_another_process_sees_what_was_written_before_the_reference_was_sent(pool, ask):

@@ -1,8 +1,8 @@
-"""`SlabReader`: payloads of other replicas, read where they lie. See `pool`.
+"""`SlabReader`: reads payloads of other replicas in place. See `pool`.
 
-References come from other processes and are not believed: each is checked before any byte that
-it names is touched. What nobody can be kept from: a program of the same user may shrink a file
-that is mapped here.
+References come from other processes and are not trusted: each is checked before any byte that it
+names is touched. One thing can't be prevented: a program of the same user may shrink a file that is
+mapped here.
 """
 
 from __future__ import annotations
@@ -39,21 +39,16 @@ class StaleSlabError(DecodeError):
 
 
 class MissingPoolError(StaleSlabError):
-    """The sender's pool is not there, since it has ended, or since it is in another place."""
+    """The sender's pool is not there: the sender has ended, or has another /dev/shm."""
 
 
 class SlabReader:
     """The pools of other replicas of one chain, for reading. Used by one thread at a time.
 
-    What it has lent is not written over before it is let go of: all views are gone or private, and
-    `release` has been called.
+    Payloads that it has lent are not overwritten before all their views are gone or private, and
+    `release` was called.
 
-    Parameters
-    ----------
-    prefix
-        See `pool_prefix`; pools of other chains are refused.
-    directory
-        Where the senders make their pools.
+    `prefix`: see `pool_prefix`; pools of other chains are refused.
     """
 
     def __init__(self, prefix: str, directory: Path = SHARED_MEMORY) -> None:
@@ -69,17 +64,13 @@ class SlabReader:
     def views(
         self, references: Sequence[SlabReference], *, together: bool = False
     ) -> list[memoryview]:
-        """Return payloads: read-only, without a copy.
+        """Return payloads as read-only views, without a copy.
 
-        `together`: those of one pool are one loan, which takes less time; while one is held, so
-        are all.
+        `together`: those of one pool are one loan, which takes less time, but holds all of them as
+        long as one is held.
 
-        Raises
-        ------
-        StaleSlabError
-            One was given back, or its pool is gone.
-        DecodeError
-            A reference can't have come from a pool of this chain.
+        StaleSlabError: a slab was given back, or its pool is gone.
+        DecodeError: a reference can't have come from a pool of this chain.
         """
         names = {reference.pool for reference in references}
         for name in names:
@@ -98,23 +89,20 @@ class SlabReader:
             raise
 
     def release(self) -> None:
-        """Let the owners use again what was lent and is not looked at any more."""
+        """Let the owners reuse slabs that were lent and have no views any more."""
         for pool in self._pools.values():
             pool.narrow()
 
     def forget(self, pool: str) -> None:
-        """Unmap a pool whose sender is gone; views that are still held stay good."""
+        """Unmap a pool whose sender is gone; existing views stay valid."""
         found = self._pools.pop(pool, None)
         if found is not None:
             found.close()
 
     def make_private(self, lent: LentSlabs) -> None:
-        """Keep slabs as they are for those who still hold views of them, whatever the sender does.
+        """Keep slabs as they are for existing views, whatever the sender does.
 
-        Raises
-        ------
-        OSError
-            There is no memory.
+        OSError: there is no memory.
         """
         make_private(lent)
         for pool in self._pools.values():
@@ -139,17 +127,17 @@ class SlabReader:
             raise DecodeError(f"the slab pool {pool} can't be read: {error.strerror}") from error
         former = [each for each in self._pools if owner_of(each, self._prefix) == owner]
         for pool_of_former_life in former[:-1]:
-            # Its file is removed, but takes memory until nobody maps it. What the life just before
-            # has sent may still be on its way.
+            # Its file was removed, but takes memory as long as it is mapped. Messages of the last
+            # former life may still be in flight, so its pool stays.
             self.forget(pool_of_former_life)
         self._pools[pool] = opened
         return opened
 
 
 class _OpenPool:
-    """One pool as this process reads it, and what of it is lent.
+    """One pool in this process, and its loans.
 
-    Errors as in `SlabReader.view`, or an OSError where it can't be opened.
+    Errors as in `SlabReader.view`, or an OSError if it can't be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -159,23 +147,23 @@ class _OpenPool:
             self._pages: SlabPages | None = SlabPages(self._descriptor, self._size)
             self._head = SlabPages(self._descriptor, FIRST_SLAB, writable=True)
             place = claim(self._descriptor)
-        except BaseException:
+        except BaseException:  # whatever it is, it leaves no file open
             os.close(self._descriptor)
             raise
-        # Without one, too many others read the pool.
+        # Without a place, since too many others read the pool.
         self._lease = None if place is None else Lease(self._head.words, place)
         # The oldest and the youngest generation of each loan.
         self._lent: list[tuple[tuple[int, int], weakref.ref[LentSlabs]]] = []
 
     def extend(self, oldest: int, youngest: int) -> None:
-        """Keep generations from being written over; after a fence they may be lent."""
+        """Keep generations from being overwritten; after a fence they can be lent."""
         if self._lease is not None:
             self._lease.extend(oldest, youngest)
 
     def lend(
         self, references: Sequence[SlabReference], *, together: bool = False
     ) -> list[memoryview]:
-        """Return views of slabs: copies where the pool has no lease to give."""
+        """Return views of slabs, or copies if we have no lease."""
         if self._pages is None:
             self._pages = SlabPages(self._descriptor, self._size)
         places = self._find(self._pages.words, references)
@@ -199,8 +187,8 @@ class _OpenPool:
     def _find(
         self, words: memoryview[int], references: Sequence[SlabReference]
     ) -> list[tuple[int, int]]:
-        """Return where slabs begin and end."""
-        # What has no memory yet must not be touched: with a full /dev/shm that is a SIGBUS.
+        """Return offset and end of slabs."""
+        # Bytes without memory must not be touched: with a full /dev/shm that is a SIGBUS.
         limit = min(self._size, words[BACKED])
         places = []
         for reference in references:
@@ -231,9 +219,9 @@ class _OpenPool:
         return views
 
     def note_private(self, lent: LentSlabs) -> None:
-        """Slabs that were lent have private pages; if they are of this pool, it is mapped anew.
+        """Note that slabs have private pages now; map their pool again, if it is this one.
 
-        These pages may hold parts of their neighbours, as they were.
+        The private pages may hold parts of neighbouring slabs, which are out of date from now on.
         """
         if lent.places[0] is self._pages:
             self._pages = None
@@ -244,13 +232,13 @@ class _OpenPool:
         ]
 
     def narrow(self) -> None:
-        """Keep only what somebody still looks at."""
+        """Keep only the lease on slabs that still have views."""
         if self._lease is not None:
             self._lent = lent = [each for each in self._lent if each[1]() is not None]
             self._lease.narrow([each for generations, _ in lent for each in generations])
 
     def close(self) -> None:
-        """Give the lease up; views that are still held stay good, since nobody writes any more."""
+        """Give up the lease; existing views stay valid, since the owner has ended."""
         os.close(self._descriptor)
 
 
@@ -262,8 +250,8 @@ def _gone(reference: SlabReference) -> StaleSlabError:
 
 
 def _open_pool(path: Path) -> tuple[int, int]:
-    # A sender's file is a plain one of this user; whatever else has its name is not waited for,
-    # not followed and not believed.
+    # A sender's file is a plain one of this user. Anything else of its name is not waited for, not
+    # followed and not trusted.
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         found = os.fstat(descriptor)
@@ -273,7 +261,7 @@ def _open_pool(path: Path) -> tuple[int, int]:
             raise DecodeError(f"{path} is no slab pool: {found.st_size} bytes are not whole pages")
         if os.pread(descriptor, 8, 0) != MAGIC_NUMBER.to_bytes(8, sys.byteorder):
             raise DecodeError(f"{path} is no slab pool: it begins differently")
-    except BaseException:
+    except BaseException:  # whatever it is, it leaves no file open
         os.close(descriptor)
         raise
     return descriptor, found.st_size

@@ -1,7 +1,7 @@
-"""Which folders the processes of a running chain share, however each of them was started.
+"""Folders that all processes of a running chain share, however each of them was started.
 
-Who starts first decides by its environment, and says so in the note of the run directory. Who
-comes later, in another shell or from a unit, takes what stands there, so that no stage keeps its
+The first process chooses them by its environment, and writes them into the note of the run
+directory. Later ones, from another shell or a unit, read the note, so that no stage keeps its
 journal where no command looks for it.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
-from arroyo.config.run_directory import Note
+from arroyo.config.run_directory import ChainNote
 from arroyo.config.state_directory import StateDirectory
 
 from .locks import Lock, owner
 
 
 def find_folders(chain: str, environ: Mapping[str, str]) -> Folders:
-    """Find the folders with which a chain runs, or ran last; for commands."""
+    """Return the folders with which a chain runs, or ran last; for commands."""
     found = Folders.locate(chain, environ)
     note = found.run.read_note()
     if note is None or note.chain != chain:
@@ -27,21 +27,12 @@ def find_folders(chain: str, environ: Mapping[str, str]) -> Folders:
 
 
 def settle_folders(chain: Chain, environ: Mapping[str, str], lock: Lock) -> Folders:
-    """Settle which folders a chain runs with, and note it down.
+    """Choose the folders of a chain, make them, and write them into the note.
 
-    Parameters
-    ----------
-    chain
-        The chain that is being started.
-    environ
-        Decides where no other process of this chain runs.
-    lock
-        Held by this process in the run directory, as its supervisor or a stage by hand.
+    `environ`: decides, unless another process of this chain runs.
+    `lock`: held by this process in the run directory, as its supervisor or a stage by hand.
 
-    Raises
-    ------
-    ConfigurationError, UnavailableError
-        The folders can't be made, or the note not be written.
+    ConfigurationError, UnavailableError: a folder can't be made, or the note can't be written.
     """
     found = Folders.locate(chain.name, environ)
     others = [path for path in found.run.locks if path != lock.path and owner(path) is not None]
@@ -50,5 +41,5 @@ def settle_folders(chain: Chain, environ: Mapping[str, str], lock: Lock) -> Fold
     found.create()
     leads = not others or lock.path == found.run.lock("supervisor")
     if leads or found.run.read_note() is None:
-        found.run.write_note(Note(chain.name, chain.path, found.state.path))
+        found.run.write_note(ChainNote(chain.name, chain.path, found.state.path))
     return found
