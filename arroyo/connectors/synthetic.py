@@ -9,15 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from arroyo.connectors.extras import needed_for
 from arroyo.errors import ConfigurationError
 from arroyo.messages import Event, Start, Stop
 from arroyo.stages import Listener, Processor
 
 _VARIANTS = 1021
-"""How many different payloads there are. A prime, so that no period of a chain fits it."""
+"""Number of different payloads. A prime, so that it is no multiple of any period of a chain."""
 
 _COUNTS = 1000
-"""The elements of an array are whole numbers from 0 up to this, less where its type ends."""
+"""Elements of arrays are whole numbers below this, or below the end of their type."""
 
 
 class SyntheticListener(Listener):
@@ -26,7 +27,7 @@ class SyntheticListener(Listener):
     Each run is a Start (with the options as its data), `events` Events with the metadata
     ``{"index": i}``, and a Stop with the number of ``events``; then the listener has finished.
     The events of all runs are alike. Payloads are slices of one random block, so that making
-    them costs nothing: a chain's speed is measured, not the source's.
+    them costs nothing: measurements show the speed of the chain, not of the source.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class SyntheticListener(Listener):
     runs
         Number of runs.
     seed
-        Another seed, another content.
+        Determines the content.
     """
 
     def __init__(
@@ -84,20 +85,14 @@ class SyntheticListener(Listener):
         self._stopping = threading.Event()
 
     def open(self) -> None:
-        """Draw the random block.
-
-        Raises
-        ------
-        ConfigurationError
-            `dtype` is no type of numbers, or numpy is missing.
-        """
+        """Draw the random block; ConfigurationError if `dtype` is no type of numbers."""
         if self._shape is None:
             self._make = byte_events(self._size_bytes, self._seed)
         else:
             self._make = array_events(self._shape, self._dtype, self._seed)
 
     def start(self) -> None:
-        """Make all runs, or what of them there is time for until `stop()`."""
+        """Make the runs, until all are made or `stop()` is called."""
         content: dict[str, Any] = {"size_bytes": self._size_bytes}
         if self._shape is not None:
             content = {"shape": list(self._shape), "dtype": self._dtype}
@@ -117,7 +112,7 @@ class SyntheticListener(Listener):
         self._stopping.set()
 
     def _wait(self, started_s: float, number: int) -> bool:
-        """Wait until it is time for an event; False where there is no time for it any more."""
+        """Wait until it is time for an event; return False if the listener was stopped."""
         if self._rate_hz is not None:
             delay_s = started_s + number / self._rate_hz - time.monotonic()
             if delay_s > 0:
@@ -126,7 +121,7 @@ class SyntheticListener(Listener):
 
 
 def byte_events(size_bytes: int, seed: int) -> Callable[[int], Event]:
-    """Return what makes the event of an index, with a payload of plain bytes."""
+    """Return a function that makes the event of an index, with plain bytes."""
     block = memoryview(random.Random(seed).randbytes(size_bytes + _VARIANTS))  # noqa: S311
 
     def make(index: int) -> Event:
@@ -137,19 +132,12 @@ def byte_events(size_bytes: int, seed: int) -> Callable[[int], Event]:
 
 
 def array_events(shape: tuple[int, ...], dtype: str, seed: int) -> Callable[[int], Event]:
-    """Return what makes the event of an index, with an array.
+    """Return a function that makes the event of an index, with an array.
 
-    Raises
-    ------
-    ConfigurationError
-        `dtype` is no type of numbers, or numpy is missing.
+    ConfigurationError: `dtype` is no type of numbers, or numpy is missing.
     """
-    try:
+    with needed_for("an array", "array"):
         import numpy as np
-    except ImportError as error:
-        raise ConfigurationError(
-            'arrays need numpy, which is not installed: pip install "arroyo[array]"'
-        ) from error
     try:
         kind = np.dtype(dtype)
     except TypeError:

@@ -229,7 +229,7 @@ def test_a_run_that_its_listener_leaves_open_ends_below_a_fold_with_the_reason(r
     assert not totals(lines)["inputs"]["complete"]
 
 
-@pytest.mark.parametrize("kind", ["FlushedWrite", "AsyncFlushedWrite"])
+@pytest.mark.parametrize("kind", ["FlushedWrite", "AsyncFlushedWrite", "BackgroundWrite"])
 def test_async_and_flushed_stages_give_the_same(run, kind):
     lines = run(LISTENED, operator("work", "AsyncPass", ["count"]), publisher("w", ["work"], kind))
     assert indices(lines) == list(range(EVENTS))
@@ -248,3 +248,124 @@ def test_a_late_publish_is_an_error_in_its_thread_and_gets_no_other_identity(sta
     refused = (chain.folder / "refused").read_text().splitlines()
     assert len(refused) == EVENTS
     assert "publish() outside process(), in thread 'late'; nothing was published" in refused[0]
+
+
+# Lists
+
+
+LISTED = (operator("work", "Lists", ["count"]), publisher("write", ["work"], "WriteLists"))
+
+
+def test_lists_arrive_as_messages_between_start_and_stop(run):
+    lines = run(LISTENED, *LISTED)
+    assert [line["type"] for line in lines] == ["Start", *["Event"] * EVENTS, "Stop"]
+    assert indices(lines) == list(range(EVENTS))
+    events = lines[1:-1]
+    assert [line["sequence"] for line in events] == list(range(EVENTS))
+    assert max(event["metadata"]["length"] for event in events) > 1
+    assert max(event["list"] for event in events) > 1
+    assert lines[-1]["data"]["totals"] == totals_of(EVENTS, dropped=0)
+
+
+def test_each_list_is_of_one_run(run):
+    lines = run(listener("count", events=EVENTS, runs=2), *LISTED)
+    assert kinds(lines) == ["Start", "Stop", "Start", "Stop"]
+    assert indices(lines) == list(range(2 * EVENTS))
+
+
+def test_results_of_a_list_may_be_none_one_or_several(run):
+    lines = run(LISTENED, operator("work", "MixedLists", ["count"]), publisher("write", ["work"]))
+    events = [line for line in lines if line["type"] == "Event"]
+    assert indices(lines) == sorted([*range(0, EVENTS, 2), *range(0, EVENTS, 4)])
+    assert totals(lines)["filtered"] == EVENTS // 2
+    assert {tuple(map(tuple, each["fragment"])) for each in events} == {
+        (),
+        ((0, 2),),
+        ((1, 2),),
+    }
+    assert len({event["key"] for event in events}) == len(events)
+
+
+@pytest.mark.parametrize(
+    ("policy", "counted", "code"), [("quarantine", "quarantined", 65), ("skip", "skipped", 0)]
+)
+@pytest.mark.parametrize("where", ["operator", "publisher"])
+def test_of_a_list_that_raises_only_the_message_to_blame_is_given_up(
+    run, policy, counted, code, where
+):
+    keys = f'on_error = "{policy}"'
+    stages = (
+        (operator("work", "FussyLists", ["count"], keys=keys), publisher("write", ["work"]))
+        if where == "operator"
+        else (publisher("write", ["count"], "FussyWrite", keys=keys),)
+    )
+    lines = run(LISTENED, *stages, code=code)
+    assert indices(lines) == [index for index in range(EVENTS) if index % 10 != 3]
+    events = [line for line in lines if line["type"] == "Event"]
+    # What the first call has changed in place does not go into the second one.
+    assert {event["metadata"].get("calls", 1) for event in events} == {1}
+    if where == "operator":
+        assert totals(lines)[counted] == EVENTS // 10
+
+
+def test_a_wrong_number_of_results_costs_no_message_that_has_one_alone(start):
+    chain, program = start(
+        LISTENED, operator("work", "ShortLists", ["count"]), publisher("write", ["work"])
+    )
+    assert program.wait() == 0, chain.text()
+    assert indices(chain.lines()) == list(range(EVENTS))
+    assert "process_batch() got" in chain.text()
+
+
+def test_async_lists_and_flushed_ones_give_the_same(run):
+    lines = run(
+        LISTENED,
+        operator("work", "AsyncLists", ["count"]),
+        publisher("write", ["work"], "FlushedLists"),
+    )
+    assert indices(lines) == list(range(EVENTS))
+    assert [line["data"].get("replaced") for line in (lines[0], lines[-1])] == [True, True]
+
+
+def test_a_fold_may_take_lists(run):
+    lines = run(LISTENED, operator("fold", "GatherLists", ["count"]), publisher("w", ["fold"]))
+    events = [line for line in lines if line["type"] == "Event"]
+    assert [event["metadata"]["indices"] for event in events] == [
+        list(range(first, first + 5)) for first in range(0, EVENTS, 5)
+    ]
+
+
+def test_payloads_of_a_list_that_are_kept_stay_what_they_are(run):
+    lines = run(
+        listener("count", events=EVENTS, size_bytes=20_000),
+        operator("work", "KeepLists", ["count"]),
+        publisher("write", ["work"]),
+    )
+    assert all(line["crc"] == line["metadata"]["crc"] for line in lines[1:-1])
+    assert lines[-1]["data"]["kept"] == EVENTS
+    assert lines[-1]["data"]["right"]
+
+
+def test_a_result_may_have_the_payload_of_another_message_of_its_list(run):
+    lines = run(
+        # The window is small, so slabs are used again soon.
+        listener("count", events=20 * EVENTS, size_bytes=20_000, keys="window = 64"),
+        operator("work", "SwapPayloads", ["count"]),
+        publisher("write", ["work"], keys="replicas = 2", every_s=0.001),
+    )
+    events = [line for line in lines if line["type"] == "Event"]
+    assert len(events) > EVENTS
+    assert all(event["crc"] == event["metadata"]["crc"] for event in events)
+    stops = [line["data"]["totals"] for line in lines if line["type"] == "Stop"]
+    assert all(stop["complete"] for stop in stops)
+
+
+@pytest.mark.logs_errors("nobody can tell of which one this is a result")
+def test_publish_in_a_list_is_a_mistake_of_the_class(start):
+    chain, program = start(
+        LISTENED, operator("work", "PublishInLists", ["count"]), publisher("write", ["work"])
+    )
+    words = "publish() within process_batch(), which has many messages in hand"
+    wait_until(lambda: words in chain.text(), chain.text)
+    assert indices(chain.lines()) == []
+    program.stop_now()

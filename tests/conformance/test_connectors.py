@@ -3,18 +3,19 @@
 Each test is a line of the contract; its name is what `Broker.lacks` knows it by.
 """
 
+import json
 import threading
 import time
 
 import pytest
 from brokers import indices_of, numbered
 from chains import wait_until
-from outside import DEADLINE_S, Recorder, opened, running
+from outside import DEADLINE_S, Recorder, event, opened, running
 
-from arroyo import Event, UnavailableError
-from arroyo.connectors.outward import OutwardParser
+from arroyo import Event, MessageParser, UnavailableError
+from arroyo.connectors.wire_format import OutwardParser
 
-STOP_S = 2.0
+STOP_S = 5.0
 """A listener may take so long to end when it is told to."""
 SHARE_S = 3.0
 """So long is waited for the second of two listeners to get its share."""
@@ -50,6 +51,25 @@ def test_a_listener_reads_what_another_program_sends(broker, state):
     assert [bytes(event.payload) for event in recorder.events] == [
         payload for _, payload in numbered(0, 20)
     ]
+
+
+class OwnParser(MessageParser):
+    """Reads the last frame, as others write it."""
+
+    def parse(self, frames):
+        return Event(json.loads(bytes(frames[-1])))
+
+
+def test_a_parser_of_ones_own_reads_what_others_send(broker, state):
+    broker.make("in")
+    recorder = Recorder()
+    with running(broker.make_listener(recorder, "in", state, parser=OwnParser())) as listener:
+        broker.produce(
+            "in", [(b"{}", b'{"index": 0}'), (b"{}", b"no JSON"), (b"{}", b'{"index": 1}')]
+        )
+        recorder.wait_for(2)
+        assert listener.rejected == 1
+    assert indices(recorder) == [0, 1]
 
 
 def test_another_program_reads_what_a_publisher_sends(broker):
@@ -253,6 +273,7 @@ def test_an_idle_listener_stops_soon(broker, state):
 def test_a_busy_listener_stops_soon_and_loses_nothing(broker, state):
     broker.make("in")
     broker.produce("in", numbered(0, MANY))
+    # It takes so long over each that many are left when it has to stop.
     first, second = Recorder(at_event=lambda event: time.sleep(0.001)), Recorder()
     with running(broker.make_listener(first, "in", state)) as listener:
         first.wait_for(50)
@@ -278,6 +299,25 @@ def test_a_publisher_is_idle_and_goes_on(broker):
         publisher.publish(Event({"index": 1}))
         publisher.flush()
     assert indices_of(broker.consume("out")) == [0, 1]
+
+
+def test_a_message_that_comes_again_is_there_once(broker):
+    """Another replica gets what the first one had not acknowledged, in any order."""
+    broker.make("out")
+    with (
+        opened(broker.make_publisher("out")) as one,
+        opened(broker.make_publisher("out")) as other,
+    ):
+        for index in range(5):
+            one.publish(event(index))
+        one.flush()
+        for index in (4, 2, 6, 0, 5):
+            other.publish(event(index))
+        other.publish(event(0, source="images.1"))
+        other.publish(event(0, path=1))
+        other.publish(event(0, fragment=((1, 2),)))
+        other.flush()
+    assert indices_of(broker.consume("out")) == [0, 1, 2, 3, 4, 6, 5, 0, 0, 0]
 
 
 @pytest.mark.parametrize("role", ["listener", "publisher"])
@@ -306,7 +346,7 @@ def test_a_publisher_that_lost_its_server_says_so_before_anything_counts(broker)
     broker.make("out")
     publisher = broker.make_publisher("out")
     publisher.open()
-    publisher._on_waiting = lambda: True  # as its process does after SIGTERM
+    publisher._on_waiting = lambda _: True  # as its process does after SIGTERM
     broker.kill()
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1"):
         publish_and_flush(publisher)
