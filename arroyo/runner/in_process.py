@@ -18,14 +18,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 
-from arroyo.config.graph import Chain, Stage
+from arroyo.config.graph import Chain, Stage, without_programs
 from arroyo.config.reader import load_chain
-from arroyo.control.meeting import find_folders
+from arroyo.control.shared_folders import find_folders
 from arroyo.errors import ArroyoError, ConfigurationError, StageError, UnavailableError
 
+from .cooperative_scheduler import CooperativeScheduler, MemoryContext
 from .process.stage_process import make_shell
 from .process.stop_signals import StopNowError
-from .turns import MemoryContext, Turns
 from .user_code.loading import check_options, load_factory
 
 _log = logging.getLogger(__name__)
@@ -39,14 +39,14 @@ COUNTED = ("received", "sent", "filtered", "skipped", "quarantined")
 LOOK_S = 0.05
 """How often a pause looks whether the chain shall stop."""
 IDLE_S = 0.002
-"""When nobody has had anything to do for so long, publishers are flushed."""
+"""Publishers are flushed after all stages were idle for this time."""
 
 
 def run(chain: Chain | str | Path) -> None:
     """Run a chain in this process until its listeners have ended, or Ctrl-C (SIGINT or SIGTERM).
 
     The first one stops the listeners, and what they handed over goes through; the second one
-    stops the chain now.
+    stops the chain now. Programs of the chain are not run: start those that it needs before.
 
     Parameters
     ----------
@@ -69,6 +69,7 @@ def run_and_count(chain: Chain | str | Path) -> Mapping[str, Mapping[str, int]]:
     """Do as `run`; returns for each stage what it has received, sent, quarantined and so on."""
     if not isinstance(chain, Chain):
         chain = load_chain(chain)
+    chain = without_programs(chain)
     quarantine = find_folders(chain.name, os.environ).state.quarantine
     try:
         with _folder_and_environment(chain):
@@ -84,51 +85,53 @@ class _InProcessChain:
         self._chain = chain
         self._quarantine = quarantine
         self._something = threading.Event()
-        self.turns = Turns(chain, self._something.set)
+        self.scheduler = CooperativeScheduler(chain, self._something.set)
         self._contexts: dict[str, _Context] = {}
 
     def run(self) -> Mapping[str, Mapping[str, int]]:
-        with contextlib.closing(self.turns):
+        with contextlib.closing(self.scheduler):
             for level in reversed(self._chain.levels):
                 for stage in level:
                     self._begin(stage)
             with contextlib.ExitStack() as ending:
                 ending.callback(self._tell)
-                ending.callback(self.turns.close)
-                with _stop_signals() as self.turns.stop_asked:
+                ending.callback(self.scheduler.close)
+                with _stop_signals() as self.scheduler.stop_asked:
                     self._work()
-        for error in self.turns.errors:
+        for error in self.scheduler.errors:
             raise error
         return {stage: self._contexts[stage].counts for stage in self._chain.stages}
 
     def _begin(self, stage: Stage) -> None:
-        context = self._contexts[stage.name] = _Context(self.turns, stage.name, self._quarantine)
+        context = self._contexts[stage.name] = _Context(
+            self.scheduler, stage.name, self._quarantine
+        )
         if problems := check_options(load_factory(stage, self._chain), stage):
             raise ConfigurationError(*problems)  # of its replicas: here there is only one of each
-        self.turns.begin(stage.name, make_shell(context))
+        self.scheduler.begin(stage.name, make_shell(context))
 
     def _work(self) -> None:
         idle = False
         try:
-            while not self.turns.have_ended(self._chain.stages):
+            while not self.scheduler.have_ended(self._chain.stages):
                 self._something.clear()
-                left_s = self.turns.give()
+                left_s = self.scheduler.run_next()
                 if left_s <= 0:
                     idle = False
-                elif not (idle and self.turns.flush()):
+                elif not (idle and self.scheduler.flush()):
                     self._something.wait(min(left_s, LOOK_S if idle else IDLE_S))
                     idle = True
         except ArroyoError:
             # What was handed over before goes through.
             with contextlib.suppress(ArroyoError):
-                while self.turns.give(self.turns.relays) <= 0:
+                while self.scheduler.run_next(self.scheduler.relays) <= 0:
                     pass
             raise
         finally:
-            self.turns.give_each(self.turns.listeners)
+            self.scheduler.run_each(self.scheduler.listeners)
 
     def _tell(self) -> None:
-        """Give the account of what went through."""
+        """Log the totals of each stage."""
         for stage in self._chain.stages:
             context = self._contexts[stage]
             shown = [f"{count:,} {word}" for word, count in context.counts.items() if count]
@@ -142,13 +145,13 @@ class _InProcessChain:
 
 
 class _Context(MemoryContext):
-    """A stage that waits for what is away."""
+    """A stage that tries again until what it needs is back."""
 
     _stopping_since_s: float | None = None
 
     @property
     def counts(self) -> dict[str, int]:
-        """What it has received, sent, quarantined and so on."""
+        """Return what it has received, sent, quarantined and so on."""
         words = [word for word in COUNTED if self.stage.inputs or word != "received"]
         return {word: self.page.word(word)[0] for word in words}
 
@@ -161,7 +164,7 @@ class _Context(MemoryContext):
         begun_s = time.monotonic()
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(attempt, 10))
         while (now_s := time.monotonic()) < begun_s + pause_s:
-            if self.turns.stop_asked():
+            if self.scheduler.stop_asked():
                 self._stopping_since_s = self._stopping_since_s or now_s
                 if now_s >= self._stopping_since_s + self.chain.supervision.stop_timeout_s:
                     raise error

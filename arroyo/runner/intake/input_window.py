@@ -2,25 +2,31 @@
 
 The listener's threads put messages in, the main thread takes them out and sends them. A message
 counts against the window from the moment it is put in until every sink has finished it.
+
+Rules:
+- Whatever is seldom done, is done under a lock: in `WindowLock`.
+- Nearly all messages only join others, and for them a lock would cost more than the joining. The
+  body that they join lies in a list of one, out of which it is taken by whoever writes into it or
+  looks at it, and only `pop` decides who that is. Under the lock it is always out.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Body, Kind, MessageCodec
+from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.errors import EncodeError, StageError
 from arroyo.messages import Event, Message, Start, Stop
-from arroyo.protocol.sending.dispatcher import BATCH_MESSAGES
 from arroyo.protocol.source.input import InputBatch
-from arroyo.runner.user_code.calls import key_of
+from arroyo.protocol.values.flow_limits import BATCH_MESSAGES
+from arroyo.runner.user_code.dispatch_key import key_of
 
-from .handed_runs import HandedRuns
-from .input_batch import BATCH_BYTES, Counts, HandedBatch, HandedRun
+from .window_batch import BATCH_BYTES, Counts, WindowBatch, WindowRun
+from .window_lock import WindowLock
+from .window_runs import WindowRuns
 
 ROOMY = 8
 """A listener that found the window full may go on when one part in so many of it is free."""
@@ -29,18 +35,9 @@ ROOMY = 8
 class InputWindow:
     """Takes messages from a listener, and gives them on in batches.
 
-    Parameters
-    ----------
-    stage
-        The listener's stage, with its window.
-    codec
-        Encodes messages when they are handed over, which is when a listener can be told.
-    key_field
-        Metadata field that a stage below is dispatched by.
-    wake
-        Called when the main thread may be asleep and there is something for it.
-    counts
-        Written when messages are looked at, which is not at each of them.
+    `codec`: encodes messages when they are handed over, which is when a listener can be told.
+    `wake`: called when the main thread may be asleep and there is something for it.
+    `counts`: written when messages are looked at, which is not at each of them.
     """
 
     def __init__(
@@ -56,15 +53,15 @@ class InputWindow:
         self._write = codec.write
         self._key_field = key_field
         self._wake = wake
-        self._lock = threading.Lock()
-        # `with` would look both up for each message.
-        self._acquire, self._release = self._lock.acquire, self._lock.release
-        self._room = threading.Condition(self._lock)
-        self._chunks: deque[HandedBatch] = deque()
-        self._open: HandedBatch | None = None
+        self._lock = WindowLock()
+        self._batches: deque[WindowBatch] = deque()
+        self._open: WindowBatch | None = None
         self._messages = self._size = 0
-        self._growing: Body | None = None
-        """Body that messages may join as long as it is below these limits; see `_count`."""
+        self._slot = self._lock.slot
+        """Has the body that messages may join while it is below these limits; see `_count`."""
+        self._tokens: list[Any] = []
+        self._joins_tokens = False
+        """The tokens of its messages, and whether all that join have to have one, or none may."""
         self._length_limit = self._bytes_limit = 0
         # With `drop-oldest` half of the window stays in front of the ledger: what is in there
         # can't be dropped any more.
@@ -72,10 +69,10 @@ class InputWindow:
         self._ledger_messages = max(1, stage.window // share)
         self._ledger_size = stage.window_bytes // share
         self._packs = key_field is None and stage.when_full != "drop-oldest"
-        """Whether messages of a chunk need not be looked at one by one."""
+        """Whether messages of a batch need not be looked at one by one."""
         self._waiting = 0
         self._shut = False
-        self.runs = HandedRuns(codec)
+        self.runs = WindowRuns(codec)
         self._wakes_at = 0
         """How many messages in a batch wake the main thread; 0: it is awake."""
         self._taken = self._taken_size = 0
@@ -91,27 +88,28 @@ class InputWindow:
     def process(self, message: Message, token: Any = None) -> None:
         """Take a message up; waits while the window is full.
 
-        Raises
-        ------
-        EncodeError
-            The message can't travel; nothing of it was sent.
-        StageError
-            The stage has ended.
+        EncodeError: the message can't travel; nothing of it was sent.
+        StageError: the stage has ended.
         """
-        self._acquire()
         try:
             # What happens to nearly all: it joins others, and nobody has to do anything about it.
-            body = self._growing
-            if (
-                body is not None
-                and body.length < self._length_limit
-                and len(body.buffer) < self._bytes_limit
-                and token is None
-                and self._write(message, body)
-            ):
-                return
-        finally:
-            self._release()
+            body = self._slot.pop()
+        except IndexError:
+            pass  # there is none, or it is another thread's at the moment
+        else:
+            try:
+                end = len(body.buffer)
+                if (
+                    body.length < self._length_limit
+                    and end < self._bytes_limit
+                    and (token is not None) is self._joins_tokens
+                    and self._write(message, body, end)
+                ):
+                    if token is not None:
+                        self._tokens.append(token)
+                    return
+            finally:
+                self._slot.append(body)
         if self._take_up(message, token):
             self._wake()
 
@@ -138,20 +136,20 @@ class InputWindow:
             self._size += size
             if kind is Kind.EVENTS:
                 self._received = self._received_word[0] = self._received + 1
-            chunk = self._open
-            if chunk is None or kind is not Kind.EVENTS:
-                chunk = self._begin(kind, message)
-            chunk.add(item, size, token, key)
-            wake = self._has_to_wake(chunk)
+            batch = self._open
+            if batch is None or kind is not Kind.EVENTS:
+                batch = self._begin(kind, message)
+            batch.add(item, size, token, key)
+            wake = self._has_to_wake(batch)
             self._limit_growth()
             return wake
 
-    def _has_to_wake(self, chunk: HandedBatch) -> bool:
-        full = chunk.is_full
-        if full and chunk is self._open:
+    def _has_to_wake(self, batch: WindowBatch) -> bool:
+        full = batch.is_full
+        if full and batch is self._open:
             self._open = None
         wake = self._wakes_at > 0 and (
-            full or chunk.kind is not Kind.EVENTS or len(chunk.items) >= self._wakes_at
+            full or batch.kind is not Kind.EVENTS or len(batch.items) >= self._wakes_at
         )
         if wake:
             self._wakes_at = 0
@@ -159,20 +157,21 @@ class InputWindow:
 
     def _limit_growth(self) -> None:
         """Say how far the open body may grow before anybody has to look at it."""
-        chunk = self._open
-        if chunk is None or chunk.body is None or chunk.tokens:
-            self._growing = None
+        batch = self._open
+        if batch is None or batch.body is None:
+            self._lock.growing = None
             self._expect(0)
             return
-        self._growing = chunk.body
+        self._lock.growing, self._tokens = batch.body, batch.tokens
+        self._joins_tokens = bool(batch.tokens)
         room = self._stage.window - self._messages
         size = self._stage.window_bytes - 2 * DETACH_BYTES - self._size
         # The message that makes it full, or wakes the main thread, is not one of them.
-        self._length_limit = min((self._wakes_at or BATCH_MESSAGES) - 1, chunk.body.length + room)
-        self._bytes_limit = HEAD_BYTES + min(BATCH_BYTES - DETACH_BYTES, chunk.size + size)
+        self._length_limit = min((self._wakes_at or BATCH_MESSAGES) - 1, batch.body.length + room)
+        self._bytes_limit = HEAD_BYTES + min(BATCH_BYTES - DETACH_BYTES, batch.size + size)
         # A message has one byte at least.
-        most = self._bytes_limit - HEAD_BYTES - chunk.size
-        self._expect(max(0, min(self._length_limit - chunk.counted, most)))
+        most = self._bytes_limit - HEAD_BYTES - batch.size
+        self._expect(max(0, min(self._length_limit - batch.counted, most)))
 
     def _expect(self, unseen: int) -> None:
         """Say how many messages may join before anybody looks, at most."""
@@ -181,26 +180,26 @@ class InputWindow:
 
     def _count(self) -> None:
         """Count what has joined the open body since the last time."""
-        chunk = self._open
-        if chunk is not None and chunk.body is not None:
-            joined = chunk.body.length - chunk.counted
+        batch = self._open
+        if batch is not None and batch.body is not None:
+            joined = batch.body.length - batch.counted
             if joined:
                 self._messages += joined
-                self._size += chunk.body.size - chunk.size
-                chunk.counted, chunk.size = chunk.body.length, chunk.body.size
+                self._size += batch.body.size - batch.size
+                batch.counted, batch.size = batch.body.length, batch.body.size
                 self._received = self._received_word[0] = self._received + joined
                 self._expect(max(0, self._unseen - joined))
 
-    def _begin(self, kind: Kind, message: Message) -> HandedBatch:
+    def _begin(self, kind: Kind, message: Message) -> WindowBatch:
         packs = self._packs and kind is Kind.EVENTS
-        chunk = HandedBatch(
+        batch = WindowBatch(
             kind, self.runs.note(kind), None if kind is Kind.EVENTS else message, packs=packs
         )
-        self._open = chunk if kind is Kind.EVENTS else None
+        self._open = batch if kind is Kind.EVENTS else None
         if kind is not Kind.EVENTS and not self.counts.run_end[0]:
             self.counts.run_end[0] = self._received + 1
-        self._chunks.append(chunk)
-        return chunk
+        self._batches.append(batch)
+        return batch
 
     def _fits(self, size: int) -> bool:
         self._count()
@@ -218,7 +217,7 @@ class InputWindow:
                     return False
                 continue
             self._waiting += 1
-            self._room.wait()
+            self._lock.wait()
             self._waiting -= 1
         return True
 
@@ -230,23 +229,23 @@ class InputWindow:
         """Give up the oldest event that has not been sent; False where there is none."""
         # The source may have been given the next run already, and wait to begin it.
         of_open_run = self.counts.run_end[0] > self._taken + 1
-        for chunk in self._chunks:
-            if chunk.kind is not Kind.EVENTS:
+        for batch in self._batches:
+            if batch.kind is not Kind.EVENTS:
                 of_open_run = False
             else:
                 self._received = self._received_word[0] = self._received - 1
                 if of_open_run and self.counts.run_end[0]:
                     self.counts.run_end[0] -= 1
                 self._messages -= 1
-                self._size -= chunk.drop_first()
-                self._count_drop(chunk.run)
-                if not chunk.items:
-                    self._chunks.remove(chunk)
-                    self._open = None if chunk is self._open else self._open
+                self._size -= batch.drop_first()
+                self._count_drop(batch.run)
+                if not batch.items:
+                    self._batches.remove(batch)
+                    self._open = None if batch is self._open else self._open
                 return True
         return False
 
-    def _count_drop(self, run: HandedRun) -> None:
+    def _count_drop(self, run: WindowRun) -> None:
         self.dropped += 1
         run.dropped += 1
 
@@ -270,7 +269,7 @@ class InputWindow:
         `whole`: leave a batch alone that more messages can still join.
         """
         with self._lock:
-            if whole and self._chunks and self._chunks[0] is self._open:
+            if whole and self._batches and self._batches[0] is self._open:
                 return None
             self._count()
             count = self._sendable()
@@ -280,22 +279,22 @@ class InputWindow:
         """The source has opened a run: find out whether the listener has ended that already."""
         with self._lock:
             count = self._taken
-            for chunk in self._chunks:
-                if chunk.kind is not Kind.EVENTS:
+            for batch in self._batches:
+                if batch.kind is not Kind.EVENTS:
                     self.counts.run_end[0] = count + 1
                     return
-                count += len(chunk.items)
+                count += len(batch.items)
             self.counts.run_end[0] = 0
 
     def _sendable(self) -> int:
-        """How many messages of the first chunk may be sent."""
-        if not self._chunks:
+        """How many messages of the first batch may be sent."""
+        if not self._batches:
             return 0
-        items = self._chunks[0].items
+        items = self._batches[0].items
         if self._stage.when_full != "drop-oldest":
             return len(items)
-        sent = self._messages - sum(len(chunk.items) for chunk in self._chunks)
-        size = self._size - sum(chunk.size for chunk in self._chunks)
+        sent = self._messages - sum(len(batch.items) for batch in self._batches)
+        size = self._size - sum(batch.size for batch in self._batches)
         count = 0
         for item in items:
             if sent and (sent >= self._ledger_messages or size >= self._ledger_size):
@@ -303,28 +302,28 @@ class InputWindow:
             sent, size, count = sent + 1, size + len(item), count + 1
         return count
 
-    def _pop(self, count: int) -> HandedBatch:
-        chunk = self._chunks.popleft()
-        if chunk is self._open:
-            self._open = self._growing = None
+    def _pop(self, count: int) -> WindowBatch:
+        batch = self._batches.popleft()
+        if batch is self._open:
+            self._open = self._lock.growing = None
             self._expect(0)
-        if len(chunk.items) > count:
-            chunk, rest = chunk.split(count)
-            self._chunks.appendleft(rest)
-        return chunk
+        if len(batch.items) > count:
+            batch, rest = batch.split(count)
+            self._batches.appendleft(rest)
+        return batch
 
-    def _intake(self, chunk: HandedBatch) -> InputBatch:
-        if chunk.kind is Kind.EVENTS:
-            self._taken += len(chunk.items)
-            self._taken_size += chunk.size
-        return self.runs.take(chunk)
+    def _intake(self, batch: WindowBatch) -> InputBatch:
+        if batch.kind is Kind.EVENTS:
+            self._taken += len(batch.items)
+            self._taken_size += batch.size
+        return self.runs.take(batch)
 
     @property
     def bytes_in(self) -> int:
         """Bytes of these."""
         with self._lock:
             self._count()
-            return self._taken_size + sum(chunk.size for chunk in self._chunks)
+            return self._taken_size + sum(batch.size for batch in self._batches)
 
     def fall_asleep(self, *, whole: bool = False) -> bool:
         """Announce a wait; False where something has come meanwhile, so don't.
@@ -332,7 +331,7 @@ class InputWindow:
         `whole`: to be woken by a full batch only, see `take`.
         """
         with self._lock:
-            waits = (whole and self._chunks and self._chunks[0] is self._open) or (
+            waits = (whole and self._batches and self._batches[0] is self._open) or (
                 not self._sendable()
             )
             self._wakes_at = (BATCH_MESSAGES if whole else 1) if waits else 0
@@ -341,9 +340,14 @@ class InputWindow:
             return bool(waits)
 
     @property
+    def is_full(self) -> bool:
+        """Whether a listener waits for room."""
+        return self._waiting > 0
+
+    @property
     def empty(self) -> bool:
         """Whether nothing waits to be sent."""
-        return not self._chunks
+        return not self._batches
 
     def release(self, messages: int, size: int) -> None:
         """Let new messages in for those that are finished.
@@ -357,7 +361,7 @@ class InputWindow:
             self._messages = max(0, self._messages - messages)
             self._size = max(0, self._size - size)
             if self._waiting and self._is_roomy():
-                self._room.notify_all()
+                self._lock.notify_all()
 
     def _is_roomy(self) -> bool:
         window, size = self._stage.window, self._stage.window_bytes
@@ -369,8 +373,8 @@ class InputWindow:
         """Refuse whatever else a listener may want to hand over."""
         with self._lock:
             self._shut = True
-            self._growing = None
-            self._room.notify_all()
+            self._lock.growing = None
+            self._lock.notify_all()
 
 
 _KINDS: dict[type[Message], Kind] = {Start: Kind.START, Event: Kind.EVENTS, Stop: Kind.STOP}

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from arroyo.errors import ArroyoError, StageError
+from arroyo.runner.user_code.error_policy import in_words
 from arroyo.runner.user_code.methods import call_if_there
-from arroyo.runner.user_code.trials import in_words
 from arroyo.stages import Awaiter, Listener
 
 LAST_WAIT_S = 5.0
@@ -18,14 +18,8 @@ LAST_WAIT_S = 5.0
 class ListenerThread:
     """Runs `listener.start()`; `ended` and then `error` tell how it went.
 
-    Parameters
-    ----------
-    listener
-        Whose `start()` it is.
-    awaiter
-        Runs that where it is async, on the event loop of `open()` and `close()`.
-    wake
-        Called at its end, from its thread.
+    `awaiter`: runs that where it is async, on the event loop of `open()` and `close()`.
+    `wake`: called at its end, from its thread.
     """
 
     def __init__(self, listener: Listener, awaiter: Awaiter, wake: Callable[[], None]) -> None:

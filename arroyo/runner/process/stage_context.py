@@ -1,4 +1,4 @@
-"""`StageContext`: what the shell of a stage has around it: names, links, status page, watch."""
+"""`StageContext`: what every replica has: names, links, status page, payloads, signals, watch."""
 
 from __future__ import annotations
 
@@ -24,28 +24,30 @@ from arroyo.codec import (
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain, Stage
 from arroyo.config.state_directory import StateDirectory
+from arroyo.control.away_note import read_away
 from arroyo.control.locks import owner
 from arroyo.control.notify import Notifier
-from arroyo.control.suspect_note import take_suspect
+from arroyo.control.suspect_notes import SuspectLists, take_suspect
 from arroyo.errors import ArroyoError, DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message
 from arroyo.protocol.values.history import History
 from arroyo.runner.quarantine.store import Quarantine
+from arroyo.runner.state.incarnations import next_incarnation
+from arroyo.runner.state.unclosed_runs import UnclosedRuns
 from arroyo.runner.user_code.loading import load_message_types
 from arroyo.shared_memory.payloads import PayloadStore
+from arroyo.stages import AllocatingStage, WaitingStage
 from arroyo.telemetry.status_page import StatusPage
 from arroyo.telemetry.status_words import Phase
 
-from .allocation import settle
-from .lives import begin_life
+from .live_parameters import LiveParameters
+from .memory_tuning import tune_memory
 from .stop_signals import StopSignals
-from .unclosed_runs import UnclosedRuns
-from .watch import ORPHAN_EXIT_S, Watch
+from .supervisor_watch import ORPHAN_EXIT_S, SupervisorWatch
+from .tap import Tap
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from arroyo.links.memory import MemoryLinks
     from arroyo.links.sockets import Links
 
@@ -56,45 +58,36 @@ LOGGED_REJECTS = 20
 
 
 class Wait(NamedTuple):
-    """How long a shell has nothing to do, unless something comes."""
+    """How long a replica waits at its links, unless something comes."""
 
     timeout_s: float
     deaf: bool = False
-    """It can't take data."""
+    """It takes no data, as what it has made before is not sent yet."""
 
 
 class Shell(Protocol):
     """Runs one replica, of whatever role."""
 
-    def turns(self) -> Generator[Wait, None, None]:
-        """Run it from `open()` to `close()`; yields where it has nothing to do for now."""
+    def steps(self) -> Generator[Wait, None, None]:
+        """Run it from `open()` to `close()`; yields before each wait at its links.
+
+        To be closed where it shall end at once.
+
+        ArroyoError: the stage refused to start, or failed for good.
+        """
         ...
 
 
 class StageContext:
     """One running replica; a context manager, which closes everything at its end.
 
-    Parameters
-    ----------
-    chain, name
-        Which one.
-    folders
-        Those of the chain; None: nothing of it is kept, and no other process knows of it.
-    notifier
-        Whom to tell of readiness.
-    lifeline
-        Descriptor that tells of the supervisor's death; None where there is no supervisor.
-    history
-        Where its state machine notes what it did.
-
-    Attributes
-    ----------
-    shares_thread
-        Whether other stages have to have their turns in the thread that runs this one.
+    `folders`: those of the chain; None: nothing of it is kept, and no other process knows of it.
+    `lifeline`: descriptor that tells of the supervisor's death; None where there is no supervisor.
     """
 
     links: Links | MemoryLinks
     shares_thread = False
+    """Whether other stages have to have their turns in the thread that runs this one."""
 
     def __init__(
         self,
@@ -118,10 +111,11 @@ class StageContext:
         self.state: StateDirectory | None = None
         self.runs: UnclosedRuns | None = None
         self._directory = None if folders is None else folders.run
+        self.suspect_lists = SuspectLists(self._directory, self.stage.names)
         if folders is not None:
             self.state = folders.state
             self.quarantine = Quarantine(folders.state.quarantine)
-            self.incarnation = begin_life(folders.state.lives(name), self.incarnation)
+            self.incarnation = next_incarnation(folders.state.incarnations(name), self.incarnation)
             self.page_path = folders.run.status_page(name)
             self.runs = UnclosedRuns(self.page_path, folders.state.former_runs(name))
         self.page = StatusPage(self.page_path, os.getpid(), self.incarnation)
@@ -138,10 +132,14 @@ class StageContext:
             name,
             self.incarnation,
             self._directory,
-            sequence_in_hand=lambda: self.hand_sequence[0] - 1,
+            current_sequence=lambda: self.hand_sequence[0] - 1,
             is_alive=self._is_alive,
         )
+        note = None if folders is None or lifeline is None else folders.run.parameters(name.stage)
+        self.parameters = LiveParameters(self.stage, note, notifier)
         self.codec.keep = None if folders is None else self.payloads.keep
+        tap_path = None if folders is None else folders.run.tap(name)
+        self.tap = Tap(tap_path, chain.downstream(name.stage), self.payloads, self.clock)
 
     def __enter__(self) -> StageContext:
         from arroyo.links.addresses import Addresses
@@ -149,37 +147,27 @@ class StageContext:
 
         assert self._directory is not None
         below = self.chain.downstream(self.name.stage)
-        inputs = self.stage.inputs
-        above = {source: self.chain.stages[source.stage].names for source in inputs}
+        above = self.chain.senders(self.name.stage)
         self.links = Links(
             self.name,
             Addresses(self.chain, self._directory),
-            receives=any(source.link == "push-pull" for source in inputs),
+            receives="push-pull" in above.values(),
             sends=bool(below),
             publishes=any(link == "pub-sub" for _, link in below),
-            above=[name for names in above.values() for name in names],
+            above=above,
             below=[name for stage in self.chain.below(self.name.stage) for name in stage.names],
-            subscriptions=[
-                name
-                for source, names in above.items()
-                if source.link == "pub-sub"
-                for name in names
-            ],
+            subscriptions=self.chain.subscriptions(self.name.stage),
             reject=self._reject,
         )
         self.signals = StopSignals(self.links.wake)
-        self.watch = Watch(self._lifeline, self.notifier, self._orphaned, self._abandoned)
+        self.watch = SupervisorWatch(self._lifeline, self.notifier, self._orphaned, self._abandoned)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.enter(Phase.CLOSED)
         self.signals.ignore()
         self.links.close(flush=error is None)
+        self.tap.close()
         self.payloads.close()
         self.watch.close()  # until here it ends an orphan that hangs
         self.enter(Phase.ENDED)
@@ -190,10 +178,7 @@ class StageContext:
     def decode(self, item: Encoded) -> Message:
         """Read back a message that this replica has encoded and nobody has finished yet.
 
-        Raises
-        ------
-        DecodeError
-            Its payload is gone.
+        DecodeError: its payload is gone.
         """
         body, places, payloads = join([item])
         if isinstance(item, Shared):
@@ -202,6 +187,10 @@ class StageContext:
 
     def _is_alive(self, other: ReplicaName) -> bool:
         return self._directory is None or owner(self._directory.lock(other)) is not None
+
+    def away(self) -> list[ReplicaName]:
+        """Return the replicas that the supervisor says are away for long."""
+        return [] if self._directory is None else read_away(self._directory)
 
     def _orphaned(self) -> None:
         _log.warning("the supervisor has died; draining")
@@ -222,12 +211,21 @@ class StageContext:
             self._phase = phase
             self.page.enter(phase, self.now_ns())
 
-    def note_waiting(self) -> bool:
-        """Note that the stage's code waits and is not hung; return True if it should stop."""
+    def note_waiting(self, why: str = "") -> bool:
+        """Note that the stage's code waits, and for what; return True if it should stop."""
         self.page.add("waits", 1)
+        if why:
+            self.page.say_waiting(why, self.now_ns())
         return self.signals.asked
 
-    def take_in_hand(self, batch: Batch) -> None:
+    def serve(self, made: object) -> None:
+        """Have the stage's object say here that it waits, and get shared memory from here."""
+        if isinstance(made, WaitingStage):
+            made._on_waiting = self.note_waiting
+        if isinstance(made, AllocatingStage):
+            made._on_allocate = self.payloads.allocate
+
+    def begin_batch(self, batch: Batch) -> None:
         """Mark on the status page that the stage's code works on the messages of `batch` now.
 
         Which one it is goes into `hand_sequence` and, for parts of one, `hand_part`: one word
@@ -262,9 +260,9 @@ class StageContext:
         return int(self.clock.monotonic() * 1e9)
 
     def report_ready(self, status: str) -> None:
-        """Tell whoever started this process that it is ready."""
+        """Tell the supervisor, or systemd, that this process is ready."""
         if self.state is not None:
-            settle()  # the process is the stage's own
+            tune_memory()  # the process is the stage's own
         self.history.note("ready")
         self.page.set("ready_since_ns", self.now_ns())
         self.notifier.ready(status)
@@ -275,14 +273,14 @@ class StageContext:
         _log.info(words, *values)
 
     def report_stopping(self) -> None:
-        """Tell whoever started this process that it is going to end."""
+        """Tell the supervisor, or systemd, that this process is going to end."""
         self.enter(Phase.DRAIN)
         self.history.note("drains")
         self.notifier.stopping()
         self.tell("draining")
 
     def note(self, record: BackRecord) -> None:
-        """Log what people should know of a record from below."""
+        """Log what operators should know of a record from below."""
         if isinstance(record, Refuse):
             _log.error("%s.%d refuses: %s", record.stage, record.replica, record.reason)
         elif isinstance(record, Hello):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import logging
 import os
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from arroyo.clock import SystemClock
 from arroyo.config.folders import Folders
@@ -18,20 +19,20 @@ from arroyo.config.run_directory import RunDirectory
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.history_file import history_text, leave_history
 from arroyo.control.locks import Lock
-from arroyo.control.meeting import settle_folders
 from arroyo.control.notify import Notifier
+from arroyo.control.shared_folders import settle_folders
 from arroyo.control.stacks import trace_faults
 from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.history import History
+from arroyo.runner.user_code.error_policy import in_words
 from arroyo.runner.user_code.methods import MethodRaisedError
-from arroyo.runner.user_code.trials import in_words
 from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import configure_logging, is_journal
-from arroyo.telemetry.output import Output, output_file
+from arroyo.telemetry.output import OutputCapture, output_file
 
 from .stop_signals import StopNowError
-from .versions import note_wiring, others_wired_differently
+from .versions import others_wired_differently, wiring_of
 
 if TYPE_CHECKING:
     from .stage_context import Shell, StageContext
@@ -42,16 +43,34 @@ STOPPED_NOW = 1
 """Exit code after a second stop signal: it may have left work unfinished."""
 CRASHED = 70
 ATEXIT_S = 2.0
+_OF_ROLES = (
+    "process.stage_context",
+    "relay.fold_role",
+    "relay.relay_process",
+    "relay.relay_role",
+    "source.replayable_input",
+    "source.source_process",
+    "source.volatile_input",
+    "user_code.loading",
+)
+"""What stages of all roles need, beside this module."""
 SAID_CHARACTERS = 1000
-"""What is said to a supervisor about why the stage can't begin; it takes no long datagram."""
+"""Longest reason that is sent to a supervisor where a stage can't start; it is one datagram."""
+
+
+class FromSupervisor(NamedTuple):
+    """What a supervisor gives a stage."""
+
+    folders: Folders
+    """Those that it has settled on."""
+    lifeline: int
+    """Descriptor that becomes readable when it dies."""
+    copy: Path | None = None
+    """The copy of the chain file that it has accepted; None: the file is read itself."""
 
 
 def run_stage(
-    chain_path: str,
-    stage: str,
-    replica: int,
-    folders: Folders | None = None,
-    lifeline: int | None = None,
+    chain_path: str, stage: str, replica: int, given: FromSupervisor | None = None
 ) -> int:
     """Run one replica until it has ended; returns its exit code and never raises user errors.
 
@@ -61,20 +80,17 @@ def run_stage(
 
     Parameters
     ----------
-    chain_path, stage, replica
-        Which one.
-    folders
-        Those that the supervisor has settled on; None: there is no supervisor.
-    lifeline
-        Descriptor that becomes readable when the supervisor dies; None: there is no supervisor.
+    given
+        What comes from the supervisor; None: there is none.
     """
+    folders, lifeline, copy = given or (None, None, None)
     try:
-        chain = load_chain(chain_path)
+        chain = load_chain(chain_path, copy=copy)
         name = _find(chain, stage, replica)
         run_directory = folders.run if folders else RunDirectory.locate(chain.name, os.environ)
         run_directory.create()
         lock = Lock.acquire(run_directory.lock(name))
-        note_wiring(lock, chain)
+        lock.note(wiring_of(chain))
         folders = folders or settle_folders(chain, os.environ, lock)
     except ArroyoError as error:
         if os.environ.get("ARROYO_DEBUG"):
@@ -88,14 +104,16 @@ def run_stage(
     log = run_directory.log(name)
     console = None if lifeline is not None or is_journal(2) else Console(1)
     configure_logging(log, str(name), chain.name, console)
-    output = Output(output_file(log), console)
+    output = OutputCapture(output_file(log), console)
     try:
         history = History(SystemClock().monotonic())
         with trace_faults(log, lambda: history_text(str(name), history)):
             _tell_of_other_versions(chain, folders, lock)
             exit_code = _run_locked(chain, name, folders, lifeline, history)
             if exit_code == CRASHED and len(history):
-                _leave_history(log, name, history)
+                left = leave_history(log, history_text(str(name), history))
+                if left is not None:
+                    _log.info("what it did last is in %s", left)
             return exit_code
     finally:
         output.close()
@@ -142,11 +160,6 @@ def _tell_of_other_versions(chain: Chain, folders: Folders, lock: Lock) -> None:
         )
 
 
-def _leave_history(log: Path, name: ReplicaName, history: History) -> None:
-    if (path := leave_history(log, history_text(str(name), history))) is not None:
-        _log.info("what it did last is in %s", path)
-
-
 def _run_locked(
     chain: Chain, name: ReplicaName, folders: Folders, lifeline: int | None, history: History
 ) -> int:
@@ -155,9 +168,19 @@ def _run_locked(
         os.environ.update(chain.env)
         os.environ.update(chain.stages[name.stage].env)
         os.chdir(chain.folder)
-        _run(chain, name, folders, notifier, lifeline, history=history)
+        # Here, not above: a replica that may not run need not load zmq to say so.
+        if chain.stages[name.stage].role == "program":
+            from arroyo.runner.program.program_process import ProgramProcess
+
+            ProgramProcess(chain, name, folders, notifier, lifeline, history=history).run()
+        else:
+            from .stage_context import StageContext
+
+            with StageContext(chain, name, folders, notifier, lifeline, history=history) as replica:
+                for _ in make_shell(replica).steps():
+                    pass  # it waits at its links
     except StopNowError:
-        _log.warning("stopped at the second signal; what was under way is not finished")
+        _log.warning("stopped at the second signal; what was in flight is not finished")
         return STOPPED_NOW
     except ArroyoError as error:
         told = os.environ.get("ARROYO_DEBUG") or isinstance(error, MethodRaisedError)
@@ -174,38 +197,21 @@ def _run_locked(
     return 0
 
 
-def _run(
-    chain: Chain,
-    name: ReplicaName,
-    folders: Folders,
-    notifier: Notifier,
-    lifeline: int | None,
-    *,
-    history: History,
-) -> None:
-    # Here, not above: a replica that may not run need not load zmq to say so.
-    from .stage_context import StageContext
-
-    with StageContext(chain, name, folders, notifier, lifeline, history=history) as replica:
-        for _ in make_shell(replica).turns():
-            pass  # it waits at its links
+def import_all() -> None:
+    """Import what a stage of any role needs, for those who fork it later."""
+    for module in _OF_ROLES:
+        importlib.import_module(f"arroyo.runner.{module}")
 
 
 def make_shell(replica: StageContext, made: Any = None) -> Shell:
     """Make what runs a stage; `made`: the stage's object, if it is there already."""
-    from arroyo.runner.user_code.loading import build_operator, build_publisher
-
-    chain, stage = replica.chain, replica.stage
-    if stage.role == "listener":
-        from .source_process import SourceProcess
+    if replica.stage.role == "listener":
+        from arroyo.runner.source.source_process import SourceProcess
 
         return SourceProcess(replica)
+    from arroyo.runner.relay.relay_process import RelayProcess
+    from arroyo.runner.user_code.loading import build_stage
+
     if made is None:
-        made = (build_operator if stage.role == "operator" else build_publisher)(chain, stage)
-    if stage.role == "operator" and getattr(made, "folds", False):
-        from .fold_process import FoldProcess
-
-        return FoldProcess(replica, made)
-    from .relay_process import RelayProcess
-
+        made = build_stage(replica.chain, replica.stage)
     return RelayProcess(replica, made)

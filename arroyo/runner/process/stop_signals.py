@@ -1,4 +1,4 @@
-"""Signals of a stage: the first one that asks it to stop drains, the second one stops now.
+"""Stop signals of a stage: the first drains it, the second stops it now.
 
 SIGUSR1 is not among them: it makes the stage write its stacks and history, see `control/stacks.py`.
 """
@@ -18,22 +18,19 @@ _IGNORED = (signal.SIGUSR2, signal.SIGALRM)
 
 
 class StopNowError(BaseException):
-    """Stop at once, whatever the stage's code is doing. Not an `Exception`: nobody catches it."""
+    """Stop at once, whatever the stage's code does; no `Exception`, so that it is not caught."""
 
 
 class StopSignals:
     """Counts stop signals of this process.
 
-    Parameters
-    ----------
-    wake
-        Called at the first signal, in the main thread between two instructions.
+    `wake`: called at the first signal, in the main thread between two instructions.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.count = 0
         self.orphaned = False
-        """Whether it is the supervisor's death that asks: then the whole chain ends."""
+        """True if the supervisor has died: then the whole chain ends."""
         self._wake = wake
         self._told: set[int] = set()
         for number in _NUMBERS:
@@ -46,11 +43,11 @@ class StopSignals:
 
     @property
     def asked(self) -> bool:
-        """Whether to drain."""
+        """Return True once the stage should drain."""
         return self.count > 0
 
     def note_orphaned(self) -> None:
-        """The supervisor has died: drain, as at a first signal."""
+        """Drain, as at a first signal: the supervisor has died."""
         self.orphaned = True
         self.count = max(self.count, 1)
         self._wake()
@@ -71,6 +68,6 @@ class StopSignals:
 
     @staticmethod
     def ignore() -> None:
-        """The stage has ended: a signal that comes late must not turn its end into a failure."""
+        """Ignore stop signals from here on: one that comes late must not make an end a failure."""
         for number in _NUMBERS:
             signal.signal(number, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Stages of one chain that run with different versions of its chain file.
+"""Finds stages of a chain that were started with another version of its chain file.
 
 Where a stage was renamed, or takes its input from another one, each waits for neighbours that the
 other version doesn't have, for ever. So each stage notes in its lock file how its chain is wired,
@@ -12,15 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from arroyo.config.graph import Chain
+from arroyo.config.graph import Chain, without_programs
 from arroyo.config.run_directory import RunDirectory
-from arroyo.control.locks import Lock, owner
+from arroyo.control.locks import owner
 from arroyo.identifiers import digest
-
-
-def note_wiring(lock: Lock, chain: Chain) -> None:
-    """Write into a stage's own lock file how its chain is wired."""
-    lock.note(wiring_of(chain))
 
 
 def others_wired_differently(directory: RunDirectory, chain: Chain, own: Path) -> list[str]:
@@ -36,7 +31,7 @@ def wiring_of(chain: Chain) -> str:
     """Return a text that is the same for chains whose stages find and understand each other."""
     stages = [
         (stage.name, stage.role, stage.inputs, stage.replicas, stage.dispatch_key, stage.listen)
-        for _, stage in sorted(chain.stages.items())
+        for _, stage in sorted(without_programs(chain).stages.items())
     ]
     return digest(msgspec.json.encode(stages))
 

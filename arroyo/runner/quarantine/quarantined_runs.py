@@ -14,13 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from arroyo.durable.frames import FileKind
+from arroyo.durable.replaced_file import ReplacedFile, sync_folder
 from arroyo.identifiers import digest
 
 _BACK = ".back"
+_KIND = FileKind(b"QMSG", 1)
 
 
 class QuarantinedRun(NamedTuple):
-    """What is known of a run: both packed, empty where there is none."""
+    """Start and Stop of a run, packed; empty where it has none."""
 
     start: bytes
     stop: bytes
@@ -29,33 +32,34 @@ class QuarantinedRun(NamedTuple):
 
 
 class QuarantinedRuns:
-    """The runs of one quarantine; errors are OSErrors."""
+    """The runs of one quarantine; errors are those of `ReplacedFile`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def add(self, stage: str, source: str, run: str, number: str, start: bytes) -> None:
-        """Note that a message of a run is put aside; `start` as the stage got it."""
+        """Note that a message of a run is quarantined; `start` as the stage got it."""
         folder = self._of(stage, source, run)
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        with self._locked():
+        with locked(self._folder):
             folder.mkdir(mode=0o700, exist_ok=True)
             if start and not (folder / "start").exists():
-                _write(folder / "start", start)
+                message_file(folder / "start").write(start)
             (folder / number).touch(0o600)
+            sync_folder(folder)
 
     def note_stop(self, stage: str, source: str, run: str, stop: bytes) -> None:
-        """Note the Stop of a run as the stage got it, if any of its messages is put aside."""
+        """Note the Stop of a run as the stage got it, if any of its messages is quarantined."""
         folder = self._of(stage, source, run)
         if folder.is_dir():
-            with self._locked():
+            with locked(self._folder):
                 if folder.is_dir():
-                    _write(folder / "stop", stop)
+                    message_file(folder / "stop").write(stop)
 
     def find(self, stage: str, source: str, run: str) -> QuarantinedRun:
         """Return what is known of a run."""
         folder = self._of(stage, source, run)
-        start, stop = (_read(folder / name) for name in ("start", "stop"))
+        start, stop = (message_file(folder / name).read() or b"" for name in ("start", "stop"))
         return QuarantinedRun(start, stop, len(list(folder.glob(f"*{_BACK}"))))
 
     def remove(self, stage: str, source: str, run: str, number: str, *, returned: bool) -> None:
@@ -63,36 +67,31 @@ class QuarantinedRuns:
         folder = self._of(stage, source, run)
         if not folder.is_dir():
             return
-        with self._locked():
+        with locked(self._folder):
             if returned:
                 (folder / f"{number}{_BACK}").touch(0o600)
             (folder / number).unlink(missing_ok=True)
-            left = [path.name for path in folder.iterdir() if path.suffix != _BACK]
-            if set(left) <= {"start", "stop"}:
+            left = {path.name for path in folder.iterdir() if not path.suffix}
+            if left <= {"start", "stop"}:
                 for path in folder.iterdir():
                     path.unlink()
                 folder.rmdir()
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other processes from changing anything meanwhile."""
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
     def _of(self, stage: str, source: str, run: str) -> Path:
         return self._folder / digest(repr((stage, source, run)).encode())
 
 
-def _write(path: Path, content: bytes) -> None:
-    draft = path.with_suffix(".draft")
-    draft.write_bytes(content)
-    draft.chmod(0o600)
-    draft.replace(path)
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing in a folder meanwhile."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.exists() else b""
+def message_file(path: Path) -> ReplacedFile[bytes]:
+    """Return the file of a packed message; in those of former versions there is nothing else."""
+    return ReplacedFile(path, _KIND, bytes, read_former=bytes, sync=True)

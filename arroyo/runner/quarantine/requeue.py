@@ -1,4 +1,4 @@
-"""`Requeue`: messages on their way back from quarantine, through the source that they are of."""
+"""`Requeue`: sends messages back from quarantine, through the source that they came from."""
 
 from __future__ import annotations
 
@@ -11,34 +11,22 @@ from arroyo.errors import ArroyoError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Message
 from arroyo.protocol.source.input import InputBatch
-from arroyo.runner.assembly import key_field
-from arroyo.runner.user_code.calls import key_of
+from arroyo.runner.assembly.topology import key_field
+from arroyo.runner.user_code.dispatch_key import key_of
 
 from .returnable import read_returnable
-from .store import Entry, Quarantine
+from .store import Quarantine, QuarantineEntry
 
 _log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-"""How often the source looks for messages that people want back."""
+"""How often the source looks for messages to requeue, in s."""
 AT_ONCE = 100
-"""So many of them are on their way at a time, beside the window."""
+"""Most requeued messages in flight at a time; they do not count in the window."""
 
 
 class Requeue:
-    """What one source has to send again because people asked for it.
-
-    Parameters
-    ----------
-    chain, name
-        The source's replica.
-    store
-        The quarantine of the chain.
-    codec
-        Of the chain.
-    encode
-        Encodes a message to be sent.
-    """
+    """The requeued messages of one source."""
 
     def __init__(
         self,
@@ -52,43 +40,41 @@ class Requeue:
         self._codec = codec
         self._key_field = key_field(chain, name.stage)
         self._chain = chain
-        self._under_way: dict[int, tuple[Encoded, Entry]] = {}
+        self._in_flight: dict[int, tuple[Encoded, QuarantineEntry]] = {}
         # Runs of a fold overlap where those of several listeners go through it.
-        above = [stage for stage in chain.above(name.stage) if stage.role == "listener"]
+        above = chain.sources_above(name.stage)
         self._overlapping = sum(stage.replicas for stage in above) > 1
         self._look_at = 0.0
 
     @property
-    def under_way(self) -> bool:
-        """Whether anything of it was sent and is not finished."""
-        return bool(self._under_way)
+    def in_flight(self) -> bool:
+        """Return True while any of them is sent and not finished."""
+        return bool(self._in_flight)
 
     def look(
         self, now: float, open_runs: frozenset[str] | None, *, at_once: bool = False
     ) -> Iterator[InputBatch]:
-        """Yield what has to be sent, at most once a second unless it is wanted `at_once`.
+        """Yield what has to be sent now; looks once a second, or `at_once`.
 
         A message goes back into its run while that is open, and else when no run is: so the stages'
         code never has to do with two runs of one source at a time, unless it has anyway.
 
-        Parameters
-        ----------
-        open_runs
-            Runs of the source that have a Start and no Stop yet; None: wait, one is ending.
+        `open_runs`: runs of the source that have a Start and no Stop yet; None: wait, one is
+        ending.
         """
         if open_runs is None or (now < self._look_at and not at_once):
             return
         self._look_at = now + LOOK_S
-        known = {entry.id for _, entry in self._under_way.values()}
+        known = {entry.id for _, entry in self._in_flight.values()}
         for entry in self._store.requeued(str(self._name)):
-            if len(self._under_way) >= AT_ONCE:
+            if len(self._in_flight) >= AT_ONCE:
                 return
             if entry.id not in known and (
                 self._overlapping or not open_runs or entry.run in open_runs
             ):
                 yield from self._send(entry, is_open=entry.run in open_runs)
 
-    def _send(self, entry: Entry, *, is_open: bool) -> Iterator[InputBatch]:
+    def _send(self, entry: QuarantineEntry, *, is_open: bool) -> Iterator[InputBatch]:
         try:
             message = self._read(entry)
             keys = None if self._key_field is None else [key_of(message, self._key_field)]
@@ -99,7 +85,7 @@ class Requeue:
             self._store.take_back(entry.id)
             return
         _log.info("%s comes back from quarantine", entry.key)
-        self._under_way[id(item)] = item, entry
+        self._in_flight[id(item)] = item, entry
         yield InputBatch(
             Kind.EVENTS,
             [item],
@@ -110,12 +96,12 @@ class Requeue:
             returned=returned,
         )
 
-    def _returned(self, entry: Entry, *, is_open: bool) -> Returned:
+    def _returned(self, entry: QuarantineEntry, *, is_open: bool) -> Returned:
         place = entry.run, entry.epoch, entry.sequence, entry.path, entry.fragment
         if is_open:
             return Returned(*place)
         run = self._store.runs.find(entry.stage, entry.source, entry.run)
-        same = [other for _, other in self._under_way.values() if _run_of(other) == _run_of(entry)]
+        same = [other for _, other in self._in_flight.values() if _run_of(other) == _run_of(entry)]
         returned = run.returned + len(same) + 1
         return Returned(*place, run.start, self._stop_without(run.stop, returned))
 
@@ -130,19 +116,19 @@ class Requeue:
             data["totals"] = {**totals, "quarantined": max(0, totals["quarantined"] - returned)}
         return self._codec.pack(stop)
 
-    def _read(self, entry: Entry) -> Message:
+    def _read(self, entry: QuarantineEntry) -> Message:
         packed = self._store.message(entry.id)
         return read_returnable(self._chain, self._codec, entry, packed)
 
     def finish(self, items: Iterable[Encoded]) -> None:
-        """These will never be sent again: what had come back is done with."""
-        if not self._under_way:
+        """Remove requeued messages from quarantine that are among these finished items."""
+        if not self._in_flight:
             return
         for item in items:
-            _, entry = self._under_way.pop(id(item), (item, None))
+            _, entry = self._in_flight.pop(id(item), (item, None))
             if entry is not None:
                 self._store.finish(entry.id)
 
 
-def _run_of(entry: Entry) -> tuple[str, str]:
+def _run_of(entry: QuarantineEntry) -> tuple[str, str]:
     return entry.stage, entry.run

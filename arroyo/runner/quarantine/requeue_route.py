@@ -1,4 +1,4 @@
-"""What a stage does with a message from quarantine that is not meant for it."""
+"""`RequeueRoute`: requeued messages that only pass through a stage."""
 
 from __future__ import annotations
 
@@ -8,20 +8,12 @@ from arroyo.codec import Batch, Encoded, Reason
 from arroyo.config.graph import Chain
 from arroyo.messages import Message
 from arroyo.protocol.values.deliveries import Outcome, Output, Work
-from arroyo.runner.assembly import key_field
-from arroyo.runner.user_code.calls import key_of
+from arroyo.runner.assembly.topology import key_field
+from arroyo.runner.user_code.dispatch_key import key_of
 
 
 class RequeueRoute:
-    """Lets pass what is brought back to a stage below, and buries what is meant for others.
-
-    Parameters
-    ----------
-    chain, stage
-        Whose inputs these are.
-    encode
-        Encodes a message to be sent on.
-    """
+    """Passes on what is requeued for a stage below, and ends what is for none of them."""
 
     def __init__(self, chain: Chain, stage: str, encode: Callable[[Message], Encoded]) -> None:
         self._encode = encode
@@ -31,14 +23,14 @@ class RequeueRoute:
         self._below = {each.name for each in chain.below(stage)}
 
     def concerns(self, batch: Batch) -> bool:
-        """Return True if a message from quarantine is not for the code of this stage."""
+        """Return True if a requeued batch is not for the code of this stage."""
         if batch.enters == self._stage and batch.returned is not None:
             # It was quarantined as it had come by one of several ways; the others are done.
             return batch.path != batch.returned.path
         return batch.enters not in self._own and not batch.source.startswith(f"{batch.enters}.")
 
     def outcomes(self, batch: Batch, work: Sequence[Work]) -> list[Outcome]:
-        """Say what becomes of them."""
+        """Return what becomes of the messages of such a batch."""
         if batch.enters not in self._below:
             return [Output(reason=Reason.FINISHED) for _ in work]
         return [self._pass(message) for _, _, message in work]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
-from arroyo.codec import Batch, MessageCodec, Returned
+from arroyo.codec import Batch, Encoded, MessageCodec, Returned
 from arroyo.errors import DecodeError
 from arroyo.messages import Message, Origin, Start, Stop
-from arroyo.runner.user_code.calls import OperatorCall, PublisherCall
+from arroyo.protocol.values.deliveries import Output
 
 
 class ReturnedRun:
@@ -15,11 +17,15 @@ class ReturnedRun:
 
     Both travel with the message, so nothing has to be remembered between the stages, and what
     the code makes of them goes on. No other run of the source is open meanwhile.
+
+    `control`: has the stage's code process a Start or Stop, and returns what goes on.
     """
 
-    def __init__(self, codec: MessageCodec, call: OperatorCall | PublisherCall) -> None:
+    def __init__(
+        self, codec: MessageCodec, control: Callable[[Message], Encoded | Output | None]
+    ) -> None:
         self._codec = codec
-        self._call = call
+        self._control = control
 
     def begin(self, batch: Batch) -> Batch:
         """Process the Start, if the batch brings one; return the batch that goes on."""
@@ -45,5 +51,5 @@ class ReturnedRun:
         if not isinstance(message, type(stand_in)):
             message = stand_in
         message._origin = Origin(returned.run, batch.source, returned.epoch, -1, batch.path)
-        goes_on = self._call.control(message)
+        goes_on = self._control(message)
         return goes_on if isinstance(goes_on, bytes) else packed

@@ -1,9 +1,9 @@
-"""`Quarantine`: messages that a chain has put aside, as files that outlive it.
+"""`Quarantine`: messages that a chain goes on without, as files that outlive it.
 
 Rules:
-- An entry is ``ID.msg``, the message, and ``ID.json``, all about it. It is there once the second
-  one is; each is written whole under another name first. Private: 0600, in a folder of 0700.
-- The same message at the same stage is the same entry, however often it is put aside.
+- An entry is ``ID.msg``, the message, and ``ID.json``, all about it, for people as well. It is
+  there once the second one is; each is replaced whole. Private: 0600, in a folder of 0700.
+- The same message at the same stage is the same entry, however often it is quarantined.
 - Whoever wants an entry back moves its ``ID.json`` to ``requeue/``; the source that it came from
   sends it from there, and removes it when it is finished.
 - ``runs/`` keeps Start and Stop of their runs; see `quarantined_runs`.
@@ -13,18 +13,19 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from arroyo.config.state_directory import StateDirectory
-from arroyo.errors import UnavailableError, UsageError
+from arroyo.durable.frames import UNREADABLE
+from arroyo.durable.replaced_file import replace_file
+from arroyo.errors import ConfigurationError, UnavailableError, UsageError
 from arroyo.identifiers import digest
 from arroyo.messages import Fragment, Origin
 
-from .quarantined_runs import QuarantinedRuns
+from .quarantined_runs import QuarantinedRuns, locked, message_file
 
 ENTRIES_MAX = 1000
 BYTES_MAX = 1 << 30
@@ -32,12 +33,12 @@ NEARLY_FULL = (0.5, 0.9)
 """Parts of this room at which people are warned."""
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class QuarantineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """All that is known of a message in quarantine, but the message."""
 
     id: str
     time: float
-    """When it was put aside, in s since 1970."""
+    """When it was quarantined, in s since 1970."""
     chain: str
     stage: str
     """Where it failed."""
@@ -74,7 +75,7 @@ class Fill(NamedTuple):
         return max(self.messages / ENTRIES_MAX, self.bytes / BYTES_MAX)
 
 
-def _run_of(entry: Entry) -> tuple[str, str, str]:
+def _run_of(entry: QuarantineEntry) -> tuple[str, str, str]:
     return entry.stage, entry.source, entry.run
 
 
@@ -86,10 +87,7 @@ def entry_id(stage: str, origin: Origin, control: str = "") -> str:
 class Quarantine:
     """The quarantine of one chain; any process of its user may open it at any time.
 
-    Parameters
-    ----------
-    folder
-        See `StateDirectory.quarantine`; it is made when the first message comes.
+    `folder`: see `StateDirectory.quarantine`; it is made when the first message comes.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -97,26 +95,24 @@ class Quarantine:
         self._requeue = folder / "requeue"
         self.runs = QuarantinedRuns(folder / "runs")
 
-    def put(self, entry: Entry, message: bytes, start: bytes = b"") -> Fill:
-        """Keep a message; when this returns, it survives the end of this process.
+    def put(self, entry: QuarantineEntry, message: bytes, start: bytes = b"") -> Fill:
+        """Keep a message; when this returns, it survives a power cut.
 
         `start` is the packed Start of its run. Returns how full the quarantine is.
 
-        Raises
-        ------
-        UnavailableError
-            There is no room for it, or it can't be written.
+        UnavailableError: there is no room for it, or it can't be written.
         """
         StateDirectory(self._folder.parent).create()  # a chain in one process has made none yet
         try:
             for folder in (self._folder, self._requeue):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            fill = self._require_room(entry, len(message))
-            _write(self._message(entry.id), message)
-            self.runs.add(*_run_of(entry), entry.id, start)
-            _write(self._listed(entry.id), msgspec.json.encode(entry))
-            # Put aside again: whoever had asked for it before has not got it.
-            self._requeued(entry.id).unlink(missing_ok=True)
+            with locked(self._folder):
+                fill = self._require_room(entry, len(message))
+                message_file(self._message(entry.id)).write(message)
+                self.runs.add(*_run_of(entry), entry.id, start)
+                replace_file(self._listed(entry.id), msgspec.json.encode(entry))
+                # Quarantined again: whoever had asked for it before has not got it.
+                self._requeued(entry.id).unlink(missing_ok=True)
             return fill
         except OSError as error:
             raise UnavailableError(
@@ -136,7 +132,7 @@ class Quarantine:
                 sizes[path.name] = path.stat().st_size
         return sizes
 
-    def _require_room(self, entry: Entry, message_bytes: int) -> Fill:
+    def _require_room(self, entry: QuarantineEntry, message_bytes: int) -> Fill:
         """Return how full it is with one more message."""
         sizes = self._sizes()
         sizes.pop(self._message(entry.id).name, None)
@@ -150,22 +146,26 @@ class Quarantine:
             )
         return Fill(len(sizes) + 1, total_bytes)
 
-    def entries(self) -> list[Entry]:
-        """Return what waits here, oldest first; what is on its way back is left out."""
+    def count(self) -> int:
+        """Return how many messages wait here."""
+        return sum(1 for _ in self._folder.glob("*.json"))
+
+    def entries(self) -> list[QuarantineEntry]:
+        """Return what waits here, oldest first; what is on its way back is left out.
+
+        ConfigurationError: there is one that says nothing; so for all methods that read.
+        """
         return self._read_all(self._folder)
 
-    def requeued(self, source: str | None = None) -> list[Entry]:
+    def requeued(self, source: str | None = None) -> list[QuarantineEntry]:
         """Return what is on its way back, oldest first; with `source`, only what it has to send."""
         found = self._read_all(self._requeue)
         return [entry for entry in found if source in (None, entry.source)]
 
-    def find(self, number: str) -> Entry:
+    def find(self, number: str) -> QuarantineEntry:
         """Return one entry, wherever it is.
 
-        Raises
-        ------
-        UsageError
-            There is none of this ID.
+        UsageError: there is none of this ID.
         """
         for path in (self._listed(number), self._requeued(number)):
             entry = _read(path)
@@ -176,16 +176,16 @@ class Quarantine:
     def message(self, number: str) -> bytes:
         """Return the message of an entry, as `MessageCodec.pack` made it.
 
-        Raises
-        ------
-        UnavailableError
-            It can't be read.
+        UnavailableError: it can't be read.
         """
         path = self._message(number)
         try:
-            return path.read_bytes()
+            message = message_file(path).read()
         except OSError as error:
             raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
+        if message is None:
+            raise UnavailableError(f"{path} is gone or damaged: the message can only be dropped")
+        return message
 
     def requeue(self, number: str) -> None:
         """Have an entry sent again by its source."""
@@ -205,7 +205,7 @@ class Quarantine:
         """An entry that was on its way back has arrived, if it isn't here again."""
         self._forget(number, _read(self._requeued(number)), returned=True)
 
-    def _forget(self, number: str, entry: Entry | None, *, returned: bool) -> None:
+    def _forget(self, number: str, entry: QuarantineEntry | None, *, returned: bool) -> None:
         self._requeued(number).unlink(missing_ok=True)
         if self._listed(number).exists():
             return
@@ -232,7 +232,7 @@ class Quarantine:
         return self._requeue / f"{number}.json"
 
     @staticmethod
-    def _read_all(folder: Path) -> list[Entry]:
+    def _read_all(folder: Path) -> list[QuarantineEntry]:
         found = filter(None, map(_read, folder.glob("*.json")))
         return sorted(found, key=lambda entry: (entry.time, entry.sequence, entry.id))
 
@@ -260,22 +260,13 @@ def outline(message: bytes) -> dict[str, Any]:
     return {"frame_bytes": [len(frame) for frame in (kind, *fields)]}
 
 
-def _write(path: Path, content: bytes) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def _read(path: Path) -> QuarantineEntry | None:
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        draft.replace(path)
+        return msgspec.json.decode(path.read_bytes(), type=QuarantineEntry)
     except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-
-
-def _read(path: Path) -> Entry | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Entry)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
+    except UNREADABLE as error:
+        raise ConfigurationError(
+            f"{path} says nothing of its message ({error}): it is damaged, or of another version "
+            "of Arroyo; look at it with that one, or move the file away to go on without it"
+        ) from error

@@ -12,22 +12,26 @@ import msgspec
 from arroyo.clock import Clock
 from arroyo.codec import Batch, Buffer, Encoded, Kind, MessageCodec, Suspect, Unreadable
 from arroyo.config.graph import Chain
-from arroyo.control.suspect_note import STACK_CHARACTERS
-from arroyo.errors import DecodeError, StageError, UnavailableError
-from arroyo.identifiers import ReplicaName
+from arroyo.control.suspect_notes import STACK_CHARACTERS
+from arroyo.errors import ArroyoError, DecodeError, StageError, UnavailableError
+from arroyo.identifiers import ReplicaName, digest
 from arroyo.messages import Message, Origin, origin_key
 from arroyo.protocol.values.actions import PutInQuarantine
 from arroyo.protocol.values.batches import Position
 from arroyo.protocol.values.bounded_table import drop_oldest
 from arroyo.protocol.values.deliveries import origins_of
-from arroyo.runner.user_code.trials import LOGGED_ERRORS, in_words
+from arroyo.protocol.values.recent_times import RecentTimes
+from arroyo.runner.user_code.error_policy import LOGGED_ERRORS, in_words
 
-from .failure_streak import STREAK_MESSAGES, STREAK_S, FailureStreak
-from .store import NEARLY_FULL, Entry, Fill, Quarantine, entry_id
+from .store import NEARLY_FULL, Fill, Quarantine, QuarantineEntry, entry_id
 
 _log = logging.getLogger(__name__)
 
 
+STREAK_MESSAGES = 10
+STREAK_S = 60.0
+KEPT_INPUTS = 100
+"""What a process keeps of the input that it refuses: the first ones tell what is wrong."""
 STARTS = 64
 """Of so many runs, the last ones, the Start is known."""
 
@@ -37,21 +41,7 @@ class StageBrokenError(StageError):
 
 
 class QuarantineWriter:
-    """Puts messages aside for one replica.
-
-    Parameters
-    ----------
-    store
-        The quarantine of the chain.
-    chain, name
-        Which replica of which chain.
-    codec
-        Of the chain.
-    clock
-        Tells when.
-    as_it_came
-        Returns a message as it was before the stage's code had it.
-    """
+    """Puts messages of one replica into quarantine."""
 
     def __init__(
         self,
@@ -60,22 +50,21 @@ class QuarantineWriter:
         name: ReplicaName,
         codec: MessageCodec,
         clock: Clock,
-        *,
-        as_it_came: Callable[[Message], Message] = lambda message: message,
     ) -> None:
         self.store = store
         self._chain = chain.name
         self._name = name
         self._codec = codec
         self._clock = clock
-        self._as_it_came = as_it_came
         self._starts: dict[tuple[str, str], bytes] = {}
         """The last Starts, as they came, by source and run."""
         self.counted: memoryview | list[int] = [0]
-        """In its first place: how many messages were put aside, for the status page."""
-        self._raised = FailureStreak()
-        self._refused = FailureStreak()
-        self._unreadable = FailureStreak()
+        """In its first place: how many messages were quarantined, for the status page."""
+        self.as_it_came: Callable[[Message], Message] = lambda message: message
+        """Returns a message as it was before the stage's code had it."""
+        self._refused_inputs = 0
+        # Failures with no success between them tell a broken stage from bad messages.
+        self._raised, self._refused, self._unreadable = (RecentTimes(STREAK_S) for _ in range(3))
 
     def note_control(self, batch: Batch, messages: Iterable[Message]) -> None:
         """Keep Start and Stop of a run for messages that are brought back when it is over.
@@ -92,20 +81,16 @@ class QuarantineWriter:
                     self.store.runs.note_stop(self._name.stage, batch.source, batch.run, packed)
 
     def put(self, message: Message, error: BaseException, attempts: int) -> None:
-        """Put aside a message that the stage's code raised on.
+        """Quarantine a message that the stage's code raised on.
 
-        Raises
-        ------
-        StageBrokenError
-            It is one of too many in a row; it stays in the chain.
-        UnavailableError
-            It can't be kept; it stays in the chain.
+        StageBrokenError: it is one of too many in a row; it stays in the chain.
+        UnavailableError: it can't be kept; it stays in the chain.
         """
         self._require_other_ends(self._raised, error)
-        self._put_raised(message, self._as_it_came(message), error, attempts)
+        self._put_raised(message, self.as_it_came(message), error, attempts)
 
     def put_refused(self, message: Message, error: BaseException) -> None:
-        """Put aside a message that the stage had published, and was told later that it is not.
+        """Quarantine a message that the stage had published, and that was refused later.
 
         Errors as in `put`.
         """
@@ -129,14 +114,38 @@ class QuarantineWriter:
         self._put(entry, self._codec.pack(content), level=logging.INFO)
 
     def put_unreadable(self, batch: Batch, position: Position, found: Unreadable) -> None:
-        """Put aside one message of a batch that can't be read; errors as in `put`."""
+        """Quarantine one message of a batch that can't be read; errors as in `put`."""
         self._put_unread(batch, position, found.error, found.packed, found.type)
 
     def put_frames(self, batch: Batch, frames: Sequence[Buffer], error: Exception) -> None:
-        """Put aside the frames of a batch of which nothing can be read; errors as in `put`."""
+        """Quarantine the frames of a batch of which nothing can be read; errors as in `put`."""
         first = batch.ranges[0][0] if batch.ranges else batch.base
         content = msgspec.msgpack.encode([bytes(frame) for frame in frames])
         self._put_unread(batch, (first, ()), error, content)
+
+    def put_input(self, frames: Sequence[Buffer], name: str, reason: str) -> None:
+        """Keep input that was refused, and so never was a message. From any thread.
+
+        Not where much is in quarantine already: a stranger's input must hold nothing up.
+        """
+        self._refused_inputs += 1
+        if self._refused_inputs == 1:
+            _log.warning("what is refused is kept: see 'arroyo quarantine list %s'", self._chain)
+        if self._refused_inputs > KEPT_INPUTS:
+            return
+        content = msgspec.msgpack.encode([bytes(frame) for frame in frames])
+        entry = self._entry(
+            Origin(run="", source=str(self._name), epoch=0, sequence=-1),
+            key=name or "input",
+            type="",
+            reason=f"refused: {reason}",
+            attempts=1,
+        )
+        # What comes again, since its sender or its broker repeats it, is there once.
+        number = digest(self._name.stage.encode() + content)
+        with contextlib.suppress(ArroyoError, OSError):
+            if self.store.fill().share < NEARLY_FULL[0]:
+                self.store.put(msgspec.structs.replace(entry, id=number), content)
 
     def _put_unread(
         self,
@@ -176,7 +185,7 @@ class QuarantineWriter:
     def put_suspect(
         self, batch: Batch, message: Message, suspect: Suspect, deaths: int, start: bytes = b""
     ) -> None:
-        """Put aside a message, as the source had it, that processes of a stage have died of."""
+        """Quarantine a message, as the source had it, that processes of a stage have died of."""
         origin = origins_of(batch)(suspect.sequence, ())
         if batch.returned is not None:
             origin = origin._replace(path=batch.returned.path)
@@ -198,18 +207,18 @@ class QuarantineWriter:
 
     def note_success(self) -> None:
         """The stage's code has worked on a message."""
-        self._raised.clear()
+        self._raised.forget()
 
     def note_accepted(self) -> None:
         """A message that the stage has published was not refused."""
-        self._refused.clear()
+        self._refused.forget()
 
     def note_readable(self) -> None:
         """A message could be read."""
-        self._unreadable.clear()
+        self._unreadable.forget()
 
-    def _require_other_ends(self, streak: FailureStreak, error: BaseException) -> None:
-        if streak.add(self._clock.monotonic()):
+    def _require_other_ends(self, streak: RecentTimes, error: BaseException) -> None:
+        if streak.note(self._clock.monotonic()) > STREAK_MESSAGES:
             raise StageBrokenError(
                 f"stage {self._name.stage} is broken, not its messages: more than "
                 f"{STREAK_MESSAGES} within {STREAK_S:g} s had to be put into quarantine, and "
@@ -226,8 +235,8 @@ class QuarantineWriter:
         reason: str,
         attempts: int,
         stack: str = "",
-    ) -> Entry:
-        return Entry(
+    ) -> QuarantineEntry:
+        return QuarantineEntry(
             id=entry_id(self._name.stage, origin),
             time=self._clock.wall(),
             chain=self._chain,
@@ -248,7 +257,12 @@ class QuarantineWriter:
         )
 
     def _put(
-        self, entry: Entry, message: bytes, start: bytes = b"", *, level: int = logging.WARNING
+        self,
+        entry: QuarantineEntry,
+        message: bytes,
+        start: bytes = b"",
+        *,
+        level: int = logging.WARNING,
     ) -> None:
         start = start or self._starts.get((entry.source, entry.run), b"")
         self._warn(self.store.put(entry, message, start), len(message), entry.chain)

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from arroyo.codec import Encoded, Reason
+from arroyo.codec import Encoded, MessageCodec, Reason
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Message, Origin
 from arroyo.protocol.fold.fold import Folded
-from arroyo.protocol.relay.relay import Output
 from arroyo.protocol.values.bounded_table import BoundedTable
+from arroyo.protocol.values.deliveries import Output, Work, as_output
 from arroyo.stages import Operator, sort_results
 
-from .calls import ListedResults, OperatorCall, key_of
-from .trials import StageFailedError, UnusableMethodError, in_words, require_users_own
+from .current_message import CurrentMessage
+from .error_policy import StageFailedError, UnusableMethodError, in_words, require_users_own
+from .operator_call import OperatorCall
+from .results import ListedResults
 
 
 class _Run(msgspec.Struct):
     held: int = 0
-    """How many of its inputs are in no output."""
+    """Inputs that no output covers yet."""
     stop: Message | None = None
-    """What goes on as its Stop; None where the operator has not been told since the last input."""
+    """The Stop that goes on; None while the operator has not heard of it since the last input."""
 
 
-class FoldCall(OperatorCall):
-    """`process()` of one operator that folds; parameters as those of `OperatorCall`.
+class FoldCall:
+    """`process()` of one operator that folds. A run is told by the name of its source and its own.
 
-    A run is told by the name of its source and its own.
+    `codec`: tells whether a Stop can be sent.
+    `current`: tells when the code is to be left.
     """
 
-    def __init__(self, stage: Stage, operator: Operator, *args: Any) -> None:
-        super().__init__(stage, operator, *args)
-        held = getattr(self._operator, "held", None)
+    def __init__(
+        self,
+        stage: Stage,
+        operator: Operator,
+        call: OperatorCall,
+        codec: MessageCodec,
+        current: CurrentMessage,
+    ) -> None:
+        self._call = call
+        self._codec = codec
+        self._target = stage.target
+        self._due = current.due
+        held = getattr(operator, "held", None)
         # A list of that name is what the operator keeps for itself.
         self._held: Callable[[], Iterable[Message]] | None = held if callable(held) else None
         self._max_inputs = getattr(operator, "max_inputs", 0)
@@ -43,9 +56,33 @@ class FoldCall(OperatorCall):
         self._failed_stops = 0
 
     @property
+    def takes_lists(self) -> bool:
+        """Whether it works on all messages of a batch at once.
+
+        Not where it says after each which inputs it still needs.
+        """
+        return self._call.takes_lists and self._held is None
+
+    @property
     def errors(self) -> int:
         """How often it has raised."""
-        return super().errors + self._failed_stops
+        return self._call.errors + self._failed_stops
+
+    def open(self, parameters: Mapping[str, Any] | None = None) -> None:
+        """Set the first parameters, and call the operator's `open()`."""
+        self._call.open(parameters)
+
+    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Set parameters between two messages; errors as in `methods.set_parameters`."""
+        self._call.set_parameters(parameters)
+
+    def close(self) -> None:
+        """Call the operator's `close()`."""
+        self._call.close()
+
+    def control(self, message: Message) -> Encoded:
+        """Process a Start; whatever comes of it, exactly one goes on."""
+        return self._call.control(message)
 
     def make_results(self) -> ListedResults:
         """Make what `folded` appends to."""
@@ -54,29 +91,36 @@ class FoldCall(OperatorCall):
     def folded(
         self,
         run: tuple[str, str],
-        messages: Iterable[Message],
+        work: Sequence[Work],
         results: list[Folded] | None = None,
     ) -> list[Folded]:
         """Process messages between Start and Stop; says after each which are still held.
 
+        Once results are due, those are left out that were not begun.
+
         `results`: where others may see meanwhile what has come of them.
 
-        Raises
-        ------
-        StageError
-            There are more than the operator's `max_inputs`; and what any operator's calls raise.
+        StageError: there are more than the operator's `max_inputs`; and what any operator's calls
+        raise.
         """
         results = [] if results is None else results
-        for message in messages:
-            self._runs[run].stop = None
-            outcome = self.event(message)
-            if not isinstance(outcome, Output):
-                outcome = Output((outcome,), len(outcome))
-            still_held = self._still_held()
-            if self._max_inputs:
-                self._require_bound(run, outcome, still_held)
-            results.append(Folded(outcome, still_held))
+        together = self._call.together(work) if self.takes_lists else ()
+        results += [self._fold(run, outcome) for outcome in together]
+        for each in () if together else work:
+            [outcome] = self._call.events((each,))
+            results.append(self._fold(run, outcome))
+            if self._due:
+                break
         return results
+
+    def _fold(self, run: tuple[str, str], outcome: Encoded | Output) -> Folded:
+        """Return what became of an input, when the code is done with it."""
+        self._runs[run].stop = None
+        output = as_output(outcome)
+        still_held = self._still_held()
+        if self._max_inputs:
+            self._require_bound(run, output, still_held)
+        return Folded(output, still_held)
 
     def _require_bound(
         self, run: tuple[str, str], output: Output, still_held: frozenset[Origin] | None
@@ -90,7 +134,7 @@ class FoldCall(OperatorCall):
             known.held += 1
         if known.held > self._max_inputs:
             raise StageError(
-                f"{self._stage.target} holds {known.held} inputs of one run that no output covers, "
+                f"{self._target} holds {known.held} inputs of one run that no output covers, "
                 f"but its max_inputs is {self._max_inputs}: publish earlier, say in held() which "
                 "inputs are still needed, or raise max_inputs"
             )
@@ -101,7 +145,7 @@ class FoldCall(OperatorCall):
         origins = [message.origin for message in self._held()]
         if None in origins:
             raise StageError(
-                f"held() of {self._stage.target} named a message that did not come in; it names "
+                f"held() of {self._target} named a message that did not come in; it names "
                 "those given to process() that are still needed, or copies of them"
             )
         return frozenset(origin for origin in origins if origin is not None)
@@ -112,11 +156,8 @@ class FoldCall(OperatorCall):
         It may be announced before it comes: the operator hears of it once, and again only where
         there was an input since.
 
-        Raises
-        ------
-        StageFailedError
-            It raised, or gave out what can't be sent. What it held would be lost, so it has to be
-            started again and get it again.
+        StageFailedError: it raised, or gave out what can't be sent. What it held would be lost, so
+        it has to be started again and get it again.
         """
         known = self._runs[run]
         output = Output()
@@ -126,29 +167,19 @@ class FoldCall(OperatorCall):
         return output, known.stop
 
     def _work_on_stop(self, message: Message) -> tuple[Output, Message]:
-        self._outbox.messages = []
-        self._outbox.begin()
         try:
-            results = self._results(self._operator.process(message))
+            results = self._call.results_on(message)
             events, chosen = sort_results(message, results, folds=True)
             stop = chosen or message
             if stop is not message:
                 self._codec.encode(stop)  # it is sent later, with its totals
-            return self._output(events), stop
+            return self._call.encoded(events), stop
         except (UnavailableError, UnusableMethodError):
             raise
-        except BaseException as error:
+        except BaseException as error:  # users' code may raise anything
             require_users_own(error)
             self._failed_stops += 1
             raise StageFailedError(
-                f"{self._stage.target} raised {in_words(error)} on a Stop, with what it held of "
+                f"{self._target} raised {in_words(error)} on a Stop, with what it held of "
                 "the run; it is started again and gets that again"
             ) from error
-        finally:
-            self._outbox.end()
-
-    def _output(self, events: Sequence[Message]) -> Output:
-        items: list[Encoded] = [self._codec.encode(event) for event in events]
-        field = self._key_field
-        keys = [] if field is None else [key_of(event, field) for event in events]
-        return Output(items, sum(map(len, items)), None, keys)

@@ -19,17 +19,14 @@ from typing import Any
 from arroyo.config.suggestions import did_you_mean
 from arroyo.errors import ConfigurationError
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 _IMPORTLIB = Path(importlib.__file__).parent
 
 
 def load_target(target: str, folder: Path, place: str) -> Any:
     """Import ``module:Class``; `folder` is searched after everything else.
 
-    Raises
-    ------
-    ConfigurationError
-        No such module or class, or the import raised.
+    ConfigurationError: no such module or class, or the import raised.
     """
     module_name, _, path = target.partition(":")
     module = _import(module_name, folder, place)
@@ -95,7 +92,8 @@ def _file_of(module: ModuleType) -> str:
     return getattr(module, "__file__", None) or "built in"
 
 
-_searched: Path | None = None
+_searched: list[Path] = []
+"""The folder that was added to the module search path."""
 
 
 def _search_last(folder: Path) -> None:
@@ -104,19 +102,19 @@ def _search_last(folder: Path) -> None:
     In a process that runs one chain after another (tests, notebooks), the previous chain's
     folder leaves it, and its modules are forgotten: both may have a ``stages.py``.
     """
-    global _searched  # noqa: PLW0603  (sys.path is global, and so is what we added to it)
-    if _searched not in (None, folder):
-        if str(_searched) in sys.path:
-            sys.path.remove(str(_searched))
-        for name in [name for name in sys.modules if _is_found_in(_searched, name)]:
-            del sys.modules[name]
+    for former in _searched:
+        if former != folder:
+            if str(former) in sys.path:
+                sys.path.remove(str(former))
+            for name in [name for name in sys.modules if _is_found_in(former, name)]:
+                del sys.modules[name]
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
-        _searched = folder
+        _searched[:] = [folder]
     importlib.invalidate_caches()
 
 
-def _is_found_in(folder: Path | None, module: str) -> bool:
+def _is_found_in(folder: Path, module: str) -> bool:
     """Whether a module, or the package it is in, was found by searching `folder`.
 
     Being somewhere below it does not count: a virtual environment may be there.

@@ -14,11 +14,12 @@ from typing import Any, TypeAlias
 from arroyo.config.graph import Chain, Role, Stage
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Event, Message, Start, Stop
-from arroyo.stages import Listener, Operator, Processor, Publisher
+from arroyo.stages import Listener, Processor, find_list_method
 
 from .importing import describe, line_of, load_target
 from .methods import find_unusable
 from .options import bind_options
+from .parameters import find_unsettable
 
 Factory: TypeAlias = Callable[..., Any]
 """A class of users, or any other callable that makes a listener, operator or publisher."""
@@ -28,6 +29,8 @@ _DUTIES: dict[Role, tuple[str, ...]] = {
     "operator": ("process",),
     "publisher": ("publish",),
 }
+_TAKE_LISTS = ("process", "publish")
+"""Duties that a method with `_batch` behind its name does as well."""
 
 
 def load_factory(stage: Stage, chain: Chain) -> Factory:
@@ -45,10 +48,7 @@ def load_factory(stage: Stage, chain: Chain) -> Factory:
 def build_listener(chain: Chain, stage: Stage, operator: Processor) -> Listener:
     """Construct a listener that hands its messages to `operator`.
 
-    Raises
-    ------
-    ConfigurationError
-        Class or options are wrong, as for all of these.
+    ConfigurationError: class or options are wrong, as for all of these.
     """
     factory = load_factory(stage, chain)
     takes_operator = "operator" in _parameters(factory)
@@ -58,16 +58,9 @@ def build_listener(chain: Chain, stage: Stage, operator: Processor) -> Listener:
     return listener
 
 
-def build_operator(chain: Chain, stage: Stage) -> Operator:
-    """Construct an operator."""
-    operator: Operator = _construct(chain, stage, load_factory(stage, chain), {})
-    return operator
-
-
-def build_publisher(chain: Chain, stage: Stage) -> Publisher:
-    """Construct a publisher."""
-    publisher: Publisher = _construct(chain, stage, load_factory(stage, chain), {})
-    return publisher
+def build_stage(chain: Chain, stage: Stage) -> Any:
+    """Construct an operator or a publisher."""
+    return _construct(chain, stage, load_factory(stage, chain), {})
 
 
 def check_options(factory: Factory, stage: Stage) -> list[str]:
@@ -88,10 +81,7 @@ def _too_many(factory: Factory, stage: Stage) -> list[str]:
 def load_message_types(chain: Chain) -> tuple[type[Message], ...]:
     """Import the users' own message types, in the order of the chain file.
 
-    Raises
-    ------
-    ConfigurationError
-        One is missing, is no `Message`, or has the name of another one.
+    ConfigurationError: one is missing, is no `Message`, or has the name of another one.
     """
     types: dict[str, type[Message]] = {}
     for index, target in enumerate(chain.messages):
@@ -134,20 +124,21 @@ def _construct(chain: Chain, stage: Stage, factory: Factory, own: dict[str, Any]
 
 
 def _require_duties(found: Any, stage: Stage) -> None:
-    """Whoever has the methods of a role can play it, whatever class it is of."""
-    missing = {duty for duty in _DUTIES[stage.role] if not callable(getattr(found, duty, None))}
+    """Accept any class that has the methods of its role."""
+    missing = {duty for duty in _DUTIES[stage.role] if not _does(found, duty)}
     if inspect.isclass(found):
         # An abstract method is inherited and callable, but can't be constructed.
         missing |= getattr(found, "__abstractmethods__", frozenset())
     if not missing:
-        if problems := list(find_unusable(found, stage.role)):
-            place = f"stages.{stage.name}.{stage.role}: {stage.target}"
-            raise ConfigurationError(*(f"{place}: {problem}" for problem in problems))
+        place = f"stages.{stage.name}.{stage.role}: {stage.target}"
+        problems = [f"{place}: {problem}" for problem in find_unusable(found, stage.role)]
+        if problems := [*problems, *find_unsettable(found, stage)]:
+            raise ConfigurationError(*problems)
         return
     others = [
         role
         for role, duties in _DUTIES.items()
-        if role != stage.role and all(callable(getattr(found, duty, None)) for duty in duties)
+        if role != stage.role and all(_does(found, duty) for duty in duties)
     ]
     hint = f"; it looks like a {others[0]}" if others else ""
     methods = " and ".join(f"{name}()" for name in sorted(missing))
@@ -155,6 +146,12 @@ def _require_duties(found: Any, stage: Stage) -> None:
         f"stages.{stage.name}.{stage.role}: {stage.target} does not define {methods}, "
         f"which {_article(stage.role)} needs{hint}"
     )
+
+
+def _does(found: Any, duty: str) -> bool:
+    """Return True if a class or object has a method, or the one of that name that takes lists."""
+    takes_lists = duty in _TAKE_LISTS and find_list_method(found, duty) is not None
+    return takes_lists or callable(getattr(found, duty, None))
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:

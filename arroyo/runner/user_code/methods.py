@@ -1,32 +1,41 @@
 """Methods of stages beside `process()`: which kinds they may be of, and calls to them.
 
-`open()`, `close()`, `flush()`, `start()` and `publish()` may be async, and are awaited. A method
-with ``yield`` runs not one line when it is called, and `stop()` and `acknowledge()` come from
-another thread than the event loop's: that is refused as a mistake of the class, by `arroyo check`
-and before the stage starts, or at the first call where only the result shows it.
+`open()`, `close()`, `flush()`, `start()`, `publish()` and `set_parameters()` may be async, and are
+awaited. A method with ``yield`` runs not one line when it is called, a listener's `stop()`,
+`acknowledge()` and `set_parameters()` come from another thread than the event loop's, and
+`begin_flush()` is there to wait for nothing: that is refused as a mistake of the class, by
+`arroyo check` and before the stage starts, or at the first call where only the result shows it. So
+is a `process_batch()` or `publish_batch()` that can't be called with one list.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from arroyo.config.graph import Role
+from arroyo.config.parameters import say
 from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
-from arroyo.stages import Awaiter
+from arroyo.stages import Awaiter, find_list_method
 
-from .trials import UnusableMethodError, in_words
+from .error_policy import UnusableMethodError, in_words
 
 _AWAITED: dict[Role, tuple[str, ...]] = {
     "listener": ("open", "start", "close"),
-    "operator": ("open", "close"),
-    "publisher": ("open", "publish", "flush", "close"),
+    "operator": ("open", "close", "set_parameters"),
+    "publisher": ("open", "publish", "flush", "close", "set_parameters"),
 }
 _PLAIN: dict[Role, tuple[str, ...]] = {
-    "listener": ("stop", "acknowledge", "acknowledge_batch", "poll"),
+    "listener": ("stop", "acknowledge", "acknowledge_batch", "poll", "set_parameters"),
     "operator": ("held",),
-    "publisher": (),
+    "publisher": ("begin_flush",),
+}
+_TAKES_LISTS: dict[Role, tuple[str, str] | None] = {
+    "listener": None,
+    "operator": ("process", "; return a list with one result for each message"),
+    "publisher": ("publish", ""),
 }
 
 
@@ -35,22 +44,22 @@ class MethodRaisedError(StageError):
 
 
 class MethodAwayError(MethodRaisedError, UnavailableError):
-    """The same, for something outside that can't be reached just now."""
+    """A method raised because something outside can't be reached just now."""
 
 
-def call_if_there(stage: object, method: str, awaiter: Awaiter) -> None:
+def call_if_there(stage: object, method: str, awaiter: Awaiter) -> Any:
     """Call a method that a class which only looks like a stage may lack, and finish it.
 
-    Raises
-    ------
-    MethodRaisedError
-        It raised; the text says what, and the cause is that.
+    MethodRaisedError: it raised; the text says what, and the cause is that.
     """
     found = getattr(stage, method, None)
-    if found is None:
-        return
+    return None if found is None else call_part(found, stage, method, awaiter)
+
+
+def call_part(code: Callable[[], Any], stage: object, method: str, awaiter: Awaiter) -> Any:
+    """Call a method, or what it has returned to be called later; raises as `call_if_there`."""
     try:
-        settle(found(), stage, method, awaiter)
+        return await_result(code(), stage, method, awaiter)
     except ArroyoError:
         raise
     except Exception as error:  # users' code may raise anything
@@ -58,13 +67,57 @@ def call_if_there(stage: object, method: str, awaiter: Awaiter) -> None:
         raise kind(f"{type(stage).__name__}.{method}() raised {in_words(error)}") from error
 
 
-def settle(returned: Any, stage: object, method: str, awaiter: Awaiter) -> Any:
-    """Return what a method's call comes to.
+def set_parameters(stage: object, parameters: Mapping[str, Any], awaiter: Awaiter) -> None:
+    """Give parameters to a stage's object, between two messages or before its `open()`.
 
-    Raises
-    ------
-    UnusableMethodError
-        It returned a generator, of which nothing has run.
+    They are its attributes; an object that has `set_parameters()` gets all of them there.
+
+    MethodRaisedError: it refuses them, and what it had before stays.
+    """
+    if (method := getattr(stage, "set_parameters", None)) is not None:
+        call_part(lambda: method(dict(parameters)), stage, "set_parameters", awaiter)
+        return
+    before = {name: getattr(stage, name) for name in parameters if hasattr(stage, name)}
+    for name, value in parameters.items():
+        try:
+            setattr(stage, name, value)
+        except Exception as error:  # a property is users' code, and may raise anything
+            for done, former in before.items():
+                with contextlib.suppress(Exception):
+                    setattr(stage, done, former)
+            raise MethodRaisedError(
+                f"{type(stage).__name__}.{name} = {say(value)} raised {in_words(error)}"
+            ) from error
+
+
+def open_stage(
+    stage: object, awaiter: Awaiter, parameters: Mapping[str, Any] | None = None
+) -> None:
+    """Set the first parameters and call `open()`.
+
+    Where that fails nothing will call `close()`, so the event loop ends here.
+    """
+    try:
+        if parameters:
+            set_parameters(stage, parameters, awaiter)
+        call_if_there(stage, "open", awaiter)
+    except BaseException:  # whatever it is, it leaves no event loop
+        awaiter.close()
+        raise
+
+
+def close_stage(stage: object, awaiter: Awaiter) -> None:
+    """Call `close()`, and end the event loop, however that goes."""
+    try:
+        call_if_there(stage, "close", awaiter)
+    finally:
+        awaiter.close()
+
+
+def await_result(returned: Any, stage: object, method: str, awaiter: Awaiter) -> Any:
+    """Return what a method has returned, awaited where that is needed.
+
+    UnusableMethodError: it returned a generator, of which nothing has run.
     """
     if returned is None:
         return None
@@ -84,6 +137,36 @@ def find_unusable(stage: object, role: Role) -> Iterator[str]:
             yield f"{method}() contains yield{_NOTHING_RUNS}"
         elif method in _PLAIN[role] and inspect.iscoroutinefunction(found):
             yield f"{method}() is async, and nothing awaits it; make it a plain def"
+    if (takes_list := _TAKES_LISTS[role]) is not None:
+        yield from _find_wrong_list_method(stage, *takes_list)
+
+
+def _find_wrong_list_method(stage: object, method: str, instead: str) -> Iterator[str]:
+    found: Any = find_list_method(stage, method)
+    name = f"{method}_batch"
+    if found is None:
+        return
+    if not callable(found):
+        yield f"{name} is {found!r:.60}, expected a method; it is called with lists of messages"
+    elif inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+        yield f"{name}() contains yield{instead or _NOTHING_RUNS}"
+    elif (signature := _signature_on_object(stage, name, found)) is not None:
+        try:
+            signature.bind([])
+        except TypeError as error:
+            yield f"{name}{signature} is called with one list of messages: {error}"
+
+
+def _signature_on_object(stage: object, name: str, found: Any) -> inspect.Signature | None:
+    """Return the signature of a method as it is called on an object, also for that of a class."""
+    try:
+        signature = inspect.signature(found)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return None
+    if inspect.isclass(stage) and inspect.isfunction(inspect.getattr_static(stage, name)):
+        _self, *parameters = signature.parameters.values() or (None,)
+        return signature.replace(parameters=[each for each in parameters if each is not None])
+    return signature
 
 
 _NOTHING_RUNS = (

@@ -79,7 +79,7 @@ def _convert(value: Any, hint: Any) -> Any:
 
 def _convert_path(kind: type, value: Any) -> Any:
     if kind is not Path:
-        raise NotImplementedError
+        raise NotImplementedError  # so msgspec is told that the type is none of ours
     if not isinstance(value, str):
         raise ValueError("Expected `str`")
     return Path(value)

@@ -1,4 +1,4 @@
-"""What connectors know before the start to be wrong outside: folders, ports, libraries.
+"""Asks connectors before the start for problems outside: folders, ports, libraries.
 
 Connectors of this package are constructed for that, which opens nothing, and asked by their
 `preflight()`, which raises what their `open()` would. Users' own classes are left alone.
@@ -15,18 +15,13 @@ from arroyo.config.graph import Chain, Stage
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Message
 
-from .loading import build_listener, build_operator, build_publisher
+from .loading import build_listener, build_stage
 
 
 class Preflight:
     """Looks at the connectors of a chain, one stage after the other.
 
-    Parameters
-    ----------
-    chain
-        The chain.
-    is_running
-        Whether a stage runs just now: its port is then in use by itself.
+    `is_running`: whether a stage runs just now: its port is then in use by itself.
     """
 
     def __init__(self, chain: Chain, is_running: Callable[[Stage], bool]) -> None:
@@ -54,9 +49,7 @@ class Preflight:
     def _construct(self, stage: Stage) -> Any:
         if stage.role == "listener":
             return build_listener(self._chain, stage, _Nobody())
-        if stage.role == "operator":
-            return build_operator(self._chain, stage)
-        return build_publisher(self._chain, stage)
+        return build_stage(self._chain, stage)
 
     def _clashes(self, address: str | None, stage: Stage) -> Iterator[str]:
         if address is None:

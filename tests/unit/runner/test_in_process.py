@@ -11,7 +11,7 @@ from arroyo import Event, IteratingListener, Operator, Publisher, Start, Stop, U
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.errors import ConfigurationError, StageError
 from arroyo.runner.in_process import run_and_count
-from arroyo.runner.user_code.trials import StageFailedError
+from arroyo.runner.user_code.error_policy import StageFailedError
 
 EVENTS = 5
 told = []
@@ -250,3 +250,17 @@ class Alone(Counts):
 def test_replicas_that_can_not_be_are_a_mistake_here_too(chain):
     with pytest.raises(ConfigurationError, match=r"replicas of .* can't share out its input"):
         arroyo.run(chain(("listener", Alone, {"replicas": 2}), SINK))
+
+
+class Tuned(Passes):
+    level = 0
+
+    def open(self):
+        told.append(("opened with", self.level))
+
+
+def test_parameters_of_the_chain_file_are_there_when_a_stage_is_opened(chain):
+    arroyo.run(
+        chain(("listener", Counts, {}), ("operator", Tuned, {"parameters": {"level": 5}}), SINK)
+    )
+    assert ("opened with", 5) in told

@@ -2,17 +2,18 @@ import threading
 import time
 
 import pytest
+from chains import wait_until
 
 from arroyo.codec import DETACH_BYTES, Body, Detached, Kind, MessageCodec, size_of
 from arroyo.config.graph import Stage
 from arroyo.errors import EncodeError, StageError
 from arroyo.messages import Event, Start, Stop
-from arroyo.protocol.sending.dispatcher import BATCH_MESSAGES
+from arroyo.protocol.values.flow_limits import BATCH_MESSAGES
 from arroyo.protocol.values.run_totals import RunTotals
-from arroyo.runner.intake.input_batch import Counts
 from arroyo.runner.intake.input_window import InputWindow
+from arroyo.runner.intake.window_batch import Counts
 
-DEADLINE_S = 5.0
+DEADLINE_S = 60.0
 
 
 class Wakes:
@@ -78,11 +79,13 @@ def test_a_full_window_holds_the_listener_until_something_is_finished():
     thread = threading.Thread(target=hand_over, args=(gate, [2]))
     thread.start()
     assert received(gate)[1] == 2
+    wait_until(lambda: gate.is_full)
     gate.take()
     gate.release(1, 0)
     thread.join(DEADLINE_S)
     assert not thread.is_alive()
     assert received(gate) == (3, 3)
+    assert not gate.is_full
 
 
 def test_a_message_larger_than_the_window_passes_alone():
@@ -316,6 +319,28 @@ def test_a_large_event_among_small_ones_keeps_its_place():
     assert [type(item) for item in intake.items] == [bytes, Detached, bytes]
     assert intake.size == sum(map(len, intake.items))
     assert intake.tokens == ["a", None, "c"]
+
+
+@pytest.mark.parametrize("tokens", ["abcd", "a--d", "--cd", "ab--", "-b-d", "----"])
+def test_tokens_stay_with_their_events(tokens):
+    tokens = [None if token == "-" else token for token in tokens]
+    gate = gateway()
+    for index, token in enumerate(tokens):
+        gate.process(Event({"index": index}), token=token)
+    intake = gate.take()
+    assert type(intake.items) is Body
+    assert indices(intake) == [0, 1, 2, 3]
+    assert intake.tokens == (tokens if any(tokens) else [])
+
+
+def test_an_event_that_cannot_travel_leaves_no_token():
+    gate = gateway()
+    for index in range(4):
+        if index == 2:
+            with pytest.raises(EncodeError):
+                gate.process(Event({"cannot": object()}), token="refused")
+        gate.process(Event({"index": index}), token=str(index))
+    assert gate.take().tokens == ["0", "1", "2", "3"]
 
 
 def test_a_message_that_cannot_travel_leaves_its_neighbours_as_they_are():

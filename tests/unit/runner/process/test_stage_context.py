@@ -14,7 +14,7 @@ from arroyo.errors import DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.history import History
 from arroyo.runner.process.stage_context import LOGGED_REJECTS, StageContext
-from arroyo.telemetry.status_page import read_status_page
+from arroyo.telemetry.status_page import read_status_page, read_whole_page
 from arroyo.telemetry.status_words import Phase
 
 WORK = ReplicaName("work", 0)
@@ -91,6 +91,14 @@ def test_each_wait_for_the_outside_world_is_counted(make, signals_as_before):
         assert counts(context)["waits"] == 2
         os.kill(os.getpid(), signal.SIGTERM)
         assert context.note_waiting()
+
+
+def test_what_is_waited_for_is_on_the_page(make, signals_as_before):
+    with make() as context:
+        context.note_waiting()
+        assert read_whole_page(context.page_path).waiting(context.now_ns()) is None
+        context.note_waiting("no beam")
+        assert read_whole_page(context.page_path).waiting(context.now_ns()).why == "no beam"
 
 
 def test_frames_that_are_no_records_are_counted_and_only_the_first_are_logged(make, caplog):

@@ -3,7 +3,7 @@ import pytest
 from stage_fakes import line_of
 
 from arroyo.control.locks import Lock
-from arroyo.runner.process.versions import note_wiring, others_wired_differently, wiring_of
+from arroyo.runner.process.versions import others_wired_differently, wiring_of
 
 
 def chain_of(folder, name="work", **keys):
@@ -23,7 +23,7 @@ def hold(run_directory):
     def take(name, chain=None):
         locks.append(Lock.acquire(run_directory.lock(name)))
         if chain is not None:
-            note_wiring(locks[-1], chain)
+            locks[-1].note(wiring_of(chain))
         return locks[-1]
 
     yield take

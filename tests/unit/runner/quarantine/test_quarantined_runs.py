@@ -36,6 +36,13 @@ def test_a_run_of_which_nothing_was_put_aside_leaves_nothing(runs, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_death_left_in_the_midst_of_writing_goes_with_the_run(runs, tmp_path):
+    runs.add(*RUN, "one", b"start")
+    (next((tmp_path / "runs").iterdir()) / "stop.4711").touch()
+    runs.remove(*RUN, "one", returned=False)
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
 def test_everything_is_private(runs, tmp_path):
     runs.add(*RUN, "one", b"start")
     runs.note_stop(*RUN, b"stop")

@@ -105,7 +105,7 @@ def test_a_message_goes_back_into_its_run_while_that_is_open_and_waits_for_anoth
     assert (first.returned.run, first.returned.start) == ("open", b"")
     (second,) = returning.look(0.0, NONE, at_once=True)
     assert second.returned.run == "old"
-    assert returning.under_way
+    assert returning.in_flight
 
 
 def test_below_several_listeners_the_runs_of_a_fold_overlap_and_nothing_waits(store):

@@ -1,11 +1,13 @@
 import pytest
 from batches import make_batch
 from unit.protocol.model import chain, listener, operator, publisher
+from user_calls import current_message
 
 from arroyo.codec import MessageCodec, Returned
 from arroyo.messages import Event, Start, Stop
 from arroyo.runner.quarantine.returned_run import ReturnedRun
-from arroyo.runner.user_code.calls import OperatorCall, PublisherCall
+from arroyo.runner.user_code.operator_call import OperatorCall
+from arroyo.runner.user_code.publisher_call import PublisherCall
 
 CODEC = MessageCodec(())
 CHAIN = chain(listener("src"), operator("work", "src"), publisher("out", "work"))
@@ -33,7 +35,9 @@ def batch_with(start=START, stop=STOP):
 
 def test_a_publisher_hears_the_start_before_and_the_stop_after_with_the_old_run():
     publisher = Recorder()
-    run = ReturnedRun(CODEC, PublisherCall(CHAIN.stages["out"], publisher))
+    run = ReturnedRun(
+        CODEC, PublisherCall(CHAIN.stages["out"], publisher, current_message()).control
+    )
     batch = batch_with()
     assert run.end(run.begin(batch)) == batch
     messages = [message for message, _ in publisher.seen]
@@ -43,7 +47,9 @@ def test_a_publisher_hears_the_start_before_and_the_stop_after_with_the_old_run(
 
 
 def test_what_an_operator_makes_of_them_goes_on():
-    run = ReturnedRun(CODEC, OperatorCall(CHAIN.stages["work"], Marker(), CODEC))
+    run = ReturnedRun(
+        CODEC, OperatorCall(CHAIN.stages["work"], Marker(), CODEC, current_message()).control
+    )
     returned = run.end(run.begin(batch_with())).returned
     assert CODEC.unpack(returned.start) == Start({"gain": 2, "marked": True})
     assert CODEC.unpack(returned.stop).data["marked"]
@@ -51,7 +57,9 @@ def test_what_an_operator_makes_of_them_goes_on():
 
 def test_a_run_that_is_open_or_has_no_start_is_not_begun_again():
     publisher = Recorder()
-    run = ReturnedRun(CODEC, PublisherCall(CHAIN.stages["out"], publisher))
+    run = ReturnedRun(
+        CODEC, PublisherCall(CHAIN.stages["out"], publisher, current_message()).control
+    )
     for batch in (batch_with(b"", b""), make_batch()):
         assert run.end(run.begin(batch)) == batch
     assert publisher.seen == []
@@ -60,7 +68,9 @@ def test_a_run_that_is_open_or_has_no_start_is_not_begun_again():
 @pytest.mark.parametrize("stop", [b"", b"\xc1", START])
 def test_a_stop_that_nobody_knows_or_can_read_is_a_plain_one(stop):
     publisher = Recorder()
-    run = ReturnedRun(CODEC, PublisherCall(CHAIN.stages["out"], publisher))
+    run = ReturnedRun(
+        CODEC, PublisherCall(CHAIN.stages["out"], publisher, current_message()).control
+    )
     run.end(run.begin(batch_with(stop=stop)))
     assert publisher.seen[-1][0] == Stop()
 

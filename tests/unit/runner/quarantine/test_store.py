@@ -1,13 +1,20 @@
 import os
 import stat
+import tempfile
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lossy_disk import LossyDisk, lay_out, standing_in
 from quarantine_entries import make_entry
 from small_disk import small_files
 
 from arroyo.codec import MessageCodec
-from arroyo.errors import UnavailableError, UsageError
+from arroyo.errors import ConfigurationError, UnavailableError, UsageError
 from arroyo.messages import Event, Message, Origin
 from arroyo.runner.quarantine.store import BYTES_MAX, ENTRIES_MAX, Quarantine, entry_id, outline
 
@@ -137,6 +144,166 @@ def test_half_a_write_is_no_entry(store, folder):
         store.put(entry(1), bytes(2000))
     assert store.entries() == []
     assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+RUN = ("work", "src.0", "run")
+START = b"start"
+
+
+def message(number):
+    return bytes([number]) * 20
+
+
+class Keeper:
+    """Puts messages aside, wants them back and drops them, and knows what was promised."""
+
+    def __init__(self, folder):
+        self._store = Quarantine(folder)
+        self._number_of_puts = 0
+        self.kept = {}
+        """By number of the message: the tries that its entry may tell of."""
+        self._requeued = set()
+
+    def do(self, what, number):
+        if what == "put":
+            self._put(number)
+        elif what == "requeue" and number in self.kept:
+            self._store.requeue(entry(number).id)
+            self._requeued.add(number)
+        elif what == "finish" and number in self._requeued:
+            self._forget(number)
+            self._store.finish(entry(number).id)
+        elif what == "drop" and number in self.kept:
+            self._forget(number)
+            self._store.drop(entry(number).id)
+
+    def _put(self, number):
+        self._number_of_puts += 1
+        before = self.kept.get(number, ())
+        self.kept |= {number: (*before, self._number_of_puts)} if before else {}
+        attempts = {"attempts": self._number_of_puts}
+        self._store.put(entry(number, **attempts), message(number), START)
+        self.kept[number] = (self._number_of_puts,)
+        self._requeued.discard(number)
+
+    def _forget(self, number):
+        self._requeued.discard(number)
+        del self.kept[number]
+
+
+class Crash(NamedTuple):
+    """What is left where the process dies, or the machine, and what was promised by then."""
+
+    after_kill: dict[str, bytes]
+    after_power_cut: dict[str, bytes]
+    kept: dict[int, tuple[int, ...]]
+
+
+def live(folder, script, *, seed=0, **faults):
+    """Carry out a script on a disk with these faults; return disk, crashes, and what is kept."""
+    folder.mkdir(mode=0o700, parents=True)
+    random, crashes = Random(seed), []
+
+    def crash():
+        left = disk.after_kill(), disk.after_power_cut(random)
+        crashes.append(Crash(*left, dict(keeper.kept)))
+
+    disk = LossyDisk(folder, crash, **faults)
+    keeper = Keeper(folder)
+    with standing_in(disk):
+        for step in script:
+            try:
+                keeper.do(*step)
+            except (OSError, UnavailableError):
+                break
+    crash()
+    return disk, crashes, keeper.kept
+
+
+def assert_kept(folder, kept):
+    """Whatever is kept is there, whole, with the Start of its run until the last one is dropped."""
+    store = Quarantine(folder)
+    found = {each.id: each.attempts for each in store.requeued() + store.entries()}
+    for number, attempts in kept.items():
+        assert found[entry(number).id] in attempts
+        assert store.message(entry(number).id) == message(number)
+        assert store.runs.find(*RUN).start == START
+        store.drop(entry(number).id)
+
+
+def put_everything(folder):
+    store = Quarantine(folder)
+    for number in NUMBERS:
+        store.put(entry(number), message(number), START)
+
+
+NUMBERS = range(3)
+steps = st.tuples(
+    st.sampled_from(["put", "put", "requeue", "finish", "drop"]), st.sampled_from(NUMBERS)
+)
+EVERYTHING = [("put", 0), ("put", 1), ("requeue", 0), ("put", 0), ("requeue", 1), ("finish", 1)]
+
+
+@settings(deadline=None)
+@given(script=st.lists(steps, min_size=1, max_size=6), seed=st.integers(0, 2**32))
+def test_at_every_crash_point_what_was_put_aside_is_there(script, seed):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
+        folder = Path(name)
+        _, crashes, _ = live(folder / "state" / "quarantine", script, seed=seed)
+        for number, crash in enumerate(crashes):
+            for how, left in [("kill", crash.after_kill), ("power cut", crash.after_power_cut)]:
+                found = lay_out(folder / f"{number} {how}" / "quarantine", left)
+                assert_kept(found, crash.kept)
+                put_everything(found)
+                assert not list(found.glob("*.draft"))
+
+
+def test_whichever_call_fails_what_was_put_aside_is_there(tmp_path):
+    disk, _, _ = live(tmp_path / "whole" / "quarantine", EVERYTHING)
+    for fail_at in range(disk.calls):
+        folder = tmp_path / str(fail_at)
+        disk, crashes, kept = live(folder / "quarantine", EVERYTHING, seed=fail_at, fail_at=fail_at)
+        assert_kept(disk.folder, kept)
+        assert_kept(lay_out(folder / "power cut", crashes[-1].after_power_cut), kept)
+
+
+def test_however_full_the_disk_is_what_was_put_aside_is_there_and_no_draft(tmp_path):
+    for room_bytes in range(0, 2500, 101):
+        folder = tmp_path / str(room_bytes) / "quarantine"
+        disk, _, kept = live(folder, EVERYTHING, room_bytes=room_bytes)
+        assert_kept(disk.folder, kept)
+        assert not list(disk.folder.rglob("*.draft"))
+    assert kept == {0: (3,)}
+
+
+def test_each_changed_byte_of_a_message_is_found(store, folder):
+    store.put(entry(1), b"message")
+    path = folder / f"{entry(1).id}.msg"
+    whole = path.read_bytes()
+    for at in range(4, len(whole)):  # without the first four it is one of a former version
+        changed = bytearray(whole)
+        changed[at] ^= 0x10
+        path.write_bytes(changed)
+        with pytest.raises(UnavailableError, match="is gone or damaged"):
+            store.message(entry(1).id)
+
+
+def test_what_former_versions_have_put_aside_is_read_and_comes_back(store, folder):
+    store.put(entry(1), b"message", START)
+    run = next((folder / "runs").iterdir())
+    for path, content in [(folder / f"{entry(1).id}.msg", b"message"), (run / "start", START)]:
+        path.write_bytes(content)  # they had nothing else in them
+    again = Quarantine(folder)
+    assert again.message(entry(1).id) == b"message"
+    assert again.runs.find(*RUN).start == START
+
+
+@pytest.mark.parametrize("content", ["", "{", '{"id": "of another version"}'])
+def test_an_entry_that_says_nothing_is_told_of(store, folder, content):
+    store.put(entry(1), b"message")
+    (folder / f"{entry(1).id}.json").write_text(content)
+    with pytest.raises(ConfigurationError, match=r"json says nothing of its message \("):
+        store.entries()
 
 
 def test_an_event_is_outlined_without_its_payload():

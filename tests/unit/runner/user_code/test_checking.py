@@ -1,7 +1,9 @@
 import os
+import resource
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from chains import is_gone, wait_until
@@ -84,6 +86,16 @@ def test_options_are_held_against_the_signature(write):
     assert "stages.double.options.factor: found 'two', expected a whole number" in found
 
 
+def test_parameters_are_attributes_that_the_class_declares(write):
+    chain = CHAIN.replace("options", "parameters = { limit = 5, at = 2026-01-02 }\noptions")
+    found = check_in_child(write(chain, f"{STAGES}\n    at = None\n"))
+    assert [problem.partition(": ")[2] for problem in found] == [
+        "stages.double.parameters.at: found the date or time 2026-01-02; write it as text",
+        "stages.double.parameters.limit: checked_stages:Double has neither an attribute 'limit' "
+        "nor a method set_parameters(parameters); declare it in the class: limit = 5",
+    ]
+
+
 FOLD = (
     STAGES
     + """
@@ -138,10 +150,10 @@ def test_a_module_that_exits_the_child_is_one_sentence(write):
 
 def test_a_module_that_hangs_does_not_outlive_whoever_had_it_checked(write, tmp_path):
     path = write(
-        stages="import os, time\n"
+        stages="import os, signal\n"
         f"with open({str(tmp_path / 'pid')!r}, 'w') as file:\n"
         "    print(os.getpid(), file=file)\n"
-        "time.sleep(600)\n"
+        "signal.pause()\n"
     )
     check = (
         "from arroyo.runner.user_code.checking import check_in_child\n"
@@ -199,3 +211,65 @@ def test_a_run_directory_that_can_not_be_made_is_found(write, tmp_path):
     environ = {"ARROYO_RUN_DIR": str(tmp_path / "file" / "run")}
     found = check_chain(write(BROKEN_IMPORTS), environ)
     assert any("is not a folder; set ARROYO_RUN_DIR" in problem for problem in found)
+
+
+def test_metrics_without_their_library_are_a_mistake(write, monkeypatch):
+    chain = write(CHAIN + '[supervisor]\nhttp = "127.0.0.1:9464"\n')
+    assert check_chain(chain) == []
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    (found,) = check_chain(chain)
+    assert "supervisor.http: this needs prometheus_client, which is not installed" in found
+
+
+@pytest.mark.parametrize("program", ["./page", "no-such-pager", "/etc/passwd"])
+def test_a_hook_that_can_not_be_run_is_a_mistake(write, program):
+    (found,) = check_chain(write(CHAIN + f'[supervisor]\non_event = ["{program}"]\n'))
+    assert f"supervisor.on_event: there is no program '{program}' that may be run" in found
+
+
+def test_a_hook_may_be_beside_the_chain_file_or_installed(write):
+    chain = write(CHAIN + '[supervisor]\non_event = ["sh"]\n')
+    assert check_chain(chain) == []
+    chain = write(CHAIN + '[supervisor]\non_event = ["./page"]\n')
+    page = Path(chain).with_name("page")
+    page.touch(0o700)
+    assert check_chain(chain) == []
+
+
+PROGRAM = """
+[stages.server]
+command = ["{program}"]
+{keys}
+"""
+
+
+def test_a_program_that_can_not_be_run_is_a_mistake(write):
+    (found,) = check_chain(write(CHAIN + PROGRAM.format(program="no-such-server", keys="")))
+    assert "stages.server.command: there is no program 'no-such-server' that may be run" in found
+
+
+def test_a_program_is_looked_for_where_it_will_be(write, tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "serve").touch(0o700)
+    keys = f'env = {{ PATH = "{tmp_path}/bin" }}'
+    assert check_chain(write(CHAIN + PROGRAM.format(program="serve", keys=keys))) == []
+
+
+def test_a_programs_port_that_is_taken_is_a_mistake(write):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        keys = f"ready = {{ port = {port} }}"
+        (found,) = check_chain(write(CHAIN + PROGRAM.format(program="sh", keys=keys)))
+    assert f"stages.server.ready: port {port} is in use by another program" in found
+
+
+def test_a_process_with_a_thousand_files_open_can_have_a_chain_checked(write):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 2048)), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1030)]
+    try:
+        assert check_in_child(write()) == []
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -1,11 +1,13 @@
 import pytest
+from user_calls import current_message, work
 
 from arroyo.codec import MessageCodec, Reason, join
 from arroyo.config.graph import Stage
 from arroyo.errors import StageError, UnavailableError
 from arroyo.messages import Event, Origin, Start, Stop
+from arroyo.runner.user_code.error_policy import StageFailedError
 from arroyo.runner.user_code.fold_call import FoldCall
-from arroyo.runner.user_code.trials import StageFailedError
+from arroyo.runner.user_code.operator_call import OperatorCall
 from arroyo.stages import Operator
 
 CODEC = MessageCodec(())
@@ -35,7 +37,9 @@ class Holding(Doing):
 
 def call(operator, key_field=None, **settings):
     stage = Stage(name="fold", role="operator", target="own:Doing", **settings)
-    return FoldCall(stage, operator, CODEC, key_field)
+    current = current_message(*reversed(RUN))
+    calls = OperatorCall(stage, operator, CODEC, current, key_field=key_field)
+    return FoldCall(stage, operator, calls, CODEC, current)
 
 
 def event(number):
@@ -51,13 +55,13 @@ def decoded(output):
 def test_held_may_also_be_the_name_of_what_an_operator_keeps():
     operator = Doing(lambda _, message: message)
     operator.held = []
-    (folded,) = call(operator).folded(RUN, [event(0)])
+    (folded,) = call(operator).folded(RUN, work([event(0)], 0))
     assert folded.still_held is None
 
 
 def test_an_input_becomes_nothing_one_output_or_several():
     made = call(Doing(lambda _, message: [message] * message.metadata["n"]))
-    folded = made.folded(RUN, map(event, range(3)))
+    folded = made.folded(RUN, work(map(event, range(3))))
     assert [len(each.output.items) for each in folded] == [0, 1, 2]
     assert [each.output.reason for each in folded] == [Reason.FILTERED, None, None]
     assert all(each.output.size == sum(map(len, each.output.items)) for each in folded)
@@ -68,7 +72,7 @@ def test_what_raises_is_in_no_output():
     def fail(operator, message):
         raise ValueError("no")
 
-    (folded,) = call(Doing(fail), on_error="skip").folded(RUN, [event(0)])
+    (folded,) = call(Doing(fail), on_error="skip").folded(RUN, work([event(0)], 0))
     assert folded.output.reason == Reason.SKIPPED
 
 
@@ -76,7 +80,7 @@ def test_after_each_input_it_says_what_it_still_holds():
     def hold_two(operator, message):
         operator.holds = [*operator.holds, message][-2:]
 
-    folded = call(Holding(hold_two)).folded(RUN, map(event, range(3)))
+    folded = call(Holding(hold_two)).folded(RUN, work(map(event, range(3))))
     assert [sorted(each.still_held) for each in folded] == [
         [event(0).origin],
         [event(0).origin, event(1).origin],
@@ -88,7 +92,7 @@ def test_a_copy_of_an_input_stands_for_it():
     def hold_a_copy(operator, message):
         operator.holds = [message.copy()]
 
-    (folded,) = call(Holding(hold_a_copy)).folded(RUN, [event(4)])
+    (folded,) = call(Holding(hold_a_copy)).folded(RUN, work([event(4)], 4))
     assert folded.still_held == {event(4).origin}
 
 
@@ -97,11 +101,11 @@ def test_it_can_hold_only_what_came_in():
         operator.holds = [Event()]
 
     with pytest.raises(StageError, match=r"held\(\) of own:Doing named a message that did not"):
-        call(Holding(hold_another)).folded(RUN, [event(0)])
+        call(Holding(hold_another)).folded(RUN, work([event(0)], 0))
 
 
 def take(made, *numbers, run=RUN):
-    return made.folded(run, map(event, numbers))
+    return made.folded(run, [(number, (), event(number)) for number in numbers])
 
 
 def holding_at_most(max_inputs, does, kind=Doing):

@@ -9,8 +9,7 @@ from arroyo.config.graph import Chain, Stage
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.runner.user_code.loading import (
     build_listener,
-    build_operator,
-    build_publisher,
+    build_stage,
     load_factory,
     load_message_types,
 )
@@ -56,6 +55,19 @@ class Remote(arroyo.Operator):
 def make_nothing():
     return None
 
+class Lists(arroyo.Operator):
+    def process_batch(self, messages):
+        return messages
+
+class BareLists:
+    """Does either, and inherits nothing."""
+    def process_batch(self, messages):
+        return messages
+    def publish_batch(self, messages): pass
+
+class WrongLists(arroyo.Publisher):
+    def publish_batch(self, messages, connection): pass
+
 class Yields(arroyo.Publisher):
     def publish(self, message):
         yield message
@@ -64,6 +76,10 @@ class YieldsLater(arroyo.Publisher):
     async def publish(self, message): pass
     async def flush(self):
         yield
+
+class BeginsFlushLater(arroyo.Publisher):
+    def publish(self, message): pass
+    async def begin_flush(self): pass
 
 class StopsLater(arroyo.IteratingListener):
     def messages(self):
@@ -219,49 +235,61 @@ class TestLoading:
         assert "does not define process(), which an operator needs" in problem
         assert problem.endswith("it looks like a publisher")
 
+    @pytest.mark.parametrize("name", ["Lists", "BareLists"])
+    def test_a_class_that_takes_lists_needs_no_other_method(self, chain, name):
+        assert load_factory(own(name), chain).__name__ == name
+        assert callable(build_stage(chain, own(name)).process_batch)
+
+    def test_a_publisher_that_takes_lists_needs_no_other_method(self, chain):
+        assert load_factory(own("BareLists", "publisher"), chain).__name__ == "BareLists"
+
+    def test_a_method_that_can_not_take_a_list_is_refused(self, chain):
+        problem = problem_of(load_factory, own("WrongLists", "publisher"), chain)
+        assert ":WrongLists: publish_batch(messages, connection) is called with one" in problem
+
     def test_an_abstract_class_is_refused_before_it_is_made(self, chain):
         assert "does not define process()" in problem_of(load_factory, own("Lazy"), chain)
 
 
 class TestBuilding:
     def test_options_go_to_the_constructor(self, chain):
-        assert build_operator(chain, own("Double", factor=7)).factor == 7
+        assert build_stage(chain, own("Double", factor=7)).factor == 7
 
     def test_any_callable_may_make_it(self, chain):
-        assert build_operator(chain, own("make_double")).factor == 3
+        assert build_stage(chain, own("make_double")).factor == 3
 
     def test_what_a_callable_made_must_be_of_the_role(self, chain):
-        problem = problem_of(build_operator, chain, own("make_nothing"))
+        problem = problem_of(build_stage, chain, own("make_nothing"))
         assert "does not define process()" in problem
 
     @pytest.mark.parametrize("name", ["Source", "Bare"])
     def test_a_listener_gets_its_operator_whatever_its_signature(self, chain, name):
-        operator = build_operator(chain, own("Double"))
+        operator = build_stage(chain, own("Double"))
         assert build_listener(chain, own(name, "listener"), operator).operator is operator
 
     def test_wrong_options_are_told_before_the_constructor_runs(self, chain):
-        problem = problem_of(build_operator, chain, own("Double", factr=1))
+        problem = problem_of(build_stage, chain, own("Double", factr=1))
         assert problem.endswith("did you mean 'factor'?")
 
     def test_a_constructor_that_refuses_says_which_option_and_line(self, chain):
-        problem = problem_of(build_operator, chain, own("Double", factor=-1))
+        problem = problem_of(build_stage, chain, own("Double", factor=-1))
         assert problem.startswith("stages.double.options.factor: ")
         assert "(stages_under_test.py, line " in problem
         assert "factor must not be negative" in problem
 
     def test_a_missing_file_is_a_configuration_error(self, chain):
         missing = str(chain.folder / "none.txt")
-        problem = problem_of(build_publisher, chain, own("Sink", "publisher", path=missing))
+        problem = problem_of(build_stage, chain, own("Sink", "publisher", path=missing))
         assert "No such file" in problem
         assert missing in problem
 
     def test_what_can_not_be_reached_just_now_is_not_the_chain_file_s_fault(self, chain):
         with pytest.raises(UnavailableError, match=r"can't reach what it needs .*nobody listens"):
-            build_operator(chain, own("Remote"))
+            build_stage(chain, own("Remote"))
 
     def test_a_publisher_is_built(self, chain):
         here = str(Path(__file__))
-        assert hasattr(build_publisher(chain, own("Sink", "publisher", path=here)), "publish")
+        assert hasattr(build_stage(chain, own("Sink", "publisher", path=here)), "publish")
 
 
 class TestMessageTypes:
@@ -290,6 +318,7 @@ class TestMessageTypes:
         ("Yields", "publisher", r"Yields: publish\(\) contains yield, so that nothing of it runs"),
         ("YieldsLater", "publisher", r"YieldsLater: flush\(\) contains yield"),
         ("StopsLater", "listener", r"StopsLater: stop\(\) is async, and nothing awaits it"),
+        ("BeginsFlushLater", "publisher", r"begin_flush\(\) is async, and nothing awaits it"),
         ("AcknowledgesLater", "listener", r"acknowledge\(\) is async, and nothing awaits it"),
         ("AcknowledgesBatchLater", "listener", r"acknowledge_batch\(\) is async, and nothing"),
     ],

@@ -1,0 +1,1 @@
+"""A listener's replica: sends what is handed over, and hears what is finished."""

@@ -1,0 +1,1 @@
+"""What a replica leaves on disk for its next life."""

@@ -1,0 +1,5 @@
+"""Programs run in real processes."""
+
+from chains import make_chain
+
+__all__ = ["make_chain"]
