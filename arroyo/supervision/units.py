@@ -11,17 +11,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from arroyo.config.graph import Chain, Stage
+from arroyo.config.graph import Chain, Stage, without_programs
 
-# systemd waits this much longer than the chain itself gives its stages, so that it is the chain
-# that ends them and tells what was left.
+# systemd waits this much longer than the chain itself, so that the chain ends its stages and tells
+# what was left.
 _GRACE_S = 15.0
 
 _SUPERVISOR_WATCHDOG_S = 10.0
 _STAGE_WATCHDOG_S = 30.0
 
-# What the same again would not mend: usage (64) and configuration (78), see sysexits(3); a chain
-# that ended with messages in quarantine (65) would begin anew.
+# A restart does not help against wrong usage (64) and configuration (78), see sysexits(3). A chain
+# that ended with messages in quarantine (65) has ended.
 _PERMANENT = "64 65 78"
 
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  (compared with, not written to)
@@ -30,21 +30,10 @@ Section = list[tuple[str, str]]
 
 
 def render_units(chain: Chain, programs: Path, user: str) -> dict[str, str]:
-    """Write the units of a chain.
+    """Write the units of a chain; return their texts by file name, the supervised chain's first.
 
-    Parameters
-    ----------
-    chain
-        The chain; its path must be absolute.
-    programs
-        Folder of ``arroyo-supervise`` and ``arroyo-stage``.
-    user
-        Who runs the chain.
-
-    Returns
-    -------
-    dict
-        Text by file name, the supervised chain's first.
+    `chain`: the chain; its path must be absolute.
+    `programs`: folder of ``arroyo-supervise`` and ``arroyo-stage``.
     """
     units = {
         f"arroyo-{chain.name}.service": _render_supervised(chain, programs, user),
@@ -59,7 +48,10 @@ def render_units(chain: Chain, programs: Path, user: str) -> dict[str, str]:
 
 
 def _render_supervised(chain: Chain, programs: Path, user: str) -> str:
-    start_timeout_s = max(stage.start_timeout_s for stage in chain.stages.values())
+    # Stages start when programs are READY.
+    stages = without_programs(chain).stages.values()
+    start_timeout_s = max(stage.start_timeout_s for stage in stages)
+    start_timeout_s += max((each.start_timeout_s for each in chain.programs), default=0.0)
     return _render(
         Unit=[
             ("Description", f"Arroyo chain {chain.name}, supervised"),
@@ -69,10 +61,11 @@ def _render_supervised(chain: Chain, programs: Path, user: str) -> str:
         ],
         Service=[
             ("ExecStart", f"{_program(programs / 'arroyo-supervise')} {_argument(chain.path)}"),
+            ("ExecReload", f"{_program(programs / 'arroyo')} reload {_argument(chain.path)}"),
             *_readiness(_SUPERVISOR_WATCHDOG_S, start_timeout_s + _GRACE_S, chain),
             ("Restart", "on-failure"),
             ("RestartSec", "1s"),
-            # A stage that the kernel ends for its memory is the supervisor's business.
+            # If the kernel kills a stage for lack of memory, the supervisor restarts it.
             ("OOMPolicy", "continue"),
             *_surroundings(chain, user, min(stage.nice for stage in chain.stages.values())),
             *_hardening(chain),
@@ -95,12 +88,14 @@ def _render_stage(chain: Chain, stage: Stage, programs: Path, user: str) -> str:
     replica = "%i" if stage.replicas > 1 else "0"
     supervision = chain.supervision
     targets = [target for target, _ in chain.downstream(stage.name)]
+    if stage.role != "program":
+        targets += chain.programs
     below = [name for target in targets for name in _services(chain, target)]
     return _render(
         Unit=[
             ("Description", f"Arroyo chain {chain.name}, {stage.role} {stage.name}.{replica}"),
             *_network(),
-            # Start after what is below. Stopping goes the other way: sources first.
+            # Start after programs and what is below. Stopping goes the other way: sources first.
             *([("After", " ".join(below))] if below else []),
             ("PartOf", f"arroyo-{chain.name}.target"),
             ("Conflicts", f"arroyo-{chain.name}.service"),
@@ -153,15 +148,15 @@ def _surroundings(chain: Chain, user: str, nice: int) -> Section:
     directory = f"arroyo/{chain.name}"
     return [
         ("User", user),
-        # One folder for all: the supervised chain, single stages, and commands of the shell, which
-        # find it by its being there and this user's.
+        # One folder for the supervised chain, single stages and commands in a shell, which look for
+        # it there if it belongs to their user.
         ("RuntimeDirectory", directory),
         ("RuntimeDirectoryMode", "0700"),
         ("RuntimeDirectoryPreserve", "yes"),
         ("StateDirectory", directory),
         ("StateDirectoryMode", "0700"),
         ("EnvironmentFile", f"-/etc/arroyo/{chain.name}.env"),
-        # The stage makes itself nicer; to become less nice it needs leave.
+        # The stage sets its own priority; raising it needs a permission.
         *([("LimitNICE", str(nice))] if nice < 0 else []),
     ]
 

@@ -1,11 +1,13 @@
-"""How a process ended: what was found, in words, and whether a message may be to blame. PURE."""
+"""How a process ended: evidence, in words, and whether a message may be to blame. PURE."""
 
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 
 import msgspec
 
+from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.status_words import Phase
 
 FATAL_SIGNALS = {
@@ -15,31 +17,37 @@ FATAL_SIGNALS = {
     signal.SIGFPE: "an arithmetic error",
     signal.SIGABRT: "an abort",
 }
-"""What code does to itself. A SIGKILL comes from outside and is no evidence against a message."""
-
-
+"""Signals by which code ends itself. SIGKILL comes from outside: no evidence against a message."""
 FINISHED = Phase.ENDED.name
-"""What a process that has done all its work is at, in `Evidence.phase`."""
+"""`Evidence.phase` of a process that has done all its work."""
 AFTER_WORK = frozenset({Phase.DRAIN.name, Phase.ENDED.name})
 """Phases after the work of a process that said STOPPING: `close()`, and leaving."""
+PERMANENT_EXITS = frozenset({64, 78})
+"""Wrong usage or configuration (sysexits): the same again would end the same way."""
+TRY_LATER_EXIT = 75
+"""Something that the stage needs is away for now (sysexits); the stage itself is fine."""
+NAMED_MAX = 5
+"""How many replicas a sentence names at most; more of them are counted."""
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What was found where a process has ended, beside its exit status."""
+    """Traces of a process that has ended, beside its exit status."""
 
     message: str = ""
     """Message in hand: ``images.0 message 4711``."""
     said: str = ""
-    """What the process said last about why it ended."""
+    """Reason that the process gave, or the last error that it logged."""
     phase: str = ""
-    """What it was at, as a name of `Phase`; empty: it had no status page."""
+    """Name of its `Phase`; empty: it had no status page."""
     hung: str = ""
-    """In which way it hung, if the supervisor ended it for that: ``hung in process() for 31 s``."""
+    """How it hung, if the supervisor killed it for that: ``hung in process() for 31 s``."""
     dumped_core: bool = False
     out_of_memory: bool = False
     """Whether the kernel killed it for lack of memory."""
     stacks: str = ""
     """File with the stacks of its threads."""
+    last_lines: tuple[str, ...] = ()
+    """Its last log lines and what it printed last, oldest first."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -49,12 +57,12 @@ class Ending(msgspec.Struct, frozen=True):
     status: int | None = None
     """Exit code, or minus the signal that killed it; None: it never ran."""
     cause: str = ""
-    """Why the supervisor ended it, or why it could not be started."""
+    """Why the supervisor killed it, or why it could not be started."""
     evidence: Evidence = Evidence()
 
 
 def blame(status: int, evidence: Evidence) -> str:
-    """Say in words what a message in hand may have done to the process; empty: nothing."""
+    """Say in words how a message in hand may have ended the process; empty: it did not."""
     if evidence.hung:
         return evidence.hung
     if evidence.out_of_memory:
@@ -64,7 +72,7 @@ def blame(status: int, evidence: Evidence) -> str:
     if -status in FATAL_SIGNALS:
         return f"died of {FATAL_SIGNALS[signal.Signals(-status)]} ({signal_name(-status)})"
     if status >= 0 and evidence.phase == Phase.PROCESS.name and evidence.message:
-        # Past all that catches Python's own ways to end: C, Fortran, or os._exit().
+        # Python's own ways to exit are caught, so this was C, Fortran or os._exit().
         return f"was ended by an exit({status}) in the stage's own code"
     return ""
 
@@ -91,8 +99,13 @@ def describe_end(ending: Ending, after: str) -> str:
 
 
 def signal_name(number: int) -> str:
-    """Give the name of a signal; a few have none."""
+    """Return the name of a signal; a few have none."""
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
+
+
+def name_replicas(names: Sequence[ReplicaName]) -> str:
+    """Return the names of a few replicas, or the number of many."""
+    return ", ".join(map(str, names)) if len(names) <= NAMED_MAX else f"{len(names)} processes"

@@ -1,19 +1,18 @@
-"""What the supervisor's state machine hears and what it asks for. PURE.
+"""Events and actions of the supervisor's state machine. PURE.
 
-Events come from the loop (processes, readiness, signals, timers), each handed over with the
-monotonic time of its arrival. Actions go back to the loop, which carries them out in order.
+Events come from the loop (processes, readiness, signals, timers), each with the monotonic time of
+its arrival. Actions go back to the loop, which carries them out in order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import StrEnum
 
-import msgspec
-
+from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 
 from .ending import Ending, Evidence
+from .happening import Happening, OfReplica
 from .health import Condition
 
 
@@ -29,97 +28,96 @@ class State(StrEnum):
     FAILED = "FAILED"
 
 
-class Happening(msgspec.Struct, frozen=True):
-    """An event or an action; `str()` writes it on one line, for the machine's history."""
-
-    def __str__(self) -> str:
-        told = [f"{key}={value}" for key, value in _told(self) if key != "replica"]
-        name = [str(self.replica)] if hasattr(self, "replica") else []
-        return " ".join([*name, type(self).__name__, *told])
-
-
-def _told(part: msgspec.Struct) -> Iterator[tuple[str, object]]:
-    """Yield the fields that say something, those of structs in it as well."""
-    for field in msgspec.structs.fields(part):
-        value = getattr(part, field.name)
-        if isinstance(value, msgspec.Struct):
-            yield from _told(value)
-        elif value != field.default:
-            yield field.name, f"{value:.3f}" if isinstance(value, float) else value
-
-
 # Events.
 
 
-class ProcessStarted(Happening, frozen=True):
-    """The process that was asked for runs."""
+class ProcessStarted(OfReplica, frozen=True):
+    """The process that `Spawn` asked for runs."""
 
-    replica: ReplicaName
     pid: int
 
 
-class StartFailed(Happening, frozen=True):
-    """The process that was asked for could not be made (no memory, no descriptors…)."""
+class StartFailed(OfReplica, frozen=True):
+    """The process that `Spawn` asked for could not be started: no memory, for instance."""
 
-    replica: ReplicaName
     reason: str
 
 
-class ProcessEnded(Happening, frozen=True):
-    """The process is gone; `status` is its exit code, or minus the signal that killed it."""
+class ProcessEnded(OfReplica, frozen=True):
+    """The process has ended; `status` is its exit code, or minus the signal that killed it."""
 
-    replica: ReplicaName
     status: int
     evidence: Evidence = Evidence()
 
 
-class Ready(Happening, frozen=True):
+class Ready(OfReplica, frozen=True):
     """The replica said READY=1."""
 
-    replica: ReplicaName
+
+class Stopping(OfReplica, frozen=True):
+    """The replica said STOPPING=1: it drains."""
 
 
-class Stopping(Happening, frozen=True):
-    """The replica said STOPPING=1: it drains, for whatever reason."""
+class ParametersTaken(OfReplica, frozen=True):
+    """The replica has taken the parameters of order `number`, or says why it refuses."""
 
-    replica: ReplicaName
+    number: int
+    refusal: str
 
 
-class Idle(Happening, frozen=True):
-    """The replica has had nothing to do since `since`; heard for `awaiting_end` ones only."""
+class Idle(OfReplica, frozen=True):
+    """The replica has been idle since `since`; reported for replicas in `awaiting_end` only."""
 
-    replica: ReplicaName
     since: float
 
 
 class StopRequested(Happening, frozen=True):
-    """Somebody wants the chain to end; the second time: now."""
+    """A request to stop the chain; the second one stops it now."""
 
     by: str
 
 
+class RestartRequested(Happening, frozen=True):
+    """A request to restart a stage, a replica ``STAGE.R``, or (``""``) all of them."""
+
+    target: str
+    by: str
+
+
+class StageStopRequested(Happening, frozen=True):
+    """A request to stop a stage, a replica, or all of them, until they are to be started again."""
+
+    target: str
+    by: str
+
+
+class StageStartRequested(Happening, frozen=True):
+    """A request to start them again; what is FAILED or waits for its restart is tried at once."""
+
+    target: str
+    by: str
+
+
 class FolderRemoved(Happening, frozen=True):
-    """The run directory is gone: nobody can see or stop the chain, nor join it."""
+    """The run directory was removed: no command and no stage can find the chain any more."""
 
     path: str
 
 
-class Judged(Happening, frozen=True):
-    """How the living process is doing has changed.
+class ConditionChanged(OfReplica, frozen=True):
+    """The condition of a living process has changed.
 
-    `for_s`: it has been doing so for so long; `place`: where it hangs, if it does.
+    `for_s`: how long it has been in it; `place`: where it hangs, if it does.
     """
 
-    replica: ReplicaName
     condition: Condition
     for_s: float
     place: str = ""
 
 
-class Corrected(Happening, frozen=True):
+class Corrected(OfReplica, frozen=True):
     """A file of a replica that is FAILED for its configuration has changed."""
 
-    replica: ReplicaName
     file: str
 
 
@@ -128,41 +126,80 @@ class Tick(Happening, frozen=True):
 
 
 ReplicaEvent = (
-    ProcessStarted | StartFailed | ProcessEnded | Ready | Stopping | Idle | Judged | Corrected
+    ProcessStarted
+    | StartFailed
+    | ProcessEnded
+    | Ready
+    | Stopping
+    | Idle
+    | ConditionChanged
+    | Corrected
 )
-Event = ReplicaEvent | StopRequested | FolderRemoved | Tick
+
+
+class ScaleRequested(Happening, frozen=True):
+    """A request to have `number` replicas of a stage work."""
+
+    stage: str
+    number: int
+    by: str
+
+
+class ReloadRequested(Happening, frozen=True):
+    """A request to go on with another version of the chain file, which was checked and planned.
+
+    `keys`: what differs; `restarts`: stages that have to be restarted for it.
+    """
+
+    chain: Chain
+    keys: tuple[str, ...]
+    restarts: tuple[str, ...]
+    by: str
+
+
+Order = (
+    StopRequested
+    | RestartRequested
+    | StageStopRequested
+    | StageStartRequested
+    | ScaleRequested
+    | ReloadRequested
+)
+Event = ReplicaEvent | Order | FolderRemoved | Tick
 
 
 # Actions.
 
 
-class Spawn(Happening, frozen=True):
+class Spawn(OfReplica, frozen=True):
     """Start a process for the replica, and report ProcessStarted or StartFailed."""
 
-    replica: ReplicaName
 
-
-class Signal(Happening, frozen=True):
+class Signal(OfReplica, frozen=True):
     """Send the signal to the replica's process."""
 
-    replica: ReplicaName
     number: int
 
 
+class UseVersion(Happening, frozen=True):
+    """Start and watch processes by this version of the chain file from now on."""
+
+    chain: Chain
+
+
 class Finish(Happening, frozen=True):
-    """The chain is over; `exit_code`, and `reasons` if that is not 0, by its processes alone."""
+    """The chain has ended; `exit_code` and its `reasons` are those of its processes alone."""
 
     exit_code: int
     reasons: tuple[str, ...] = ()
 
 
-# Actions that tell people what happened.
+# Announcements: actions that only tell people.
 
 
-class BecameReady(Happening, frozen=True):
+class BecameReady(OfReplica, frozen=True):
     """A replica is READY, `took_s` after its process was asked for."""
 
-    replica: ReplicaName
     took_s: float
 
 
@@ -172,62 +209,104 @@ class ChainBecameReady(Happening, frozen=True):
     took_s: float
 
 
-class Finished(Happening, frozen=True):
+class Finished(OfReplica, frozen=True):
     """A replica has done all its work, or was stopped in order."""
 
-    replica: ReplicaName
     after_s: float
 
 
-class WillRestart(Happening, frozen=True):
-    """A replica ended unexpectedly and comes back in `delay_s` (0: at once)."""
+class WillRestart(OfReplica, frozen=True):
+    """A replica ended unexpectedly and is restarted in `delay_s` (0: at once)."""
 
-    replica: ReplicaName
     ending: Ending
     delay_s: float
     attempt: int
     limit: int
 
 
-class WillRetry(Happening, frozen=True):
-    """A replica waits for something outside, which it named last; next try in `delay_s`."""
+class WillRetry(OfReplica, frozen=True):
+    """A replica waits for something outside, which its ending names; next try in `delay_s`."""
 
-    replica: ReplicaName
     ending: Ending
     delay_s: float
 
 
-class GaveUp(Happening, frozen=True):
+class GaveUp(OfReplica, frozen=True):
     """A replica is FAILED; it is tried again in `retry_s`, or not by itself (None).
 
     `until_changed`: it is tried again when one of its files has changed.
     """
 
-    replica: ReplicaName
     ending: Ending
     retry_s: float | None
     until_changed: bool = False
 
 
-class TriesAgain(Happening, frozen=True):
+class TriesAgain(OfReplica, frozen=True):
     """A replica that was FAILED for its configuration starts again: `file` has changed."""
 
-    replica: ReplicaName
     file: str
 
 
-class EndedBadly(Happening, frozen=True):
-    """A replica ended with an error while the chain was being stopped."""
+class RestartsOnRequest(OfReplica, frozen=True):
+    """A replica is restarted because somebody asked for it."""
 
-    replica: ReplicaName
+    by: str
+
+
+class RestartsGivenUp(OfReplica, frozen=True):
+    """A replica failed after a restart on request; `left` are not restarted, but work on."""
+
+    left: tuple[ReplicaName, ...]
+
+
+class StopsOnRequest(OfReplica, frozen=True):
+    """A replica is told to end, and to stay STOPPED, because somebody asked for it."""
+
+    by: str
+
+
+class StoppedOnRequest(OfReplica, frozen=True):
+    """A replica that somebody has stopped has no process any more."""
+
+
+class StartsOnRequest(OfReplica, frozen=True):
+    """A replica is started because somebody asked for it."""
+
+    by: str
+
+
+class ReloadOrdered(Happening, frozen=True):
+    """Somebody has the chain go on with another version of its file, in which `keys` differ."""
+
+    by: str
+    keys: tuple[str, ...]
+
+
+class Reloaded(Happening, frozen=True):
+    """The whole chain runs with the new version of its file."""
+
+    took_s: float
+
+
+class RolledBack(Happening, frozen=True):
+    """The chain runs with the old version of its file again, because of `why`."""
+
+    why: str
+
+
+class EndedBadly(OfReplica, frozen=True):
+    """A replica that was told to end has ended with an error."""
+
     ending: Ending
 
 
 class Draining(Happening, frozen=True):
-    """The chain stops: sources first, at most `timeout_s`."""
+    """The chain stops: sources first, at most `timeout_s`; `held` are stopped, and stay so."""
 
     by: str
     timeout_s: float
+    held: tuple[ReplicaName, ...] = ()
 
 
 class CutShort(Happening, frozen=True):
@@ -237,24 +316,26 @@ class CutShort(Happening, frozen=True):
     by: str
 
 
-class Killed(Happening, frozen=True):
+class Killed(OfReplica, frozen=True):
     """A replica did not end in time and is killed."""
 
-    replica: ReplicaName
     cause: str
 
 
-class BecameUnwell(Happening, frozen=True):
-    """A living replica stands still, and that is not its own doing."""
+class Hung(OfReplica, frozen=True):
+    """A replica hangs, as `how` says; it is killed unless it goes on at once."""
 
-    replica: ReplicaName
+    how: str
+
+
+class BecameUnwell(OfReplica, frozen=True):
+    """A living replica stands still for a reason outside its own code."""
+
     condition: Condition
 
 
-class BecameWell(Happening, frozen=True):
-    """A replica that stood still goes on."""
-
-    replica: ReplicaName
+class BecameWell(OfReplica, frozen=True):
+    """A replica that stood still works again."""
 
 
 Announcement = (
@@ -265,11 +346,20 @@ Announcement = (
     | WillRetry
     | GaveUp
     | TriesAgain
+    | RestartsOnRequest
+    | RestartsGivenUp
+    | StopsOnRequest
+    | StoppedOnRequest
+    | StartsOnRequest
+    | ReloadOrdered
+    | Reloaded
+    | RolledBack
     | EndedBadly
     | Draining
     | CutShort
     | Killed
+    | Hung
     | BecameUnwell
     | BecameWell
 )
-Action = Spawn | Signal | Finish | Announcement
+Action = Spawn | Signal | UseVersion | Finish | Announcement

@@ -4,50 +4,58 @@ from __future__ import annotations
 
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
+from arroyo.protocol.values.recent_times import RecentTimes
 
-from .ending import AFTER_WORK, FINISHED, Ending
+from .ending import AFTER_WORK, FINISHED, PERMANENT_EXITS, TRY_LATER_EXIT, Ending
 from .events import State
 from .health import Condition
-from .restart_policy import PERMANENT_EXITS, TRY_LATER_EXIT, RecentEnds
 
 
 class ReplicaState:
-    """What is known of one replica. Only the state machine changes it."""
+    """State of one replica and its process. Only the state machine changes it."""
 
     def __init__(self, name: ReplicaName, stage: Stage, within_s: float) -> None:
         self.name = name
         self.stage = stage
         self.state = State.STOPPED
         self.alive = False
-        """A process was asked for and has not ended."""
+        """Whether a process was asked for and has not ended."""
         self.pid: int | None = None
+        self.version = 0
+        """Number of the version of the chain with which its last process was started."""
         self.due_at: float | None = 0.0
-        """When a process is to be started; None: not by itself."""
+        """When a process is to be started; None: none is planned."""
         self.spawned_at = 0.0
         self.ready_at: float | None = None
         """When this process became READY."""
         self.term_at: float | None = None
-        """When this process alone was told to end, the chain still running."""
+        """When this process alone was told to end, while the chain runs on."""
+        self.told_to_end = False
+        """Whether its process was told to end because somebody asked for that."""
+        self.held_by = ""
+        """Who had it stopped, until somebody has it started; empty: nobody has."""
+        self.is_spare = False
+        """Whether it is stopped because fewer replicas are wanted, and not for itself."""
         self.said_stopping = False
-        """This process said STOPPING=1: it ends because its work is done, or it was told to."""
+        """Whether this process reported STOPPING=1: its work is done, or it was told to end."""
         self.overdue = False
-        """Killed because it did not become READY, or did not end, in time."""
+        """Whether it was killed because it did not become READY, or did not end, in time."""
         self.condition = Condition.WELL
-        """How its process is doing."""
+        """Condition of its process."""
         self.hung = ""
-        """In which way it hangs, in words; empty: it does not."""
+        """How its process hangs, in words; empty: it does not."""
         self.kill_at: float | None = None
-        """When it is killed for that."""
+        """When it is killed for hanging."""
         self.restarts = 0
         self.failures = 0
-        """Unexpected ends since it was last stable."""
+        """Unexpected ends since it was last stable; see `ends.STABLE_S`."""
         self.waits = 0
-        """How often it has ended because something outside was away, since it was last stable."""
+        """Ends with `TRY_LATER_EXIT` since it was last stable."""
         self.ending: Ending | None = None
         """How its last process ended, if that was not in order."""
         self.on_trial = False
-        """Started again after FAILED: one failure puts it back there."""
-        self.recent = RecentEnds(within_s)
+        """Whether it was FAILED: one more failure puts it back there."""
+        self.recent = RecentTimes(within_s)
 
     @property
     def is_listener(self) -> bool:
@@ -55,9 +63,24 @@ class ReplicaState:
         return self.stage.role == "listener"
 
     @property
+    def is_program(self) -> bool:
+        """Whether it is no code of the chain's but a program that the chain needs."""
+        return self.stage.role == "program"
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its process is READY, or was and is about to end."""
+        return self.alive and self.ready_at is not None
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether its process was told to end in order to start again."""
+        return self.told_to_end and not self.held_by
+
+    @property
     def is_importing(self) -> bool:
-        """Whether its process runs and has not been READY yet."""
-        return self.alive and self.ready_at is None
+        """Whether its process runs and has not been READY yet; a program imports nothing."""
+        return self.alive and self.ready_at is None and not self.is_program
 
     @property
     def is_at_rest(self) -> bool:
@@ -65,8 +88,26 @@ class ReplicaState:
         return not self.alive and self.state is State.STOPPED and self.due_at is None
 
     @property
+    def is_down_for_long(self) -> bool:
+        """Whether it has no process, and gets none soon by itself."""
+        return not self.alive and bool(self.held_by or self.state is State.FAILED)
+
+    def may_be_started(self, target: str, *, stopping: bool) -> bool:
+        """Return True if an order to start `target`, which it is a part of, changes something.
+
+        `stopping`: the chain is being stopped. Then only what was stopped may be needed again, for
+        what is in flight.
+        """
+        if self.is_spare and target != str(self.name):
+            return False
+        if stopping:
+            return bool(self.held_by) and not self.is_listener
+        has_ended = self.state in {State.BACKOFF, State.FAILED}
+        return bool(self.held_by) or has_ended or (self.is_program and self.is_at_rest)
+
+    @property
     def is_broken(self) -> bool:
-        """Whether it is at rest after an end that was not in order, nor for what may pass."""
+        """Whether it rests after a failure, other than `TRY_LATER_EXIT`."""
         broken = self.ending is not None and self.ending.status != TRY_LATER_EXIT
         return broken and self.is_at_rest
 
@@ -83,12 +124,13 @@ class ReplicaState:
 
     @property
     def seen_state(self) -> State:
-        """State for people: READY is DEGRADED where it can't do its work for now."""
+        """State for people: DEGRADED where it is READY, but can't work for now."""
         well = self.condition is Condition.WELL
         return State.DEGRADED if self.state is State.READY and not well else self.state
 
-    def spawn(self, now: float) -> None:
-        """A process is asked for."""
+    def spawn(self, now: float, version: int = 0) -> None:
+        """Note that a process is asked for, with a version of the chain."""
+        self.version = version
         self.state, self.alive, self.due_at = State.STARTING, True, None
         self.spawned_at, self.ready_at, self.term_at = now, None, None
         self.said_stopping = self.overdue = False
@@ -114,10 +156,20 @@ class ReplicaState:
         self.recent.forget()
 
     def end(self) -> None:
-        """Its process is gone."""
-        self.alive, self.pid, self.term_at = False, None, None
+        """Note that its process has ended."""
+        self.alive, self.pid, self.term_at, self.told_to_end = False, None, None, False
         self.condition, self.hung, self.kill_at = Condition.WELL, "", None
 
     def rest(self) -> None:
-        """Stay without a process."""
+        """Stay STOPPED, without a process."""
         self.state, self.due_at = State.STOPPED, None
+
+    def retry(self, now: float) -> None:
+        """Start as soon as there is room, with earlier failures forgiven."""
+        self.forgive()
+        self.due_at = now
+
+
+def is_due(time: float | None, now: float) -> bool:
+    """Return True if there is such a time, and it has come."""
+    return time is not None and now >= time

@@ -1,54 +1,88 @@
-"""When an ended replica comes back: at once, later, or not at all. PURE.
+"""Whether a replica that ended unexpectedly comes back, and when. PURE.
 
-The first restart is immediate; further ones wait `backoff_s`, doubled each time up to 30 s, with
-jitter so that replicas of one stage do not come back in step. 60 s of READY forgive everything.
-More than `max_restarts` unexpected ends within `within_s` are too many.
-A stage that exits with 75 waits for something outside (a disk, a broker, a lock): it comes back
-with the same backoff for as long as that takes, and it never counts as a failure.
+More than `max_restarts` unexpected ends within `within_s` are too many; 60 s of READY forgive
+everything. A stage that exits with 75 waits for something outside (a disk, a broker, a lock): it
+comes back with the same backoff for as long as that takes, and it never counts as a failure.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Callable
 
-BACKOFF_LIMIT_S = 30.0
-JITTER = 0.2
-STABLE_S = 60.0
+from arroyo.protocol.values.recent_times import RecentTimes
+
+from .backoff import backoff_delay_s
+from .ending import PERMANENT_EXITS, TRY_LATER_EXIT, Ending
+from .events import GaveUp, State, WillRestart, WillRetry
+from .replica import ReplicaState
+from .replicas import Replicas
+
 RETRY_FAILED_S = 300.0
-PERMANENT_EXITS = frozenset({64, 78})
-"""Wrong usage or configuration (sysexits): the same again would end the same way."""
-TRY_LATER_EXIT = 75
-"""What the stage needs is away for now (sysexits): nothing is wrong with the stage."""
 STOPPING_RETRY_S = 1.0
-"""Longest wait for it while the chain drains: time is short, and the queue needs the stage."""
+"""Longest wait after a 75 while the chain drains: time is short, and what is queued needs the
+stage."""
 
 
-def backoff_delay_s(failures: int, backoff_s: float, random: float) -> float:
-    """Time to wait before restart number `failures` (1: the first, at once), in s.
+class RestartPolicy:
+    """Decides what follows an unexpected end.
 
-    `random` in [0, 1) spreads the waits by ±20 %.
+    `random`: gives numbers in [0, 1) for the jitter.
     """
-    if failures <= 1:
-        return 0.0
-    # The exponent is bounded too: a float overflows after a thousand doublings.
-    exponential = min(backoff_s * 2.0 ** min(failures - 2, 64), BACKOFF_LIMIT_S)
-    return exponential * (1.0 + JITTER * (2.0 * random - 1.0))
 
+    def __init__(self, replicas: Replicas, random: Callable[[], float]) -> None:
+        self._replicas = replicas
+        self._random = random
+        self._recent = RecentTimes(replicas.limits.within_s)
 
-class RecentEnds:
-    """Times of unexpected ends within a sliding window."""
+    def plan(
+        self, replica: ReplicaState, ending: Ending, now: float
+    ) -> WillRestart | WillRetry | GaveUp:
+        """Set when the replica is due again; return the announcement of that."""
+        replica.ending = ending
+        once = replica.stage.restart == "never"
+        if ending.status == TRY_LATER_EXIT and not once:
+            return self._retry(replica, ending, now)
+        replica.failures += 1
+        limits = self._replicas.limits
+        self._recent.within_s = limits.within_s
+        recent, of_chain = replica.recent.note(now), self._recent.note(now)
+        if ending.status in PERMANENT_EXITS or once:
+            return self._give_up(replica, ending, None, now)
+        too_many = recent > limits.max_restarts or of_chain > limits.chain_max_restarts
+        if too_many or replica.on_trial:
+            return self._give_up(replica, ending, RETRY_FAILED_S, now)
+        delay_s = self._delay_s(replica, replica.failures)
+        if ending.status is None:
+            # What keeps a process from being started does not go away at once.
+            delay_s = max(delay_s, replica.stage.backoff_s)
+        replica.state, replica.due_at = State.BACKOFF, now + delay_s
+        return WillRestart(replica.name, ending, delay_s, recent, limits.max_restarts)
 
-    def __init__(self, within_s: float) -> None:
-        self._within_s = within_s
-        self._times: deque[float] = deque()
+    def _retry(self, replica: ReplicaState, ending: Ending, now: float) -> WillRetry:
+        replica.waits += 1
+        delay_s = self._delay_s(replica, replica.waits)
+        if self._replicas.stopping:
+            delay_s = min(delay_s, STOPPING_RETRY_S)
+        replica.state, replica.due_at = State.BACKOFF, now + delay_s
+        return WillRetry(replica.name, ending, delay_s)
 
-    def note(self, now: float) -> int:
-        """Add an end; return how many there were within the window, this one included."""
-        self._times.append(now)
-        while self._times[0] < now - self._within_s:
-            self._times.popleft()
-        return len(self._times)
+    def _give_up(
+        self, replica: ReplicaState, ending: Ending, retry_s: float | None, now: float
+    ) -> GaveUp:
+        replica.state = State.FAILED
+        replica.due_at = None if retry_s is None else now + retry_s
+        replica.on_trial = True
+        over = self._replicas.stopping or self.makes_useless(ending)
+        until_changed = replica.awaits_correction and not over
+        return GaveUp(replica.name, ending, retry_s, until_changed=until_changed)
 
-    def forget(self) -> None:
-        """Start anew."""
-        self._times.clear()
+    def makes_useless(self, ending: Ending) -> bool:
+        """Return True if a replica that gives up after this makes the rest of the chain useless.
+
+        A stage that can't be what its configuration says does. Once the chain has worked, the
+        configuration was right, and the rest may still do good.
+        """
+        return ending.status in PERMANENT_EXITS and not self._replicas.was_ready
+
+    def _delay_s(self, replica: ReplicaState, number: int) -> float:
+        return backoff_delay_s(number, replica.stage.backoff_s, self._random())

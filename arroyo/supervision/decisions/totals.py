@@ -1,10 +1,11 @@
-"""What the stages of a chain have counted in all their lives, and what follows for its end. PURE.
+"""Counts of a chain's stages, over all processes that they had, and its exit status. PURE.
 
 Rules:
 
-- Only what happened in this life of the chain decides about its exit code. What a source finds
-  that an earlier one has lost is told, and costs nothing.
-- A source that ends with messages left has not delivered them, unless a later life of it goes on.
+- Only this run of the supervisor decides about the exit code. Losses of an earlier run that a
+  source finds are reported, but do not count.
+- Messages that a source leaves at its end are not delivered, unless a later process goes on with
+  them.
 """
 
 from __future__ import annotations
@@ -22,25 +23,19 @@ UNWELL = 1
 QUARANTINED = 65
 """Exit code of a chain that has done everything, but for messages in quarantine."""
 ENDS = ("filtered", "skipped", "quarantined", "rejected", "dropped", "errors", "lost")
-"""What is told of a stage only where there was any, by its names on the status page."""
+"""Counts that are reported only if they are not 0, by their names on the status page."""
 _ADDED = ("received", "sent", "repeated", *ENDS)
 
 
-class Verdict(NamedTuple):
-    """How a chain has ended."""
+class ExitStatus(NamedTuple):
+    """Exit code of a chain, and the reasons for it."""
 
     exit_code: int
     reasons: tuple[str, ...] = ()
 
 
 class Totals:
-    """Adds up the status pages that processes of a chain leave at their ends.
-
-    Parameters
-    ----------
-    chain
-        Whose processes.
-    """
+    """Adds up the status pages that processes of a chain leave at their ends."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
@@ -49,10 +44,10 @@ class Totals:
         self._left: dict[ReplicaName, int] = {}
         self._replayable: set[str] = set()
         self.lost_before: Counter[str] = Counter()
-        """Messages of each source that an earlier life of the chain has lost."""
+        """Messages of each source that were lost before this supervisor started."""
 
     def note(self, name: ReplicaName, page: Mapping[str, int]) -> None:
-        """Add what a process has left on its page; one without a page has not begun."""
+        """Add the last status page of a process. One without a page has not begun to work."""
         if not page:
             return
         counted = self._counted[name.stage]
@@ -81,15 +76,11 @@ class Totals:
         """How many messages the last lives of a source have left unfinished."""
         return sum(left for name, left in self._left.items() if name.stage == stage)
 
-    def verdict(self, trouble: Verdict, *, waiting: int) -> Verdict:
-        """Judge the end of the chain.
+    def exit_status(self, trouble: ExitStatus, *, waiting: int) -> ExitStatus:
+        """Return how the chain has ended.
 
-        Parameters
-        ----------
-        trouble
-            What went wrong with its processes.
-        waiting
-            Messages that are in quarantine now: what was brought back meanwhile has arrived.
+        `trouble`: the outcome by its processes alone.
+        `waiting`: messages that are in quarantine now. One that was requeued has arrived.
         """
         reasons = [*trouble.reasons, *self._losses()]
         code = trouble.exit_code or (UNWELL if reasons else 0)
@@ -98,7 +89,7 @@ class Totals:
             are = f"{say_messages(aside)} {'is' if aside == 1 else 'are'} in quarantine"
             reasons.append(f"{are}; see: arroyo quarantine list {self._chain.name}")
             code = code or QUARANTINED
-        return Verdict(code, tuple(reasons))
+        return ExitStatus(code, tuple(reasons))
 
     def _losses(self) -> list[str]:
         lossless = lossless_stages(self._chain)
@@ -117,7 +108,7 @@ class Totals:
 
 
 def lossless_stages(chain: Chain) -> set[str]:
-    """Stages that nothing may be lost on: reached from a source by push-pull links only."""
+    """Return the stages where nothing may be lost: all links from the sources are push-pull."""
     found: set[str] = set()
     for level in chain.levels:
         for stage in level:
@@ -127,11 +118,13 @@ def lossless_stages(chain: Chain) -> set[str]:
 
 
 def _is_lossless(stage: Stage, above: set[str]) -> bool:
-    return stage.delivery == "reliable" and all(
-        source.link == "push-pull" and source.stage in above for source in stage.inputs
+    return (
+        stage.role != "program"
+        and stage.delivery == "reliable"
+        and all(source.link == "push-pull" and source.stage in above for source in stage.inputs)
     )
 
 
 def say_messages(count: int) -> str:
-    """Say how many messages."""
+    """Return a number of messages in words."""
     return "1 message" if count == 1 else f"{count:,} messages"

@@ -1,4 +1,4 @@
-"""The account of a chain's life for the person at the terminal: announcements to lines. PURE."""
+"""`ConsoleReport`: announcements as lines for the person at the terminal. PURE."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import events as ev
-from arroyo.supervision.decisions.ending import Ending, describe_end
+from arroyo.supervision.decisions.ending import Ending, describe_end, name_replicas
 from arroyo.supervision.decisions.health import Condition
-from arroyo.supervision.decisions.totals import ENDS, QUARANTINED, Totals, Verdict, say_messages
+from arroyo.supervision.decisions.totals import ENDS, QUARANTINED, ExitStatus, Totals, say_messages
 
 _COLOURS = {"plain": "", "good": "32", "bad": "31", "warning": "33", "bold": "1"}
 _UNWELL = {
@@ -20,58 +20,45 @@ _PAINT = re.compile("\033\\[[0-9;]*m")
 
 
 class ConsoleReport:
-    """Writes one line for each thing that happens.
+    """Makes a line of each announcement.
 
-    Parameters
-    ----------
-    colour
-        Whether to colour lines (a terminal, and no NO_COLOR).
+    `colour`: whether to colour lines (a terminal, and no NO_COLOR).
     """
 
     def __init__(self, colour: bool) -> None:
         self._colour = colour
         self._reasons: set[str] = set()
-        self._waits_for: dict[ReplicaName, str] = {}
 
     def header(self, chain: Chain) -> str:
-        """Line that says what starts."""
+        """Return the line that says which chain starts."""
         count = len(chain.replicas)
         stages = len(chain.stages)
         text = f"chain {chain.name}: {_many(stages, 'stage')}, {_many(count, 'process', 'es')}"
         return self._paint("bold", text)
 
     def line(self, happened: ev.Announcement) -> str | None:
-        """Tell one announcement; None where there is nothing to say that was not said before."""
+        """Return the line of an announcement; None where it would only repeat an earlier one."""
         if isinstance(happened, ev.GaveUp) and happened.retry_s is None and self._is_said(happened):
             return None
-        if isinstance(happened, ev.WillRetry) and self._still_waits(happened):
-            return None
-        if isinstance(happened, ev.BecameReady):
-            self._waits_for.pop(happened.replica, None)
         return self._paint(*_tell(happened))
 
     def _is_said(self, happened: ev.GaveUp) -> bool:
-        """Whether another replica had the same complaint; replicas of a stage often share it."""
+        """Return True if another replica gave the same reason, as replicas of a stage often do."""
         reason = happened.ending.evidence.said
         said = reason in self._reasons
         self._reasons.add(reason)
         return said and bool(reason)
 
-    def _still_waits(self, happened: ev.WillRetry) -> bool:
-        """Whether it was told that the replica waits for this; `arroyo status` shows each try."""
-        reason = happened.ending.evidence.said
-        told = self._waits_for.get(happened.replica) == reason
-        self._waits_for[happened.replica] = reason
-        return told
-
-    def summary(self, chain: Chain, totals: Totals, verdict: Verdict, after_s: float) -> list[str]:
-        """Lines at the end: what became of the messages of each stage, and how it went."""
+    def summary(
+        self, chain: Chain, totals: Totals, status: ExitStatus, after_s: float
+    ) -> list[str]:
+        """Return the last lines: counts of each stage, and the outcome of the chain."""
         lines = [f"  {name}: {text}" for name in chain.stages if (text := _became(totals, name))]
         for name, count in totals.lost_before.items():
             if count:
                 text = f"an earlier run of this chain lost {say_messages(count)}; this one did not"
                 lines.append(self._paint("warning", f"  {name}: {text}"))
-        code, reasons = verdict
+        code, reasons = status
         how = "ended well" if code == 0 else f"ended with exit code {code}"
         line = f"chain {chain.name} {how} after {_seconds(after_s)}"
         line += f": {'; '.join(reasons)}" if reasons else ""
@@ -81,7 +68,7 @@ class ConsoleReport:
 
     @staticmethod
     def plain(line: str) -> str:
-        """Give a line without its colour."""
+        """Return a line without its colour."""
         return _PAINT.sub("", line)
 
     def _paint(self, colour: str, text: str) -> str:
@@ -89,8 +76,13 @@ class ConsoleReport:
         return f"\033[{code}m{text}\033[0m" if self._colour and code else text
 
 
+def sentence(happened: ev.Announcement) -> str:
+    """Return an announcement in words."""
+    return _tell(happened)[1]
+
+
 def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (a table)
-    """Give the colour and the words for an announcement."""
+    """Return the colour and the text of an announcement."""
     match happened:
         case ev.BecameReady(name, took_s):
             return "good", f"{name} ready after {_seconds(took_s)}"
@@ -107,17 +99,40 @@ def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911,
             return "bad", f"{_how(name, ending)}; FAILED{_retry(retry_s, until_changed)}"
         case ev.TriesAgain(name, file):
             return "plain", f"{name}: {file} has changed; starting it again"
+        case ev.RestartsOnRequest(name, by):
+            return "plain", f"{name}: restarting, on {by}"
+        case ev.StopsOnRequest(name, by):
+            return "plain", f"{name}: stopping, on {by}"
+        case ev.StoppedOnRequest(name):
+            return "plain", f"{name} stopped until it is started by command"
+        case ev.StartsOnRequest(name, by):
+            return "plain", f"{name}: starting, on {by}"
+        case ev.RestartsGivenUp(name, left):
+            kept = name_replicas(left)
+            return "warning", f"{name} failed after its restart; {kept} not restarted"
+        case ev.ReloadOrdered(by, keys):
+            return "bold", f"reloading the chain file, on {by}: changed: {', '.join(keys)}"
+        case ev.Reloaded(took_s):
+            return "good", f"reloaded after {_seconds(took_s)}"
+        case ev.RolledBack(why):
+            return "bad", f"the chain file was not reloaded: {why}; all runs as it did before"
         case ev.EndedBadly(name, ending):
             return "bad", _how(name, ending)
-        case ev.Draining(by, timeout_s):
+        case ev.Draining(by, timeout_s, held):
             again = "Ctrl-C again" if by == "SIGINT" else "a second signal"
             text = f"draining, up to {_seconds(timeout_s)}; {again} stops it now"
+            if held:
+                names = name_replicas(held)
+                text += f"; what waits for {names}, stopped by command, waits until it is started"
             return "bold", f"stopping because of {by}: {text}"
         case ev.CutShort(left, by):
             names = ", ".join(map(str, left))
             return "bad", f"stopping now because of {by}; still running: {names}"
         case ev.Killed(name, cause):
             return "bad", f"{name} killed: {cause}"
+        case ev.Hung(name, how):
+            how = how.removeprefix("hung ")
+            return "warning", f"{name} hangs: {how}; its stacks are saved, then it is killed"
         case ev.BecameUnwell(name, condition):
             return "warning", f"{name} {_UNWELL[condition]}"
         case ev.BecameWell(name):
@@ -140,12 +155,12 @@ def _try(delay_s: float) -> str:
 
 def _retry(retry_s: float | None, until_changed: bool) -> str:
     if until_changed:
-        return "; it is started again once a file of it has changed"
+        return "; it is started again once one of its files has changed"
     return "" if retry_s is None else f", next try in {_seconds(retry_s)}"
 
 
 def _became(totals: Totals, stage: str) -> str:
-    """Say what became of the messages of a stage; empty where it has counted nothing."""
+    """Return the counts of a stage; empty where all of them are 0."""
     counted, left = totals.of(stage), totals.not_delivered(stage)
     shown = [f"{counted['received']:,} received{_detail(totals, stage)}"]
     shown += [f"{counted['sent']:,} sent"]
@@ -157,7 +172,7 @@ def _became(totals: Totals, stage: str) -> str:
 
 
 def _detail(totals: Totals, stage: str) -> str:
-    """Say where the messages came from, if there are several ways, and how many were repeats."""
+    """Return how many messages each of several inputs sent, and how many were repeated."""
     links = totals.received_from(stage)
     details = [f"{count:,} from {name}" for name, count in links.items()] if len(links) > 1 else []
     if repeated := totals.of(stage)["repeated"]:

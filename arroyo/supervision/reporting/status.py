@@ -1,15 +1,16 @@
-"""What a chain is doing, put together from its supervisor, locks, status pages and /proc.
+"""Status of a chain, from its supervisor, locks, status pages and /proc.
 
-Made by whoever asks, not by the supervisor, which so stays small; and stages without a supervisor
-are seen as well, by the locks that they hold.
+The command that asks puts it together, so the supervisor stays small, and stages without a
+supervisor are seen as well, by the locks that they hold.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import psutil
 
@@ -17,104 +18,186 @@ from arroyo.config.graph import Chain
 from arroyo.config.private_folder import name_of
 from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.control.locks import owner
-from arroyo.control.meeting import find_folders
 from arroyo.control.requests import request
+from arroyo.control.shared_folders import find_folders
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
-from arroyo.runner.quarantine.store import BYTES_MAX, ENTRIES_MAX, NEARLY_FULL, Fill, Quarantine
+from arroyo.runner.quarantine.store import BYTES_MAX, ENTRIES_MAX, Quarantine
 from arroyo.supervision.decisions.events import State
 from arroyo.supervision.watching import child
 from arroyo.supervision.watching.replica_files import read_counters
 from arroyo.telemetry.histogram import merge, quantile_s
-from arroyo.telemetry.status_page import read_histograms
-from arroyo.telemetry.status_words import INPUTS, Phase
+from arroyo.telemetry.status_page import read_whole_page
+from arroyo.telemetry.status_words import HISTOGRAMS, INPUTS, Phase, phase_times_ns
+
+from .snapshot import Snapshot
 
 CPU_SAMPLE_S = 0.1
 _STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
-"""Last words of the command of a supervised stage."""
-LONG_S = 0.5
-"""A message that has been in hand for less than this is not told to people."""
-Histogram: TypeAlias = Sequence[int]
-_ONLY_WHERE_ANY = frozenset(
-    {"repeated", "filtered", "skipped", "quarantined", "rejected", "lost", "inline"}
-)
-"""Columns that are left out while there is nothing in them."""
+"""Last arguments of the command of a supervised stage."""
 _COUNTERS = (
     *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
     *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost", "inline"),
 )
-_COLUMNS = (
-    ("replica", "name"),
-    ("state", "state"),
-    ("pid", "pid"),
-    ("uptime_s", "uptime"),
-    ("restarts", "restarts"),
-    ("received", "received"),
-    ("sent", "sent"),
-    ("errors", "errors"),
-    ("rejected", "rejected"),
-    ("dropped", "dropped"),
-    ("in_flight", "in flight"),
-    ("repeated", "repeated"),
-    ("filtered", "filtered"),
-    ("skipped", "skipped"),
-    ("quarantined", "quarantined"),
-    ("lost", "lost"),
-    ("in_hand_s", "in hand"),
-    ("inline", "inline"),
-    ("latency_p50_s", "latency p50"),
-    ("latency_p99_s", "p99"),
-    ("cpu_percent", "CPU"),
-    ("rss_bytes", "RSS"),
-)
+_TIMES = {
+    "busy_s": (Phase.PROCESS, Phase.FLUSH, Phase.PARAMETERS),
+    "idle_s": (Phase.IDLE,),
+    "blocked_s": (Phase.BLOCKED,),
+}
 
 
 def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Look at a chain, running or not.
+    """Return the status of a chain, running or not.
 
     Returns
     -------
     dict
         ``chain``, ``state``, ``supervisor`` (its pid, or None), ``quarantine`` (how full it is),
+        ``parameters`` (by stage and name: ``value``, that in the chain ``file``, and set ``by``
+        whom),
         ``latency_p50_s`` and ``latency_p99_s`` (from the sources to the publishers, all of them)
-        and ``stages``: one dict for each replica, from the sources down. There ``reason`` is why a
-        replica is down and ``next_try_s`` when it is started again, ``inputs`` how many messages
-        came from which stage, ``lost`` also what the life before has lost, ``latency_…`` is from
-        the source's handing over to the end of this stage's work, ``hop_…`` from the neighbour's
-        sending to its begin, both since the replica has started. ``in_hand_s`` is how long the
-        stage's code has had the message, or been in the `flush()`, that it is at; None: it is at
-        none. Times in s, sizes in bytes; None where nobody knows.
+        and ``stages``: one dict for each replica, from the sources down.
+        ``program_pid`` is the process of a foreign program, of which ``cpu_…`` and ``rss_bytes``
+        are then (None: it is none). ``stopped_by`` is who had a replica stopped. ``reason`` is why
+        a replica is down, or what it has waited for for ``waiting_s`` (None: it does not),
+        ``next_try_s`` in how long it is started again, ``inputs`` how many
+        messages came from each stage; ``lost`` includes what the process before had lost.
+        ``latency_…`` is from the listener's `process()` to the end of this stage's work, ``hop_…``
+        from the neighbour's sending to its beginning, both since the replica has started.
+        ``in_hand_s`` is how long the present `process()`, `flush()` or `set_parameters()` has
+        taken; None: there is none. ``busy_s``, ``idle_s`` and ``blocked_s`` are how long it has
+        worked, has had nothing to do, and could not go on because a stage below had no room;
+        ``cpu_s`` is the processor time that it has used. Times in s, sizes in bytes; None where a
+        figure is not known.
 
     Raises
     ------
     UsageError
-        It can't be seen from here: it is another user's, or has another run directory.
+        It can't be seen from here: it belongs to another user, or has another run directory.
     """
-    run_directory = RunDirectory.locate(chain.name, environ)
-    if hidden := find_hidden(chain.name, environ):
-        raise UsageError(hidden)
-    supervisor = owner(run_directory.lock("supervisor"))
-    state, rows = _from_supervisor(chain, run_directory, supervisor)
-    if state == State.STOPPED and (elsewhere := _find_elsewhere(chain, run_directory)):
-        raise UsageError(elsewhere)
-    ends: list[Histogram] = []
-    for name, row in zip(chain.replicas, rows, strict=True):
-        page = read_counters(run_directory, name, row["pid"]) if row["pid"] else {}
+    reader = StatusReader(chain, environ)
+    status = reader.read().status
+    reader.add_cpu(status["stages"])
+    return status
+
+
+class StatusReader:
+    """Reads the status of a chain, again and again.
+
+    Raises
+    ------
+    UsageError
+        As in `read_status`.
+    """
+
+    def __init__(self, chain: Chain, environ: Mapping[str, str]) -> None:
+        if hidden := find_hidden(chain.name, environ):
+            raise UsageError(hidden)
+        self._chain = chain
+        self._environ = environ
+        self._run_directory = RunDirectory.locate(chain.name, environ)
+        self._processes: dict[int, psutil.Process] = {}
+        self._is_first = True
+
+    def read(self) -> Snapshot:
+        """Read it as it is now, without waiting.
+
+        Only the first time a chain that does not run is looked for elsewhere, as that takes long.
+
+        Raises
+        ------
+        UsageError
+            As in `read_status`.
+        """
+        chain, run_directory = self._chain, self._run_directory
+        supervisor = owner(run_directory.lock("supervisor"))
+        state, rows, parameters = _from_supervisor(chain, run_directory, supervisor)
+        is_first, self._is_first = self._is_first, False
+        if is_first and state == State.STOPPED:
+            _require_not_elsewhere(chain, run_directory)
+        latencies: dict[str, Sequence[int]] = {}
+        for name, row in zip(chain.replicas, rows, strict=True):
+            latencies[str(name)] = self._add_page(name, row)
+        self._add_usage(rows)
+        status: dict[str, Any] = {"chain": chain.name, "state": state, "supervisor": supervisor}
+        status["quarantine"] = _quarantine(chain, self._environ)
+        status["parameters"] = parameters
+        ends = [latencies[str(name)] for name in _publishers(chain)]
+        status |= _quantiles("latency", merge(filter(None, ends)))
+        return Snapshot(time.monotonic(), status | {"stages": rows}, latencies)
+
+    def _add_page(self, name: ReplicaName, row: dict[str, Any]) -> Sequence[int]:
+        """Add what a replica's status page says; return the histogram of its latency."""
+        now_ns = time.monotonic_ns()
+        whole = read_whole_page(self._run_directory.status_page(name)) if row["pid"] else None
+        if whole is not None and whole.words["pid"] != row["pid"]:
+            whole = None  # only a predecessor's is there
+        page = {} if whole is None else whole.words
         row["incarnation"] = page.get("incarnation")
+        row["program_pid"] = page.get("program") or None
         row |= {word: page.get(word, 0) for word in _COUNTERS}
         row["lost"] += page.get("lost_before", 0)
-        inputs = enumerate(chain.stages[name.stage].inputs[:INPUTS])
+        inputs = enumerate(self._chain.stages[name.stage].inputs[:INPUTS])
         row["inputs"] = {above.stage: page.get(f"input_{place}", 0) for place, above in inputs}
-        row["in_hand_s"] = _in_hand_s(page, time.monotonic())
-        seen = read_histograms(run_directory.status_page(name), page["incarnation"]) if page else {}
-        row.update(_quantiles("latency", seen.get("latency", ())))
-        row.update(_quantiles("hop", seen.get("hop", ())))
-        if seen and row["role"] == "publisher":
-            ends.append(seen["latency"])
-    _add_usage(rows)
-    status: dict[str, Any] = {"chain": chain.name, "state": state, "supervisor": supervisor}
-    status["quarantine"] = _quarantine(chain, environ)
-    return status | _quantiles("latency", merge(ends)) | {"stages": rows}
+        row["in_hand_s"] = _in_hand_s(page, now_ns)
+        row.update(_times_s(page, now_ns))
+        waiting = None if whole is None else whole.waiting(now_ns)
+        row["waiting_s"] = None
+        if waiting is not None:
+            row["reason"] = waiting.why
+            row["waiting_s"] = round((now_ns - waiting.since_ns) / 1e9, 3)
+        latency, hop = (() if whole is None else whole.histogram(each) for each in HISTOGRAMS)
+        row.update(_quantiles("latency", latency))
+        row.update(_quantiles("hop", hop))
+        return latency
+
+    def _add_usage(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add processor time and memory of each process."""
+        before, self._processes = self._processes, {}
+        for row in rows:
+            row |= {"cpu_s": None, "rss_bytes": None}
+            pid = _worker(row)
+            with contextlib.suppress(psutil.Error):
+                if pid:
+                    process = self._processes[pid] = before.get(pid) or psutil.Process(pid)
+                    with process.oneshot():
+                        row["cpu_s"] = _cpu_s(process)
+                        row["rss_bytes"] = process.memory_info().rss
+
+    def add_cpu(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add the load of each process to what was just read: percent of one core, over 0.1 s."""
+        if self._processes:
+            time.sleep(CPU_SAMPLE_S)
+        for row in rows:
+            row["cpu_percent"] = None
+            with contextlib.suppress(psutil.Error):
+                if row["cpu_s"] is not None:
+                    used_s = _cpu_s(self._processes[_worker(row)]) - row["cpu_s"]
+                    row["cpu_percent"] = round(100 * used_s / CPU_SAMPLE_S, 1)
+
+
+def _worker(row: Mapping[str, Any]) -> int:
+    """Return the process that does the work: of a program, the program itself. 0: there is none."""
+    return row["program_pid"] or row["pid"] or 0
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def _publishers(chain: Chain) -> list[ReplicaName]:
+    return [name for name in chain.replicas if chain.stages[name.stage].role == "publisher"]
+
+
+def _times_s(page: Mapping[str, int], now_ns: int) -> dict[str, float | None]:
+    """Return how long a replica has been busy, idle and blocked."""
+    if not page:
+        return dict.fromkeys(_TIMES)
+    times = phase_times_ns(page, now_ns)
+    return {
+        key: round(sum(times[phase] for phase in phases) / 1e9, 6) for key, phases in _TIMES.items()
+    }
 
 
 def _quarantine(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
@@ -127,25 +210,25 @@ def _quarantine(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _in_hand_s(page: Mapping[str, int], now: float) -> float | None:
-    """For how long the stage's code has been at what it is at; None: at nothing."""
-    if page.get("phase") == Phase.FLUSH:
+def _in_hand_s(page: Mapping[str, int], now_ns: int) -> float | None:
+    """Return how long the present call of the stage's code has taken; None: there is none."""
+    if page.get("phase") in {Phase.FLUSH, Phase.PARAMETERS}:
         since_ns = page["phase_since_ns"]
     elif page.get("phase") == Phase.PROCESS and page["hand_source"]:
         since_ns = page["hand_since_ns"]
     else:
         return None
-    return round(max(0.0, now - since_ns / 1e9), 3)
+    return round(max(0, now_ns - since_ns) / 1e9, 3)
 
 
-def _quantiles(way: str, counts: Histogram) -> dict[str, float | None]:
-    return {f"{way}_p50_s": quantile_s(counts, 0.5), f"{way}_p99_s": quantile_s(counts, 0.99)}
+def _quantiles(name: str, counts: Sequence[int]) -> dict[str, float | None]:
+    return {f"{name}_p50_s": quantile_s(counts, 0.5), f"{name}_p99_s": quantile_s(counts, 0.99)}
 
 
 def _from_supervisor(
     chain: Chain, run_directory: RunDirectory, supervisor: int | None
-) -> tuple[str, list[dict[str, Any]]]:
-    """Ask the supervisor; one that has just gone, or has not begun to answer, is none."""
+) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
+    """Ask the supervisor; without an answer, look at the locks: it has just ended, or starts."""
     if supervisor is not None:
         try:
             reply = request(run_directory.control, "status")
@@ -155,13 +238,25 @@ def _from_supervisor(
             known = {entry.pop("replica"): entry for entry in reply["replicas"]}
             if known.keys() == set(map(str, chain.replicas)):
                 rows = [_row(chain, name) | known[str(name)] for name in chain.replicas]
-                return reply["state"], rows
+                return reply["state"], rows, reply["parameters"]
     rows = [_by_hand(chain, run_directory, name) for name in chain.replicas]
-    return _state_of_all({row["state"] for row in rows}), rows
+    return _state_of_all({row["state"] for row in rows}), rows, _declared_parameters(chain)
 
 
-def _find_elsewhere(chain: Chain, run_directory: RunDirectory) -> str | None:
-    """Say who runs the chain with another run directory, as its processes tell; None: nobody."""
+def _declared_parameters(chain: Chain) -> dict[str, Any]:
+    """Return the parameters of stages whose supervisor, if there is one, says nothing of them."""
+    return {
+        name: {
+            key: {"value": value, "file": value, "by": None}
+            for key, value in stage.parameters.items()
+        }
+        for name, stage in chain.stages.items()
+        if stage.parameters
+    }
+
+
+def _require_not_elsewhere(chain: Chain, run_directory: RunDirectory) -> None:
+    """Raise UsageError where somebody runs the chain elsewhere, as its processes say."""
     for process in psutil.process_iter(["cmdline", "uids"]):
         words = process.info["cmdline"] or []
         if len(words) < len(_STAGE_WORDS) or not any(child.__name__ in word for word in words):
@@ -170,11 +265,10 @@ def _find_elsewhere(chain: Chain, run_directory: RunDirectory) -> str | None:
         if Path(told["chain"]) != chain.path or Path(told["run"]) == run_directory.path:
             continue
         user = name_of(process.info["uids"].effective)
-        return (
+        raise UsageError(
             f"can't see chain {chain.name}: {user} runs it, with the run directory {told['run']}; "
             f"ask as that user, with ARROYO_RUN_DIR={Path(told['run']).parent}"
         )
-    return None
 
 
 def _row(chain: Chain, name: ReplicaName) -> dict[str, Any]:
@@ -182,7 +276,7 @@ def _row(chain: Chain, name: ReplicaName) -> dict[str, Any]:
 
 
 def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> dict[str, Any]:
-    """Find a replica that no supervisor knows by the lock that it holds."""
+    """Return the row of a replica that no supervisor knows, by the lock that it holds."""
     pid = owner(run_directory.lock(name))
     page = read_counters(run_directory, name, pid) if pid else {}
     state, uptime_s = State.STOPPED, None
@@ -192,127 +286,12 @@ def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> di
             draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
             state = State.DRAINING if draining else State.READY
             uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
-    row = {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
-    return _row(chain, name) | row | {"reason": None, "next_try_s": None}
+    found = {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
+    return _row(chain, name) | found | dict.fromkeys(("stopped_by", "reason", "next_try_s"))
 
 
 def _state_of_all(states: set[State]) -> State:
     if len(states) == 1:
         return next(iter(states))
-    # Some run and some don't, or not yet.
+    # Some run, and others don't, or not yet.
     return State.STARTING if State.STARTING in states else State.DEGRADED
-
-
-def _add_usage(rows: list[dict[str, Any]]) -> None:
-    """Add CPU (percent of one processor, over 0.1 s) and memory of each process."""
-    processes = []
-    for row in rows:
-        row |= {"cpu_percent": None, "rss_bytes": None}
-        if row["pid"]:
-            try:
-                process = psutil.Process(row["pid"])
-                process.cpu_percent()
-            except psutil.Error:
-                pass
-            else:
-                processes.append((row, process))
-    if processes:
-        time.sleep(CPU_SAMPLE_S)
-    for row, process in processes:
-        try:
-            row["cpu_percent"] = process.cpu_percent()
-            row["rss_bytes"] = process.memory_info().rss
-        except psutil.Error:
-            continue
-
-
-def status_table(status: Mapping[str, Any]) -> str:
-    """Lay out what `read_status` found as a table for a person. PURE."""
-    by = f"supervisor {status['supervisor']}" if status["supervisor"] else "no supervisor"
-    head = f"chain {status['chain']}: {status['state']} ({by})"
-    if status["latency_p50_s"] is not None:
-        median, most = (_short_time(status[f"latency_{which}_s"]) for which in ("p50", "p99"))
-        head += f", from source to publisher {median}, 99 % within {most}"
-    lines = [head]
-    if status["state"] == State.STOPPED:
-        return "\n".join([lines[0], "nothing of it is running", *_quarantine_lines(status)])
-    shown = [
-        (key, title)
-        for key, title in _COLUMNS
-        if key not in _ONLY_WHERE_ANY or any(row[key] for row in status["stages"])
-    ]
-    table = [[title for _, title in shown]]
-    table += [[_cell(row, key) for key, _ in shown] for row in status["stages"]]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for cells in table:
-        aligned = [
-            cell.ljust(width) if index < 2 else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        lines.append("  ".join(aligned).rstrip())
-    return "\n".join([*lines, *_reasons(status["stages"]), *_quarantine_lines(status)])
-
-
-def _quarantine_lines(status: Mapping[str, Any]) -> list[str]:
-    """Say how full the quarantine is, if anything is in it."""
-    found = status["quarantine"]
-    fill = Fill(found["messages"], found["bytes"])
-    if not fill.messages:
-        return []
-    count = "1 message" if fill.messages == 1 else f"{fill.messages:,} messages"
-    line = f"{count} in quarantine; see: arroyo quarantine list {status['chain']}"
-    if fill.share >= NEARLY_FULL[0]:
-        line += (
-            f"\nthe quarantine is {100 * fill.share:.0f} % full ({ENTRIES_MAX:,} messages or "
-            f"{BYTES_MAX >> 20:,} MiB at most); stages that can't put a message there stand still: "
-            "requeue or drop what is there"
-        )
-    return [line]
-
-
-def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say of each replica that is down why, and when it is started again."""
-    lines = []
-    for row in rows:
-        if row["state"] in {State.BACKOFF, State.FAILED} and row["reason"]:
-            next_s = row["next_try_s"]
-            when = "" if next_s is None else f"; next try in {_duration(next_s)}"
-            lines.append(f"{row['stage']}.{row['replica']} {row['reason']}{when}")
-    return lines
-
-
-def _cell(row: Mapping[str, Any], key: str) -> str:
-    value = row[key]
-    if key == "replica":
-        return f"{row['stage']}.{value}"
-    if value is None:
-        return "-"
-    if key == "in_hand_s" and value < LONG_S:
-        return "-"
-    if key in _FORMATS:
-        return _FORMATS[key](value)
-    return f"{value:,}" if isinstance(value, int) and key != "pid" else str(value)
-
-
-def _short_time(seconds: float) -> str:
-    for factor, unit in ((1.0, "s"), (1e3, "ms")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
-
-
-_FORMATS: dict[str, Callable[[Any], str]] = {
-    "uptime_s": _duration,
-    "in_hand_s": _duration,
-    "latency_p50_s": _short_time,
-    "latency_p99_s": _short_time,
-    "cpu_percent": "{:.0f} %".format,
-    "rss_bytes": lambda value: f"{value / 2**20:.0f} MiB",
-}

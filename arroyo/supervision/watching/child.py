@@ -1,39 +1,43 @@
-"""What a supervised stage's process does first. Nothing heavy is imported here.
+"""First steps of a supervised stage's process. Nothing heavy is imported here.
 
-The supervisor starts a fresh interpreter that imports this module and calls `main`. It hands over
-paths and a name, no objects.
+The supervisor starts a fresh interpreter that imports this module and calls `main` with paths and
+a name. No objects are handed over.
 """
 
 from __future__ import annotations
 
 import os
-import select
 import signal
 
 SAFE_PATH_MARK = "arroyo-supervise"
-"""Value of PYTHONSAFEPATH where the supervisor has set it and not the user."""
+"""Value of PYTHONSAFEPATH if the supervisor has set it, and not the user."""
+ACCEPTED_COPY = "ARROYO_ACCEPTED_COPY"
+"""Variable with the path of the copy of the chain file that the supervisor has accepted."""
 
 
 def main(chain_path: str, name: str, run_path: str, state_path: str, lifeline: int) -> None:
     """Run one replica and exit with its code."""
     detach(lifeline)
+    copy = os.environ.pop(ACCEPTED_COPY, None)
+
+    from pathlib import Path
 
     from arroyo.config.folders import Folders
     from arroyo.identifiers import ReplicaName
-    from arroyo.runner.process.stage_process import leave, run_stage
+    from arroyo.runner.process.stage_process import FromSupervisor, leave, run_stage
 
     folders = Folders.at(run_path, state_path)
-    code = run_stage(chain_path, *ReplicaName.parse(name), folders, lifeline)
-    dismiss_group(lifeline)
+    given = FromSupervisor(folders, lifeline, Path(copy) if copy else None)
+    code = run_stage(chain_path, *ReplicaName.parse(name), given)
+    dismiss_group()
     leave(code)
 
 
 def detach(lifeline: int) -> None:
-    """Leave the supervisor's session, so that a Ctrl-C in the terminal reaches only that one.
+    """Leave the supervisor's session, so that Ctrl-C in the terminal reaches only the supervisor.
 
-    Until here SIGINT was blocked; one that came meanwhile was meant for the supervisor and is
-    dropped. Programs that the stage starts inherit neither the supervisor's PYTHONSAFEPATH nor
-    the lifeline.
+    SIGINT was blocked until here. One that is pending was meant for the supervisor and is dropped.
+    Programs that the stage starts inherit neither the supervisor's PYTHONSAFEPATH nor the lifeline.
     """
     os.setsid()
     os.set_inheritable(lifeline, False)
@@ -44,10 +48,10 @@ def detach(lifeline: int) -> None:
         del os.environ["PYTHONSAFEPATH"]
 
 
-def dismiss_group(lifeline: int) -> None:
-    """End the programs that the stage leaves behind, where no supervisor is left to do it."""
-    poller = select.poll()
-    poller.register(lifeline, select.POLLIN)
-    if poller.poll(0):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        os.killpg(0, signal.SIGTERM)
+def dismiss_group() -> None:
+    """End programs that the stage has left running.
+
+    The supervisor ends them as well, unless it dies at this moment: so each stage does it itself.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)

@@ -1,17 +1,18 @@
-"""The lookout: looks at every living process several times a second, cheaply.
+"""Looks at every living process several times a second, cheaply.
 
-What it reads stays open: a status page (which stays the same file over restarts) and the state
-in /proc (which stays that of the process, whoever gets its number later). `judge` decides.
+What it reads stays open: the status page, which is the same file over restarts, and the state in
+/proc, which is that of the process even if another gets its number. `HealthCheck` judges.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.decisions.health import Condition, HealthCheck, Look, Verdict
+from arroyo.supervision.decisions.health import Condition, Health, HealthCheck, Sample
 from arroyo.telemetry.status_page import parse_status_page
 from arroyo.telemetry.status_words import HEAD_BYTES
 
@@ -20,13 +21,7 @@ _STAT_BYTES = 512
 
 
 class HealthMonitor:
-    """Watches the processes of a chain.
-
-    Parameters
-    ----------
-    run_directory
-        Where their status pages are.
-    """
+    """Watches the processes of a chain."""
 
     def __init__(self, run_directory: RunDirectory) -> None:
         self._run_directory = run_directory
@@ -34,10 +29,8 @@ class HealthMonitor:
         self._pages: dict[ReplicaName, int] = {}
         self._look_at: float | None = None
 
-    def __enter__(self) -> HealthMonitor:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Close what was kept open."""
         for name in list(self._watched):
             self.forget(name)
         for descriptor in self._pages.values():
@@ -45,7 +38,7 @@ class HealthMonitor:
 
     @property
     def next_at(self) -> float | None:
-        """When to look next; None while there is nobody to look at."""
+        """When to look next; None while no process is watched."""
         return self._look_at if self._watched else None
 
     def watch(self, name: ReplicaName, pid: int, process_timeout_s: float, now: float) -> None:
@@ -53,24 +46,34 @@ class HealthMonitor:
         self._look_at = self.next_at or now + LOOK_EVERY_S
         self._watched[name] = _Watched(pid, HealthCheck(process_timeout_s))
 
+    def allow(self, name: ReplicaName, process_timeout_s: float) -> None:
+        """Let a watched replica have one message in hand for so long from now on."""
+        self._watched[name].check.process_timeout_s = process_timeout_s
+
     def forget(self, name: ReplicaName) -> None:
-        """Look at a replica's process no more; one that is not watched is none the worse."""
+        """Stop watching a replica's process. Does nothing if it isn't watched."""
         if (watched := self._watched.pop(name, None)) is not None:
             watched.close()
 
-    def look(self, now: float) -> list[tuple[ReplicaName, Verdict]]:
+    def look(self, now: float) -> list[tuple[ReplicaName, Health]]:
         """Look at all if it is time to; return those whose condition has changed."""
         if self.next_at is None or now < self.next_at:
             return []
         self._look_at = now + LOOK_EVERY_S
         changed = []
         for name, watched in self._watched.items():
-            look = Look(watched.process_state(), self.page(name, watched.pid))
-            verdict = watched.judge.see(look, now)
-            if verdict.condition is not watched.condition:
-                watched.condition = verdict.condition
-                changed.append((name, verdict))
+            watched.page = self.page(name, watched.pid)
+            sample = Sample(watched.process_state(), watched.page)
+            health = watched.check.sample(sample, now)
+            if health.condition is not watched.condition:
+                watched.condition = health.condition
+                changed.append((name, health))
         return changed
+
+    @property
+    def seen(self) -> Iterator[tuple[ReplicaName, dict[str, int]]]:
+        """The status pages as they were at the last look."""
+        return ((name, watched.page) for name, watched in self._watched.items())
 
     def page(self, name: ReplicaName, pid: int) -> dict[str, int]:
         """Read the status page of process `pid`; empty where it has none, or a predecessor's."""
@@ -88,10 +91,11 @@ class HealthMonitor:
 class _Watched:
     """One process, and how it was at the last look."""
 
-    def __init__(self, pid: int, judge: HealthCheck) -> None:
+    def __init__(self, pid: int, check: HealthCheck) -> None:
         self.pid = pid
-        self.judge = judge
+        self.check = check
         self.condition = Condition.WELL
+        self.page: dict[str, int] = {}
         self._stat: int | None = None
         with contextlib.suppress(OSError):
             self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)

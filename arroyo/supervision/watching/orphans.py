@@ -1,7 +1,7 @@
-"""Reaps processes that became our children because their own parent has died.
+"""Reaps orphans: processes that became our children because their own parent died.
 
-The kernel gives orphans to pid 1 (of a container, say) or to the nearest subreaper. When that is
-us, nobody else takes their exit statuses, and each would stay as a zombie for good.
+The kernel gives them to pid 1 (of a container, say) or to the nearest subreaper. If that is us,
+nobody else takes their exit statuses, and each of them would stay as a zombie.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ import ctypes
 import os
 from collections.abc import Container
 
-_PR_GET_CHILD_SUBREAPER = 37
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 """prctl(2): whether this process is a subreaper."""
+
+
+def adopt_orphans(*, adopt: bool = True) -> None:
+    """Have orphans become children of this process, where the kernel knows how; or no longer."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
 
 
 def adopts_orphans() -> bool:
@@ -22,16 +27,16 @@ def adopts_orphans() -> bool:
 
 
 def reap_orphans(own: Container[int]) -> None:
-    """Take the exit status of every ended child whose pid is not among our `own`.
+    """Take the exit status of every ended child whose pid is not in `own`.
 
-    Stops at one of our own: its status is for whoever started it, and the next call goes on.
+    Stops at one that is: its status is for the code that started it. The next call goes on.
     """
     while (pid := _ended_child()) is not None and pid not in own:
         os.waitpid(pid, os.WNOHANG)
 
 
 def _ended_child() -> int | None:
-    """Pid of a child that has ended, whose status stays to be taken; None: there is none."""
+    """Return the pid of an ended child, and leave its status; None: no child has ended."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

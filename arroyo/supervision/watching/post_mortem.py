@@ -1,4 +1,4 @@
-"""What a dead process has left behind is gathered here, before the next one writes over it."""
+"""`PostMortem`: gathers what a dead process has left, before the next one overwrites it."""
 
 from __future__ import annotations
 
@@ -11,32 +11,35 @@ import msgspec
 
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
-from arroyo.control.stacks import set_aside, stacks_file, without_history
-from arroyo.control.suspect_note import STACK_CHARACTERS, SuspectNote, leave_suspect
+from arroyo.control.stacks import stacks_file, without_history
+from arroyo.control.suspect_notes import (
+    STACK_CHARACTERS,
+    SuspectList,
+    SuspectNote,
+    leave_list,
+    leave_suspect,
+)
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions.ending import FINISHED, Evidence, blame
+from arroyo.telemetry.output import set_aside
 from arroyo.telemetry.status_words import Phase
 
-from .memory_kills import MemoryKills
+from .oom_kills import OomKills
 from .processes import Exit
 from .replica_files import last_error, last_lines, last_output
 
+LINE_CHARACTERS = 500
+"""How much is told of each of the last lines."""
 _log = logging.getLogger("arroyo.supervision")
 
 
 class PostMortem:
-    """Finds out how processes of a chain have ended, and which message may be to blame.
-
-    Parameters
-    ----------
-    chain, run_directory
-        The chain and where its replicas leave their traces.
-    """
+    """Finds out how processes of a chain have ended, and which message may be to blame."""
 
     def __init__(self, chain: Chain, run_directory: RunDirectory) -> None:
         self._chain = chain
         self._run_directory = run_directory
-        self.memory_kills = MemoryKills()
+        self.oom_kills = OomKills()
 
     def examine(
         self,
@@ -48,22 +51,14 @@ class PostMortem:
         hung: str = "",
         said: str = "",
     ) -> Evidence:
-        """Gather the evidence; where a message may be to blame, note it down as a suspect.
+        """Gather the evidence; if a message may be to blame, leave a note on that suspect.
 
-        Parameters
-        ----------
-        name, pid, end
-            Whose end it was.
-        page
-            Words of its status page; empty: it had none.
-        hung
-            In which way it hung, if it did.
-        said
-            What it said about its end, other than in its log.
+        `page`: words of its status page; empty: it had none.
+        `said`: the reason that it gave outside its log, if it gave one.
         """
         killed = end.status == -signal.SIGKILL
-        out_of_memory = killed and not hung and self.memory_kills.claim(pid)
-        self.memory_kills.forget(pid)
+        out_of_memory = killed and not hung and self.oom_kills.claim(pid)
+        self.oom_kills.forget(pid)
         phase = _phase(page)
         if end.status == 0 and phase in {"", FINISHED}:
             return Evidence(phase=phase)
@@ -75,13 +70,14 @@ class PostMortem:
             hung=hung,
             dumped_core=end.dumped_core,
             out_of_memory=out_of_memory,
+            last_lines=_last_lines(log, pid),
         )
         reason = blame(end.status, evidence)
         stacks = set_aside(stacks_file(log)) if reason else None
         source = self._source(page)
         if reason and source is not None and page["hand_sequence"]:
             self._note_suspect(name, source, page, reason, stacks)
-        self._report(name, pid, evidence)
+        _report(name, evidence)
         return msgspec.structs.replace(evidence, stacks=str(stacks)) if stacks else evidence
 
     def _message(self, page: Mapping[str, int]) -> str:
@@ -91,13 +87,16 @@ class PostMortem:
             return ""
         if not page["hand_sequence"]:
             return f"a Start or Stop of {source}"
-        return f"{source} message {page['hand_sequence'] - 1 - page['hand_base']}"
+        first = page["hand_sequence"] - 1 - page["hand_base"]
+        if _is_list(page):
+            return f"{source} messages {first} to {page['hand_end'] - 1 - page['hand_base']}"
+        return f"{source} message {first}"
 
     def _source(self, page: Mapping[str, int]) -> ReplicaName | None:
-        """Whose the message in hand is; None where there is none.
+        """Return the source of the message in hand; None where there is none.
 
-        The page is of a process that crashed, or was started from a chain file that has changed:
-        what it says may make no sense.
+        The process has crashed, or was started from a chain file that has changed since: its page
+        may make no sense.
         """
         place = page["hand_source"] - 1 if page else -1
         replicas = self._chain.replicas
@@ -111,28 +110,36 @@ class PostMortem:
         reason: str,
         stacks: Path | None,
     ) -> None:
-        suspect = SuspectNote(
-            source=str(source),
-            epoch=page["hand_epoch"],
-            sequence=page["hand_sequence"] - 1,
-            reason=reason,
-            stack=_read_stacks(stacks)[:STACK_CHARACTERS] if stacks else "",
-        )
+        place = str(source), page["hand_epoch"], page["hand_sequence"] - 1
+        stack = _read_stacks(stacks)[:STACK_CHARACTERS] if stacks else ""
         try:
-            leave_suspect(self._run_directory, name, suspect)
+            if _is_list(page):
+                leave_list(self._run_directory, name, SuspectList(*place, page["hand_end"]))
+            else:
+                leave_suspect(self._run_directory, name, SuspectNote(*place, reason, stack))
         except OSError as error:
             # The message is tried again like any other: no worse than without a supervisor.
-            _log.warning("%s: its suspect can't be noted down: %s", name, error.strerror)
+            _log.warning("%s: the note on its suspect can't be written: %s", name, error.strerror)
 
-    def _report(self, name: ReplicaName, pid: int, evidence: Evidence) -> None:
-        """Put into the supervisor's log what is too long for the terminal."""
-        place = f"at {evidence.phase or 'the start'}"
-        in_hand = f" with {evidence.message} in hand" if evidence.message else ""
-        log = self._run_directory.log(name)
-        lines = last_lines(log, pid)
-        if printed := last_output(log):
-            lines += ["its last output:", *printed]
-        _log.info("%s ended %s%s; last log lines:\n%s", name, place, in_hand, "\n".join(lines))
+
+def _last_lines(log: Path, pid: int) -> tuple[str, ...]:
+    lines = last_lines(log, pid)
+    if printed := last_output(log):
+        lines += ["its last output:", *printed]
+    return tuple(line[:LINE_CHARACTERS] for line in lines)
+
+
+def _report(name: ReplicaName, evidence: Evidence) -> None:
+    """Write to the supervisor's log what is too long for the console."""
+    place = f"at {evidence.phase or 'the start'}"
+    in_hand = f" with {evidence.message} in hand" if evidence.message else ""
+    lines = "\n".join(evidence.last_lines)
+    _log.info("%s ended %s%s; last log lines:\n%s", name, place, in_hand, lines)
+
+
+def _is_list(page: Mapping[str, int]) -> bool:
+    """Return True if not a single message was in hand but a list of them."""
+    return page["hand_end"] > page["hand_sequence"]
 
 
 def _read_stacks(path: Path) -> str:
@@ -140,6 +147,6 @@ def _read_stacks(path: Path) -> str:
 
 
 def _phase(page: Mapping[str, int]) -> str:
-    """Name what a process was at; empty where nobody knows."""
+    """Return the name of a process's phase; empty where it is not known."""
     found = page.get("phase")
     return Phase(found).name if found in set(Phase) else ""

@@ -1,4 +1,4 @@
-"""The processes of a chain: spawned with `multiprocess`, watched and signalled by pidfd.
+"""The processes of a chain: forked or spawned, watched and signalled by pidfd.
 
 A pidfd tells of a death at once, even where the dead process's own children hold on to its pipes,
 and a signal through it can't hit another process that has got the same number.
@@ -9,56 +9,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from multiprocess import context, popen_spawn_posix, util
-from multiprocess.process import _children
-
 from arroyo.config.folders import Folders
-from arroyo.config.graph import Chain
+from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
 
-from .child import SAFE_PATH_MARK
+from .child import ACCEPTED_COPY, SAFE_PATH_MARK
+from .fork_server import START_S, ForkServer
+from .fork_server_main import GO
+from .orphans import adopts_orphans
+from .spawning import Child, Target, Words, spawn
 
-Target = Callable[[str, str, str, str, int], None]
-"""A module-level function that is a stage's process: chain file, replica's name, run directory,
-state directory, and the descriptor that becomes readable when the supervisor dies."""
-
+SERVERS = 5
+"""More fork servers than so many are not started for one chain; then its stages are spawned."""
 _THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-class _Popen(popen_spawn_posix.Popen):  # type: ignore[misc]  # it has no types
-    """Starts a fresh interpreter with plain words as arguments, and nothing pickled.
-
-    So the new process need load neither `multiprocess` nor what that pickles with, which takes
-    as long as all the rest of a small stage's start. It inherits one end of a pipe, which tells
-    it of our death; its own death we see by its pidfd.
-    """
-
-    def _launch(self, process: _Process) -> None:
-        target, words = process.words
-        lifeline, self.sentinel = os.pipe()
-        code = f"from {target.__module__} import {target.__name__} as main; import sys; "
-        code += "a = sys.argv; main(*a[1:5], int(a[5]))"
-        flags = util._args_from_interpreter_flags()
-        command = [sys.executable, *flags, "-c", code, *words, str(lifeline)]
-        try:
-            self.pid = util.spawnv_passfds(os.fsencode(sys.executable), command, [lifeline])
-        finally:
-            os.close(lifeline)
-            self.finalizer = util.Finalize(self, os.close, (self.sentinel,))
-
-
-class _Process(context.SpawnProcess):  # type: ignore[misc]
-    """A process of `multiprocess` that is started by `_Popen`."""
-
-    _Popen = staticmethod(_Popen)
-
-    def __init__(self, target: Target, words: tuple[str, ...], name: str) -> None:
-        super().__init__(name=name)
-        self.words = target, words
 
 
 class Exit(NamedTuple):
@@ -70,16 +36,24 @@ class Exit(NamedTuple):
 
 
 class StageProcess:
-    """A running replica. It leads its own session, whose id is its pid."""
+    """A running replica. It leads its own session, whose id is its pid.
 
-    def __init__(self, process: _Process, pidfd: int) -> None:
-        self.pid: int = process.pid
-        self._process = process
-        self._pidfd = pidfd
+    OSError: there is no descriptor to be had for it.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self.pid = child.pid
+        self._lifeline = child.lifeline
+        self._pidfd = os.pidfd_open(child.pid)
 
     def fileno(self) -> int:
         """Descriptor that is readable once the process has ended."""
         return self._pidfd
+
+    def begin(self) -> None:
+        """Let a forked stage begin; if it has died meanwhile, its end is told as any other."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._lifeline, GO)
 
     def send(self, number: int) -> None:
         """Send a signal; a process that is gone already is none the worse."""
@@ -91,93 +65,128 @@ class StageProcess:
         # Before the status is taken: until then nobody else can have got this number.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
-        status: int = self._process.exitcode
-        self._process.close()
+        end = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._pidfd)
-        return Exit(status, end is not None and end.si_code == os.CLD_DUMPED)
+        os.close(self._lifeline)
+        assert end is not None
+        killed = end.si_code != os.CLD_EXITED
+        return Exit(-end.si_status if killed else end.si_status, end.si_code == os.CLD_DUMPED)
 
 
 class Spawner:
     """Starts replicas of one chain.
 
-    Parameters
-    ----------
-    chain
-        Which chain; its file's path is what a process gets.
-    folders
-        Those of the chain; their paths are handed on, so that all agree.
-    environ
-        What every stage finds in its environment on top of the supervisor's own.
-    target
-        Function that is a stage's process.
+    Where this process adopts orphans, which a stage is that was forked, most are forked by a server
+    that has imported already what they need. A stage of which the environment says something that
+    an interpreter looks at when it starts gets one of its own, and so do all while there is no
+    server: one that has died is replaced, but nobody waits for it.
+
+    `folders`: those of the chain; their paths are handed on, so that all agree.
+    `environ`: what every stage finds in its environment on top of the supervisor's own.
     """
 
     def __init__(
         self, chain: Chain, folders: Folders, environ: Mapping[str, str], target: Target
     ) -> None:
         self._chain = chain
+        self._run_directory = folders.run
         self._folders = str(folders.run.path), str(folders.state.path)
         self._environ = {"PYTHONSAFEPATH": SAFE_PATH_MARK, **environ}
         if os.environ.get("PYTHONSAFEPATH"):
             del self._environ["PYTHONSAFEPATH"]
         self._target = target
+        self._server: ForkServer | None = None
+        self._servers_left = SERVERS
+        self._patience_s = START_S
+        """So long the next stage waits for the fork server: at the start it is worth it."""
+        if adopts_orphans():
+            self._start_server()
+
+    def close(self) -> None:
+        """Let the fork server end."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def use(self, chain: Chain) -> None:
+        """Start processes with this version of the chain from now on."""
+        self._chain = chain
 
     def spawn(self, name: ReplicaName) -> StageProcess:
         """Start the process of a replica.
 
-        Raises
-        ------
-        OSError
-            No process, memory or descriptors are to be had, or nice or cpus are not allowed.
+        OSError: no process, memory or descriptors are to be had, or nice or cpus are not allowed.
         """
         stage = self._chain.stages[name.stage]
-        words = str(self._chain.path), str(name), *self._folders
-        process = _Process(self._target, words, str(name))
+        words = self._words(str(name))
         threads = dict.fromkeys(_THREAD_COUNTS, str(len(stage.cpus))) if stage.cpus else {}
-        environ = {**threads, **self._chain.env, **stage.env, **self._environ}
-        with (
-            _environment(environ),
-            _child_signals(),
-            _processors(stage.cpus),
-        ):
-            process.start()
-        # `multiprocess` would reap it in passing, and wait for it at our exit.
-        _children.discard(process)
+        environ = {**os.environ, **threads, **self._chain.env, **stage.env, **self._environ}
+        if self._chain.text:
+            environ[ACCEPTED_COPY] = str(self._run_directory.version(self._chain.text))
+        child = self._fork(words, environ)
+        if child is not None:
+            process = _take_care(child, stage)
+            process.begin()
+            return process
+        with _processors(stage.cpus):
+            child = _spawn(self._target, words, environ)
+        return _take_care(child, stage)
+
+    def spawn_beside(self, target: Target, name: str) -> StageProcess:
+        """Start a process that is none of the chain's replicas, in an interpreter of its own.
+
+        OSError: no process, memory or descriptors are to be had.
+        """
+        return _take_care(_spawn(target, self._words(name), self._environ))
+
+    def _words(self, name: str) -> Words:
+        return str(self._chain.path), name, *self._folders
+
+    def _fork(self, words: Words, environ: Mapping[str, str]) -> Child | None:
+        """Have a stage forked; None where that can't be, or there is no server yet."""
+        server, patience_s = self._server, self._patience_s
+        if server is None or not server.suits(environ):
+            return None
+        self._patience_s = 0.0
+        child = server.fork(self._target, words, environ) if server.wait(patience_s) else None
+        if child is None and server.ended:
+            server.close()
+            self._start_server()
+        return child
+
+    def _start_server(self) -> None:
+        """Start a fork server, as long as that has not failed again and again."""
+        self._server = None
+        if self._servers_left:
+            self._servers_left -= 1
+            environ = {**os.environ, **self._chain.env, **self._environ}
+            with contextlib.suppress(OSError):  # the next stage is spawned, and says why
+                self._server = ForkServer(self._words("fork-server"), environ)
+
+
+def _spawn(target: Target, words: Words, environ: Mapping[str, str]) -> Child:
+    lifeline, ours = os.pipe()
+    with contextlib.closing(os.fdopen(lifeline)):
         try:
-            if stage.nice:
-                os.setpriority(os.PRIO_PROCESS, process.pid, stage.nice)
-            return StageProcess(process, os.pidfd_open(process.pid))
+            return Child(spawn(target, words, environ, lifeline), ours)
         except OSError:
-            process.kill()
-            process.join()
-            process.close()
+            os.close(ours)
             raise
 
 
-@contextlib.contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Have `values` in os.environ: that is what a new process inherits."""
-    before = {key: os.environ.get(key) for key in values}
-    os.environ.update(values)
+def _take_care(child: Child, stage: Stage | None = None) -> StageProcess:
+    """Return a process that has been started, with what the chain file says of its stage."""
     try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                del os.environ[key]
-            else:
-                os.environ[key] = value
-
-
-@contextlib.contextmanager
-def _child_signals() -> Iterator[None]:
-    """Block SIGINT for the new process, until it has left this session (see `child.detach`)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if stage is not None and stage.nice:
+            os.setpriority(os.PRIO_PROCESS, child.pid, stage.nice)
+        if stage is not None and stage.cpus:
+            os.sched_setaffinity(child.pid, stage.cpus)
+        return StageProcess(child)
+    except OSError:
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+        os.close(child.lifeline)
+        raise
 
 
 @contextlib.contextmanager

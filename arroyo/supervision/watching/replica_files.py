@@ -1,16 +1,17 @@
-"""What replicas leave behind for others to read: status pages, and the ends of logs and output."""
+"""Files of a replica as other processes read them: status page, end of log, end of output."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-import msgspec
-
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
+from arroyo.telemetry.log_tail import backwards
+from arroyo.telemetry.logs import LogLine
 from arroyo.telemetry.output import output_file
 from arroyo.telemetry.status_page import read_status_page
 from arroyo.telemetry.status_words import Phase
@@ -19,14 +20,8 @@ _TAIL_BYTES = 64 * 1024
 _OUTPUT_TAIL_BYTES = 4096
 
 
-class _LogLine(msgspec.Struct):
-    level: str
-    message: str
-    pid: int
-
-
 def last_error(log: Path, pid: int) -> str:
-    """Find what process `pid` logged last as an error; empty where it did not say anything."""
+    """Return the last error that process `pid` logged; empty where there is none."""
     for line in _backwards(log, pid):
         if line.level in {"ERROR", "CRITICAL"}:
             return "; ".join(line.message.splitlines())
@@ -50,21 +45,12 @@ def last_output(log: Path, count: int = 10) -> list[str]:
     return [line.decode(errors="backslashreplace") for line in lines[-count:]]
 
 
-def _backwards(log: Path, pid: int) -> Iterator[_LogLine]:
+def _backwards(log: Path, pid: int) -> Iterator[LogLine]:
     """Yield the lines of process `pid`, newest first, as far as they can be read."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            lines = file.read(_TAIL_BYTES).splitlines()
-    except OSError:
-        return
-    for line in reversed(lines):
-        try:
-            found = msgspec.json.decode(line, type=_LogLine)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue
-        if found.pid == pid:
-            yield found
+    with suppress(OSError):
+        for line in backwards(log, LogLine, _TAIL_BYTES):
+            if line.pid == pid:
+                yield line
 
 
 def read_counters(run_directory: RunDirectory, name: ReplicaName, pid: int) -> dict[str, int]:
@@ -74,9 +60,9 @@ def read_counters(run_directory: RunDirectory, name: ReplicaName, pid: int) -> d
 
 
 def idle_since(page: dict[str, int]) -> float | None:
-    """Since when a replica with this page has had nothing to do, in s (monotonic).
+    """Return since when a replica with this status page has been idle, in s (monotonic).
 
-    None: it is at work. A replica without a page says nothing of its work: it counts as idle.
+    None: it is at work. A replica without a page counts as idle.
     """
     if not page:
         return 0.0

@@ -5,15 +5,16 @@ import signal
 from hypothesis import note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from supervised_histories import LINE, make_chain
+from msgspec.structs import replace
+from supervised_histories import LINE, PROGRAM, make_chain
 
 from arroyo.config.graph import Supervision
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.events import State
 from arroyo.supervision.decisions.health import Condition
 from arroyo.supervision.decisions.restart_policy import RETRY_FAILED_S
+from arroyo.supervision.decisions.shutdown import ABANDON_AFTER_S, KILL_AFTER_S
 from arroyo.supervision.decisions.state_machine import ChainMachine
-from arroyo.supervision.decisions.stop_schedule import ABANDON_AFTER_S, KILL_AFTER_S
 
 LIMIT = 2
 STOP_TIMEOUT_S = 10.0
@@ -23,6 +24,13 @@ CHAINS = [
     make_chain({"a": (), "b": (), "c": ("a", "b"), "d": ("c",), "e": ("c", "b")}, SUPERVISION),
     make_chain({"a": (), "b": ("a",)}, SUPERVISION, a={"restart": "always"}, b={"replicas": 3}),
     make_chain({"a": (), "b": ("a",)}, SUPERVISION, b={"restart": "never"}),
+    make_chain({"a": (), "p": (), "b": ("a",)}, SUPERVISION, p=PROGRAM),
+    make_chain(
+        {"p": (), "a": (), "b": ("a",), "q": ()},
+        SUPERVISION,
+        p=PROGRAM | {"restart": "always"},
+        q=PROGRAM | {"restart": "never"},
+    ),
 ]
 
 
@@ -41,6 +49,8 @@ class Schedules(RuleBasedStateMachine):
         self.alive = {}
         self.failed_at = {}
         self.exit_code = None
+        self.was_held = self.was_ordered = False
+        self.started = set()
         self.stops = 0
         self.stop_at = None
         self.failures_in_stop = 0
@@ -63,13 +73,23 @@ class Schedules(RuleBasedStateMachine):
                     assert name not in self.alive, "two processes of one replica"
                     if name in self.failed_at:
                         assert self.now >= self.failed_at.pop(name) + RETRY_FAILED_S
+                    if not self.is_program(name) and name not in self.started:
+                        assert not self.wanted_programs, "it may need a program that is not up"
+                    self.started.add(name)
                     self.alive[name] = "importing"
                     assert self.importing <= LIMIT, "too many import at once"
                 case ev.Signal(name, number):
                     assert name in self.alive, "a signal to nobody"
                     assert number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1)
+                    if number == signal.SIGTERM and self.is_program(name) and not self.was_ordered:
+                        others = [each for each in self.alive if not self.is_program(each)]
+                        assert not others or self.stops > 1 or self.is_late, "others need it"
                     if number == signal.SIGUSR1:
                         assert self.alive[name] == "ready", "it would die of it"
+                case ev.UseVersion(chain):
+                    self.chain = chain
+                case ev.RestartsOnRequest(name):
+                    self.failed_at.pop(name, None)  # a reload tries again what has failed, too
                 case ev.GaveUp(name, _, retry_s):
                     self.failed_at[name] = self.now if retry_s else float("inf")
                 case ev.Finish(exit_code):
@@ -77,7 +97,28 @@ class Schedules(RuleBasedStateMachine):
 
     @property
     def importing(self):
-        return list(self.alive.values()).count("importing")
+        return sum(
+            how == "importing" and not self.is_program(name) for name, how in self.alive.items()
+        )
+
+    def is_program(self, name):
+        return self.chain.stages[name.stage].role == "program"
+
+    @property
+    def wanted_programs(self):
+        """Programs that are not up, though nobody has stopped them and none has failed for long."""
+        return [
+            replica.name
+            for replica in self.machine.replicas
+            if self.is_program(replica.name)
+            and self.alive.get(replica.name) != "ready"
+            and (replica.state is not State.STOPPED or replica.due_at is not None)
+            and replica.state is not State.FAILED
+        ]
+
+    @property
+    def is_late(self):
+        return self.stop_at is not None and self.now >= self.stop_at + STOP_TIMEOUT_S
 
     @inhabited
     @rule(data=st.data())
@@ -113,7 +154,7 @@ class Schedules(RuleBasedStateMachine):
     def is_judged(self, data, condition, for_s):
         name = data.draw(st.sampled_from(sorted(self.alive)))
         if condition is not Condition.HUNG or self.alive[name] == "ready":
-            self.do(ev.Judged(name, condition, for_s))
+            self.do(ev.ConditionChanged(name, condition, for_s))
 
     @running
     @rule(data=st.data())
@@ -149,7 +190,72 @@ class Schedules(RuleBasedStateMachine):
     def a_stop_is_asked_for(self):
         if self.stop_at is None:
             self.stop_at = self.now
+        self.stops += 1
         self.do(ev.StopRequested("SIGINT"))
+
+    @running
+    @rule(data=st.data())
+    def a_restart_is_asked_for(self, data):
+        stages = list(self.chain.stages)
+        target = data.draw(st.sampled_from(["", *stages, *map(str, self.chain.replicas)]))
+        stopping = self.machine.replicas.stopping
+        if not stopping:
+            for replica in self.machine.replicas.named(target):
+                self.failed_at.pop(replica.name, None)
+        self.was_ordered = True
+        self.do(ev.RestartRequested(target, "a restart command"))
+        assert self.machine.replicas.stopping == stopping
+
+    @running
+    @rule(data=st.data(), kind=st.sampled_from([ev.StageStopRequested, ev.StageStartRequested]))
+    def a_stage_is_ordered_to_stop_or_start(self, data, kind):
+        stages = list(self.chain.stages)
+        target = data.draw(st.sampled_from([*stages, *map(str, self.chain.replicas)]))
+        stopping = self.machine.replicas.stopping
+        if not stopping:
+            for replica in self.machine.replicas.named(target):
+                self.failed_at.pop(replica.name, None)
+        self.was_ordered = True
+        self.do(kind(target, "a command"))
+        self.was_held = self.was_held or kind is ev.StageStopRequested
+        assert self.machine.replicas.stopping == stopping
+
+    @running
+    @rule(data=st.data())
+    def a_reload_is_asked_for(self, data):
+        stages = data.draw(st.lists(st.sampled_from(list(self.chain.stages)), unique=True))
+        changed = {
+            name: replace(stage, options={"version": self.machine.replicas.version + 1})
+            for name, stage in self.chain.stages.items()
+        }
+        chain = replace(self.chain, stages=changed)
+        self.was_ordered = True
+        self.do(ev.ReloadRequested(chain, ("options",), tuple(stages), "a reload command"))
+
+    @running
+    @invariant()
+    def a_reload_is_not_forgotten(self):
+        """While one is under way, something of it is still to happen."""
+        reloading = self.machine.reloading
+        if self.exit_code is None and reloading.is_under_way:
+            assert self.alive or self.machine.next_at is not None
+
+    @running
+    @invariant()
+    def what_is_held_does_not_start(self):
+        for replica in self.machine.replicas:
+            if replica.held_by and not replica.alive and self.exit_code is None:
+                assert replica.state is State.STOPPED
+                assert replica.due_at is None
+
+    @running
+    @invariant()
+    def one_at_a_time_is_restarted(self):
+        if self.exit_code is not None:
+            return  # what was left behind may have ended since
+        restarting = [replica for replica in self.machine.replicas if replica.is_restarting]
+        assert len(restarting) <= 1 or self.was_held, "what is stopped and started comes back too"
+        assert all(replica.name in self.alive for replica in restarting)
 
     @running
     @invariant()
@@ -187,8 +293,10 @@ class Schedules(RuleBasedStateMachine):
     @invariant()
     def a_chain_without_processes_or_plans_is_over(self):
         if not self.alive and self.machine.next_at is None:
-            states = {replica.state for replica in self.machine.replicas}
-            assert self.exit_code is not None or State.FAILED in states
+            replicas = self.machine.replicas
+            held = any(replica.held_by for replica in replicas)
+            failed = any(replica.state is State.FAILED for replica in replicas)
+            assert self.exit_code is not None or failed or held
 
     @running
     @invariant()

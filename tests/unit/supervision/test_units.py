@@ -69,6 +69,13 @@ def test_a_chain_has_a_supervised_unit_a_target_and_a_unit_per_stage(units):
     ]
 
 
+def test_a_reload_of_the_chains_unit_is_that_of_the_chain(units):
+    reloaded = {name: values.get("ExecReload") for name, values in units.items()}
+    own = reloaded.pop("arroyo-powder.service")
+    assert own == ["/opt/arroyo/bin/arroyo reload /srv/powder/chain.toml"]
+    assert set(reloaded.values()) == {None}
+
+
 def test_the_target_wants_every_replica(units):
     wanted = " ".join(units["arroyo-powder.target"]["Wants"]).split()
     assert sorted(wanted) == [
@@ -110,6 +117,22 @@ def test_a_stage_starts_after_all_that_it_sends_to(units):
         "network-online.target",
         "arroyo-powder.service",
     ]
+
+
+def test_all_stages_start_after_programs():
+    chain = make_chain()
+    broker = Stage("broker", "program", "", command=("broker",), start_timeout_s=30.0)
+    chain = msgspec.structs.replace(chain, stages=chain.stages | {"broker": broker})
+    units = {name: read(text) for name, text in render_units(chain, PROGRAMS, "arroyo").items()}
+    own = units.pop("arroyo-powder-broker.service")
+    assert own["ExecStart"] == [
+        "/opt/arroyo/bin/arroyo-stage /srv/powder/chain.toml broker --replica 0"
+    ]
+    supervised = units.pop("arroyo-powder.service")
+    assert supervised["TimeoutStartSec"] == ["135s"], "90 s for the slowest stage, 30 s before it"
+    assert "arroyo-powder-broker.service" in " ".join(units.pop("arroyo-powder.target")["Wants"])
+    for values in units.values():
+        assert "arroyo-powder-broker.service" in " ".join(values["After"])
 
 
 def test_single_stages_and_the_supervised_chain_exclude_each_other(units):
@@ -178,7 +201,7 @@ def test_tmp_is_private_unless_the_chain_is_in_it(chain, private):
 
 def write_units(chain, folder, programs):
     programs.mkdir()
-    for program in ("arroyo-supervise", "arroyo-stage"):
+    for program in ("arroyo-supervise", "arroyo-stage", "arroyo"):
         (programs / program).write_text("#!/bin/sh\n")
         (programs / program).chmod(0o755)
     files = []

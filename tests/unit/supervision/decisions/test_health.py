@@ -1,4 +1,4 @@
-"""The judge against made-up histories of looks, four a second."""
+"""The health check against made-up series of samples, four a second."""
 
 import pytest
 from hypothesis import example, given
@@ -12,7 +12,7 @@ from arroyo.supervision.decisions.health import (
     WAITING_HOLDS_S,
     Condition,
     HealthCheck,
-    Look,
+    Sample,
 )
 from arroyo.telemetry.status_words import Phase
 
@@ -34,14 +34,14 @@ BLOCKED = {**IDLE, "phase": Phase.BLOCKED}
 
 
 class Watching:
-    """A judge, and the time of the looks."""
+    """A health check, and the time of its samples."""
 
     def __init__(self, timeout_s=TIMEOUT_S):
-        self.judge = HealthCheck(timeout_s)
+        self.check = HealthCheck(timeout_s)
         self.now = 1000.0
 
     def see(self, page, state="S"):
-        return self.judge.see(Look(state, page), self.now)
+        return self.check.sample(Sample(state, page), self.now)
 
     def watch(self, seconds, page, state="S"):
         """Look for so long; return how often it was found in which condition, in order."""
@@ -84,6 +84,14 @@ def test_a_flush_that_does_not_end_is_a_hang():
     assert watching.see(flushing).place == "flush()"
 
 
+def test_parameters_that_a_stage_never_takes_are_a_hang():
+    watching = Watching()
+    taking = {**IDLE, "phase": Phase.PARAMETERS}
+    watching.watch(TIMEOUT_S, taking)
+    assert watching.watch(0.5, taking) == [Condition.HUNG]
+    assert watching.see(taking).place == "set_parameters()"
+
+
 def test_one_flush_after_the_other_is_no_hang():
     def page(number):
         return {**IDLE, "phase": Phase.FLUSH, "phase_since_ns": 1 + number // 100}
@@ -114,7 +122,7 @@ def test_a_process_that_has_ended_and_stays_is_a_hang():
     assert watching.watch(0.5, ended) == [Condition.HUNG]
 
 
-_MAY_HANG = {Phase.PROCESS, Phase.FLUSH, Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
+_MAY_HANG = {Phase.PROCESS, Phase.FLUSH, Phase.PARAMETERS, Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
 
 
 @pytest.mark.parametrize("phase", sorted(set(Phase) - _MAY_HANG))
@@ -203,7 +211,7 @@ def test_who_no_longer_says_so_hangs():
             st.sampled_from([IN_HAND, IDLE, BLOCKED, {**IN_HAND, "hand_sequence": 9}, {}]),
             st.sampled_from("RSDTt"),
             st.floats(0.1, 20.0),
-            # Sums of these are exact, so that a look is late here when it is for the judge.
+            # Sums of these are exact, so that a sample is late here when it is for the check.
             st.sampled_from([0.25, 0.25, 0.25, LATE_S - 0.125, LATE_S, 100.0]),
         ),
         max_size=20,
@@ -211,7 +219,7 @@ def test_who_no_longer_says_so_hangs():
 )
 @example([(IN_HAND, "T", 1.0, EVERY_S), STEADY, STEADY])
 def test_a_hang_is_always_one_message_seen_throughout_its_timeout(history):
-    judge, now, since = HealthCheck(TIMEOUT_S), 0.0, None
+    check, now, since = HealthCheck(TIMEOUT_S), 0.0, None
     before = None
     for page, state, seconds, every_s in history:
         for _ in range(max(1, int(seconds / every_s))):
@@ -219,8 +227,8 @@ def test_a_hang_is_always_one_message_seen_throughout_its_timeout(history):
             excused = every_s >= LATE_S or state in "Tt" or page != before
             since = now if excused or since is None else since
             before = page
-            verdict = judge.see(Look(state, page), now)
-            if verdict.condition is Condition.HUNG:
+            health = check.sample(Sample(state, page), now)
+            if health.condition is Condition.HUNG:
                 assert page.get("phase") == Phase.PROCESS
                 assert state not in "DTt"
                 assert now - since >= TIMEOUT_S

@@ -20,7 +20,8 @@ def ready():
 
 def test_a_hung_stage_writes_its_stacks_and_then_dies():
     history = ready()
-    history.judged(NAME, Condition.HUNG, 31.2)
+    told = history.condition(NAME, Condition.HUNG, 31.2)
+    assert told == [ev.Hung(_name(history), "hung in process() for 31 s")]
     assert history.signals == [(NAME, signal.SIGUSR1)]
     assert history.machine.replicas[_name(history)].hung == "hung in process() for 31 s"
     history.pass_time(STACKS_S)
@@ -31,47 +32,47 @@ def test_a_hung_stage_writes_its_stacks_and_then_dies():
 
 def test_it_comes_back_by_the_policy_and_is_well():
     history = ready()
-    history.judged(NAME, Condition.HUNG, 31.2)
+    history.condition(NAME, Condition.HUNG, 31.2)
     history.pass_time(STACKS_S)
     told = history.end(NAME, -9)
     assert [type(each) for each in told] == [ev.WillRestart]
     assert history.spawned.count(NAME) == 2
     history.ready(NAME)
-    assert history.machine.state is State.READY
+    assert history.machine.replicas.state is State.READY
     assert history.machine.replicas[_name(history)].hung == ""
 
 
 def test_one_that_comes_to_itself_in_time_lives():
     history = ready()
-    history.judged(NAME, Condition.HUNG, 31.2)
-    history.judged(NAME, Condition.WELL)
+    history.condition(NAME, Condition.HUNG, 31.2)
+    assert history.condition(NAME, Condition.WELL) == [ev.BecameWell(_name(history))]
     history.pass_time(10)
     assert history.signals == [(NAME, signal.SIGUSR1)]
 
 
 def test_a_stopped_stage_is_announced_once_and_degraded_until_it_goes_on():
     history = ready()
-    told = history.judged(NAME, Condition.STOPPED)
+    told = history.condition(NAME, Condition.STOPPED)
     assert told == [ev.BecameUnwell(_name(history), Condition.STOPPED)]
     assert history.machine.replicas[_name(history)].seen_state is State.DEGRADED
-    assert history.machine.state is State.DEGRADED
-    assert history.judged(NAME, Condition.WELL) == [ev.BecameWell(_name(history))]
-    assert history.machine.state is State.READY
+    assert history.machine.replicas.state is State.DEGRADED
+    assert history.condition(NAME, Condition.WELL) == [ev.BecameWell(_name(history))]
+    assert history.machine.replicas.state is State.READY
     assert history.signals == []
 
 
 def test_back_pressure_is_shown_and_not_announced():
     history = ready()
-    assert history.judged(NAME, Condition.HELD_UP, 10.0) == []
+    assert history.condition(NAME, Condition.HELD_UP, 10.0) == []
     assert history.machine.replicas[_name(history)].seen_state is State.DEGRADED
-    assert history.judged(NAME, Condition.WELL) == []
+    assert history.condition(NAME, Condition.WELL) == []
     assert history.signals == []
 
 
 def test_one_that_was_forgotten_is_killed():
     history = ready()
-    history.judged(NAME, Condition.STOPPED)
-    told = history.judged(NAME, Condition.FORGOTTEN, 60.1)
+    history.condition(NAME, Condition.STOPPED)
+    told = history.condition(NAME, Condition.FORGOTTEN, 60.1)
     assert told == [ev.Killed(_name(history), "it was stopped for 60 s")]
     assert history.signals == [(NAME, signal.SIGKILL)]
 
@@ -79,7 +80,7 @@ def test_one_that_was_forgotten_is_killed():
 def test_a_hang_while_the_chain_drains_is_replaced_too():
     history = ready()
     history.stop()
-    history.judged(NAME, Condition.HUNG, 30.0)
+    history.condition(NAME, Condition.HUNG, 30.0)
     history.pass_time(STACKS_S)
     assert history.signals[-1] == (NAME, signal.SIGKILL)
     history.end(NAME, -9)

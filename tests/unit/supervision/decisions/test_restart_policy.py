@@ -1,35 +1,62 @@
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
+from supervised_histories import make_chain, name_of
 
-from arroyo.supervision.decisions.restart_policy import BACKOFF_LIMIT_S, RecentEnds, backoff_delay_s
+from arroyo.config.graph import Supervision
+from arroyo.supervision.decisions.ending import Ending
+from arroyo.supervision.decisions.events import GaveUp, State, WillRestart, WillRetry
+from arroyo.supervision.decisions.replicas import Replicas
+from arroyo.supervision.decisions.restart_policy import RETRY_FAILED_S, RestartPolicy
 
-
-def test_the_first_restart_is_at_once():
-    assert backoff_delay_s(1, 0.5, 0.9) == 0.0
-
-
-def test_later_restarts_wait_twice_as_long_each_time_up_to_a_limit():
-    delays = [backoff_delay_s(failures, 0.5, 0.5) for failures in range(2, 10)]
-    assert delays == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+LIMITS = Supervision(max_restarts=2, chain_max_restarts=3)
 
 
-def test_jitter_spreads_waits_by_a_fifth_to_both_sides():
-    assert backoff_delay_s(2, 1.0, 0.0) == 0.8
-    assert backoff_delay_s(2, 1.0, 0.999999) < 1.2
+@pytest.fixture
+def replicas():
+    return Replicas(make_chain({"a": (), "b": ("a",)}, LIMITS, b={"replicas": 2}))
 
 
-@given(st.integers(1, 10**9), st.floats(0, 1e6), st.floats(0, 1, exclude_max=True))
-def test_no_wait_is_negative_or_longer_than_the_limit(failures, backoff_s, random):
-    assert 0 <= backoff_delay_s(failures, backoff_s, random) <= BACKOFF_LIMIT_S * 1.2
+@pytest.fixture
+def policy(replicas):
+    return RestartPolicy(replicas, lambda: 0.5)
 
 
-def test_ends_count_while_they_are_in_the_window():
-    recent = RecentEnds(within_s=10.0)
-    assert [recent.note(now) for now in (0.0, 5.0, 10.0, 10.5, 100.0)] == [1, 2, 3, 3, 1]
+def plan(policy, replicas, name="b.0", status=1, now=10.0):
+    return policy.plan(replicas[name_of(name)], Ending(1.0, status), now)
 
 
-def test_forgotten_ends_do_not_count():
-    recent = RecentEnds(within_s=10.0)
-    recent.note(0.0)
-    recent.forget()
-    assert recent.note(0.1) == 1
+def test_a_replica_comes_back_at_once_then_later_then_rarely(policy, replicas):
+    first, second, third = (plan(policy, replicas) for _ in range(3))
+    assert (first.delay_s, second.delay_s) == (0.0, 0.5)
+    assert isinstance(third, GaveUp) and third.retry_s == RETRY_FAILED_S
+    assert replicas[name_of("b.0")].state is State.FAILED
+
+
+def test_ends_all_over_the_chain_are_too_many_as_well(policy, replicas):
+    names = ("a.0", "b.0", "b.1")
+    assert all(isinstance(plan(policy, replicas, name), WillRestart) for name in names)
+    assert isinstance(plan(policy, replicas, "a.0"), GaveUp)
+
+
+def test_waiting_for_something_outside_is_never_given_up(policy, replicas):
+    plans = [plan(policy, replicas, status=75) for _ in range(50)]
+    assert all(isinstance(each, WillRetry) for each in plans)
+    assert replicas[name_of("b.0")].failures == 0
+
+
+def test_a_chain_that_drains_tries_again_soon(policy, replicas):
+    replicas.stopping = True
+    assert max(plan(policy, replicas, status=75).delay_s for _ in range(9)) == 1.0
+
+
+def test_a_process_that_could_not_be_started_is_not_tried_again_at_once(policy, replicas):
+    assert plan(policy, replicas, status=None).delay_s == 0.5
+
+
+def test_a_wrong_configuration_makes_the_rest_useless_until_all_has_worked(policy, replicas):
+    ending = Ending(1.0, 78)
+    assert policy.makes_useless(ending)
+    assert not plan(policy, replicas, status=78).until_changed
+    replicas.was_ready = True
+    assert not policy.makes_useless(ending)
+    given_up = plan(policy, replicas, status=78)
+    assert given_up.until_changed and given_up.retry_s is None

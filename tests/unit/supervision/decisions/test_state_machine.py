@@ -40,14 +40,14 @@ def test_a_process_that_ends_while_importing_makes_room():
 
 def test_the_chain_is_ready_once_when_every_replica_is():
     history = History()
-    assert history.machine.state is State.STARTING
+    assert history.machine.replicas.state is State.STARTING
     told = history.ready("patterns.0", "integrate.0", "images.0")
     assert kinds(told)[-1] is ev.ChainBecameReady
-    assert history.machine.state is State.READY
+    assert history.machine.replicas.state is State.READY
     history.end("integrate.0", -9)
-    assert history.machine.state is State.DEGRADED
+    assert history.machine.replicas.state is State.DEGRADED
     assert kinds(history.ready("integrate.0")) == [ev.BecameReady]
-    assert history.machine.state is State.READY
+    assert history.machine.replicas.state is State.READY
 
 
 def test_ready_twice_is_ready_once():
@@ -131,7 +131,7 @@ def test_too_many_ends_in_the_window_are_held_and_tried_again_rarely():
     assert told.retry_s == 300.0
     assert history.spawned.count("integrate.0") == 6
     assert history.state("integrate.0") is State.FAILED
-    assert history.machine.state is State.DEGRADED
+    assert history.machine.replicas.state is State.DEGRADED
     history.pass_time(299)
     assert history.state("integrate.0") is State.FAILED
     history.pass_time(2)
@@ -194,7 +194,7 @@ def test_what_is_away_is_waited_for_as_long_as_it_takes():
     assert delays[:5] == [0.0, 0.5, 1.0, 2.0, 4.0]
     assert delays[-1] == 30.0
     history.ready("patterns.0")
-    assert history.machine.state is State.READY
+    assert history.machine.replicas.state is State.READY
 
 
 def test_to_wait_is_no_failure_of_the_stage_or_of_the_chain():
@@ -239,7 +239,7 @@ def test_a_corrected_file_brings_back_a_stage_that_failed_for_its_configuration(
     assert history.machine.awaiting_correction == [name_of("patterns.0")]
     history.do(ev.Corrected(name_of("patterns.0"), "own.py"))
     history.ready("patterns.0")
-    assert history.machine.state is State.READY
+    assert history.machine.replicas.state is State.READY
 
 
 def test_a_corrected_file_changes_nothing_for_other_failures_or_in_a_stop():
@@ -431,7 +431,7 @@ def test_a_stop_goes_down_level_by_level():
     history = History().all_ready()
     assert kinds(history.stop()) == [ev.Draining]
     assert history.signals == [("images.0", TERM)]
-    assert history.machine.state is State.DRAINING
+    assert history.machine.replicas.state is State.DRAINING
     history.end("images.0")
     assert history.signals == [("images.0", TERM), ("integrate.0", TERM)]
     history.end("integrate.0")
@@ -476,7 +476,7 @@ def test_a_stop_while_a_stage_waits_for_something_outside_is_no_trouble():
     assert history.exit_code == 0
 
 
-def test_what_is_under_way_may_need_a_stage_that_dies_in_the_drain():
+def test_what_is_in_flight_may_need_a_stage_that_dies_in_the_drain():
     history = History().all_ready()
     history.stop()
     assert kinds(history.end("integrate.0", -9)) == [ev.WillRestart]
@@ -583,7 +583,7 @@ def test_all_failed_is_a_failed_chain():
     history = History(supervision=Supervision(max_restarts=0)).all_ready()
     for name in LINE:
         history.end(f"{name}.0", 1)
-    assert history.machine.state is State.FAILED
+    assert history.machine.replicas.state is State.FAILED
     assert history.exit_code is None
 
 

@@ -3,10 +3,10 @@ from supervised_histories import LINE, make_chain
 
 from arroyo.config.graph import Input, Stage
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.decisions.totals import Totals, Verdict, lossless_stages
+from arroyo.supervision.decisions.totals import ExitStatus, Totals, lossless_stages
 
 IMAGES, INTEGRATE = ReplicaName("images", 0), ReplicaName("integrate", 0)
-WELL = Verdict(0)
+WELL = ExitStatus(0)
 
 
 @pytest.fixture
@@ -16,31 +16,31 @@ def totals():
 
 def test_all_finished_is_0(totals):
     totals.note(IMAGES, {"received": 5, "sent": 5})
-    assert totals.verdict(WELL, waiting=9) == Verdict(0)
+    assert totals.exit_status(WELL, waiting=9) == ExitStatus(0)
 
 
 def test_messages_in_quarantine_are_65_and_the_command_that_shows_them(totals):
     totals.note(INTEGRATE, {"received": 5, "quarantined": 1})
     totals.note(INTEGRATE, {"received": 5, "quarantined": 2})
-    assert totals.verdict(WELL, waiting=9) == Verdict(
+    assert totals.exit_status(WELL, waiting=9) == ExitStatus(
         65, ("3 messages are in quarantine; see: arroyo quarantine list chain",)
     )
 
 
 def test_messages_that_were_brought_back_meanwhile_are_not_in_quarantine(totals):
     totals.note(INTEGRATE, {"received": 5, "quarantined": 2})
-    assert totals.verdict(WELL, waiting=0) == Verdict(0)
+    assert totals.exit_status(WELL, waiting=0) == ExitStatus(0)
 
 
 def test_messages_lost_in_this_life_are_1(totals):
     totals.note(IMAGES, {"sent": 5, "lost": 1})
-    assert totals.verdict(WELL, waiting=9) == Verdict(1, ("1 message of images lost",))
+    assert totals.exit_status(WELL, waiting=9) == ExitStatus(1, ("1 message of images lost",))
 
 
 def test_what_is_in_quarantine_is_told_beside_something_worse(totals):
     totals.note(IMAGES, {"sent": 5, "lost": 1})
     totals.note(INTEGRATE, {"quarantined": 1})
-    code, reasons = totals.verdict(WELL, waiting=9)
+    code, reasons = totals.exit_status(WELL, waiting=9)
     assert code == 1
     assert reasons == (
         "1 message of images lost",
@@ -50,14 +50,14 @@ def test_what_is_in_quarantine_is_told_beside_something_worse(totals):
 
 def test_what_an_earlier_run_lost_costs_this_one_nothing(totals):
     totals.note(IMAGES, {"sent": 5, "lost_before": 12})
-    assert totals.verdict(WELL, waiting=9) == Verdict(0)
+    assert totals.exit_status(WELL, waiting=9) == ExitStatus(0)
     assert totals.lost_before == {"images": 12}
 
 
 def test_what_a_source_lost_when_it_died_in_this_run_counts(totals):
     totals.note(IMAGES, {"sent": 5, "lost_before": 12, "unfinished": 4})
     totals.note(IMAGES, {"sent": 5, "lost_before": 3})
-    assert totals.verdict(WELL, waiting=9) == Verdict(1, ("3 messages of images lost",))
+    assert totals.exit_status(WELL, waiting=9) == ExitStatus(1, ("3 messages of images lost",))
     assert totals.lost_before == {"images": 12}
 
 
@@ -68,7 +68,7 @@ def test_what_a_source_lost_when_it_died_in_this_run_counts(totals):
 def test_messages_that_were_not_delivered_are_1(totals, replayable, what_follows):
     totals.note(IMAGES, {"sent": 6205, "unfinished": 6085, "replayable": replayable})
     reason = f"up to 6,085 messages of images not delivered ({what_follows})"
-    assert totals.verdict(WELL, waiting=9) == Verdict(1, (reason,))
+    assert totals.exit_status(WELL, waiting=9) == ExitStatus(1, (reason,))
 
 
 def test_a_later_life_that_finishes_what_the_one_before_left_has_delivered_it(totals):
@@ -76,12 +76,12 @@ def test_a_later_life_that_finishes_what_the_one_before_left_has_delivered_it(to
     totals.note(IMAGES, {})  # ended before it began
     assert totals.not_delivered("images") == 10
     totals.note(IMAGES, {"sent": 10, "unfinished": 0, "replayable": 1})
-    assert totals.verdict(WELL, waiting=9) == WELL
+    assert totals.exit_status(WELL, waiting=9) == WELL
 
 
 def test_trouble_with_processes_comes_first(totals):
     totals.note(IMAGES, {"unfinished": 2})
-    code, reasons = totals.verdict(Verdict(78, ("images.0 failed",)), waiting=0)
+    code, reasons = totals.exit_status(ExitStatus(78, ("images.0 failed",)), waiting=0)
     assert code == 78
     assert len(reasons) == 2
 
@@ -97,4 +97,4 @@ def test_below_a_pub_sub_link_or_of_a_best_effort_source_something_may_be_lost()
     totals = Totals(chain)
     totals.note(ReplicaName("live", 0), {"lost": 1})
     totals.note(ReplicaName("fast", 0), {"unfinished": 1})
-    assert totals.verdict(WELL, waiting=9) == WELL
+    assert totals.exit_status(WELL, waiting=9) == WELL

@@ -5,7 +5,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, Evidence
 from arroyo.supervision.decisions.health import Condition
-from arroyo.supervision.decisions.totals import Totals, Verdict
+from arroyo.supervision.decisions.totals import ExitStatus, Totals
 from arroyo.supervision.reporting.console_report import ConsoleReport
 
 IMAGES = ReplicaName("images", 0)
@@ -39,8 +39,8 @@ LINES = [
     ),
     (
         ev.GaveUp(IMAGES, Ending(1.0, 78, "", Evidence(said="no file")), None, until_changed=True),
-        "images.0 exited with 78 after 1.00 s: no file; FAILED; it is started again once a file "
-        "of it has changed",
+        "images.0 exited with 78 after 1.00 s: no file; FAILED; it is started again once one of "
+        "its files has changed",
     ),
     (ev.TriesAgain(IMAGES, "own.py"), "images.0: own.py has changed; starting it again"),
     (
@@ -52,6 +52,18 @@ LINES = [
         "images.0 is stopped by a signal; kill -CONT lets it go on",
     ),
     (ev.BecameWell(IMAGES), "images.0 goes on"),
+    (
+        ev.Hung(IMAGES, "hung in process() for 31 s"),
+        "images.0 hangs: in process() for 31 s; its stacks are saved, then it is killed",
+    ),
+    (ev.StopsOnRequest(IMAGES, "a stop command"), "images.0: stopping, on a stop command"),
+    (ev.StoppedOnRequest(IMAGES), "images.0 stopped until it is started by command"),
+    (ev.StartsOnRequest(IMAGES, "a start command"), "images.0: starting, on a start command"),
+    (
+        ev.Draining("SIGINT", 30.0, (IMAGES,)),
+        "stopping because of SIGINT: draining, up to 30.0 s; Ctrl-C again stops it now; what waits "
+        "for images.0, stopped by command, waits until it is started",
+    ),
     (
         ev.CutShort((IMAGES, ReplicaName("sink", 1)), "SIGINT"),
         "stopping now because of SIGINT; still running: images.0, sink.1",
@@ -71,17 +83,6 @@ def test_a_complaint_that_replicas_share_is_told_once():
         account.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in range(3)
     ]
     assert lines == ["images.0 exited with 78 after 1.00 s: no such file; FAILED", None, None]
-
-
-def test_what_a_replica_waits_for_is_told_once_until_it_has_been_ready():
-    account = ConsoleReport(colour=False)
-    waits = ev.WillRetry(IMAGES, Ending(1.0, 75, "", Evidence(said="no server")), 1.0)
-    assert account.line(waits)
-    assert account.line(waits) is None
-    other = ev.WillRetry(IMAGES, Ending(1.0, 75, "", Evidence(said="no room")), 1.0)
-    assert account.line(other)
-    account.line(ev.BecameReady(IMAGES, 0.1))
-    assert account.line(other)
 
 
 def test_replicas_that_say_nothing_are_each_told():
@@ -113,7 +114,7 @@ def test_the_summary_says_what_became_of_the_messages_of_each_stage():
         integrate={"received": 1231, "repeated": 131, "sent": 1220, "filtered": 4, "skipped": 7},
     )
     lines = ConsoleReport(colour=False).summary(
-        make_chain(LINE), totals, Verdict(1, ("a", "b")), 12.3
+        make_chain(LINE), totals, ExitStatus(1, ("a", "b")), 12.3
     )
     assert lines == [
         "  images: 1,200 received, 1,100 sent, 5 dropped, 100 not delivered",
@@ -125,14 +126,14 @@ def test_the_summary_says_what_became_of_the_messages_of_each_stage():
 def test_the_summary_tells_several_links_into_a_stage_apart():
     links = {"images": (), "motors": (), "pairs": ("images", "motors")}
     totals = totals_of(links, pairs={"received": 5, "sent": 5, "input_0": 3, "input_1": 2})
-    lines = ConsoleReport(colour=False).summary(make_chain(links), totals, Verdict(0), 1.0)
+    lines = ConsoleReport(colour=False).summary(make_chain(links), totals, ExitStatus(0), 1.0)
     assert lines[0] == "  pairs: 5 received (3 from images, 2 from motors), 5 sent"
     assert lines[-1] == "chain chain ended well after 1.00 s"
 
 
 def test_what_an_earlier_run_lost_is_told_as_that():
     totals = totals_of(LINE, images={"received": 5, "sent": 5, "lost_before": 12})
-    lines = ConsoleReport(colour=False).summary(make_chain(LINE), totals, Verdict(0), 1.0)
+    lines = ConsoleReport(colour=False).summary(make_chain(LINE), totals, ExitStatus(0), 1.0)
     assert lines == [
         "  images: 5 received, 5 sent",
         "  images: an earlier run of this chain lost 12 messages; this one did not",
@@ -143,5 +144,5 @@ def test_what_an_earlier_run_lost_is_told_as_that():
 @pytest.mark.parametrize(("count", "said"), [(1, "1 error"), (2, "2 errors")])
 def test_errors_are_counted_in_the_right_number(count, said):
     totals = totals_of(LINE, integrate={"received": 5, "sent": 5, "errors": count})
-    lines = ConsoleReport(colour=False).summary(make_chain(LINE), totals, Verdict(0), 1.0)
+    lines = ConsoleReport(colour=False).summary(make_chain(LINE), totals, ExitStatus(0), 1.0)
     assert f"  integrate: 5 received, 5 sent, {said}" in lines

@@ -3,16 +3,19 @@ import os
 import re
 import time
 
+import msgspec
 import pytest
 from quarantine_entries import make_entry
 from supervised_histories import LINE, make_chain
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
-from arroyo.control.meeting import find_folders
+from arroyo.control.shared_folders import find_folders
+from arroyo.durable.frames import FRAME_BYTES, HEAD_BYTES
 from arroyo.identifiers import ReplicaName
 from arroyo.runner.quarantine.store import Quarantine
-from arroyo.supervision.reporting.status import LONG_S, read_status, status_table
+from arroyo.supervision.reporting.status import StatusReader, read_status
+from arroyo.supervision.reporting.status_table import LONG_S, status_table
 from arroyo.telemetry.histogram import note
 from arroyo.telemetry.status_page import StatusPage
 from arroyo.telemetry.status_words import Phase
@@ -20,12 +23,13 @@ from arroyo.telemetry.status_words import Phase
 KEYS = {
     *("stage", "replica", "role", "pid", "state", "incarnation", "restarts", "uptime_s"),
     *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
-    *("reason", "next_try_s", "inputs"),
+    *("stopped_by", "reason", "next_try_s", "waiting_s", "inputs"),
     *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
     "in_hand_s",
     "inline",
     *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),
-    *("cpu_percent", "rss_bytes"),
+    *("busy_s", "idle_s", "blocked_s"),
+    *("cpu_s", "cpu_percent", "rss_bytes", "program_pid"),
 }
 
 
@@ -53,7 +57,7 @@ def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, latencies_ns=(), 
     for latency_ns in latencies_ns:
         note(page.histogram("latency"), latency_ns, 1)
     try:
-        yield
+        yield page
     finally:
         page.close()
         lock.release()
@@ -85,11 +89,28 @@ def test_a_stage_that_waits_has_nothing_in_hand(environ, run_directory, phase):
     assert status["stages"][1]["in_hand_s"] is None
 
 
+def test_what_a_stage_waits_for_is_told_with_since_when(environ, run_directory):
+    name = ReplicaName("images", 0)
+    with by_hand(run_directory, name) as page:
+        for before_s in (4, 1):
+            page.say_waiting("no beam; open the shutter", time.monotonic_ns() - before_s * 10**9)
+        status = read_status(make_chain(LINE), environ)
+    row, other, *_ = status["stages"]
+    assert (row["reason"], other["reason"], other["waiting_s"]) == (
+        "no beam; open the shutter",
+        None,
+        None,
+    )
+    assert 4 <= row["waiting_s"] < 8
+    assert "images.0 has waited for" in status_table(status)
+    assert status_table(status).endswith("s: no beam; open the shutter")
+
+
 def test_a_chain_that_never_ran_is_stopped(environ):
     status = read_status(make_chain(LINE), environ)
     assert status["state"] == "STOPPED"
     assert [row["state"] for row in status["stages"]] == ["STOPPED"] * 3
-    assert status_table(status).endswith("nothing of it is running")
+    assert status_table(status).endswith("none of its processes runs")
 
 
 def test_each_replica_has_the_promised_fields(environ):
@@ -187,7 +208,8 @@ def test_what_is_in_quarantine_is_told_and_more_loudly_when_it_is_half_full(
     find_folders("chain", environ).state.create()
     fill_quarantine(environ, 4)
     status = read_status(make_chain(LINE), environ)
-    assert (status["quarantine"]["messages"], status["quarantine"]["bytes"]) == (4, 28)
+    file_bytes = HEAD_BYTES + FRAME_BYTES + len(msgspec.msgpack.encode(b"message"))
+    assert (status["quarantine"]["messages"], status["quarantine"]["bytes"]) == (4, 4 * file_bytes)
     text = status_table(status)
     assert text.endswith("4 messages in quarantine; see: arroyo quarantine list chain")
     fill_quarantine(environ, 5)
@@ -202,3 +224,32 @@ def test_what_should_not_happen_is_shown_where_it_did(environ, run_directory, wo
         status = read_status(make_chain(LINE), environ)
         assert status["stages"][0][word] == 3
         assert word in status_table(status)
+
+
+def test_it_is_told_how_long_a_stage_has_worked_and_had_to_wait(environ, run_directory):
+    with by_hand(run_directory, ReplicaName("integrate", 0)) as page:
+        now_ns = time.monotonic_ns()
+        for phase, at_s in ((Phase.PROCESS, 0), (Phase.BLOCKED, 3), (Phase.FLUSH, 7)):
+            page.enter(phase, now_ns + at_s * 10**9)
+        page.enter(Phase.IDLE, now_ns + 9 * 10**9)
+        status = read_status(make_chain(LINE), environ)
+    images, integrate, _ = status["stages"]
+    assert integrate["busy_s"] == pytest.approx(3 + 2)
+    assert integrate["blocked_s"] == pytest.approx(4)
+    assert 0 <= integrate["idle_s"] < 30
+    assert integrate["cpu_s"] > 0
+    assert [images[key] for key in ("busy_s", "idle_s", "blocked_s", "cpu_s")] == [None] * 4
+
+
+def test_a_reader_reads_again_what_has_changed(environ, run_directory):
+    reader = StatusReader(make_chain({"images": ()}), environ)
+    assert reader.read().latencies == {"images.0": ()}
+    with by_hand(run_directory, ReplicaName("images", 0), received=1) as page:
+        first = reader.read()
+        page.set("received", 5)
+        note(page.histogram("latency"), 1_000_000, 1)
+        second = reader.read()
+    assert [each.status["stages"][0]["received"] for each in (first, second)] == [1, 5]
+    assert [sum(each.latencies["images.0"]) for each in (first, second)] == [0, 1]
+    assert second.time_s > first.time_s
+    assert reader.read().status["state"] == "STOPPED"

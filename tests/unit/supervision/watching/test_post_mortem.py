@@ -3,13 +3,15 @@ import signal
 import stat
 
 import pytest
+from log_lines import log_line
 from supervised_histories import make_chain
 
 from arroyo.control.stacks import stacks_file
-from arroyo.control.suspect_note import SuspectNote, take_suspect
+from arroyo.control.suspect_notes import SuspectList, SuspectLists, SuspectNote, take_suspect
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.watching.post_mortem import PostMortem
+from arroyo.supervision.watching.post_mortem import LINE_CHARACTERS, PostMortem
 from arroyo.supervision.watching.processes import Exit
+from arroyo.telemetry.output import output_file
 from arroyo.telemetry.status_page import StatusPage, read_status_page
 from arroyo.telemetry.status_words import Phase
 
@@ -62,6 +64,14 @@ def test_what_the_process_did_last_is_no_part_of_the_stack(examine, page, run_di
     assert take_suspect(run_directory, NAME).stack == "Thread 1\n"
 
 
+def test_the_last_lines_are_kept_each_cut(examine, page, run_directory):
+    run_directory.log(NAME).write_bytes(log_line("ERROR", "x" * 1000))
+    output_file(run_directory.log(NAME)).write_text("goodbye\n")
+    logged, heading, printed = examine(SEGFAULT, page).last_lines
+    assert logged == f"ERROR {'x' * 1000}"[:LINE_CHARACTERS]
+    assert (heading, printed) == ("its last output:", "goodbye")
+
+
 @pytest.mark.parametrize("status", [-signal.SIGKILL, -signal.SIGTERM])
 def test_a_kill_from_outside_leaves_none(examine, page, run_directory, status):
     examine(Exit(status), page)
@@ -85,6 +95,19 @@ def test_an_exit_out_of_the_midst_of_a_message_leaves_one(examine, page, run_dir
 def test_a_hang_leaves_one(examine, page, run_directory):
     examine(Exit(-signal.SIGKILL), page, hung="hung in process() for 31 s")
     assert take_suspect(run_directory, NAME).reason == "hung in process() for 31 s"
+
+
+def test_a_crash_with_a_list_in_hand_accuses_none_of_its_messages(examine, page, run_directory):
+    evidence = examine(SEGFAULT, {**page, "hand_end": 4712 + 99})
+    assert evidence.message == "images.0 messages 4700 to 4799"
+    assert take_suspect(run_directory, NAME) is None
+    (found,) = SuspectLists(run_directory, [NAME]).read()
+    assert found == SuspectList("images.0", 99, 4711, 4711 + 100)
+
+
+def test_a_plain_kill_with_a_list_in_hand_leaves_nothing(examine, page, run_directory):
+    examine(Exit(-signal.SIGKILL), {**page, "hand_end": 4712 + 99})
+    assert SuspectLists(run_directory, [NAME]).read() == ()
 
 
 def test_a_crash_without_a_message_in_hand_leaves_none(examine, page, run_directory):

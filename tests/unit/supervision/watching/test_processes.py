@@ -10,8 +10,9 @@ from chains import is_gone, wait_until
 
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain, Stage
+from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.watching.child import SAFE_PATH_MARK
+from arroyo.supervision.watching.child import ACCEPTED_COPY, SAFE_PATH_MARK
 from arroyo.supervision.watching.processes import Exit, Spawner
 
 WORK = ReplicaName("work", 1)
@@ -53,9 +54,10 @@ def spawn(tmp_path, monkeypatch):
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
     folders = Folders.at(str(tmp_path), str(tmp_path / "state"))
 
-    def start(function, chain_env=(), **keys):
+    def start(function, chain_env=(), text="", **keys):
         stages = {"work": Stage("work", "operator", "own:Work", replicas=2, **keys)}
-        chain = Chain("c", tmp_path, tmp_path / "c.toml", stages, env=dict(chain_env))
+        path = tmp_path / "c.toml"
+        chain = Chain("c", tmp_path, path, stages, env=dict(chain_env), text=text)
         import process_of_a_test
 
         environ = {"PYTHONPATH": str(tmp_path), "OF_ALL": "supervisor"}
@@ -155,3 +157,9 @@ def test_processors_that_the_machine_lacks_leave_no_process_and_nothing_changed(
         spawn("wait", cpus=(5000,))
     assert (dict(os.environ), os.sched_getaffinity(0)) == (environ, cpus)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_process_is_told_of_the_copy_of_the_chain_file_that_was_accepted(told, tmp_path):
+    assert ACCEPTED_COPY not in told()["environ"], "a chain of no file has none"
+    accepted = RunDirectory(tmp_path).version("the text")
+    assert told(text="the text")["environ"][ACCEPTED_COPY] == str(accepted)

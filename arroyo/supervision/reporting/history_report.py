@@ -1,4 +1,4 @@
-"""What the processes of a running chain did last, for `arroyo status --history`."""
+"""Last transitions of a chain's processes, for `arroyo status --history`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from arroyo.config.suggestions import did_you_mean
 from arroyo.control.history_file import history_file
 from arroyo.control.locks import owner
 from arroyo.control.requests import request
-from arroyo.control.stacks import ask
+from arroyo.control.stacks import request_stacks
 from arroyo.errors import UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.watching.replica_files import read_counters
@@ -20,21 +20,14 @@ SUPERVISOR = "supervisor"
 
 
 def read_history(chain: Chain, environ: Mapping[str, str], wanted: str) -> str:
-    """Ask processes of a chain for their stacks and what they did last; they work on.
+    """Return the stacks and the last transitions of processes, which work on meanwhile.
 
-    Of a replica that does not run, what its last process left when it failed is returned.
+    Of a replica that does not run, return what its last process left when it failed.
 
-    Parameters
-    ----------
-    wanted
-        A stage, one replica of it (``STAGE.R``), or ``supervisor``.
+    `wanted`: a stage, one replica of it (``STAGE.R``), or ``supervisor``.
 
-    Raises
-    ------
-    UsageError
-        There is nobody of that name, or the chain can't be seen from here.
-    UnavailableError
-        It does not answer.
+    UsageError: the chain has no such stage, or can't be seen from here.
+    UnavailableError: a process does not answer.
     """
     run_directory = RunDirectory.locate(chain.name, environ)
     if hidden := find_hidden(chain.name, environ):
@@ -64,7 +57,7 @@ def _of(run_directory: RunDirectory, name: ReplicaName) -> str:
         return f"{name} runs in another container; ask there\n"
     if not read_counters(run_directory, name, pid):
         return f"{name} is starting; ask again{_mention(left)}\n"  # a signal would end it
-    return f"{name}{_mention(left)}\n{ask(log, lock)}"
+    return f"{name}{_mention(left)}\n{request_stacks(log, lock)}"
 
 
 def _mention(left: Path) -> str:

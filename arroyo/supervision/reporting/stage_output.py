@@ -1,7 +1,7 @@
-"""What stages print and warn of, for the supervisor's console.
+"""`StageOutput`: output and warnings of a stage, for the supervisor's console.
 
-Stages write files only, which never hold them up; the supervisor reads along as far as its own
-console keeps up. What it leaves out is in those files all the same.
+Stages write to files only, which never block; the supervisor follows these as far as its console
+keeps up. What it leaves out is still in the files.
 """
 
 from __future__ import annotations
@@ -9,43 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
 from arroyo.telemetry.followed_file import FollowedFile
+from arroyo.telemetry.logs import parse_line
 from arroyo.telemetry.output import output_file
 
 LOOK_BYTES = 32 * 1024
-"""So much of a file is read at a look."""
+"""How much of a file is read at once."""
 BEHIND_BYTES = 1024 * 1024
 ERROR_HOLDS_S = 1.0
-"""An error may be why its process ends, which is told with the end; so it waits for that."""
+"""An error may be the reason why its process ends, which is told then; so it is held back."""
 
 
-class _Record(msgspec.Struct):
-    level: str
-    message: str
-
-
-class Overheard:
-    """Follows the log and the output of one replica, from its end on and over restarts.
-
-    Parameters
-    ----------
-    log
-        The replica's log.
-    """
+class StageOutput:
+    """Follows the log and the output of one replica, from its end on and over restarts."""
 
     def __init__(self, log: Path) -> None:
         self._log = FollowedFile(log, from_end=True, behind_bytes=BEHIND_BYTES)
         self._output = FollowedFile(output_file(log), from_end=True, behind_bytes=BEHIND_BYTES)
         self._errors: list[tuple[float, str]] = []
 
-    def look(self, now: float) -> list[str]:
-        """Return what has come: warnings as ``LEVEL text``, and what was printed."""
+    def new_lines(self, now: float) -> list[str]:
+        """Return what is new: printed lines, and warnings as ``LEVEL text``."""
         return [*self._read_output(), *self._warnings(now), *self._held_errors(now)]
 
-    def last_look(self, said: str) -> list[str]:
-        """Return what is left when the process has ended; `said` is told elsewhere."""
+    def last_lines(self, said: str) -> list[str]:
+        """Return the rest when the process has ended, without `said`, which is told elsewhere."""
         lines = [*self._read_output(final=True), *self._warnings(0.0)]
         errors = [text for _, text in self._errors if text != f"ERROR {said}"]
         self._errors.clear()
@@ -64,9 +52,7 @@ class Overheard:
 
     def _warnings(self, now: float) -> Iterator[str]:
         for line in self._log.lines(LOOK_BYTES):
-            try:
-                record = msgspec.json.decode(line, type=_Record)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            if (record := parse_line(line)) is None:
                 continue
             text = f"{record.level} {'; '.join(record.message.splitlines())}"
             if record.level == "WARNING":

@@ -7,7 +7,7 @@ from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, Evidence
 
 WORK = ReplicaName("work", 0)
-ENDING = Ending(1.5, -11, "", Evidence(stacks="work.0.stacks.1"))
+ENDING = Ending(1.5, -11, "", Evidence(stacks="work.0.stacks.1", last_lines=("x",)))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@ import os
 import pytest
 from supervised_histories import LINE, make_chain
 
+from arroyo.config.graph import Chain, Stage
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.decisions.corrections import LOOK_EVERY_S, Corrections
+from arroyo.supervision.watching.corrected_files import LOOK_EVERY_S, CorrectedFiles, files_of
 
 NAME = ReplicaName("integrate", 0)
 
@@ -16,7 +17,7 @@ def corrections(tmp_path):
     options = {"mask": {"files": ["mask.npy", 3]}, "mode": "fast"}
     chain = make_chain(LINE, integrate={"target": "own:Class", "options": options})
     chain = type(chain)("chain", tmp_path, tmp_path / "chain.toml", chain.stages)
-    made = Corrections(chain)
+    made = CorrectedFiles(chain)
     made.note(NAME)
     return made
 
@@ -28,11 +29,18 @@ def write_anew(path):
     os.replace(draft, path)
 
 
-@pytest.mark.parametrize("file", ["chain.toml", "own.py", "helper.py", "mask.npy"])
+@pytest.mark.parametrize("file", ["own.py", "helper.py", "mask.npy"])
 def test_a_file_that_was_corrected_or_put_there_is_seen(corrections, tmp_path, file):
     assert corrections.look([NAME], 0.0) == []
     write_anew(tmp_path / file)
     assert corrections.look([NAME], LOOK_EVERY_S) == [(NAME, file)]
+
+
+def test_the_chain_file_is_none_of_them_since_stages_read_it_at_a_reload_only(
+    corrections, tmp_path
+):
+    write_anew(tmp_path / "chain.toml")
+    assert corrections.look([NAME], 0.0) == []
 
 
 def test_what_the_chain_itself_writes_is_no_correction(corrections, tmp_path):
@@ -47,7 +55,7 @@ def test_a_module_elsewhere_is_found_as_python_finds_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path / "elsewhere")
     chain = make_chain(LINE, integrate={"target": "beamline.stages.azint:Class"})
     chain = type(chain)("chain", tmp_path, tmp_path / "chain.toml", chain.stages)
-    corrections = Corrections(chain)
+    corrections = CorrectedFiles(chain)
     corrections.note(NAME)
     write_anew(package / "azint.py")
     assert corrections.look([NAME], 0.0) == [(NAME, "azint.py")]
@@ -58,3 +66,11 @@ def test_nobody_looks_more_often_than_needed(corrections, tmp_path):
     write_anew(tmp_path / "own.py")
     assert corrections.look([NAME], LOOK_EVERY_S / 2) == []
     assert corrections.look([], LOOK_EVERY_S) == []
+
+
+def test_a_program_is_corrected_in_the_files_that_its_command_names(tmp_path):
+    command = ("./serve", "--config", "serve.ini")
+    stage = Stage("server", "program", "", command=command)
+    chain = Chain("c", tmp_path, tmp_path / "chain.toml", {"server": stage})
+    found = files_of(chain, stage)
+    assert {tmp_path / "serve", tmp_path / "serve.ini"} <= set(found)

@@ -1,4 +1,4 @@
-"""Whether the kernel has killed a process for lack of memory, as its control group counts it."""
+"""Kills for lack of memory, as the kernel counts them in each control group."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 _MOUNT = Path("/sys/fs/cgroup")
 
 
-class MemoryKills:
-    """Tells such kills from other SIGKILLs.
+class OomKills:
+    """Tells these kills from other SIGKILLs.
 
-    The groups' counters say how many there were, not who; so each one that was not there before
-    is put down to the first killed process of its group that is asked for.
+    A group's counter says how many processes were killed, not which. Each new one is put down to
+    the first killed process of that group that is asked for.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class MemoryKills:
         self._counters: dict[int, Path] = {}
 
     def watch(self, pid: int) -> None:
-        """Note the group of a living process; again where it may have moved."""
+        """Note the group of a living process. Call it again when the process may have moved."""
         for counter in _counters(pid):
             count = _count(counter)
             if count is not None:
@@ -29,7 +29,7 @@ class MemoryKills:
                 return
 
     def claim(self, pid: int) -> bool:
-        """Whether it was lack of memory that this process, ended by SIGKILL, was killed for."""
+        """Return True if this process, which a SIGKILL has ended, was killed for lack of memory."""
         counter = self._counters.get(pid)
         if counter is None or (_count(counter) or 0) <= self._seen[counter]:
             return False
@@ -37,7 +37,7 @@ class MemoryKills:
         return True
 
     def forget(self, pid: int) -> None:
-        """The process has ended."""
+        """Forget a process that has ended."""
         self._counters.pop(pid, None)
 
 
@@ -58,7 +58,7 @@ def _counters(pid: int) -> Iterator[Path]:
 
 
 def _count(counter: Path) -> int | None:
-    """Read how many processes of a group were killed; None where nobody counts."""
+    """Return how many processes of a group were killed; None where they are not counted."""
     try:
         fields = dict(line.split() for line in counter.read_text().splitlines())
         return int(fields["oom_kill"])

@@ -8,7 +8,7 @@ from arroyo.control.history_file import leave_history
 from arroyo.control.locks import Lock
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.reporting.history import read_history
+from arroyo.supervision.reporting.history_report import read_history
 
 CHAIN = make_chain({"images": (), "work": ("images",)}, work={"replicas": 2})
 

@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from arroyo.supervision.watching import memory_kills as memory
-from arroyo.supervision.watching.memory_kills import MemoryKills
+from arroyo.supervision.watching import oom_kills as memory
+from arroyo.supervision.watching.oom_kills import OomKills
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def counter(tmp_path, monkeypatch):
 
 
 def test_each_kill_that_is_counted_belongs_to_one_process(counter):
-    kills = MemoryKills()
+    kills = OomKills()
     kills.watch(7)
     kills.watch(8)
     assert not kills.claim(7)
@@ -30,13 +30,13 @@ def test_each_kill_that_is_counted_belongs_to_one_process(counter):
 
 
 def test_a_process_that_nobody_watched_was_not_killed_for_memory(counter):
-    kills = MemoryKills()
+    kills = OomKills()
     counter(3)
     assert not kills.claim(7)
 
 
 def test_a_forgotten_process_claims_nothing(counter):
-    kills = MemoryKills()
+    kills = OomKills()
     kills.watch(7)
     kills.forget(7)
     counter(3)
@@ -44,6 +44,6 @@ def test_a_forgotten_process_claims_nothing(counter):
 
 
 def test_the_groups_of_this_process_can_be_read():
-    kills = MemoryKills()
+    kills = OomKills()
     kills.watch(os.getpid())
     assert not kills.claim(os.getpid())

@@ -1,8 +1,9 @@
 """Watches the files of stages that are FAILED for their configuration, until one has changed.
 
-Nobody has to tell the supervisor that a mistake was mended: saving the file is enough. Looked at
-are the chain file, the modules beside it, the stage's own module wherever it is, and the files
-that the stage's options name. Only while such a stage is there, and once a second.
+So saving a corrected file is enough to restart the stage. The files are the modules beside the
+chain file, the stage's own module wherever it is, and files that the stage's options name; the
+chain file itself is read again by a reload only. They are checked once a second, and only while
+there is such a stage.
 """
 
 from __future__ import annotations
@@ -20,34 +21,32 @@ from arroyo.identifiers import ReplicaName
 LOOK_EVERY_S = 1.0
 _FILES_MAX = 1000
 Stamp: TypeAlias = tuple[int, int, int]
-"""Modification time, size and number of a file: a file that was written anew has another one."""
+"""Modification time, size and inode of a file; a file that was written again has another one."""
 
 
-class Corrections:
-    """Knows how the files of each replica were when its process was started.
-
-    Parameters
-    ----------
-    chain
-        Whose stages.
-    """
+class CorrectedFiles:
+    """Compares the files of each replica with how they were when its process was started."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._before: dict[ReplicaName, dict[Path, Stamp]] = {}
         self._look_at = 0.0
 
+    def use(self, chain: Chain) -> None:
+        """Look at the files that this version of the chain names."""
+        self._chain = chain
+
     @property
     def next_at(self) -> float:
-        """When to look next, if there is anything to look for."""
+        """When to look next, if a replica waits for that."""
         return self._look_at
 
     def note(self, name: ReplicaName) -> None:
-        """Note how the files are now, before a process of the replica reads them."""
+        """Note the state of the files, before a process of the replica reads them."""
         self._before[name] = _stamps(files_of(self._chain, self._chain.stages[name.stage]))
 
     def look(self, names: Sequence[ReplicaName], now: float) -> list[tuple[ReplicaName, str]]:
-        """Return those of `names` whose files have changed, each with one file that has."""
+        """Return the replicas among `names` whose files have changed, each with one such file."""
         if not names or now < self._look_at:
             return []
         self._look_at = now + LOOK_EVERY_S
@@ -64,20 +63,19 @@ class Corrections:
 
 
 def files_of(chain: Chain, stage: Stage) -> list[Path]:
-    """List the files that a stage is made of and may be mended in; some may not be there."""
+    """Return the files in which a stage can be corrected; some of them may not exist."""
     beside = sorted(chain.folder.glob("*.py"))
-    return [chain.path, *beside, *_modules(chain, stage), *_named(chain.folder, stage.options)][
-        :_FILES_MAX
-    ]
+    named = _named(chain.folder, [stage.options, stage.command])
+    return [*beside, *_modules(chain, stage), *named][:_FILES_MAX]
 
 
 def _modules(chain: Chain, stage: Stage) -> list[Path]:
-    """List the files of the stage's module, or of its package; of one of ours, none."""
+    """Return the files of the stage's module or package; none if it is Arroyo's, or a program."""
     top, *inner = stage.target.partition(":")[0].split(".")
-    if top == "arroyo":
+    if top in {"", "arroyo"}:
         return []
     for folder in (*map(Path, sys.path), chain.folder):
-        with contextlib.suppress(PermissionError):  # as Python passes over such a folder
+        with contextlib.suppress(PermissionError):  # Python skips such a folder, too
             if (folder / top).is_dir():
                 within = folder.joinpath(top, *inner)
                 return sorted((within if within.is_dir() else within.parent).glob("*.py"))
@@ -87,7 +85,7 @@ def _modules(chain: Chain, stage: Stage) -> list[Path]:
 
 
 def _named(folder: Path, options: object) -> list[Path]:
-    """Find what may be the name of a file among options, however deep."""
+    """Return every option, however deep, that may be the name of a file."""
     if isinstance(options, str):
         return [folder / options] if options and "\0" not in options else []
     values: Iterable[object] = ()
@@ -105,7 +103,7 @@ def _stamps(paths: Iterable[Path]) -> dict[Path, Stamp]:
             status = path.stat()
         except OSError:
             continue
-        # Of a folder only that it is there: its time changes with every file in it.
+        # Of a folder only whether it exists: its time changes with every file in it.
         is_folder = stat.S_ISDIR(status.st_mode)
         time_ns, size = (0, 0) if is_folder else (status.st_mtime_ns, status.st_size)
         found[path] = time_ns, size, status.st_ino

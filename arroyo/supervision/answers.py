@@ -1,0 +1,160 @@
+"""What the supervisor answers on its control socket: questions, and orders that it may refuse.
+
+The answer to an order says what follows from it; the state machine decides, and the event log has
+who asked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from arroyo.config.suggestions import did_you_mean
+from arroyo.control.history_file import history_text
+from arroyo.control.requests import Answers, Asked
+from arroyo.errors import UsageError
+
+from .decisions import events as ev
+from .decisions.replica import ReplicaState
+from .decisions.state_machine import ChainMachine
+from .parameter_orders import ParameterOrders
+from .reloads import IS_STOPPING, Reloads
+from .reporting.status_reply import status_reply
+from .watching.chain_checks import ChainChecks
+
+
+def make_answers(
+    machine: ChainMachine,
+    handle: Callable[[ev.Event], None],
+    note_refusal: Callable[[str, str, str], None],
+    monotonic: Callable[[], float],
+    *,
+    chain_checks: ChainChecks,
+    parameters: ParameterOrders,
+) -> Answers:
+    """Return the function for each verb.
+
+    Parameters
+    ----------
+    handle
+        Takes the event that an order is for the machine.
+    note_refusal
+        Takes an order that is refused: its verb and target, who asked, and the reason.
+    chain_checks
+        Reads and checks the chain file anew, for a reload.
+    """
+    orders = _Orders(machine, handle)
+    reloads = Reloads(machine, handle, chain_checks)
+
+    def set_parameters(asked: Asked) -> dict[str, int]:
+        if machine.replicas.stopping:
+            raise UsageError(IS_STOPPING)
+        return parameters.order(asked)
+
+    def order(verb: str, carry_out: Callable[[Asked], Any]) -> Callable[[Asked], Any]:
+        def answer(asked: Asked) -> Any:
+            try:
+                return carry_out(asked)
+            except UsageError as error:
+                note_refusal(f"{verb} {asked.target}".rstrip(), asked.by, str(error))
+                raise
+
+        return answer
+
+    return {
+        "status": lambda _: status_reply(machine.replicas, monotonic(), parameters.shown),
+        "history": lambda _: {"text": history_text("supervisor", machine.history)},
+        "reloading": reloads.tell,
+        "plan": order("plan", reloads.plan),
+        "reload": order("reload", reloads.reload),
+        "parameters": parameters.show,
+        "set": order("set", set_parameters),
+        "drain": order("drain", orders.drain),
+        "scale": order("scale", orders.scale),
+        "start": order("start", orders.start),
+        "stop": order("stop", orders.stop),
+        "restart": order("restart", orders.restart),
+    }
+
+
+class _Orders:
+    """Hands orders to the state machine, as events."""
+
+    def __init__(self, machine: ChainMachine, handle: Callable[[ev.Event], None]) -> None:
+        self._replicas = machine.replicas
+        self._stages = {replica.name.stage: None for replica in machine.replicas}
+        self._handle = handle
+
+    def stop(self, asked: Asked) -> dict[str, Any]:
+        """Stop a stage, or the whole chain; a second command waits with the first one."""
+        by = f"a stop command ({asked.by})"
+        if not asked.target:
+            if not self._replicas.stopping:
+                self._handle(ev.StopRequested(by))
+            return {"pid": os.getpid(), "in_the_way": self._in_the_way()}
+        found = self._find(asked.target)
+        self._handle(ev.StageStopRequested(asked.target, by))
+        return {"replicas": _names(each for each in found if each.held_by)}
+
+    def drain(self, asked: Asked) -> dict[str, Any]:
+        """Stop all listeners."""
+        found = self._find("")
+        for stage in dict.fromkeys(each.name.stage for each in found if each.is_listener):
+            self._handle(ev.StageStopRequested(stage, f"a drain command ({asked.by})"))
+        replicas = _names(each for each in found if each.held_by and each.is_listener)
+        return {"replicas": replicas, "in_the_way": self._in_the_way()}
+
+    def start(self, asked: Asked) -> dict[str, Any]:
+        """Start what is stopped, FAILED or in BACKOFF."""
+        stopping = self._replicas.stopping
+        found = self._find(asked.target, may_stop=True)
+        starting = _names(
+            each for each in found if each.may_be_started(asked.target, stopping=stopping)
+        )
+        if stopping and not starting:
+            raise UsageError(IS_STOPPING)
+        self._handle(ev.StageStartRequested(asked.target, f"a start command ({asked.by})"))
+        return {"replicas": starting}
+
+    def scale(self, asked: Asked) -> dict[str, Any]:
+        """Have so many replicas of a stage work, those with the lowest numbers; stop the others."""
+        found = sorted(self._find(asked.target), key=lambda each: each.name)
+        stage = found[0].stage
+        if asked.target != stage.name or not 0 < asked.number <= stage.replicas:
+            raise UsageError(
+                f"found {asked.number} processes of {asked.target}, expected a stage and 1 to "
+                f"{stage.replicas}, its replicas in the chain file, by which all are linked; "
+                "for more, change that and start the chain anew"
+            )
+        by = f"a scale command ({asked.by})"
+        self._handle(ev.ScaleRequested(stage.name, asked.number, by))
+        return {
+            "working": _names(each for each in found if not (each.held_by or each.is_at_rest)),
+            "stopping": _names(each for each in found if each.held_by),
+        }
+
+    def restart(self, asked: Asked) -> dict[str, Any]:
+        """Restart what has not ended for good, and is not stopped."""
+        found = self._find(asked.target)
+        restarting = _names(each for each in found if not (each.is_at_rest or each.held_by))
+        self._handle(ev.RestartRequested(asked.target, f"a restart command ({asked.by})"))
+        return {"replicas": restarting}
+
+    def _in_the_way(self) -> list[str]:
+        """Return what is stopped below the listeners: what waits for it is not finished."""
+        held = (each for each in self._replicas if each.held_by and not each.is_spare)
+        return _names(each for each in held if not each.is_listener)
+
+    def _find(self, target: str, *, may_stop: bool = False) -> list[ReplicaState]:
+        """Return the replicas that an order is for; `may_stop`: also while the chain stops."""
+        if not (found := self._replicas.named(target)):
+            meant = did_you_mean(target, self._stages)
+            raise UsageError(f"the running chain has no stage or replica {target!r}{meant}")
+        if self._replicas.stopping and not may_stop:
+            raise UsageError(IS_STOPPING)
+        return found
+
+
+def _names(replicas: Iterable[ReplicaState]) -> list[str]:
+    return [str(replica.name) for replica in replicas]

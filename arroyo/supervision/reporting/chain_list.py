@@ -1,0 +1,119 @@
+"""All chains that a user has started on this host, for `arroyo ps`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from arroyo.config.run_directory import RunDirectory, list_known_chains
+from arroyo.control.locks import owner
+from arroyo.control.requests import request
+from arroyo.errors import UnavailableError
+from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions.events import State
+from arroyo.supervision.watching.replica_files import read_counters
+
+ANSWER_S = 2.0
+"""A supervisor that takes longer is shown without a state: others wait behind it."""
+_SUPERVISOR = "supervisor"
+_COLUMNS = ("chain", "state", "pid", "since", "ready", "restarts", "file")
+
+
+def read_chains(environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return a dict for each chain with a run directory of this user, by name.
+
+    Returns
+    -------
+    list of dict
+        ``chain``; ``state``, None if the supervisor gives no answer; ``pid`` of the supervisor,
+        None if there is none; ``since`` when it runs, in ISO 8601; ``stages`` and ``stages_ready``,
+        of which all replicas are READY that nobody has stopped; ``restarts`` of all replicas;
+        ``file``, the chain file.
+        Without a supervisor only the stages that run are known.
+    """
+    return [
+        _read(chain, RunDirectory.locate(chain, environ)) for chain in list_known_chains(environ)
+    ]
+
+
+def _read(chain: str, run_directory: RunDirectory) -> dict[str, Any]:
+    pid = owner(run_directory.lock(_SUPERVISOR))
+    state, replicas = _ask(run_directory) if pid is not None else _look(run_directory)
+    found: dict[str, list[str]] = {}
+    for replica in replicas:
+        states = found.setdefault(replica["replica"].rpartition(".")[0], [])
+        if not replica["stopped_by"]:
+            states.append(replica["state"])
+    pids = [pid] if pid else [replica["pid"] for replica in replicas if replica["pid"]]
+    file = run_directory.chain_file(chain)
+    return {
+        "chain": chain,
+        "state": state,
+        "pid": pid,
+        "since": min(filter(None, map(_started_at, pids)), default=None),
+        "stages": len(found),
+        "stages_ready": sum(set(states) == {State.READY} for states in found.values()),
+        "restarts": sum(replica["restarts"] for replica in replicas),
+        "file": None if file is None else str(file),
+    }
+
+
+def _ask(run_directory: RunDirectory) -> tuple[str | None, list[dict[str, Any]]]:
+    try:
+        reply = request(run_directory.control, "status", timeout_s=ANSWER_S)
+    except UnavailableError:
+        return None, []
+    return reply["state"], reply["replicas"]
+
+
+def _look(run_directory: RunDirectory) -> tuple[str, list[dict[str, Any]]]:
+    """Find the stages that were started by hand, by the locks that they hold."""
+    rows: list[dict[str, Any]] = []
+    for lock in run_directory.locks:
+        pid = owner(lock)
+        with contextlib.suppress(ValueError):  # the supervisor's
+            name = ReplicaName.parse(lock.name)
+            if pid is not None:
+                page = read_counters(run_directory, name, pid) if pid else {}
+                state = State.READY if page.get("ready_since_ns") else State.STARTING
+                row = {"replica": str(name), "state": state, "pid": pid}
+                rows.append(row | {"restarts": 0, "stopped_by": None})
+    if not rows:
+        return State.STOPPED, rows
+    is_ready = all(row["state"] is State.READY for row in rows)
+    return State.READY if is_ready else State.STARTING, rows
+
+
+def _started_at(pid: int) -> str | None:
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.Error:
+        return None
+    return datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds")
+
+
+def chains_table(chains: Sequence[Mapping[str, Any]]) -> str:
+    """Lay out the result of `read_chains` as a table for people. PURE."""
+    if not chains:
+        return "no chain has run here as this user"
+    rows = [list(_COLUMNS), *([_cell(chain, key) for key in _COLUMNS] for chain in chains)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
+def _cell(chain: Mapping[str, Any], key: str) -> str:
+    if key == "ready":
+        return f"{chain['stages_ready']}/{chain['stages']}" if chain["stages"] else "-"
+    value = chain[key]
+    if value is None:
+        return "no answer" if key == "state" else "-"
+    if key == "since":
+        return datetime.fromisoformat(value).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return str(value)

@@ -1,0 +1,133 @@
+"""`Reporter`: what the supervisor writes: its log, the chain's event log, and its console."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from arroyo.config.graph import Chain
+from arroyo.config.run_directory import RunDirectory
+from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions.totals import QUARANTINED, ExitStatus, Totals, say_messages
+from arroyo.telemetry.console import Console
+
+from .console_report import ConsoleReport, sentence
+from .count_changes import Change
+from .event_facts import KINDS, facts_of
+from .event_log import EventLog
+from .stage_output import StageOutput
+
+_log = logging.getLogger("arroyo.supervision")
+
+
+class Reporter:
+    """Tells people what a chain does, and passes on what its stages print.
+
+    `console`: None: there is only the log, as under systemd.
+    """
+
+    def __init__(
+        self,
+        console: Console | None,
+        colour: bool,
+        run_directory: RunDirectory,
+        events: EventLog,
+    ) -> None:
+        self._console = console
+        self._report = ConsoleReport(colour)
+        self._run_directory = run_directory
+        self._events = events
+        self._outputs: dict[ReplicaName, StageOutput] = {}
+        self._waits_for: dict[ReplicaName, str] = {}
+
+    def close(self) -> None:
+        """Close the files."""
+        self._events.close()
+        for output in self._outputs.values():
+            output.close()
+
+    def begin(self, chain: Chain) -> None:
+        """Say what starts."""
+        header = self._report.header(chain)
+        self.say(header)
+        self._events.note("chain-started", self._report.plain(header))
+
+    def announce(self, happened: ev.Announcement) -> None:
+        """Tell what has happened; of a wait for the same thing only the first time."""
+        if isinstance(happened, ev.WillRetry) and self._still_waits(happened):
+            return
+        if isinstance(happened, ev.BecameReady):
+            self._waits_for.pop(happened.replica, None)
+        event, level = KINDS[type(happened)]
+        self._events.note(event, sentence(happened), level=level, **facts_of(happened))
+        if line := self._report.line(happened):
+            self.say(line)
+
+    def _still_waits(self, happened: ev.WillRetry) -> bool:
+        """Return True if this was told before; `arroyo status` shows each try."""
+        reason = happened.ending.evidence.said
+        told = self._waits_for.get(happened.replica) == reason
+        self._waits_for[happened.replica] = reason
+        return told
+
+    def note_start(self, started: ev.ProcessStarted) -> None:
+        """Note a new process in the event log alone."""
+        name, pid = started.replica, started.pid
+        self._events.note("started", f"{name} started as pid {pid}", stage=str(name), process=pid)
+
+    def note_change(self, change: Change) -> None:
+        """Note in the event log that messages are in quarantine, or lost."""
+        what, name, more = change
+        text, level = f"{name} has lost {say_messages(more)}", "ERROR"
+        if what == "quarantined":
+            text, level = f"{name} has put {say_messages(more)} into quarantine", "WARNING"
+        self._events.note(what, text, level=level, stage=str(name), count=more)
+
+    def note_set(self, stage: str, values: str, by: str) -> None:
+        """Tell that parameters of a stage have been set."""
+        text = f"{stage}: {values}, on a set command ({by})"
+        self._events.note("parameter-set", text, stage=stage, by=by)
+        self.say(text)
+
+    def note_refusal(self, order: str, by: str, reason: str) -> None:
+        """Note in the event log that somebody asked in vain."""
+        self._events.note("refused", f"{order} refused: {reason}", level="WARNING", by=by)
+
+    def sum_up(self, chain: Chain, totals: Totals, status: ExitStatus, after_s: float) -> None:
+        """Say what became of the messages, and how the chain has ended."""
+        lines = self._report.summary(chain, totals, status, after_s)
+        for line in lines:
+            self.say(line)
+        code = status.exit_code
+        level = {0: "INFO", QUARANTINED: "WARNING"}.get(code, "ERROR")
+        last = self._report.plain(lines[-1])
+        self._events.note("chain-ended", last, level=level, exit_code=code)
+
+    def say(self, line: str) -> None:
+        """Write a line to the log and the console."""
+        _log.info("%s", self._report.plain(line))
+        if self._console is not None:
+            self._console.write(line)
+
+    def follow(self, name: ReplicaName) -> None:
+        """Follow what a replica prints, from before its first process starts."""
+        if self._console is not None and name not in self._outputs:
+            self._outputs[name] = StageOutput(self._run_directory.log(name))
+
+    def pass_on(self, names: Iterable[ReplicaName], now: float) -> None:
+        """Show what replicas have printed and warned of, as far as the console keeps up."""
+        for name in names:
+            if self._console is None or not self._console.is_ready:
+                return
+            self._show(name, self._outputs[name].new_lines(now))
+
+    def pass_on_rest(self, name: ReplicaName, said: str) -> None:
+        """Show what an ended process has left, but for `said`, which is told with its end."""
+        if (output := self._outputs.get(name)) is not None:
+            self._show(name, output.last_lines(said))
+
+    def _show(self, name: ReplicaName, lines: Sequence[str]) -> None:
+        for line in lines:
+            if self._console is not None:
+                self._console.write(f"{name}: {line}")

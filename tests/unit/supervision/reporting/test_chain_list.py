@@ -1,0 +1,86 @@
+import contextlib
+import os
+from datetime import UTC, datetime
+
+import pytest
+
+from arroyo.config.run_directory import ChainNote, RunDirectory
+from arroyo.control.locks import Lock
+from arroyo.supervision.reporting import chain_list
+from arroyo.supervision.reporting.chain_list import chains_table, read_chains
+
+ROW = {
+    **{"chain": "saxs", "state": "READY", "pid": 17, "since": "2026-01-01T00:00:00+00:00"},
+    **{"stages": 3, "stages_ready": 2, "restarts": 4, "file": "/saxs/chain.toml"},
+}
+
+
+@pytest.fixture
+def environ(tmp_path):
+    return {**os.environ, "ARROYO_RUN_DIR": str(tmp_path / "run")}
+
+
+@pytest.fixture
+def make(environ, tmp_path):
+    def make(name):
+        run_directory = RunDirectory.locate(name, environ)
+        run_directory.create()
+        run_directory.write_note(ChainNote(name, tmp_path / f"{name}.toml", tmp_path))
+        return run_directory
+
+    return make
+
+
+def own(chains, *names):
+    return [chain for chain in chains if chain["chain"] in names]
+
+
+def test_chains_that_do_not_run_are_listed_by_name(make, environ, tmp_path):
+    make("saxs")
+    make("powder")
+    powder, saxs = own(read_chains(environ), "saxs", "powder")
+    assert (powder["chain"], saxs["chain"]) == ("powder", "saxs")
+    assert saxs == {
+        **dict.fromkeys(("pid", "since")),
+        **{"chain": "saxs", "state": "STOPPED", "file": str(tmp_path / "saxs.toml")},
+        **{"stages": 0, "stages_ready": 0, "restarts": 0},
+    }
+
+
+def test_a_supervisor_that_gives_no_answer_holds_up_nobody(make, environ, monkeypatch):
+    monkeypatch.setattr(chain_list, "ANSWER_S", 0.05)
+    with contextlib.closing(_Held(make("saxs").lock("supervisor"))):
+        (saxs,) = own(read_chains(environ), "saxs")
+    assert (saxs["state"], saxs["pid"]) == (None, os.getpid())
+    assert abs(datetime.fromisoformat(saxs["since"]) - datetime.now(UTC)).days < 1
+
+
+def test_a_stage_by_hand_is_seen_by_its_lock(make, environ):
+    with contextlib.closing(_Held(make("saxs").lock("work.0"))):
+        (saxs,) = own(read_chains(environ), "saxs")
+    assert (saxs["state"], saxs["pid"], saxs["stages"]) == ("STARTING", None, 1)
+    assert saxs["since"]
+
+
+class _Held:
+    def __init__(self, path):
+        self.lock = Lock.acquire(path)
+
+    def close(self):
+        self.lock.release()
+
+
+def test_the_table_says_how_many_stages_are_ready(monkeypatch):
+    monkeypatch.setenv("TZ", "UTC")
+    stopped = dict.fromkeys(ROW) | {"chain": "powder", "state": "STOPPED", "restarts": 0}
+    silent = ROW | {"chain": "xrf", "state": None, "stages": 0}
+    lines = [line.split() for line in chains_table([stopped, ROW, silent]).splitlines()]
+    assert lines[0] == ["chain", "state", "pid", "since", "ready", "restarts", "file"]
+    assert lines[1] == ["powder", "STOPPED", "-", "-", "-", "0", "-"]
+    assert lines[2][:3] == ["saxs", "READY", "17"]
+    assert lines[2][-3:] == ["2/3", "4", "/saxs/chain.toml"]
+    assert lines[3][1:3] == ["no", "answer"]
+
+
+def test_a_host_without_chains_says_so():
+    assert chains_table([]) == "no chain has run here as this user"
