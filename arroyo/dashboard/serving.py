@@ -1,0 +1,40 @@
+"""`serve`: the process that serves the page of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from arroyo.config.http_address import HttpAddress
+from arroyo.web import serving
+from arroyo.web.http_server import HttpServer
+
+from .chain_page import ChainPage
+
+
+def serve(
+    path: Path, address: HttpAddress, environ: Mapping[str, str], say: Callable[[str], None]
+) -> None:
+    """Serve the page of a chain until SIGINT or SIGTERM comes.
+
+    Parameters
+    ----------
+    path
+        The chain file.
+    say
+        Takes sentences for people.
+
+    Raises
+    ------
+    ConfigurationError
+        The chain file has mistakes, or the address is none of this host.
+    UnavailableError
+        Another program listens there.
+    UsageError
+        The chain can't be seen from here.
+    """
+    page = ChainPage(path, environ)
+    listening = serving.announcing(
+        say, lambda address: f"chain {page.chain} is shown at http://{address}/ until Ctrl-C"
+    )
+    serving.serve(HttpServer(address, page.answer), listening)

@@ -1,0 +1,1 @@
+"""HTTP as it is served here: what is refused, bounded clients, the process that serves."""

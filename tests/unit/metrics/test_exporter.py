@@ -1,0 +1,126 @@
+import json
+import os
+import time
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import Lock
+from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.identifiers import ReplicaName
+from arroyo.metrics import exporter as module
+from arroyo.metrics.exporter import Exporter
+from arroyo.telemetry.status_page import StatusPage
+from arroyo.telemetry.status_words import Phase
+from arroyo.web.http_request import Request
+
+CHAIN = """
+[chain]
+name = "small"
+[stages.images]
+listener = "module:Class"
+"""
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "chain.toml"
+    path.write_text(CHAIN)
+    return path
+
+
+@pytest.fixture
+def exporter(path, monkeypatch):
+    monkeypatch.setattr(module, "FRESH_S", -1.0)
+    return Exporter(path, os.environ)
+
+
+@pytest.fixture
+def images():
+    """The chain's only replica, played by this process."""
+    run_directory = RunDirectory.locate("small", os.environ)
+    run_directory.create()
+    name = ReplicaName("images", 0)
+    lock = Lock.acquire(run_directory.lock(name))
+    page = StatusPage(run_directory.status_page(name), os.getpid(), 1)
+    page.enter(Phase.IDLE, time.monotonic_ns())
+    page.set("ready_since_ns", time.monotonic_ns())
+    yield page
+    page.close()
+    lock.release()
+
+
+def get(exporter, path, accept=""):
+    answer = exporter.answer(Request("GET", path, "localhost", accept))
+    return answer.status, answer.content_type, answer.body.decode()
+
+
+def values(exporter):
+    _, _, text = get(exporter, "/metrics", OPENMETRICS)
+    families = text_string_to_metric_families(text)
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def test_metrics_come_in_the_format_that_is_asked_for(exporter):
+    status, content_type, text = get(exporter, "/metrics", OPENMETRICS)
+    assert (status, content_type.partition(";")[0]) == (200, "application/openmetrics-text")
+    assert text.endswith("# EOF\n")
+    status, content_type, text = get(exporter, "/metrics")
+    assert (status, content_type.partition(";")[0]) == (200, "text/plain")
+    assert "\n# TYPE arroyo_stage_restarts_total counter\n" in text
+
+
+def test_a_chain_may_start_and_end_meanwhile(exporter, images):
+    images.set("sent", 7)
+    assert (values(exporter)["arroyo_up"], values(exporter)["arroyo_stage_ready"]) == (1, 1)
+    images.set("magic", 0)  # as if the process had never been
+    assert values(exporter)["arroyo_stage_sent_events_total"] == 7
+
+
+def test_health_is_well_while_all_are_ready(exporter, images):
+    status, content_type, text = get(exporter, "/health")
+    assert (status, content_type) == (200, "application/json")
+    assert json.loads(text) == {"chain": "small", "state": "READY", "not_ready": {}}
+    images.set("ready_since_ns", 0)
+    status, _, text = get(exporter, "/health")
+    assert status == 503
+    assert json.loads(text)["not_ready"] == {"images.0": "STARTING"}
+
+
+def test_elsewhere_is_nothing(exporter):
+    status, _, text = get(exporter, "/metrics/../etc/passwd")
+    assert (status, text) == (404, "there are /metrics and /health\n")
+
+
+def test_a_chain_that_can_not_be_seen_is_told_in_a_sentence(exporter, monkeypatch):
+    def read():
+        raise UnavailableError("the disk is full")
+
+    monkeypatch.setattr(exporter._reader, "read", read)
+    status, _, text = get(exporter, "/metrics")
+    assert (status, text) == (503, "the disk is full\n")
+
+
+def test_a_chain_file_that_has_changed_is_read_again_unless_it_has_mistakes(exporter, path):
+    path.write_text(CHAIN + "replicas = 2\n")
+    assert get(exporter, "/metrics")[2].count("arroyo_stage_ready{") == 2
+    path.write_text(CHAIN + "replicas = 3\nnonsense = 1\n")
+    assert get(exporter, "/metrics")[2].count("arroyo_stage_ready{") == 2
+    path.unlink()
+    assert get(exporter, "/metrics")[2].count("arroyo_stage_ready{") == 2
+
+
+def test_a_chain_file_with_mistakes_can_not_be_served(path):
+    path.write_text(CHAIN + "nonsense = 1\n")
+    with pytest.raises(ConfigurationError, match="nonsense"):
+        Exporter(path, os.environ)
+
+
+def test_a_chain_is_not_looked_at_for_each_of_many_who_ask_at_once(path, monkeypatch, images):
+    monkeypatch.setattr(module, "FRESH_S", 3600.0)
+    images.set("sent", 7)
+    exporter = Exporter(path, os.environ)
+    images.set("sent", 8)
+    assert values(exporter)["arroyo_stage_sent_events_total"] == 7

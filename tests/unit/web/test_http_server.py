@@ -1,0 +1,287 @@
+import asyncio
+import gc
+import resource
+import socket
+import threading
+from contextlib import suppress
+from http import HTTPStatus
+
+import pytest
+
+from arroyo.config.http_address import HttpAddress
+from arroyo.errors import ConfigurationError, UnavailableError
+from arroyo.web import http_server
+from arroyo.web.http_request import HEAD_BYTES, Answer, Stream
+from arroyo.web.http_server import HttpServer
+
+ASK = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+LOOPBACK = HttpAddress("127.0.0.1", 0)
+
+
+def echo(request):
+    return Answer(HTTPStatus.OK, f"here is {request.path}".encode())
+
+
+def serving(use, answering=echo):
+    """Run a server, and `use(port)` beside it; return what that returns."""
+
+    async def run():
+        until, told = asyncio.Event(), asyncio.get_running_loop().create_future()
+        server = asyncio.create_task(HttpServer(LOOPBACK, answering).run(until, told.set_result))
+        try:
+            return await use((await told).port)
+        finally:
+            until.set()
+            await server
+
+    return asyncio.run(run())
+
+
+async def connect(port, request=b""):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    return reader, writer
+
+
+async def ask(port, request=ASK):
+    reader, writer = await connect(port, request)
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+def test_a_request_is_answered_and_the_connection_ended():
+    answer = serving(ask)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert answer.endswith(b"\r\n\r\nhere is /metrics")
+
+
+def test_a_head_gets_no_body():
+    answer = serving(lambda port: ask(port, ASK.replace(b"GET", b"HEAD")))
+    assert answer.endswith(b"\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (ASK.replace(b"127.0.0.1", b"evil.example"), 421),
+        (b"POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (b"\x16\x03\x01 hello\r\n\r\n", 400),
+        (ASK[:-2] + b"X: " + b"x" * HEAD_BYTES + b"\r\n\r\n", 431),
+        (b"x" * (2 * HEAD_BYTES), 431),
+    ],
+)
+def test_what_is_refused_never_comes_to_whoever_answers(request_, status):
+    def answering(request):
+        pytest.fail(f"was asked {request}")
+
+    answer = serving(lambda port: ask(port, request_), answering)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_who_says_nothing_more_is_sent_away_in_time(monkeypatch):
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
+    assert serving(lambda port: ask(port, b"GET /metrics HT")) == b""
+
+
+def test_who_takes_no_answer_is_sent_away_in_time(monkeypatch):
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
+    size = 50_000_000
+
+    async def use(port):
+        reader, writer = await connect(port, ASK)
+        await ask(port)
+        writer.transport.pause_reading()
+        await asyncio.sleep(0.2)
+        writer.transport.resume_reading()
+        try:
+            return len(await reader.read())
+        except ConnectionResetError:
+            return 0
+        finally:
+            writer.close()
+
+    assert serving(use, lambda _: Answer(HTTPStatus.OK, bytes(size))) < size
+
+
+def test_of_too_many_that_do_nothing_the_oldest_make_room():
+    async def use(port):
+        idle = [await connect(port) for _ in range(http_server.CLIENTS + 3)]
+        answer = await ask(port)
+        gone = [await reader.read() for reader, _ in idle[:4]]
+        for _, writer in idle:
+            writer.close()
+        return answer, gone
+
+    answer, gone = serving(use)
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert gone == [b""] * 4
+
+
+def test_one_request_is_answered_at_a_time():
+    lock = threading.Lock()
+
+    def answering(request):
+        assert lock.acquire(blocking=False)
+        threading.Event().wait(0.01)
+        lock.release()
+        return Answer(HTTPStatus.OK, b"")
+
+    async def use(port):
+        return await asyncio.gather(*[ask(port) for _ in range(5)])
+
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in serving(use, answering))
+
+
+class Ticks:
+    """A stream of chunks, and how many of them are open."""
+
+    def __init__(self, chunk=b"tick\n"):
+        self.chunk = chunk
+        self.open = 0
+
+    def __call__(self, request):
+        return Stream(self.chunks, "text/event-stream")
+
+    async def chunks(self):
+        self.open += 1
+        try:
+            while True:
+                yield self.chunk
+                await asyncio.sleep(0.001)
+        finally:
+            self.open -= 1
+
+
+async def until(condition):
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_a_stream_goes_on_until_its_client_leaves():
+    ticks = Ticks()
+
+    async def use(port):
+        reader, writer = await connect(port, ASK)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert [await reader.readline() for _ in range(50)] == [b"tick\n"] * 50
+        assert ticks.open == 1
+        writer.close()
+        await until(lambda: not ticks.open)
+        return head
+
+    head = serving(use, ticks)
+    assert b"\r\nContent-Type: text/event-stream\r\n" in head
+    assert b"Content-Length" not in head
+
+
+def test_a_server_that_ends_ends_its_streams():
+    ticks = Ticks()
+
+    async def use(port):
+        client = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", port))
+        client.sendall(ASK)
+        await until(lambda: ticks.open)
+        return client
+
+    with serving(use, ticks):
+        assert ticks.open == 0
+
+
+def test_whoever_does_not_read_a_stream_is_sent_away_in_time(monkeypatch):
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
+    ticks = Ticks(bytes(1_000_000))
+
+    async def use(port):
+        reader, writer = await connect(port, ASK)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.pause_reading()
+        await until(lambda: ticks.open)
+        await until(lambda: not ticks.open)
+        writer.close()
+
+    serving(use, ticks)
+
+
+def test_streams_are_bounded_and_others_are_answered_all_the_same(monkeypatch):
+    monkeypatch.setattr(http_server, "STREAMS", 3)
+    ticks = Ticks()
+
+    def answering(request):
+        return ticks(request) if request.path == "/metrics" else echo(request)
+
+    async def use(port):
+        streams = [await connect(port, ASK) for _ in range(3)]
+        for reader, _ in streams:
+            await reader.readuntil(b"tick\n")
+        refused = await ask(port)
+        other = await ask(port, ASK.replace(b"/metrics", b"/"))
+        head = await ask(port, ASK.replace(b"GET", b"HEAD"))
+        for _, writer in streams:
+            writer.close()
+        return refused, other, head
+
+    refused, other, head = serving(use, answering)
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b"pages are open already" in refused
+    assert other.startswith(b"HTTP/1.1 200 ")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"tick" not in head
+
+
+def test_a_stream_goes_on_among_a_thousand_sockets():
+    async def use(port):
+        reader, writer = await connect(port, ASK)
+        await reader.readuntil(b"tick\n")
+        others = [await connect(port) for _ in range(1000)]
+        await until(lambda: sum(not each.at_eof() for each, _ in others) <= http_server.CLIENTS)
+        for _ in range(5):
+            assert await reader.readline() == b"tick\n"
+        for _, each in (*others, (reader, writer)):
+            each.close()
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        serving(use, Ticks())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def listen(address):
+    await HttpServer(address, echo).run(asyncio.Event(), print)
+
+
+def test_a_port_that_is_in_use_may_become_free():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(UnavailableError, match=f"127.0.0.1:{port} is in use"):
+            asyncio.run(listen(HttpAddress("127.0.0.1", port)))
+
+
+def test_an_address_that_is_not_of_this_host_is_a_mistake():
+    with pytest.raises(ConfigurationError, match=r"192\.0\.2\.1:80 can't be listened on"):
+        asyncio.run(listen(HttpAddress("192.0.2.1", 80)))
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_who_comes_while_the_server_ends_is_sent_away(turns):
+    clients = []
+
+    async def run():
+        until, told = asyncio.Event(), asyncio.get_running_loop().create_future()
+        server = asyncio.create_task(HttpServer(LOOPBACK, echo).run(until, told.set_result))
+        port = (await told).port
+        clients.append(socket.create_connection(("127.0.0.1", port)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        until.set()
+        await server
+
+    asyncio.run(run())
+    gc.collect()  # a transport that nobody closed complains when it is collected
+    (client,) = clients
+    with client, suppress(ConnectionResetError):
+        assert client.recv(1) == b""
