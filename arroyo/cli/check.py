@@ -16,10 +16,10 @@ from .exits import Command
 def command(chain: str) -> None:
     """Find every mistake in CHAIN: keys, wiring, classes, options, processors, ports.
 
-    Of the stages that are part of Arroyo also missing folders and libraries.
+    For the stages that are part of Arroyo, also missing folders and libraries.
 
     Nothing is started. Each mistake is one line on stderr that begins with its place; the exit
-    code is 78 when there are any.
+    code is 78 if there are any.
     """
     path = find_chain(chain)
     if problems := check_in_child(path):

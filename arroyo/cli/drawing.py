@@ -10,7 +10,7 @@ from arroyo.config.schema import Link
 
 
 class Strokes(NamedTuple):
-    """What the lines of a tree are drawn with; all are four characters wide."""
+    """Characters that draw the lines of a tree; all but `again` are four wide."""
 
     branch: str
     last: str
@@ -32,10 +32,11 @@ class _Row(NamedTuple):
 
 
 def draw_tree(chain: Chain, strokes: Strokes = UNICODE) -> str:
-    """Draw the way of the messages as a tree, sources at the left.
+    """Draw the paths of the messages as a tree, sources on the left.
 
-    A stage with several inputs is drawn in full where it comes first, and by its name alone
-    after that. Dotted arrows are pub-sub links, which may lose messages.
+    A stage with several inputs is drawn in full the first time, and only by its name after that.
+    Programs stand apart, below the tree.
+    Dotted arrows are pub-sub links, which may lose messages.
     """
     rows: list[_Row] = []
     drawn: set[str] = set()
@@ -55,13 +56,16 @@ def draw_tree(chain: Chain, strokes: Strokes = UNICODE) -> str:
     for source in chain.stages.values():
         if source.role == "listener":
             grow(source, "", "")
-    return f"{chain.name}\n\n{_align(rows)}"
+    programs = [_Row(each.name, each.role, _class_name(each), "") for each in chain.programs]
+    apart = f"\n{_align(programs)}" if programs else ""
+    return f"{chain.name}\n\n{_align(rows)}{apart}"
 
 
 def draw_mermaid(chain: Chain) -> str:
     """Draw a Mermaid flow chart."""
     shapes = {"listener": "([{}])", "operator": "[{}]", "publisher": "[/{}/]"}
-    # Names like "end" are words of Mermaid, so the nodes are numbered.
+    shapes["program"] = "{{{{{}}}}}"
+    # A name like "end" is a keyword of Mermaid, so the nodes are numbered.
     nodes = {name: f"n{number}" for number, name in enumerate(chain.stages)}
     lines = ["flowchart LR"]
     for stage in chain.stages.values():
@@ -76,6 +80,7 @@ def draw_mermaid(chain: Chain) -> str:
 def draw_dot(chain: Chain) -> str:
     """Draw a graph for Graphviz's dot."""
     shapes = {"listener": "cds", "operator": "box", "publisher": "note"}
+    shapes["program"] = "component"
     lines = [f'digraph "{chain.name}" {{', "    rankdir=LR;"]
     for stage in chain.stages.values():
         label = f"{_title(stage)}\\n{_class_name(stage)}"
@@ -91,7 +96,7 @@ DRAWINGS: dict[str, Callable[[Chain], str]] = {
     "mermaid": draw_mermaid,
     "dot": draw_dot,
 }
-"""Every format by its name."""
+"""All formats, by name."""
 
 
 def _links(chain: Chain) -> Iterator[tuple[str, str, Link]]:
@@ -105,6 +110,9 @@ def _title(stage: Stage) -> str:
 
 
 def _class_name(stage: Stage) -> str:
+    """Return the name of a stage's class, or of its program."""
+    if stage.command:
+        return stage.command[0].rpartition("/")[2]
     return stage.target.partition(":")[2]
 
 

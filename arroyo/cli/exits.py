@@ -1,8 +1,8 @@
 """How every command ends: one clear sentence per mistake on stderr, and an exit code.
 
-Rules: 0 when all went well, sysexits(3) codes else (64 usage, 74 a file or terminal that can't be
-used, 75 try later, 78 configuration), 130 after Ctrl-C. A traceback is for developers: with
-`--debug` or ``ARROYO_DEBUG=1`` only.
+Exit codes: 0 if all went well, else those of sysexits(3) (64 usage, 74 a file or terminal that
+can't be used, 75 try later, 78 configuration), 130 after Ctrl-C. A traceback is for developers, and
+shown only with `--debug` or ``ARROYO_DEBUG=1``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FILE_ERROR = 74
 
 @contextmanager
 def exiting() -> Iterator[None]:
-    """Turn what ends a command early into words on stderr and `SystemExit` with its code.
+    """Turn errors into sentences on stderr and `SystemExit` with their exit code.
 
-    Also usable as a decorator. Errors that are nobody's fault but ours pass as they are.
+    Also usable as a decorator. Errors that are defects of Arroyo pass unchanged.
     """
     try:
         yield
-        sys.stdout.flush()  # here, since a reader that went away shows itself at the flush
+        sys.stdout.flush()  # here, because a reader that has gone is noticed at the flush
     except ArroyoError as error:
         if os.environ.get("ARROYO_DEBUG"):
             raise
@@ -43,7 +43,7 @@ def exiting() -> Iterator[None]:
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
-        _give_up_stdout()  # nobody reads on (`arroyo graph … | head`)
+        _give_up_stdout()  # the reader has gone (`arroyo graph … | head`)
         sys.exit(1)
     except OSError as error:
         if os.environ.get("ARROYO_DEBUG"):
@@ -54,7 +54,7 @@ def exiting() -> Iterator[None]:
 
 
 def _give_up_stdout() -> None:
-    """Write what can be written; the interpreter's own flush at the end must not fail as well."""
+    """Write what can be written, so that the interpreter's own flush at the end does not fail."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -62,15 +62,15 @@ def _give_up_stdout() -> None:
 
 
 def _open_standard_files() -> None:
-    """Open on nothing what was closed of stdin, stdout and stderr (``>&-``).
+    """Open /dev/null for those of stdin, stdout and stderr that are closed (``>&-``).
 
-    Else the next file that is opened, be it a lock, would get what is written there.
+    Otherwise the next file to be opened, such as a lock, would get what is written there.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the first that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # gets the lowest free number
     sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
@@ -90,15 +90,18 @@ def _end(problems: Sequence[str], code: int) -> None:
 
 def _turn_debug_on(_: click.Context, __: click.Parameter, wanted: bool) -> None:
     if wanted:
-        # In the environment, so that processes started from here show their tracebacks as well.
+        # In the environment, so that processes started by this one show their tracebacks, too.
         os.environ["ARROYO_DEBUG"] = "1"
 
 
 class _Exiting(click.Command):
-    """What `Command` and `Group` share: `main()` under `exiting()`, and `--debug`."""
+    """Base of `Command` and `Group`: `main()` under `exiting()`, and `--debug`."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
+        if self.help:
+            # What keeps the lines below it apart is one character, and two in a raw docstring.
+            self.help = self.help.replace("\\b\n", "\b\n")
         self.params.append(
             click.Option(
                 ["--debug"],
@@ -131,7 +134,7 @@ class Command(_Exiting):
 
 
 class Group(_Exiting, click.Group):
-    """A click group that ends as `exiting` says; without a command it is told what is missing."""
+    """A click group that ends as `exiting` says; a missing command is an error."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **{"no_args_is_help": False, **settings})

@@ -9,27 +9,29 @@ import msgspec
 
 from arroyo.errors import ConfigurationError, UsageError
 from arroyo.messages import Event
-from arroyo.runner.quarantine.store import Entry
+from arroyo.runner.quarantine.store import QuarantineEntry
 
 _EVENT_FIELDS = 5
-"""Tag, metadata, payload, dtype, shape: what a message begins with that has a payload."""
+"""First fields of a message with a payload: tag, metadata, payload, dtype, shape."""
 
 
-def export(entry: Entry, packed: bytes, path: Path) -> None:
-    """Write a message as an array (``.npy``, ``.tif``) or with all that is known of it (``.json``).
+def export(entry: QuarantineEntry, packed: bytes, path: Path) -> None:
+    """Write a message as an array (``.npy``, ``.tif``) or with all its fields (``.json``).
 
     Raises
     ------
     UsageError
-        The file is there already, has another suffix, or the message carries no array.
+        The file exists, has another suffix, or the message carries no array.
     ConfigurationError
         A library is missing, or the file can't be written.
     """
     if path.exists():
-        raise UsageError(f"{path} is there already; choose another name")
+        raise UsageError(f"{path} exists already; choose another name")
     kind = path.suffix.lower()
     if kind not in {".npy", ".tif", ".tiff", ".json"}:
-        raise UsageError(f"{path} should end in .npy, .tif or .json, to say what to write")
+        raise UsageError(
+            f"{path} has none of the suffixes .npy, .tif and .json, which choose the format"
+        )
     try:
         if kind == ".json":
             path.write_bytes(msgspec.json.format(msgspec.json.encode(_describe(entry, packed))))
@@ -55,7 +57,7 @@ def _write_array(array: Any, path: Path, kind: str) -> None:
         tifffile.imwrite(path, array)
 
 
-def _array(entry: Entry, packed: bytes) -> Any:
+def _array(entry: QuarantineEntry, packed: bytes) -> Any:
     fields = _fields(packed) or []
     if not _is_event(fields) or not fields[3]:
         raise UsageError(f"{entry.id} carries no array; export it to a .json file")
@@ -66,8 +68,8 @@ def _array(entry: Entry, packed: bytes) -> Any:
         raise UsageError(f"{entry.id}: {error}; export it to a .json file") from error
 
 
-def _describe(entry: Entry, packed: bytes) -> dict[str, Any]:
-    """Return what JSON can hold: bytes are base64 there."""
+def _describe(entry: QuarantineEntry, packed: bytes) -> dict[str, Any]:
+    """Return all fields, for JSON, where bytes are base64."""
     described: dict[str, Any] = msgspec.to_builtins(entry)
     fields = _fields(packed)
     if fields is None:

@@ -21,10 +21,10 @@ from .exits import Command
     type=click.Choice(list(DRAWINGS)),
     default="terminal",
     show_default=True,
-    help="What the drawing is for.",
+    help="Format of the drawing.",
 )
 def command(chain: str, form: str) -> None:
-    """Draw CHAIN: which stage hands its messages to which."""
+    """Draw CHAIN: its stages, and the links between them."""
     good = load_chain(find_chain(chain))
     if form == "terminal" and not _writes_unicode(sys.stdout):
         click.echo(draw_tree(good, ASCII), nl=False)

@@ -1,4 +1,4 @@
-"""`arroyo`: one command for all that can be done to a chain.
+"""`arroyo`: the commands for chains.
 
 Each command is a module of this folder that exports `command`, imported when it is called.
 The table below is all that `arroyo --help` needs.
@@ -15,11 +15,25 @@ from .exits import Group
 COMMANDS = {
     "bench": "Measure how fast chains are on this machine.",
     "check": "Find every mistake in a chain file before it starts.",
+    "dashboard": "Serve a live page of a chain.",
+    "drain": "Have a chain finish all that is in flight.",
+    "events": "Show what has happened to a chain and its stages.",
     "graph": "Draw a chain: in the terminal, as Mermaid or as DOT.",
+    "logs": "Show the logs of all processes of a chain as one.",
+    "metrics": "Serve the figures of a chain to Prometheus.",
     "new": "Write a small working chain to start from.",
-    "quarantine": "Look at messages that were put aside; bring them back.",
+    "ps": "List the chains of this host.",
+    "quarantine": "Show messages in quarantine, send them again or drop them.",
+    "reload": "Have a running chain follow its chain file as it is now.",
+    "restart": "Restart a stage of a running chain, one process after the other.",
+    "scale": "Have more or fewer processes of a stage work.",
     "schema": "Print the JSON Schema of chain.toml.",
+    "set": "Change parameters of a stage while it works, or show them.",
+    "start": "Start stages that were stopped, or have FAILED.",
     "status": "Show what a running chain is doing.",
+    "stop": "Stop a chain, or hold one of its stages.",
+    "tap": "Show messages that pass through a stage.",
+    "top": "Show a chain on the whole terminal, once a second.",
     "units": "Write systemd units for a chain.",
 }
 
@@ -55,7 +69,7 @@ class _LazyGroup(Group):
 @click.version_option(package_name="arroyo", message="%(package)s %(version)s")
 @click.pass_context
 def arroyo(ctx: click.Context) -> None:
-    """Look at, check and steer chains of processes for live data.
+    """Check, watch and control chains of processes for live data.
 
     CHAIN is a chain file, or the name of a running chain. `arroyo-supervise CHAIN` runs one.
     """

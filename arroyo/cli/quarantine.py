@@ -1,4 +1,4 @@
-"""`arroyo quarantine`: messages that a chain has put aside, and what is to become of them."""
+"""`arroyo quarantine`: shows messages in quarantine, sends them again or drops them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import click
 import msgspec
 
 from arroyo.config.reader import find_chain, load_chain
-from arroyo.control.meeting import find_folders
+from arroyo.control.shared_folders import find_folders
 from arroyo.errors import UsageError
 from arroyo.identifiers import is_name
-from arroyo.runner.quarantine.store import Entry, Quarantine, outline
+from arroyo.runner.quarantine.store import Quarantine, QuarantineEntry, outline
 
 from .exits import Command, Group
 
@@ -25,7 +25,7 @@ _REASON_CHARACTERS = 60
 
 @click.group("quarantine", cls=Group)
 def command() -> None:
-    """Look at messages that a chain has put aside, bring them back, or drop them.
+    """Show messages in quarantine, send them again, or drop them.
 
     The chain may be running or not.
     """
@@ -37,7 +37,7 @@ def _subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 _CHAIN = click.argument("chain")
 _NUMBERS = click.argument("ids", nargs=-1, metavar="[ID]...")
-_ALL = click.option("--all", "every", is_flag=True, help="All that are in quarantine.")
+_ALL = click.option("--all", "every", is_flag=True, help="All messages in quarantine.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -45,7 +45,7 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_CHAIN
 @_JSON
 def list_entries(chain: str, as_json: bool) -> None:
-    """List what is in quarantine, oldest first."""
+    """List the messages in quarantine, oldest first."""
     store = _store(chain)
     waiting, returning = store.entries(), store.requeued()
     if as_json:
@@ -54,7 +54,7 @@ def list_entries(chain: str, as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     if not waiting and not returning:
-        click.echo("nothing is in quarantine")
+        click.echo("the quarantine is empty")
         return
     click.echo(f"{'ID':<16}  {'WHEN':<19}  {'STAGE':<16}  {'TRIES':>5}  MESSAGE: REASON")
     for entry in waiting:
@@ -69,10 +69,7 @@ def list_entries(chain: str, as_json: bool) -> None:
 @_ALL
 @_JSON
 def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> None:
-    """Show all that is known of messages.
-
-    Metadata, reason and stack; of the payload its size, type and shape.
-    """
+    """Show messages: metadata, reason and stack; size, type and shape of the payload."""
     store = _store(chain)
     found = _select(store, ids, every)
     shown = [_row(entry) | _plain(outline(store.message(entry.id))) for entry in found]
@@ -95,9 +92,10 @@ def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> 
 def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
     """Send messages again, into the stage that failed on them.
 
-    Their source does it, within a second or when the chain runs again; where their run is over,
-    when none is open. They keep run, sequence and key, and the stages hear the Start of their run
-    with them, so that they land where its results are. What fails once more is back here.
+    Their source does so within a second, or when the chain runs again; if their run has ended, when
+    no other is open. They keep run, sequence and key. The stages get the Start of their run with
+    them, so their results go where those of the run are. A message that fails again comes back
+    here.
     """
     store = _store(chain)
     check = _checker(chain)
@@ -119,7 +117,7 @@ def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
 @_NUMBERS
 @_ALL
 def drop_entries(chain: str, ids: Sequence[str], every: bool) -> None:
-    """Forget messages for good."""
+    """Delete messages."""
     store = _store(chain)
     for entry in _select(store, ids, every):
         store.drop(entry.id)
@@ -133,8 +131,8 @@ def drop_entries(chain: str, ids: Sequence[str], every: bool) -> None:
 def export_entry(chain: str, number: str, path: Path) -> None:
     """Write one message to PATH, for other programs.
 
-    As an array if PATH ends in .npy or .tif; with metadata, payload (base64) and all that is known
-    of it if it ends in .json.
+    As an array if PATH ends in .npy or .tif; with all its fields, the payload in base64, if it ends
+    in .json.
     """
     from .exporting import export
 
@@ -144,25 +142,20 @@ def export_entry(chain: str, number: str, path: Path) -> None:
     click.echo(f"{entry.id} ({entry.key}) is in {path}")
 
 
-def _checker(chain: str) -> Callable[[Entry, bytes], Any]:
-    """Return what tells whether the chain, as its file and its classes are now, takes a message."""
+def _checker(chain: str) -> Callable[[QuarantineEntry, bytes], Any]:
+    """Return a check whether the chain, as its file and classes are now, takes a message."""
     from arroyo.codec import MessageCodec
-    from arroyo.runner.quarantine.returnable import read_returnable
+    from arroyo.runner.quarantine.returnable import read_returnable, require_message
     from arroyo.runner.user_code.loading import load_message_types
 
     try:
         path = find_chain(chain)
     except UsageError:
-        # By the name of a chain that doesn't run: its source looks again when it does.
-        return lambda entry, _: _require_type(entry)
+        # A chain that does not run, by name: its source checks again when it runs.
+        return lambda entry, _: require_message(entry)
     known = load_chain(path)
     codec = MessageCodec(load_message_types(known))
     return lambda entry, packed: read_returnable(known, codec, entry, packed)
-
-
-def _require_type(entry: Entry) -> None:
-    if not entry.type:
-        raise UsageError("it could not be read, so it is no message that can be sent again")
 
 
 def _store(chain: str) -> Quarantine:
@@ -179,18 +172,18 @@ def _folder(name: str) -> Path:
     return state.quarantine
 
 
-def _select(store: Quarantine, ids: Sequence[str], every: bool) -> list[Entry]:
+def _select(store: Quarantine, ids: Sequence[str], every: bool) -> list[QuarantineEntry]:
     if every == bool(ids):
-        raise UsageError("name the messages by their IDs, or give --all for every one of them")
+        raise UsageError("name the IDs of the messages, or give --all for all of them")
     return store.entries() if every else [store.find(number) for number in dict.fromkeys(ids)]
 
 
-def _row(entry: Entry, state: str | None = None) -> dict[str, Any]:
+def _row(entry: QuarantineEntry, state: str | None = None) -> dict[str, Any]:
     row: dict[str, Any] = msgspec.to_builtins(entry)
     return row if state is None else {"state": state, **row}
 
 
-def _line(entry: Entry) -> str:
+def _line(entry: QuarantineEntry) -> str:
     reason = " ".join(entry.reason.split())
     if len(reason) > _REASON_CHARACTERS:
         reason = f"{reason[: _REASON_CHARACTERS - 1]}…"
@@ -206,7 +199,7 @@ def _when(time_s: float) -> str:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return fields with nothing in them that JSON does not know."""
+    """Return the fields as JSON would give them back."""
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields))
     return plain
 

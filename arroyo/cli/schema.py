@@ -9,7 +9,7 @@ from .exits import Command
 
 @click.command(cls=Command)
 def command() -> None:
-    """Print the JSON Schema of chain.toml, which editors complete and check keys with."""
-    from arroyo.config.json_schema import render_schema
+    """Print the JSON Schema of chain.toml, with which editors complete and check keys."""
+    from arroyo.config.schema import render_schema
 
     click.echo(render_schema(), nl=False)

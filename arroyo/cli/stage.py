@@ -1,4 +1,4 @@
-"""`arroyo-stage CHAIN STAGE`: run one stage by hand, or under systemd."""
+"""`arroyo-stage CHAIN STAGE`: runs one stage by hand, or under systemd."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from .exits import Command
 def main(chain: str, stage: str, replica: int) -> None:
     """Run one replica of STAGE of CHAIN (a chain file, or the name of a chain that ran before).
 
-    It finds the other stages by itself, whoever starts them and in whatever order. The first
-    SIGTERM or Ctrl-C drains it, a second one stops it now.
+    It finds the other stages by itself, however and in whatever order they are started. The first
+    SIGTERM or Ctrl-C drains it, the second stops it now.
     """
     from arroyo.runner.process.stage_process import leave, run_stage
 

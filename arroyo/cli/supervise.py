@@ -1,4 +1,4 @@
-"""`arroyo-supervise CHAIN`: run a chain, watch it and mend it, until it has finished."""
+"""`arroyo-supervise CHAIN`: runs a chain, watches it and restarts its stages."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .exits import Command
 def main(chain: str, in_process: bool) -> int | None:
     """Run CHAIN, a chain file or the name of a chain that was started before.
 
-    Ctrl-C (or SIGTERM) stops it in order: sources first, then what they sent is finished. A second
-    one stops it now. Exit code 0: all is finished; 65: messages are in quarantine; 1: something was
-    lost or left undone; 78: the chain file is wrong; 75: it runs already.
+    Ctrl-C (or SIGTERM) stops it in order: sources first, then the rest drains. The second stops it
+    now. Exit codes: 0 all is finished; 65 messages are in quarantine; 1 something was lost or left
+    undone; 78 the chain file is wrong; 75 the chain runs already.
     """
     path = find_chain(chain)
     if in_process:
@@ -34,6 +34,7 @@ def main(chain: str, in_process: bool) -> int | None:
         configure_logging(None, loaded.name, loaded.name, Console(1))
         counts = run_and_count(loaded)
         return QUARANTINED if any(each["quarantined"] for each in counts.values()) else 0
-    from arroyo.supervision.loop import supervise
+    from arroyo.metrics import http_child as metrics
+    from arroyo.supervision.startup import supervise
 
-    return supervise(load_chain(path))
+    return supervise(load_chain(path), http=metrics.main)

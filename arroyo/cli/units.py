@@ -1,4 +1,4 @@
-"""`arroyo units CHAIN`: write systemd units, to look at or to install."""
+"""`arroyo units CHAIN`: writes systemd units, to look at or to install."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def command(chain: str, output: Path | None, user: str | None) -> None:
 
 
 def _programs() -> Path:
-    """Folder of the commands that belong to this Python."""
+    """Return the folder of the commands of this Python."""
     programs = Path(sysconfig.get_path("scripts"))
     if not (programs / "arroyo-stage").exists():
         raise ConfigurationError(

@@ -1,6 +1,6 @@
-"""What users need to test their stages without sockets, processes or waiting."""
+"""Tools to test users' stages without sockets, processes or waiting."""
 
-from .clock import FakeClock
+from .fake_clock import FakeClock
 from .link import InMemoryLink
 from .stages import RecordingPublisher, ScriptedListener
 

@@ -1,4 +1,4 @@
-"""`InMemoryLink`: an operator with its publishers, as in a chain but in the test's own thread."""
+"""`InMemoryLink`: runs an operator and its publishers as in a chain, in the test's own thread."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from arroyo.codec import MessageCodec
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.errors import ArroyoError
-from arroyo.links.events import RecordCame
+from arroyo.links.link_events import BackRecordReceived
 from arroyo.messages import Message
 from arroyo.protocol.values.actions import Action
-from arroyo.runner.assembly import make_source
-from arroyo.runner.intake.input_batch import Counts
+from arroyo.runner.assembly.sources import make_source
+from arroyo.runner.cooperative_scheduler import CooperativeScheduler, MemoryContext
 from arroyo.runner.intake.input_window import InputWindow
+from arroyo.runner.intake.window_batch import Counts
 from arroyo.runner.process.stage_context import Wait
 from arroyo.runner.process.stage_process import make_shell
-from arroyo.runner.turns import MemoryContext, Turns
 from arroyo.runner.user_code.methods import MethodRaisedError
 from arroyo.stages import Operator, Publisher
 
@@ -30,22 +29,22 @@ from .stages import RecordingPublisher
 
 
 class InMemoryLink:
-    """Carries messages through one operator to publishers, with all that a chain does to them.
+    """Carries messages through an operator to publishers, and treats them as a chain does.
 
-    They are encoded and decoded, get their `origin`, and payloads arrive read-only. Start and
-    Stop go through once. What a stage raises comes out of `process`. Use it as a context manager,
-    which opens and closes the stages; hand it to a listener in place of an operator.
+    They are encoded and decoded, get their `origin`, and payloads arrive read-only. A Start and a
+    Stop go through once. `process` raises what a stage raises. Use it as a context manager, which
+    opens and closes the stages; a listener takes it in place of an operator.
 
     Parameters
     ----------
     operator
         The operator under test.
     publishers
-        Where its results go; none: into a `RecordingPublisher` that is at `published`.
+        Publishers of its results; none: a `RecordingPublisher`, which is `published`.
     types
         Users' own message types.
     source
-        Name of the listener that the messages seem to come from.
+        Name of the listener in the messages' origin.
     """
 
     def __init__(
@@ -62,7 +61,7 @@ class InMemoryLink:
         self._source_name = source
         self._runs = 0
         self._failures: list[ArroyoError] = []
-        """What stages have raised on messages since the last one was handed over."""
+        """Errors that stages have raised since the last message was handed over."""
 
     def __enter__(self) -> InMemoryLink:
         operator, *publishers = self._stages
@@ -74,7 +73,7 @@ class InMemoryLink:
         ]
         here = Path.cwd()
         chain = Chain("test", here, here / "test", {stage.name: stage for stage in stages})
-        self._turns = Turns(chain)
+        self._scheduler = CooperativeScheduler(chain)
         counts = Counts([0], [0], [0])
         self._window = InputWindow(source, MessageCodec(self._types), None, lambda: None, counts)
         self._source = make_source(
@@ -85,40 +84,36 @@ class InMemoryLink:
             new_run=self._new_run,
             make_early_stop=self._window.runs.early_stop,
         )
-        with _as_it_was(), contextlib.ExitStack() as closing:
-            closing.callback(self._turns.close)
+        with _as_raised(), contextlib.ExitStack() as closing:
+            closing.callback(self._scheduler.close)
             for name, each in [*made.items(), ("operator", operator)]:
-                self._turns.begin(name, make_shell(self._context(name), each))
-            self._turns.begin(source.name, self)
+                self._scheduler.begin(name, make_shell(self._context(name), each))
+            self._scheduler.begin(source.name, self)
             closing.pop_all()
         return self
 
     def _context(self, stage: str) -> MemoryContext:
-        context = _Context(self._turns, stage, Path(os.devnull, "none"))
+        context = _Context(self._scheduler, stage, Path(os.devnull, "none"))
         context.codec = MessageCodec(self._types)
         context.failures = self._failures
         return context
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with _as_it_was(), contextlib.closing(self._turns):  # all of them, whatever happens to one
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        # All stages are closed, even if one raises.
+        with _as_raised(), contextlib.closing(self._scheduler):
             if error is None:
                 self._perform(self._source.finish(time.monotonic()))
                 self._carry(flush=True)
 
     def process(self, message: Message, token: Any = None) -> None:
-        """Carry one message all the way.
+        """Carry one message through all stages.
 
         Raises
         ------
         EncodeError
-            It can't travel.
+            It can't be sent.
         StageFailedError
-            A stage raised; the cause is what it raised.
+            A stage has raised an error, which is the cause.
         """
         self._window.process(message)
         intake = self._window.take()
@@ -128,37 +123,37 @@ class InMemoryLink:
         self._carry()
 
     def process_all(self, messages: Iterable[Message]) -> list[Message]:
-        """Carry messages all the way, flush, and return what was published so far."""
+        """Carry messages through all stages, flush, and return what was published so far."""
         for message in messages:
             self.process(message)
         self._carry(flush=True)
         return self.published.messages
 
     def _carry(self, *, flush: bool = False) -> None:
-        """Have all stages work until none has anything to do."""
-        with _as_it_was():
+        """Let all stages work until none has anything to do."""
+        with _as_raised():
             while True:
-                while self._turns.give() <= 0:
+                while self._scheduler.run_next() <= 0:
                     pass
-                # Before the end of a run all of it has to be finished.
+                # A run can only end when all of it is finished.
                 ends = self._source.open_runs is None or self._source.blocked
-                if not (flush or ends) or not self._turns.flush():
+                if not (flush or ends) or not self._scheduler.flush():
                     break
             if self._failures:
                 failure, self._failures[:] = self._failures[0], []
                 raise failure
 
-    def turns(self) -> Generator[Wait, None, None]:
-        """Be the source."""
+    def steps(self) -> Generator[Wait, None, None]:
+        """Do as `Shell.steps`, for the source."""
         self._perform(self._source.connect())
         while not self._source.ended:
             yield Wait(math.inf)
-            for event in self._turns.links[self._source_name].poll(None):
-                if isinstance(event, RecordCame):
+            for event in self._scheduler.links[self._source_name].poll(None):
+                if isinstance(event, BackRecordReceived):
                     self._perform(self._source.record(event.record, time.monotonic()))
 
     def _perform(self, actions: Iterable[Action]) -> None:
-        self._turns.links[self._source_name].perform(actions)
+        self._scheduler.links[self._source_name].perform(actions)
 
     def _new_run(self) -> str:
         self._runs += 1
@@ -166,12 +161,12 @@ class InMemoryLink:
 
 
 class _Context(MemoryContext):
-    """A stage that goes on without a message on which it raised, which the test hears."""
+    """A stage that goes on after an error, which `process` raises to the test."""
 
     failures: list[ArroyoError]
 
     def endure(self, error: ArroyoError, attempt: int) -> bool:
-        """Have the test hear of it."""
+        """Keep the error for the test."""
         self.failures.append(error)
         return True
 
@@ -183,8 +178,8 @@ def _stage(name: str, role: Any, made: object, above: str) -> Stage:
 
 
 @contextlib.contextmanager
-def _as_it_was() -> Iterator[None]:
-    """Let through what `open()`, `flush()` or `close()` raised, as if the test had called them."""
+def _as_raised() -> Iterator[None]:
+    """Raise errors of `open()`, `flush()` or `close()` as if the test had called these."""
     try:
         yield
     except MethodRaisedError as error:

@@ -1,4 +1,4 @@
-"""Stages for tests: a listener that plays a script, a publisher that remembers."""
+"""Stages for tests: a listener with a script, and a publisher that records."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ M = TypeVar("M", bound=Message)
 
 
 class RecordingPublisher(Publisher):
-    """Remembers what it was given, in order, and whether it was opened and closed."""
+    """Records the messages that it gets, in order, and how often it was opened and closed."""
 
     idempotent = False
 
@@ -25,7 +25,7 @@ class RecordingPublisher(Publisher):
         self.opened += 1
 
     def publish(self, message: Message) -> None:
-        """Remember the message; an event with a copy of its payload, which ends with this call."""
+        """Record the message; an event with a copy of its payload, which is lent for this call."""
         self.messages.append(message.copy() if isinstance(message, Event) else message)
 
     def close(self) -> None:
@@ -33,17 +33,17 @@ class RecordingPublisher(Publisher):
         self.closed += 1
 
     def of_type(self, kind: type[M]) -> list[M]:
-        """Return the messages of one type, such as all events."""
+        """Return the messages of one type, such as `Event`."""
         return [message for message in self.messages if isinstance(message, kind)]
 
 
 class ScriptedListener(IteratingListener):
-    """Hands over given messages, and ends.
+    """Hands over the given messages, and ends.
 
     Parameters
     ----------
     operator
-        What takes them.
+        Takes the messages.
     script
         Messages, or pairs of message and token, in order.
     """
@@ -61,5 +61,5 @@ class ScriptedListener(IteratingListener):
         yield from self._script
 
     def acknowledge(self, token: Any) -> None:
-        """Remember the token."""
+        """Record the token."""
         self.acknowledged.append(token)

@@ -2,6 +2,7 @@ import importlib.util
 import subprocess
 import sys
 
+import pytest
 from click.testing import CliRunner
 
 from arroyo.cli.main import COMMANDS, arroyo
@@ -42,3 +43,11 @@ def test_help_imports_no_command_and_no_library_but_click():
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_example_of_a_command_stands_on_a_line_of_its_own(name):
+    shown = CliRunner().invoke(arroyo, [name, "--help"]).stdout
+    assert "\\b" not in shown
+    lines = [line.strip() for line in shown.partition("Example")[2].splitlines()]
+    assert all(line.count(f"arroyo {name} ") <= 1 for line in lines)

@@ -7,7 +7,7 @@ from outside import Recorder
 from arroyo.cli.new import command
 from arroyo.config.reader import load_chain
 from arroyo.runner.user_code.checking import check_in_child
-from arroyo.runner.user_code.loading import build_listener, build_operator, build_publisher
+from arroyo.runner.user_code.loading import build_listener, build_stage
 
 
 def new(*arguments):
@@ -72,8 +72,8 @@ def test_the_new_chain_s_stages_do_what_its_readme_says(tmp_path, monkeypatch):
     chain = load_chain(tmp_path / "first" / "chain.toml", {})
     recorder = Recorder()
     build_listener(chain, chain.stages["readings"], recorder).start()
-    rate = build_operator(chain, chain.stages["rate"])
-    table = build_publisher(chain, chain.stages["table"])
+    rate = build_stage(chain, chain.stages["rate"])
+    table = build_stage(chain, chain.stages["table"])
     table.open()
     for message in recorder.messages:
         table.publish(rate.process(message))

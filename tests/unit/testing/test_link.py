@@ -6,8 +6,8 @@ import pytest
 
 from arroyo import Event, Message, Operator, Publisher, Start, Stop
 from arroyo.errors import StageError
-from arroyo.runner.user_code.trials import StageFailedError
-from arroyo.testing import FakeClock, InMemoryLink, RecordingPublisher, ScriptedListener
+from arroyo.runner.user_code.error_policy import StageFailedError
+from arroyo.testing import InMemoryLink, RecordingPublisher, ScriptedListener
 
 
 class Twice(Operator):
@@ -252,12 +252,3 @@ def test_a_scripted_listener_plays_into_a_link():
         listener = ScriptedListener(link, [Start(), (Event(), "file1"), Stop()])
         listener.start()
     assert len(link.published.messages) == 4
-
-
-def test_a_fake_clock_moves_only_when_told():
-    clock = FakeClock(monotonic_s=5.0, wall_s=10.0)
-    clock.advance(2.5)
-    clock.set_wall(0.0)
-    assert (clock.monotonic(), clock.wall()) == (7.5, 0.0)
-    with pytest.raises(ValueError, match=r"backwards|advance"):
-        clock.advance(-1)

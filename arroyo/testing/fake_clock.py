@@ -4,12 +4,12 @@ from __future__ import annotations
 
 
 class FakeClock:
-    """A clock that stands still; it serves wherever a `Clock` is wanted.
+    """A `Clock` that moves only when it is told to.
 
     Parameters
     ----------
     monotonic_s, wall_s
-        What the two clocks show at first, in s.
+        Times at first, in s.
     """
 
     def __init__(self, monotonic_s: float = 1000.0, wall_s: float = 1_700_000_000.0) -> None:
@@ -38,5 +38,5 @@ class FakeClock:
         self._wall_s += seconds
 
     def set_wall(self, wall_s: float) -> None:
-        """Let the wall clock jump, as it does when somebody sets it; nothing else moves."""
+        """Set the wall clock, as an administrator may; the monotonic clock does not move."""
         self._wall_s = wall_s

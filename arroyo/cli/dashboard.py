@@ -1,0 +1,41 @@
+"""`arroyo dashboard CHAIN`: a page on which people see what a chain does."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from arroyo.config.http_address import HttpAddress
+from arroyo.config.reader import find_chain
+from arroyo.dashboard.serving import serve
+
+from .exits import Command
+from .metrics import Address
+
+
+@click.command("dashboard", cls=Command)
+@click.argument("chain")
+@click.option(
+    "--listen",
+    type=Address(),
+    metavar="HOST:PORT",
+    default="127.0.0.1:8470",
+    show_default=True,
+    help="Where to serve; port 0 is any free one.",
+)
+def command(chain: str, listen: HttpAddress) -> None:
+    r"""Serve a live page of CHAIN, a chain file or the name of a chain, until Ctrl-C.
+
+    The page shows what `arroyo top` does as a graph, and with it events, logs and quarantine. It
+    needs no internet. The chain may be started, stopped and restarted meanwhile, and takes no
+    notice of the page. Nothing can be changed from there, but whoever can reach the address can
+    read it: all users of this host can where it is 127.0.0.1.
+
+    \b
+    Examples:
+    arroyo dashboard powder
+    arroyo dashboard chain.toml --listen 127.0.0.1:8471
+    ssh -L 8470:127.0.0.1:8470 beamline       # then open http://127.0.0.1:8470 at home
+    """
+    serve(find_chain(chain), listen, os.environ, click.echo)

@@ -1,0 +1,113 @@
+"""`RunningChain`: a chain that a command gives orders to, by its supervisor's control socket."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from arroyo.config.reader import find_chain, load_chain
+from arroyo.config.run_directory import RunDirectory, find_hidden
+from arroyo.control.locks import owner
+from arroyo.control.requests import request
+from arroyo.errors import ArroyoError, UnavailableError, UsageError
+from arroyo.supervision.decisions.events import State
+from arroyo.telemetry.event_line import EventLine
+from arroyo.telemetry.log_reader import LogReader
+
+LOOK_EVERY_S = 0.1
+SUPERVISOR = "supervisor"
+
+
+class RunningChain:
+    """A chain by its file or its name; by its name also if the file has been spoilt meanwhile.
+
+    Raises
+    ------
+    UsageError
+        There is no such chain, or it belongs to another user.
+    """
+
+    def __init__(self, chain: str) -> None:
+        file = find_chain(chain)
+        try:
+            self.name = load_chain(file).name
+        except ArroyoError:
+            if file == Path(chain):
+                raise
+            self.name = chain
+        if hidden := find_hidden(self.name, os.environ):
+            raise UsageError(hidden)
+        self._run_directory = RunDirectory.locate(self.name, os.environ)
+
+    def ask(
+        self,
+        verb: str,
+        stage: str | None = None,
+        number: int = 0,
+        values: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Return the supervisor's answer; errors as in `request`."""
+        try:
+            return request(self._run_directory.control, verb, stage or "", number, values=values)
+        except UnavailableError as error:
+            if running := self._stages_by_hand():
+                raise UnavailableError(
+                    f"chain {self.name} has no supervisor that could do that; {running} runs by "
+                    "hand or as a unit of systemd, so stop and start it there"
+                ) from error
+            raise
+
+    def _stages_by_hand(self) -> str:
+        """Name the stages that run without a supervisor; empty: none, or there is one."""
+        locks = {lock.name: owner(lock) for lock in self._run_directory.locks}
+        held = [name for name, pid in locks.items() if pid is not None]
+        return "" if SUPERVISOR in held else ", ".join(held)
+
+    def warn_of(self, in_the_way: Sequence[str]) -> None:
+        """Say what is stopped, and so keeps what waits for it from being finished."""
+        for name in in_the_way:
+            click.echo(
+                f"warning: {name} is stopped; what waits for it is not finished, unless you say "
+                f"in another terminal: arroyo start {self.name} {name}",
+                err=True,
+            )
+
+    def wait_until_stopped(self, names: Sequence[str]) -> list[str]:
+        """Wait until these replicas have no process any more; return why, of those that died.
+
+        Raises
+        ------
+        UnavailableError
+            Somebody has them started again, or the whole chain has ended.
+        """
+        while True:
+            rows = {row["replica"]: row for row in self.ask("status")["replicas"]}
+            found = [rows[name] for name in names]
+            if all(row["state"] == State.STOPPED for row in found):
+                return [f"{row['replica']} {row['reason']}" for row in found if row["reason"]]
+            for row in found:
+                if row["state"] != State.STOPPED and not row["stopped_by"]:
+                    raise UnavailableError(
+                        f"{row['replica']} does not stop: somebody has had it started again "
+                        f"meanwhile; see: arroyo events {self.name} {row['replica']}"
+                    )
+            time.sleep(LOOK_EVERY_S)
+
+    def wait_for_end(self, pid: int) -> EventLine | None:
+        """Wait until the supervisor has ended; return its account, if it could leave one.
+
+        `pid`: that of the supervisor, as it said itself.
+        """
+        lock = self._run_directory.lock(SUPERVISOR)
+        holder = owner(lock)
+        while holder is not None and owner(lock) == holder:
+            time.sleep(LOOK_EVERY_S)
+        with closing(LogReader(self._run_directory.events, EventLine)) as reader:
+            ends = [line for line in reader.read() if line.event == "chain-ended"]
+        return next((line for line in reversed(ends) if line.pid == pid), None)

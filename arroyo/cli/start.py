@@ -1,0 +1,31 @@
+"""`arroyo start CHAIN [STAGE[.R]]`: starts what was stopped, and what has FAILED."""
+
+from __future__ import annotations
+
+import click
+
+from .exits import Command
+from .running_chain import RunningChain
+
+
+@click.command("start", cls=Command)
+@click.argument("chain")
+@click.argument("stage", required=False, metavar="[STAGE[.R]]")
+def command(chain: str, stage: str | None) -> None:
+    r"""Start a STAGE of the running CHAIN, one process STAGE.R of it, or all that do not run.
+
+    Those are what `arroyo stop` and `arroyo drain` have stopped, what has FAILED, which is tried
+    again now, and what waits for its restart. A whole chain is started by `arroyo-supervise`.
+
+    \b
+    Examples:
+    arroyo start powder integrate
+    arroyo start powder
+    """
+    running = RunningChain(chain)
+    replicas = running.ask("start", stage)["replicas"]
+    if replicas:
+        click.echo(f"starting {', '.join(replicas)}; see: arroyo events {running.name} -f")
+    else:
+        what = stage or running.name
+        click.echo(f"nothing of {what} is stopped or has FAILED; see: arroyo status {running.name}")

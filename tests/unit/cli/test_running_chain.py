@@ -1,0 +1,78 @@
+"""The commands that give orders to a chain, while it does not run, or its supervisor dies."""
+
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from arroyo.cli import drain, restart, running_chain, start, stop
+from arroyo.cli.running_chain import RunningChain
+from arroyo.clock import SystemClock
+from arroyo.control.locks import Lock
+from arroyo.errors import UnavailableError
+from arroyo.supervision.reporting.event_log import EventLog
+
+
+@pytest.mark.parametrize("command", [drain, restart, start, stop], ids=lambda each: each.__name__)
+def test_a_chain_that_does_not_run_takes_no_orders(chain_file, command):
+    result = CliRunner().invoke(command.command, [str(chain_file)], catch_exceptions=False)
+    assert result.exit_code == 75
+    assert "is the chain running?" in result.output
+
+
+def test_stages_by_hand_take_no_orders_and_are_named(chain_directory, chain_file):
+    lock = Lock.acquire(chain_directory.lock("work.0"))
+    result = CliRunner().invoke(stop.command, [str(chain_file)], catch_exceptions=False)
+    lock.release()
+    assert result.exit_code == 75
+    assert "work.0 runs by hand or as a unit of systemd" in result.output
+
+
+def test_a_chain_whose_file_was_spoilt_meanwhile_is_found_by_its_name(chain_directory, chain_file):
+    chain_file.write_text("no toml")
+    assert RunningChain("saxs").name == "saxs"
+
+
+def test_the_account_of_this_supervisor_is_found_though_others_came_before(chain_directory):
+    log = EventLog(chain_directory.events, "saxs", SystemClock())
+    log.note("chain-ended", "chain saxs ended well", exit_code=0)
+    account = RunningChain("saxs").wait_for_end(os.getpid())
+    assert (account.message, account.exit_code) == ("chain saxs ended well", 0)
+    assert RunningChain("saxs").wait_for_end(os.getpid() + 1) is None
+    log.close()
+
+
+class Answers:
+    """A supervisor's answers, one after the other, the last one for ever."""
+
+    def __init__(self, *rows):
+        self.rows = list(rows)
+
+    def __call__(self, *_):
+        row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
+        return {"replicas": [{"replica": "work.0", "reason": None, "stopped_by": "me", **row}]}
+
+
+@pytest.fixture
+def ask(chain_file, monkeypatch):
+    monkeypatch.setattr(running_chain, "LOOK_EVERY_S", 0.0)
+
+    def ask(*rows):
+        chain = RunningChain(str(chain_file))
+        monkeypatch.setattr(chain, "ask", Answers(*rows))
+        return chain.wait_until_stopped(["work.0"])
+
+    return ask
+
+
+def test_a_stop_waits_until_there_is_no_process(ask):
+    assert ask({"state": "DRAINING"}, {"state": "STOPPED"}) == []
+
+
+def test_a_death_on_the_way_is_told(ask):
+    assert ask({"state": "STOPPED", "reason": "was killed"}) == ["work.0 was killed"]
+
+
+def test_a_start_by_somebody_else_is_told(ask):
+    with pytest.raises(UnavailableError, match="somebody has had it started again meanwhile"):
+        ask({"state": "DRAINING"}, {"state": "DRAINING", "stopped_by": None})
