@@ -1,1 +1,1 @@
-"""How fast a chain is on this machine, always beside the same chain written by hand in pyzmq."""
+"""The benchmark: chains on this machine, each beside the same chain written by hand in pyzmq."""

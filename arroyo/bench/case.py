@@ -1,45 +1,76 @@
-"""`Case`: what is measured, and what was found. Shared by both chains and the report."""
+"""`Case`: a chain to measure, and `Measurement`: one run of it."""
 
 from __future__ import annotations
+
+from typing import Literal, TypeAlias
 
 import msgspec
 
 MAX_EVENTS = 1_000_000
 MIN_EVENTS = 64
 RUN_BYTES = 8 * 1024**3
-"""A run moves so many payload bytes, but MIN_EVENTS to MAX_EVENTS messages. It takes a second or
-more, since the first tenths of one go into what happens once: pools, credits, cold code."""
+"""Payload bytes of a run, within MIN_EVENTS to MAX_EVENTS messages. A run takes a second or more,
+since its first tenths are special: new pools, few credits, cold code."""
+FRAME_BYTES = 64 * 1024
+"""A payload from this size on is a frame: an array that stages may read. By hand, frames are sent
+without a copy, which is faster from here on."""
 
-LATENCY_INTERVAL_S = 0.01
 LATENCY_PAYLOAD_BYTES = 1024
-HALF_RATE_S = 2.0
-"""How long a chain is looked at under load."""
+LATENCY_RATES = (10, 1000)
+LATENCY_S = 3.0
+"""How long a chain is measured at each rate."""
+
+INTEGRATED_BYTES = 8 * 1024**2
+INTEGRATED_EVENTS = 256
+
+Work: TypeAlias = Literal["pass", "read", "fill", "transform", "integrate"]
+"""What happens to the bytes. PASS: frames that lie in the source's memory are passed on. READ:
+besides, each stage in between reads every byte. FILL: the source makes each frame, and the stages
+read it. TRANSFORM: each stage makes a new frame of the one that it gets. INTEGRATE: a stage makes
+a curve of each frame, which takes 20 ms. Small messages are only passed on."""
+FRAME_WORK: tuple[Work, ...] = ("pass", "read", "fill", "transform")
+_WORK_TEXT = {"fill": "fill and read"}
+_RUN_SHARE = {"read": 0.5, "fill": 0.5, "transform": 0.5}
+
+Chain: TypeAlias = Literal["limit", "typed", "handwritten", "best-effort", "pool", "arroyo"]
+"""How a case is run. LIMIT: no chain, but what the machine could do at most. HANDWRITTEN: in pyzmq,
+raw bytes; TYPED: the same, with messages decoded and encoded in each process. POOL: a
+`multiprocessing.Pool`."""
+
+Role: TypeAlias = Literal["source", "relay", "sink"]
+"""Place of a process in its chain; a relay is any stage in between."""
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One chain to measure: source, `length` pass-through stages, sink.
+    """One chain to measure: source, `length` stages in between, sink.
 
     Attributes
     ----------
     payload_bytes, events
         Size and number of the messages.
     length, replicas
-        Pass-through stages one after another, and processes of each of them.
+        Number of stages in between, and of processes of each.
+    work
+        What happens to the bytes.
     interval_s
         Time between two messages; 0: as fast as the chain takes them.
     loaded
-        Whether the interval makes for half of the maximum rate, not for an idle chain.
+        Whether the interval gives half of the maximum rate, instead of a given one.
     best_effort
-        Whether the other chain is Arroyo's as well, with ``delivery = "best-effort"``.
+        Whether the chain is compared with itself under ``delivery = "best-effort"``.
+    pixels
+        How many pixels are binned for each message, where a stage integrates.
     """
 
     payload_bytes: int
     events: int
     length: int = 2
     replicas: int = 1
+    work: Work = "pass"
     interval_s: float = 0.0
     loaded: bool = False
     best_effort: bool = False
+    pixels: int = 0
 
     @property
     def hops(self) -> int:
@@ -47,18 +78,43 @@ class Case(msgspec.Struct, frozen=True):
         return self.length + 1
 
     @property
+    def frames(self) -> bool:
+        """Whether the payloads are arrays."""
+        return self.payload_bytes >= FRAME_BYTES
+
+    @property
+    def chains(self) -> tuple[Chain, ...]:
+        """What is run in turn; ratios are those of the last one to each of the others."""
+        if self.best_effort:
+            return ("best-effort", "arroyo")
+        if self.work == "integrate":
+            return ("limit", "pool", "arroyo")
+        if self.interval_s:
+            return ("handwritten", "arroyo")
+        if self.frames:
+            return ("limit", "handwritten", "arroyo")
+        return ("limit", "typed", "handwritten", "arroyo")
+
+    @property
+    def reference(self) -> Chain:
+        """The chain that Arroyo's is compared with first of all."""
+        return self.chains[-2]
+
+    @property
     def label(self) -> str:
-        """Short name, the same for the same chain whatever the number of messages."""
-        what = "latency" if self.interval_s else "throughput"
+        """Short name, the same for any number of messages."""
+        what = _WORK_TEXT.get(self.work, self.work)
         if self.loaded:
             what = "latency at half rate"
-        if self.best_effort:
+        elif self.interval_s:
+            what = f"latency at {1 / self.interval_s:,.0f}/s"
+        elif self.best_effort:
             what = "reliable against best-effort"
         return f"{what} {size_text(self.payload_bytes)} x{self.length} r{self.replicas}"
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What one run of a case came to.
+class Measurement(msgspec.Struct, frozen=True):
+    """Figures of one run of a case.
 
     Attributes
     ----------
@@ -66,25 +122,41 @@ class Outcome(msgspec.Struct, frozen=True):
         Between the first and the last message at the sink.
     cpu_us_per_message
         CPU time of all stage processes, from the first message of each on.
+    source_us, stage_us, sink_us
+        The same for the source, for one stage in between (all of its replicas together), and for
+        the sink.
     hop_p50_us, hop_p99_us
-        Median and 99th percentile of the time from source to sink, shared out over the hops;
-        only of a case with an interval.
+        Median and 99th percentile of the time from source to sink, divided by the number of hops;
+        only for a case with an interval.
+    work_us, work_cpu_us, work_faults
+        What the function of a stage that works on frames takes for one: time, CPU time, and how
+        often the kernel has to give it pages; medians. In the chain LIMIT: the same function
+        outside of any chain.
     arrived
-        Messages that the sink got, of those that were sent.
+        Messages that arrived at the sink.
     """
 
     messages_per_s: float
     mib_per_s: float
     cpu_us_per_message: float
+    source_us: float = 0.0
+    stage_us: float = 0.0
+    sink_us: float = 0.0
     hop_p50_us: float | None = None
     hop_p99_us: float | None = None
+    work_us: float | None = None
+    work_cpu_us: float | None = None
+    work_faults: float | None = None
     arrived: float = 0
 
 
-def throughput_case(payload_bytes: int, length: int, replicas: int, *, effort: float) -> Case:
-    """Return a case that takes some seconds at `effort` 1, and the less the smaller that is."""
-    events = min(MAX_EVENTS, max(MIN_EVENTS, RUN_BYTES // payload_bytes))
-    return Case(payload_bytes, max(MIN_EVENTS, int(events * effort)), length, replicas)
+def throughput_case(
+    payload_bytes: int, length: int, replicas: int, work: Work = "pass", *, effort: float
+) -> Case:
+    """Return a case that takes some seconds at `effort` 1."""
+    run_bytes = int(RUN_BYTES * _RUN_SHARE.get(work, 1))
+    events = min(MAX_EVENTS, max(MIN_EVENTS, run_bytes // payload_bytes))
+    return Case(payload_bytes, max(MIN_EVENTS, int(events * effort)), length, replicas, work)
 
 
 def delivery_case(payload_bytes: int, *, effort: float) -> Case:
@@ -94,20 +166,26 @@ def delivery_case(payload_bytes: int, *, effort: float) -> Case:
     )
 
 
-def latency_case(length: int, *, effort: float) -> Case:
-    """Return a case whose messages never wait for each other."""
-    events = int(400 * effort)
-    return Case(LATENCY_PAYLOAD_BYTES, events, length, interval_s=LATENCY_INTERVAL_S)
+def latency_case(length: int, rate: float, *, effort: float) -> Case:
+    """Return a case with a message now and then, `rate` of them in a second."""
+    events = max(2, int(rate * LATENCY_S * effort))
+    return Case(LATENCY_PAYLOAD_BYTES, events, length, interval_s=1 / rate)
 
 
 def half_rate_case(length: int, rate: float, *, effort: float) -> Case:
-    """Return a case at half of a rate, in messages/s, that a chain of this length can take."""
-    events = int(min(MAX_EVENTS, max(MIN_EVENTS, HALF_RATE_S * effort * rate / 2)))
+    """Return a case at half of the maximum rate (in messages/s) of a chain of this length."""
+    events = int(min(MAX_EVENTS, max(MIN_EVENTS, LATENCY_S * effort * rate / 2)))
     return Case(LATENCY_PAYLOAD_BYTES, events, length, interval_s=2 / rate, loaded=True)
 
 
+def integrate_case(pixels: int, *, effort: float) -> Case:
+    """Return the case of one operator in two replicas that bins so many pixels per message."""
+    events = max(MIN_EVENTS // 4, int(INTEGRATED_EVENTS * effort))
+    return Case(INTEGRATED_BYTES, events, 1, 2, "integrate", pixels=pixels)
+
+
 def size_text(size_bytes: int) -> str:
-    """Write a size as people do."""
+    """Return a size as people write it."""
     for factor, unit in ((1024**2, "MiB"), (1024, "KiB")):
         if size_bytes >= factor and size_bytes % factor == 0:
             return f"{size_bytes // factor} {unit}"

@@ -1,7 +1,7 @@
-"""The regression gate: ratios against accepted ratios, so that any machine can be the judge. PURE.
+"""The regression gate: compares ratios with accepted ratios, which hold on any machine. PURE.
 
-A gate file is JSON: ``{"tolerance": 0.3, "ratios": {"throughput 100 B x2 r1": 0.5, ...}}``. More
-is better in each; the ratio of a latency is the hand-written chain's over Arroyo's.
+A gate file is JSON: ``{"tolerance": 0.3, "ratios": {"pass 100 B x2 r1": 0.5, ...}}``. Larger ratios
+are better; that of a latency is the hand-written chain's over Arroyo's.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from msgspec import Meta
 
 from arroyo.errors import ConfigurationError
 
-from .pairs import Comparison
+from .comparison import Comparison
 
 
 class Gate(msgspec.Struct, forbid_unknown_fields=True):
-    """What is accepted: a ratio may fall short of its accepted value by the share `tolerance`."""
+    """Accepted ratios; a ratio may be less by the share `tolerance`."""
 
     tolerance: Annotated[float, Meta(ge=0, lt=1)]
     ratios: dict[str, Annotated[float, Meta(gt=0)]]
 
     def regressions(self, comparisons: Sequence[Comparison]) -> list[str]:
-        """Return one sentence per case that falls short; cases without a ratio are not judged."""
+        """Return a sentence for each case below its accepted ratio."""
         found = []
         for comparison in comparisons:
             label = comparison.case.label
@@ -35,7 +35,7 @@ class Gate(msgspec.Struct, forbid_unknown_fields=True):
             least = accepted * (1 - self.tolerance)
             if comparison.headline < least:
                 found.append(
-                    f"{label}: the ratio to the hand-written chain is "
+                    f"{label}: the ratio to the chain {comparison.case.reference} is "
                     f"{comparison.headline:.2f}, accepted are {least:.2f} and more "
                     f"({accepted:.2f} less {self.tolerance:.0%}); find what became slower, or "
                     "accept it in the gate file"
@@ -56,4 +56,4 @@ def read_gate(path: Path) -> Gate:
     except OSError as error:
         raise ConfigurationError(f"the gate file {path} can't be read: {error.strerror}") from error
     except msgspec.DecodeError as error:
-        raise ConfigurationError(f"the gate file {path} is not of its form: {error}") from error
+        raise ConfigurationError(f"the gate file {path} has the wrong form: {error}") from error

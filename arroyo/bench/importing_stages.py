@@ -1,4 +1,4 @@
-"""Idle stages that import what most stages of users do: numpy and zmq."""
+"""Idle stages that import numpy and zmq, as most stages of users do."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class ImportingSource(IdleSource):
 
 
 class ImportingOperator(IdleOperator):
-    """Never gets anything."""
+    """Receives nothing."""
 
 
 class ImportingSink(IdleSink):
-    """Never gets anything."""
+    """Receives nothing."""

@@ -1,4 +1,4 @@
-"""What a measurement depends on: versions and the machine. It goes first into every result."""
+"""Versions and machine that a measurement depends on; first line of all saved results."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import zmq
 
 import arroyo
 
-_REPOSITORY = Path(__file__).parents[3]
+_REPOSITORY = Path(__file__).parents[2]
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return everything by name, ready for JSON."""
+    """Return versions and machine, ready for JSON."""
     return {
         "kind": "machine",
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -38,7 +38,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Commit of the checkout that this is run from; None for an installed package."""
+    """Return the commit of this checkout; None for an installed package."""
     if not (_REPOSITORY / ".git").exists():
         return None
     command = ["git", "-C", str(_REPOSITORY), "describe", "--always", "--dirty"]

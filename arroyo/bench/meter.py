@@ -1,33 +1,52 @@
-"""`Meter`: what each process of a measured chain notes, and how the notes become an outcome."""
+"""`Meter`: notes of each process of a measured chain, and the measurement made of them."""
 
 from __future__ import annotations
 
 import math
 import os
+import resource
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import psutil
 
 from arroyo.errors import ArroyoError
 
-from .case import Case, Outcome
+from .case import Case, Measurement, Role
+
+_Result = TypeVar("_Result")
 
 
 class MeasurementError(ArroyoError):
-    """A measured chain did not run to its end, so there is nothing to report."""
+    """A measured chain did not finish, so there is nothing to report."""
 
 
 class Note(msgspec.Struct):
-    """One process: CPU time in its run; a sink adds times of the first and last message."""
+    """What one process has measured.
 
-    cpu_ns: int
+    Attributes
+    ----------
+    role, cpu_ns
+        Place of the process in its chain, and its CPU time.
+    arrived, first_ns, last_ns, latencies_ns
+        At a sink: messages, the times of the first and last one, and their time on the way.
+    work_ns, work_cpu_ns, work_faults
+        Of each call of a function that was timed.
+    """
+
+    role: Role
+    cpu_ns: int = 0
     arrived: int = 0
     first_ns: int = 0
     last_ns: int = 0
     latencies_ns: list[int] = []
+    work_ns: list[int] = []
+    work_cpu_ns: list[int] = []
+    work_faults: list[int] = []
 
 
 class Meter:
@@ -36,29 +55,35 @@ class Meter:
     Parameters
     ----------
     folder
-        Where the note goes, in a file of this process.
+        Where this process writes its note.
+    role
+        Place of the process in its chain.
     events
-        How many messages a sink expects.
+        Number of messages that a sink expects.
     daemon
-        A process that can't note anything itself, whose CPU time is added.
+        Another process, whose CPU time is added.
     """
 
     def __init__(
-        self, folder: str | Path, events: int = 0, daemon: psutil.Process | None = None
+        self,
+        folder: str | Path,
+        role: Role,
+        events: int = 0,
+        daemon: psutil.Process | None = None,
     ) -> None:
         self._path = Path(folder) / f"{os.getpid()}.json"
         self._events = events
         self._daemon = daemon
-        self._note = Note(0)
+        self.note = Note(role)
         self.begin()
 
     def begin(self) -> None:
-        """The run begins here."""
+        """Begin the run."""
         self._begin_ns = self._cpu_ns()
 
     def arrive(self) -> bool:
-        """A message has arrived; returns whether it was the last one."""
-        note = self._note
+        """Count a message; return True if it was the last one."""
+        note = self.note
         note.arrived += 1
         note.last_ns = time.monotonic_ns()
         if note.arrived == 1:
@@ -67,13 +92,23 @@ class Meter:
 
     def arrive_from(self, sent_ns: int) -> bool:
         """Like `arrive`, for a message that left the source at `sent_ns` (monotonic)."""
-        self._note.latencies_ns.append(time.monotonic_ns() - sent_ns)
+        self.note.latencies_ns.append(time.monotonic_ns() - sent_ns)
         return self.arrive()
 
+    def timed(self, work: Callable[..., _Result], *arguments: Any) -> _Result:
+        """Call a function, and note what the call took in this thread."""
+        begin = _usage()
+        result = work(*arguments)
+        time_ns, cpu_ns, faults = _usage()
+        self.note.work_ns.append(time_ns - begin[0])
+        self.note.work_cpu_ns.append(cpu_ns - begin[1])
+        self.note.work_faults.append(faults - begin[2])
+        return result
+
     def end(self) -> None:
-        """The run is over; write the note."""
-        self._note.cpu_ns = self._cpu_ns() - self._begin_ns
-        self._path.write_bytes(msgspec.json.encode(self._note))
+        """End the run and write the note."""
+        self.note.cpu_ns = self._cpu_ns() - self._begin_ns
+        self._path.write_bytes(msgspec.json.encode(self.note))
 
     def _cpu_ns(self) -> int:
         own_ns = time.process_time_ns()
@@ -83,21 +118,27 @@ class Meter:
         return own_ns + int((times.user + times.system) * 1e9)
 
 
+def _usage() -> tuple[int, int, int]:
+    """Return time, CPU time and page faults of this thread so far."""
+    faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    return time.perf_counter_ns(), time.thread_time_ns(), faults
+
+
 def read_notes(folder: Path) -> list[Note]:
-    """Read what all processes of a chain noted."""
+    """Read the notes of all processes of a chain."""
     return [msgspec.json.decode(path.read_bytes(), type=Note) for path in folder.glob("*.json")]
 
 
-def outcome_of(case: Case, notes: Sequence[Note], *, lossless: bool = True) -> Outcome:
-    """Work out what a run came to; the rate is that of what arrived, 0 where next to nothing did.
+def measurement_of(case: Case, notes: Sequence[Note], *, lossless: bool = True) -> Measurement:
+    """Return the figures of a run; the rate is that of arrivals, 0 if there were less than two.
 
     Raises
     ------
     MeasurementError
-        A process has noted nothing, or the sink has not got what it should.
+        The note of a process is missing, or messages are missing at the sink.
     """
     expected = 2 + case.length * case.replicas
-    sink = max(notes, key=lambda note: note.arrived, default=Note(0))
+    sink = max(notes, key=lambda note: note.arrived, default=Note("sink"))
     finished = sink.arrived >= case.events or not lossless
     if len(notes) != expected or not finished:
         raise MeasurementError(
@@ -108,16 +149,36 @@ def outcome_of(case: Case, notes: Sequence[Note], *, lossless: bool = True) -> O
     if sink.arrived > 1:
         rate = (sink.arrived - 1) / ((sink.last_ns - sink.first_ns) / 1e9)
     latencies_us = sorted(each / 1e3 / case.hops for each in sink.latencies_ns)
-    return Outcome(
+    cpu_us = {
+        role: sum(note.cpu_ns for note in notes if note.role == role) / 1e3 / case.events
+        for role in get_args(Role)
+    }
+    return Measurement(
         messages_per_s=rate,
         mib_per_s=rate * case.payload_bytes / 1024**2,
-        cpu_us_per_message=sum(note.cpu_ns for note in notes) / 1e3 / case.events,
+        cpu_us_per_message=sum(cpu_us.values()),
+        source_us=cpu_us["source"],
+        stage_us=cpu_us["relay"] / case.length,
+        sink_us=cpu_us["sink"],
         hop_p50_us=quantile(latencies_us, 0.5) if latencies_us else None,
         hop_p99_us=quantile(latencies_us, 0.99) if latencies_us else None,
+        work_us=median_us([each for note in notes for each in note.work_ns]),
+        work_cpu_us=median_us([each for note in notes for each in note.work_cpu_ns]),
+        work_faults=median([each for note in notes for each in note.work_faults]),
         arrived=sink.arrived,
     )
 
 
+def median(values: Sequence[int]) -> float | None:
+    """Return the median; None of nothing."""
+    return statistics.median(values) if values else None
+
+
+def median_us(values_ns: Sequence[int]) -> float | None:
+    """Return the median in us; None of nothing."""
+    return statistics.median(values_ns) / 1e3 if values_ns else None
+
+
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest of `ordered` values that at least `share` of them do not exceed."""
+    """Return the least of `ordered` values that at least `share` of them do not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

@@ -1,4 +1,4 @@
-"""The same pace for every source that is measured."""
+"""Pace of the sources of measured chains."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 
 def pace(events: int, interval_s: float) -> Iterator[int]:
-    """Yield the index of each event when it is due; those that are late come at once.
+    """Yield the index of each event when it is due; late ones come at once.
 
-    No process sleeps as short as an interval at full rate, so they come a few at a time then.
+    At high rates an interval is shorter than a process can sleep, so a few come at a time.
     """
     begin = time.monotonic()
     for index in range(events):

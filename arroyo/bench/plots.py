@@ -1,7 +1,7 @@
-"""Plots of a whole run in one picture, for which matplotlib has to be installed.
+"""Plots of all measurements in one picture; needs matplotlib.
 
-Only what was measured is drawn: ratios by payload size, rates by chain length and by replicas,
-latencies.
+Only measured cases are drawn: ratios by what happens to the bytes, rates by chain length and by
+replicas, latencies.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .case import size_text
-from .pairs import Comparison
+from .case import Chain, size_text
+from .comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BY_HAND, ARROYO = "tab:gray", "tab:blue"
 PANEL_INCHES = (5.6, 4.2)
 GROUP_INCHES = 0.9
-"""Room for each bar, or pair of bars, with its labels."""
+"""Width of each bar, or pair of bars, with its labels."""
 BAR_WIDTH = 0.36
 
 
@@ -38,7 +38,7 @@ class _Panel(NamedTuple):
 
 
 class _Dimension(NamedTuple):
-    """What chains of the same messages may differ in, and how much of it they usually have."""
+    """A dimension of cases other than the message size, and its usual value."""
 
     field: str
     usual: int
@@ -46,16 +46,16 @@ class _Dimension(NamedTuple):
     axis: str
 
     def of(self, comparison: Comparison) -> int:
-        """Return how much a measured chain has."""
+        """Return the value of a measured chain."""
         return int(getattr(comparison.case, self.field))
 
     def reference(self, comparisons: Sequence[Comparison]) -> int:
-        """Return how much the chains have that others are compared with."""
+        """Return the value of the chains that others are compared with."""
         counts = {self.of(each) for each in comparisons}
         return self.usual if self.usual in counts else min(counts, default=self.usual)
 
     def at_reference(self, comparisons: Sequence[Comparison]) -> list[Comparison]:
-        """Return the chains that have as much."""
+        """Return the chains with that value."""
         count = self.reference(comparisons)
         return [each for each in comparisons if self.of(each) == count]
 
@@ -78,15 +78,15 @@ def has_matplotlib() -> bool:
 
 def draw_plots(comparisons: Sequence[Comparison], machine: str, path: Path) -> bool:
     """Draw everything into a PNG; returns whether there was anything to draw."""
-    flat_out = [each for each in comparisons if not each.case.interval_s]
-    usual_length, usual_replicas = LENGTH.at_reference(flat_out), REPLICAS.at_reference(flat_out)
+    by_hand = [each for each in comparisons if each.case.reference == "handwritten"]
+    flat_out = [each for each in by_hand if not each.case.interval_s]
+    passed_on = [each for each in flat_out if each.case.work == "pass"]
+    usual_length, usual_replicas = LENGTH.at_reference(passed_on), REPLICAS.at_reference(passed_on)
     panels = [
-        _Panel(REPLICAS.at_reference(usual_length), _draw_ratios, GROUP_INCHES),
+        _Panel(REPLICAS.at_reference(LENGTH.at_reference(flat_out)), _draw_ratios, GROUP_INCHES),
         _Panel(LENGTH.differing(usual_replicas), functools.partial(_draw_rates, LENGTH)),
         _Panel(REPLICAS.differing(usual_length), functools.partial(_draw_rates, REPLICAS)),
-        _Panel(
-            [each for each in comparisons if each.case.interval_s], _draw_latencies, GROUP_INCHES
-        ),
+        _Panel([each for each in by_hand if each.case.interval_s], _draw_latencies, GROUP_INCHES),
     ]
     panels = [panel for panel in panels if panel.entries]
     if not panels:
@@ -107,8 +107,8 @@ def draw_plots(comparisons: Sequence[Comparison], machine: str, path: Path) -> b
 
 
 def _draw_ratios(axes: Axes, comparisons: Sequence[Comparison]) -> None:
-    names = [size_text(each.case.payload_bytes) for each in comparisons]
-    bars = axes.bar(names, [each.rate_ratio for each in comparisons], color=ARROYO)
+    names = [f"{each.case.work}\n{size_text(each.case.payload_bytes)}" for each in comparisons]
+    bars = axes.bar(names, [each.headline for each in comparisons], color=ARROYO)
     axes.bar_label(bars, fmt="%.2f", padding=2)
     axes.axhline(1.0, color=BY_HAND, linestyle="--")
     axes.set_yscale("log", base=2)
@@ -117,7 +117,7 @@ def _draw_ratios(axes: Axes, comparisons: Sequence[Comparison]) -> None:
     case = comparisons[0].case
     replicas = f", {case.replicas} replicas" if case.replicas > 1 else ""
     axes.set_title(f"Rate over the hand-written chain's, x{case.length}{replicas}")
-    axes.set_xlabel("payload")
+    axes.set_xlabel("what happens to the bytes, and payload")
     axes.set_ylabel("ratio (dashed: as fast as by hand)")
 
 
@@ -129,16 +129,20 @@ def _draw_rates(dimension: _Dimension, axes: Axes, comparisons: Sequence[Compari
         )
         counts = [dimension.of(each) for each in line]
         reference = dimension.at_reference(line)[0]
-        shares = [
-            100 * each.arroyo.messages_per_s / reference.arroyo.messages_per_s for each in line
-        ]
-        [drawn] = axes.plot(counts, shares, marker="o", label=f"Arroyo, {size_text(size)}")
-        shares = [
-            100 * each.handwritten.messages_per_s / reference.handwritten.messages_per_s
-            for each in line
-        ]
-        label = f"by hand, {size_text(size)}"
-        axes.plot(counts, shares, marker=".", ls="--", color=drawn.get_color(), label=label)
+        [drawn] = axes.plot(
+            counts,
+            _shares(line, reference, "arroyo"),
+            marker="o",
+            label=f"Arroyo, {size_text(size)}",
+        )
+        axes.plot(
+            counts,
+            _shares(line, reference, "handwritten"),
+            marker=".",
+            ls="--",
+            color=drawn.get_color(),
+            label=f"by hand, {size_text(size)}",
+        )
     axes.set_ylim(bottom=0)
     axes.set_xticks(sorted({dimension.of(each) for each in comparisons}))
     axes.legend(fontsize="small")
@@ -147,18 +151,26 @@ def _draw_rates(dimension: _Dimension, axes: Axes, comparisons: Sequence[Compari
     axes.set_ylabel(f"% of the rate at {dimension.reference(comparisons)}")
 
 
+def _shares(line: Sequence[Comparison], reference: Comparison, chain: Chain) -> list[float]:
+    """Return the rates of a chain in percent of that of the reference."""
+    whole = reference.figures[chain].messages_per_s
+    return [100 * each.figures[chain].messages_per_s / whole for each in line]
+
+
 def _draw_latencies(axes: Axes, comparisons: Sequence[Comparison]) -> None:
     names = [
-        f"{'half' if each.case.loaded else 'low'}\nx{each.case.length}" for each in comparisons
+        f"{'half' if each.case.loaded else f'{1 / each.case.interval_s:,.0f}/s'}\n"
+        f"x{each.case.length}"
+        for each in comparisons
     ]
     sides = (
-        (-0.19, BY_HAND, "by hand", [each.handwritten for each in comparisons]),
-        (0.19, ARROYO, "Arroyo", [each.arroyo for each in comparisons]),
+        (-0.19, BY_HAND, "by hand", [each.figures["handwritten"] for each in comparisons]),
+        (0.19, ARROYO, "Arroyo", [each.figures["arroyo"] for each in comparisons]),
     )
-    for shift, color, who, outcomes in sides:
-        places = [index + shift for index in range(len(outcomes))]
-        medians = [outcome.hop_p50_us or math.nan for outcome in outcomes]
-        most = [outcome.hop_p99_us or math.nan for outcome in outcomes]
+    for shift, color, who, measurements in sides:
+        places = [index + shift for index in range(len(measurements))]
+        medians = [measurement.hop_p50_us or math.nan for measurement in measurements]
+        most = [measurement.hop_p99_us or math.nan for measurement in measurements]
         bars = axes.bar(places, medians, BAR_WIDTH, color=color, label=f"{who}, median")
         axes.bar_label(bars, fmt="%.0f", padding=2, fontsize="small")
         left, right = (
@@ -171,5 +183,5 @@ def _draw_latencies(axes: Axes, comparisons: Sequence[Comparison]) -> None:
     axes.margins(y=0.3)
     axes.legend(fontsize="small", loc="upper left", ncols=2)
     axes.set_title(f"Latency of a hop, {size_text(comparisons[0].case.payload_bytes)}")
-    axes.set_xlabel("load: low, or half of the rate; stages between source and sink")
+    axes.set_xlabel("load: messages/s, or half of the rate; stages between source and sink")
     axes.set_ylabel("us")

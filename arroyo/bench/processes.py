@@ -1,4 +1,4 @@
-"""Measured chains of plain processes, which nobody supervises: started, waited for, and ended."""
+"""Runs measured chains of plain processes, without a supervisor."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import msgspec
 
-from .case import Case, Outcome
-from .meter import MeasurementError, outcome_of, read_notes
+from .case import Case, Measurement, Role
+from .meter import MeasurementError, measurement_of, read_notes
 
 RUN_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 5.0
 STOP_AGAIN_S = 0.5
 FIRST_S, QUIET_S = 60.0, 5.0
-"""How long the first message may take, and after how much silence there will be no other, where
-some may be lost."""
+"""How long the first message may take, and how long a pause means that no other will come, where
+messages may be lost."""
 CONNECTED_POLL_S = 0.05
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (where the system has it)
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What one process of the chain has to do.
+    """The work of one process of the chain.
 
     Attributes
     ----------
@@ -39,7 +38,7 @@ class Job(msgspec.Struct, frozen=True):
         Folder for what is measured.
     """
 
-    role: Literal["source", "relay", "sink"]
+    role: Role
     inlet: str
     outlets: tuple[str, ...]
     notes: str
@@ -48,7 +47,7 @@ class Job(msgspec.Struct, frozen=True):
 
 def run_processes(
     module: str, case: Case, address: Callable[[Path, str], str], *, lossless: bool = True
-) -> Outcome:
+) -> Measurement:
     """Run a chain once.
 
     Parameters
@@ -69,7 +68,7 @@ def run_processes(
     with tempfile.TemporaryDirectory(prefix="arroyo-bench-") as folder:
         jobs = jobs_of(case, Path(folder), address)
         with contextlib.ExitStack() as running:
-            # From the sink up: whoever connects finds the address bound.
+            # From the sink up, so that each process connects to an address that is bound.
             sink, *_ = [running.enter_context(_process(module, job)) for job in jobs]
             try:
                 sink.wait(RUN_TIMEOUT_S)
@@ -78,7 +77,7 @@ def run_processes(
                     f"the chain of {module} has not finished {case.label} after "
                     f"{RUN_TIMEOUT_S:.0f} s; measure a smaller case"
                 ) from error
-        return outcome_of(case, read_notes(Path(folder)), lossless=lossless)
+        return measurement_of(case, read_notes(Path(folder)), lossless=lossless)
 
 
 def jobs_of(case: Case, folder: Path, address: Callable[[Path, str], str]) -> list[Job]:
@@ -92,21 +91,54 @@ def jobs_of(case: Case, folder: Path, address: Callable[[Path, str], str]) -> li
     return [*jobs, Job("source", "", below, str(folder), case)]
 
 
+def run_abreast(module: str, case: Case, count: int) -> list[bytes]:
+    """Run a module that calls `run_here` in so many processes at once; return what each has found.
+
+    Raises
+    ------
+    MeasurementError
+        One of them has found nothing.
+    """
+    with contextlib.ExitStack() as running:
+        processes = [running.enter_context(_process(module, case)) for _ in range(count)]
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+        found = [process.stdout.read() for process in processes if process.stdout is not None]
+        if not all(found):
+            raise MeasurementError(f"{module} has found nothing; its output is above")
+    return found
+
+
+def run_here(main: Callable[[Case], Any]) -> None:
+    """Run `main` on the case of this process when it is told to, and write what it returns."""
+    _leave_by_sigterm()
+    case = msgspec.json.decode(sys.argv[1], type=Case)
+    report_ready()
+    sys.stdin.readline()
+    sys.stdout.write(msgspec.json.encode(main(case)).decode())
+
+
 @contextlib.contextmanager
-def _process(module: str, job: Job) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that is ready, and end it at the end."""
-    command = [sys.executable, "-P", "-m", module, msgspec.json.encode(job).decode()]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603  (our own module)
+def _process(module: str, work: Job | Case) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a process that is ready, and end it on leaving."""
+    command = [sys.executable, "-P", "-m", module, msgspec.json.encode(work).decode()]
+    process = subprocess.Popen(  # noqa: S603  (our own module)
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None
     assert process.stdout is not None
     try:
         if not process.stdout.readline():
             raise MeasurementError(
-                f"the {job.role} of {module} ended with code {process.wait()} "
-                "before it was ready; what it wrote is above"
+                f"a process of {module} ended with code {process.wait()} "
+                "before it was ready; its output is above"
             )
         yield process
     finally:
         _end(process)
+        process.stdin.close()
         process.stdout.close()
 
 
@@ -127,25 +159,29 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def read_job() -> Job:
-    """Return the job of this process, which from now on ends at SIGTERM only."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for whoever started this
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    """Return the job of this process; from now on only SIGTERM ends it."""
+    _leave_by_sigterm()
     return msgspec.json.decode(sys.argv[1], type=Job)
 
 
+def _leave_by_sigterm() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for whoever started this
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+
+
 def report_ready() -> None:
-    """Say that messages may come."""
+    """Report that messages may come."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
 
 
 def report_connected(job: Job) -> None:
-    """Say to the source that this process hears the one above it; `report_ready` was before."""
+    """Report to the source that this process hears the one above; call `report_ready` first."""
     Path(job.notes, f"{job.role}{os.getpid()}.connected").touch()
 
 
 def wait_connected(job: Job) -> None:
-    """Wait until every process hears the one above it; what is sent before may be lost.
+    """Wait until every process hears the one above it; earlier messages may be lost.
 
     Raises
     ------

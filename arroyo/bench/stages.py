@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 
-from arroyo.codec import DETACH_BYTES
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Listener, Operator, Processor, Publisher
 
@@ -16,9 +15,7 @@ from .pacing import pace
 class EventSource(Listener):
     """Makes one run of events with the metadata ``index``, and with an interval ``sent_ns``.
 
-    Small payloads are one buffer that is made once, as in the hand-written chain, and copied into
-    each message. A large one is a new array each time, as a detector's images are, from `allocate`:
-    what fills it would write it in place, so nothing is copied. Neither source fills its buffers.
+    All have the same payload, which is copied into each message, as in the chains by hand.
 
     Parameters
     ----------
@@ -42,49 +39,38 @@ class EventSource(Listener):
         interval_s: float = 0.0,
     ) -> None:
         super().__init__(operator)
-        self._meter = Meter(notes)
+        self._meter = Meter(notes, "source")
         self._events = events
-        self._payload_bytes = payload_bytes
+        self._payload = bytes(payload_bytes)
         self._interval_s = interval_s
         self._stopping = threading.Event()
 
     def start(self) -> None:
-        """Make the run, or what of it there is time for until `stop()`."""
+        """Make the run, until its end or `stop()`."""
         self._meter.begin()
         self.operator.process(Start())
         if self._interval_s:
             self._tick()
-        elif self._payload_bytes >= DETACH_BYTES:
-            self._flood_with_arrays()
         else:
             self._flood()
         self.operator.process(Stop())
 
     def _flood(self) -> None:
-        process, stopping = self.operator.process, self._stopping
-        payload = bytes(self._payload_bytes)
+        process, stopping, payload = self.operator.process, self._stopping, self._payload
         for index in range(self._events):
             process(Event({"index": index}, payload))
             if stopping.is_set():
                 return
 
-    def _flood_with_arrays(self) -> None:
-        for index in range(self._events):
-            array = self.allocate(self._payload_bytes, "uint8")
-            self.operator.process(Event.from_array(array, index=index))
-            if self._stopping.is_set():
-                return
-
     def _tick(self) -> None:
-        payload = bytes(self._payload_bytes)
         for index in pace(self._events, self._interval_s):
             sent = {"index": index, "sent_ns": time.monotonic_ns()}
-            self.operator.process(Event(sent, payload))
+            self.operator.process(Event(sent, self._payload))
             if self._stopping.is_set():
                 return
 
     def stop(self) -> None:
-        """End the run after the event in hand."""
+        """End the run after the present event."""
         self._stopping.set()
 
     def close(self) -> None:
@@ -93,10 +79,10 @@ class EventSource(Listener):
 
 
 class PassThrough(Operator):
-    """Hands every message on as it is."""
+    """Passes every message on unchanged."""
 
     def __init__(self, *, notes: str) -> None:
-        self._meter = Meter(notes)
+        self._meter = Meter(notes, "relay")
 
     def process(self, message: Message) -> Message:
         """Return the message."""
@@ -111,7 +97,7 @@ class Sink(Publisher):
     """Notes when messages arrive."""
 
     def __init__(self, *, notes: str, events: int) -> None:
-        self._meter = Meter(notes, events)
+        self._meter = Meter(notes, "sink", events)
 
     def publish(self, message: Message) -> None:
         """Note the time of the message."""
@@ -144,7 +130,7 @@ class IdleSource(Listener):
 
 
 class IdleOperator(Operator):
-    """Never gets anything."""
+    """Receives nothing."""
 
     def process(self, message: Message) -> Message:
         """Return the message."""
@@ -152,7 +138,7 @@ class IdleOperator(Operator):
 
 
 class IdleSink(Publisher):
-    """Never gets anything."""
+    """Receives nothing."""
 
     def publish(self, message: Message) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Chains of Arroyo under a real supervisor, started from a chain file made for the purpose."""
+"""Runs measured chains of Arroyo under a real supervisor, with a chain file written for each."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 
 from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.status_page import read_status_page
 
-from .case import Case, Outcome
-from .meter import MeasurementError, outcome_of, read_notes
+from .case import Case, Measurement
+from .meter import MeasurementError, measurement_of, read_notes
 
 _STAGES = "arroyo.bench.stages"
+_FRAME_STAGES = "arroyo.bench.frame_stages"
 _SUPERVISE = "from arroyo.cli.supervise import main; main()"
 RUN_TIMEOUT_S = 300.0
 READY_TIMEOUT_S = 60.0
 POLL_S = 0.0005
-"""How often status pages are looked at; they hold the times, so this costs no precision."""
+"""How often status pages are read; they hold the times, so precision does not depend on it."""
 
 
 class SupervisedChain:
@@ -60,12 +60,7 @@ class SupervisedChain:
             )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait()
@@ -76,7 +71,7 @@ class SupervisedChain:
         return self.folder / "output.txt"
 
     def page(self, name: ReplicaName) -> Mapping[str, int]:
-        """Read a replica's status page; zeros where there is none yet."""
+        """Return a replica's status page; zeros where there is none yet."""
         return read_status_page(self.directory.status_page(name)) or {"pid": 0, "ready_since_ns": 0}
 
     def wait_ready(self, name: ReplicaName, *, not_pid: int = 0) -> Mapping[str, int]:
@@ -96,7 +91,7 @@ class SupervisedChain:
         raise MeasurementError(f"{name} of a measured chain was not ready\n{self._last_words()}")
 
     def wait(self) -> None:
-        """Wait for the chain's own end.
+        """Wait until the chain ends by itself.
 
         Raises
         ------
@@ -117,7 +112,7 @@ class SupervisedChain:
         return self._output.read_text("utf-8", "replace")[-2000:]
 
 
-def run_supervised(case: Case, *, best_effort: bool = False) -> Outcome:
+def run_supervised(case: Case, *, best_effort: bool = False) -> Measurement:
     """Run a case once as a supervised chain, reliable or not.
 
     Raises
@@ -130,31 +125,53 @@ def run_supervised(case: Case, *, best_effort: bool = False) -> Outcome:
         notes = chain.folder / "notes"
         notes.mkdir()
         chain.wait()
-        return outcome_of(case, read_notes(notes))
+        return measurement_of(case, read_notes(notes))
 
 
 def case_chain(case: Case, notes: Path, source_keys: str = "") -> str:
     """Return the chain file of a case, whose stages write into the folder `notes`."""
+    listener, operator = _stages_of(case)
+    source: dict[str, float] = {"events": case.events, "payload_bytes": case.payload_bytes}
+    if case.interval_s:
+        source["interval_s"] = case.interval_s
+    work = {"pixels": case.pixels} if case.pixels else {}
     lines = [
         '[chain]\nname = "bench"',
-        f'[stages.source]\nlistener = "{_STAGES}:EventSource"',
-        f'options = {{ notes = "{notes}", events = {case.events}, '
-        f"payload_bytes = {case.payload_bytes}, interval_s = {case.interval_s} }}",
+        f'[stages.source]\nlistener = "{listener}"\n{_options(notes, source)}',
         source_keys,
     ]
     above = "source"
     for number in range(1, case.length + 1):
         lines += [
-            f'[stages.pass{number}]\noperator = "{_STAGES}:PassThrough"',
+            f'[stages.work{number}]\noperator = "{operator}"\n{_options(notes, work)}',
             f'inputs = ["{above}"]\nreplicas = {case.replicas}',
-            f'options = {{ notes = "{notes}" }}',
         ]
-        above = f"pass{number}"
+        above = f"work{number}"
     lines += [
         f'[stages.sink]\npublisher = "{_STAGES}:Sink"\ninputs = ["{above}"]',
-        f'options = {{ notes = "{notes}", events = {case.events} }}',
+        _options(notes, {"events": case.events}),
     ]
     return "\n".join(lines)
+
+
+def _stages_of(case: Case) -> tuple[str, str]:
+    """Return the classes of the source and of the stages in between."""
+    if not case.frames:
+        return f"{_STAGES}:EventSource", f"{_STAGES}:PassThrough"
+    source = "FillingSource" if case.work == "fill" else "FrameSource"
+    operators = {
+        "pass": f"{_STAGES}:PassThrough",
+        "transform": f"{_FRAME_STAGES}:TransformFrames",
+        "integrate": f"{_FRAME_STAGES}:IntegrateFrames",
+    }
+    reading = f"{_FRAME_STAGES}:ReadFrames"
+    return f"{_FRAME_STAGES}:{source}", operators.get(case.work, reading)
+
+
+def _options(notes: Path, options: Mapping[str, float]) -> str:
+    """Return the options of a stage, as a line of the chain file."""
+    pairs = [f'notes = "{notes}"', *(f"{name} = {value}" for name, value in options.items())]
+    return f"options = {{ {', '.join(pairs)} }}"
 
 
 def idle_chain(operators: int, *, importing: bool) -> str:

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any
 
 import click
 
 from arroyo.bench.case import Case
-from arroyo.bench.journal import open_journal
 from arroyo.bench.machine import describe_machine
-from arroyo.bench.report import table
-from arroyo.config.quantities import parse_size
+from arroyo.bench.results_file import open_results
+from arroyo.bench.tables import table
+from arroyo.cli.bench import Size
 
 from .frameworks import OTHERS, OURS, Framework, Match, framework_case, match_rows
 
 
-class _Size(click.ParamType[int]):
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return parse_size(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 @click.command()
 @click.option(
-    "--size", "sizes", type=_Size(), multiple=True, default=["1 KiB", "8 MiB"], show_default=True
+    "--size", "sizes", type=Size(), multiple=True, default=["1 KiB", "8 MiB"], show_default=True
 )
 @click.option("--length", type=click.IntRange(1, 8), default=2, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
@@ -40,22 +29,22 @@ def main(
 ) -> None:
     """Measure the same chain (source, pass-through stages, sink) made with other frameworks.
 
-    Those that are not installed are left out; the extra `bench` has them.
+    Those that are not installed are left out; the extra `peers` has them.
     """
     for each in OTHERS:
         if not each.installed:
-            click.echo(f"{each.name} is left out: it is not installed; pip install -e '.[bench]'")
+            click.echo(f"{each.name} is left out: it is not installed; pip install -e '.[peers]'")
     installed = [each for each in OTHERS if each.installed]
     if not installed:
         return
-    with open_journal(save) as journal:
-        journal.note(describe_machine())
+    with open_results(save) as results:
+        results.note(describe_machine())
         matches = [
             measure(framework_case(size, length, effort=effort), [*OURS, *installed], rounds)
             for size in sizes
         ]
         for match in matches:
-            journal.note({"kind": "frameworks", **match._asdict()})
+            results.note({"kind": "frameworks", **match._asdict()})
     click.echo(table(match_rows(matches)))
 
 

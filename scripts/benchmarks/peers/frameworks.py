@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from arroyo.bench.case import MIN_EVENTS, Case, Outcome, size_text
+from arroyo.bench.case import MIN_EVENTS, Case, Measurement, size_text
 from arroyo.bench.handwritten import run_handwritten
 from arroyo.bench.supervised import run_supervised
 
@@ -29,7 +29,7 @@ class Framework(NamedTuple):
 
     name: str
     module: str
-    run: Callable[[Case], Outcome]
+    run: Callable[[Case], Measurement]
 
     @property
     def installed(self) -> bool:
@@ -53,7 +53,7 @@ class Match(NamedTuple):
     """All runs of one case, by framework; figures are medians."""
 
     case: Case
-    outcomes: Mapping[str, list[Outcome]]
+    outcomes: Mapping[str, list[Measurement]]
 
     def rate(self, name: str) -> float:
         """Messages/s that arrived."""

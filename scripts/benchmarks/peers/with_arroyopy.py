@@ -15,12 +15,12 @@ from typing import Any, NoReturn
 import zmq
 import zmq.asyncio
 
-from arroyo.bench.case import Case, Outcome
+from arroyo.bench.case import Case, Measurement
 from arroyo.bench.meter import Meter
 from arroyo.bench.processes import Job, read_job, report_ready, run_processes
 
 
-def run_arroyopy(case: Case) -> Outcome:
+def run_arroyopy(case: Case) -> Measurement:
     """Run the chain once.
 
     Raises
@@ -86,7 +86,7 @@ async def receive_all(job: Job, meter: Meter, end: Callable[[], NoReturn]) -> No
 
 def main(job: Job) -> None:
     """Run until the sink has everything, or SIGTERM."""
-    meter = Meter(job.notes, job.case.events)
+    meter = Meter(job.notes, job.role, job.case.events)
 
     def end(*_: object) -> NoReturn:
         # Its listener takes a cancellation for a time-out and listens on, so no loop would end.

@@ -22,25 +22,25 @@ from typing import Any
 import msgspec
 import psutil
 
-from arroyo.bench.case import Case, Outcome
-from arroyo.bench.meter import MeasurementError, Meter, outcome_of, read_notes
+from arroyo.bench.case import Case, Measurement
+from arroyo.bench.meter import MeasurementError, Meter, measurement_of, read_notes
 from arroyo.bench.processes import (
     FIRST_S,
     QUIET_S,
     RUN_TIMEOUT_S,
-    SHARED_MEMORY,
     STOP_TIMEOUT_S,
     Job,
     jobs_of,
     read_job,
 )
+from arroyo.shared_memory.files import SHARED_MEMORY
 
 QUEUED, POLICY = 1000, "backpressure"
 OUTPUT = "out"
 _RUN = "import dora_cli; dora_cli.py_main()"
 
 
-def run_dora(case: Case) -> Outcome:
+def run_dora(case: Case) -> Measurement:
     """Run the chain once.
 
     Raises
@@ -61,7 +61,7 @@ def run_dora(case: Case) -> Outcome:
         if code:
             last_words = output.read_text("utf-8", "replace")[-2000:]
             raise MeasurementError(f"dora ended with code {code}\n{last_words}")
-        return outcome_of(case, read_notes(Path(folder)), lossless=False)
+        return measurement_of(case, read_notes(Path(folder)), lossless=False)
 
 
 @contextlib.contextmanager
@@ -140,7 +140,7 @@ def main(job: Job) -> None:
     import dora
 
     daemon = psutil.Process(os.getppid()) if job.role == "sink" else None
-    meter = Meter(job.notes, job.case.events, daemon)
+    meter = Meter(job.notes, job.role, job.case.events, daemon)
     node = dora.Node()
     try:
         if job.role == "source":

@@ -16,13 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from arroyo.bench.case import Case, Outcome
-from arroyo.bench.handwritten import NO_COPY_BYTES
+from arroyo.bench.case import FRAME_BYTES, Case, Measurement
 from arroyo.bench.meter import Meter
 from arroyo.bench.processes import (
     FIRST_S,
     QUIET_S,
-    SHARED_MEMORY,
     Job,
     read_job,
     report_connected,
@@ -30,13 +28,14 @@ from arroyo.bench.processes import (
     run_processes,
     wait_connected,
 )
+from arroyo.shared_memory.files import SHARED_MEMORY
 
 QUEUED, QUEUED_BYTES = 1000, 256 * 1024**2
 """A subscriber has room for so many messages, as one of pyzmq, but for no more bytes than that."""
 LEAST_QUEUED = 2
 
 
-def run_iceoryx2(case: Case) -> Outcome:
+def run_iceoryx2(case: Case) -> Measurement:
     """Run the chain once.
 
     Raises
@@ -66,7 +65,7 @@ def _remove_shared_memory(prefix: str) -> None:
 
 def main(job: Job) -> None:
     """Do the work of one process."""
-    meter = Meter(job.notes, job.case.events)
+    meter = Meter(job.notes, job.role, job.case.events)
     node = _node(Path(job.notes))
     try:
         if job.role == "source":
@@ -172,7 +171,7 @@ class _Inlet:
 
 def _send_all(job: Job, outlet: _Outlet, meter: Meter) -> None:
     payload = (ctypes.c_uint8 * job.case.payload_bytes)()
-    address = ctypes.addressof(payload) if job.case.payload_bytes < NO_COPY_BYTES else None
+    address = ctypes.addressof(payload) if job.case.payload_bytes < FRAME_BYTES else None
     report_ready()
     wait_connected(job)
     meter.begin()

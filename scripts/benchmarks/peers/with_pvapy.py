@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from arroyo.bench.case import Case, Outcome
+from arroyo.bench.case import Case, Measurement
 from arroyo.bench.meter import Meter
 from arroyo.bench.processes import (
     FIRST_S,
@@ -34,7 +34,7 @@ LOOPBACK = {
 }
 
 
-def run_pvapy(case: Case) -> Outcome:
+def run_pvapy(case: Case) -> Measurement:
     """Run the chain once.
 
     Raises
@@ -52,7 +52,7 @@ def _channel_name(folder: Path, name: str) -> str:
 def main(job: Job) -> None:
     """Do the work of one process."""
     os.environ.update(LOOPBACK)
-    meter = Meter(job.notes, job.case.events)
+    meter = Meter(job.notes, job.role, job.case.events)
     report_ready()
     try:
         if job.role == "source":

@@ -1,16 +1,20 @@
-from arroyo.bench.case import Case, Outcome
-from arroyo.bench.pairs import Pair, compare
+from arroyo.bench.case import Case, Measurement
+from arroyo.bench.comparison import compare
 from arroyo.bench.plots import draw_plots
 
 
-def compared(case, handwritten, arroyo):
-    outcomes = [Outcome(rate, rate, 1.0, us, us) for rate, us in (handwritten, arroyo)]
-    return compare(case, [Pair(*outcomes)])
+def compared(case, other, ours):
+    other, ours = (
+        Measurement(rate, rate, 1.0, hop_p50_us=us, hop_p99_us=us) for rate, us in (other, ours)
+    )
+    return compare(case, [dict.fromkeys(case.chains, other) | {"arroyo": ours}])
 
 
 MEASURED = [
     compared(Case(100, 10), (200.0, None), (400.0, None)),
     compared(Case(8 << 20, 10), (10.0, None), (80.0, None)),
+    compared(Case(8 << 20, 10, work="read"), (10.0, None), (30.0, None)),
+    compared(Case(8 << 20, 10, 1, 2, "integrate"), (10.0, None), (30.0, None)),
     compared(Case(8 << 20, 10, replicas=2), (10.0, None), (80.0, None)),
     compared(Case(8 << 20, 10, length=6), (5.0, None), (70.0, None)),
     compared(Case(1024, 10, interval_s=0.01), (100.0, 90.0), (100.0, 130.0)),
@@ -37,7 +41,8 @@ def width_of(png):
 
 def test_each_kind_of_figure_can_be_drawn_alone(tmp_path):
     for index, each in enumerate(MEASURED):
-        assert draw_plots([each], "some machine", tmp_path / f"{index}.png")
+        drawn = draw_plots([each], "some machine", tmp_path / f"{index}.png")
+        assert drawn == (each.case.reference == "handwritten")
 
 
 def test_where_nothing_was_measured_nothing_is_drawn(tmp_path):

@@ -1,4 +1,4 @@
-"""How fast a chain starts, mends itself and stops, and what it costs while it does nothing."""
+"""Measures how fast a chain starts, restarts a stage and stops, and the cost of an idle chain."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from arroyo.identifiers import ReplicaName
 from .supervised import SupervisedChain, idle_chain
 
 IDLE_S = 5.0
-"""How long the supervisor's idle CPU is looked at."""
+"""How long the CPU time of an idle supervisor is measured."""
 SETTLE_S = 1.0
 
 _SOURCE, _SINK = ReplicaName("source", 0), ReplicaName("sink", 0)
 
 
 class Restarts(msgspec.Struct, frozen=True):
-    """From `kill -9` of an operator that imports numpy and zmq to its replacement READY, in ms."""
+    """Times from `kill -9` of an operator to its replacement READY, in ms; with numpy and zmq."""
 
     kill_to_ready_ms: list[float]
 
@@ -33,7 +33,7 @@ class Restarts(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """A chain of `stages` processes that import numpy and zmq, from its command on."""
+    """Start and stop of a chain of `stages` processes that import numpy and zmq."""
 
     stages: int
     all_ready_s: float
@@ -41,7 +41,7 @@ class Start(msgspec.Struct, frozen=True):
 
 
 class Idle(msgspec.Struct, frozen=True):
-    """What a chain of `stages` processes that import nothing of users costs while idle."""
+    """Cost of an idle chain of `stages` processes, without imports of users."""
 
     stages: int
     supervisor_rss_mib: float
@@ -72,7 +72,7 @@ def measure_restarts(kills: int) -> Restarts:
 
 
 def measure_start(stages: int) -> Start:
-    """Start and stop a chain of so many processes.
+    """Measure the start and stop of a chain of `stages` processes.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def measure_start(stages: int) -> Start:
 
 
 def measure_idle(stages: int) -> Idle:
-    """Look at a chain of so many processes that has nothing to do; errors as in `measure_start`."""
+    """Measure an idle chain of `stages` processes; errors as in `measure_start`."""
     with SupervisedChain(lambda _: idle_chain(stages - 2, importing=False)) as chain:
         for name in _names(stages):
             chain.wait_ready(name)

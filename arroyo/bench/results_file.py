@@ -1,4 +1,4 @@
-"""`Journal`: everything measured, as JSON lines, and plots of it beside them."""
+"""`ResultsFile`: all measurements, as JSON lines, and plots beside them."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import msgspec
 from arroyo.errors import ConfigurationError
 
 
-class Journal:
-    """One file of JSON lines; without a path nothing is kept."""
+class ResultsFile:
+    """A file of JSON lines; without a path nothing is saved."""
 
     def __init__(self, path: Path | None, file: IO[bytes] | None) -> None:
         self.path = path
         self._file = file
 
     def note(self, entry: Any) -> None:
-        """Write one line; what breaks the run off later leaves it there."""
+        """Write one line at once, so that it stays if the run fails later."""
         if self._file is not None:
             self._file.write(msgspec.json.encode(entry) + b"\n")
             self._file.flush()
 
 
 @contextmanager
-def open_journal(folder: Path | None) -> Iterator[Journal]:
-    """Open a new file, named after the time, in a folder; None: keep nothing.
+def open_results(folder: Path | None) -> Iterator[ResultsFile]:
+    """Open a new file in a folder, named after the time; None: save nothing.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def open_journal(folder: Path | None) -> Iterator[Journal]:
         The folder can't be written.
     """
     if folder is None:
-        yield Journal(None, None)
+        yield ResultsFile(None, None)
         return
     path = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.jsonl"
     try:
@@ -48,4 +48,4 @@ def open_journal(folder: Path | None) -> Iterator[Journal]:
             f"{path} can't be written: {error.strerror}; give --save a folder that you may write"
         ) from error
     with file:
-        yield Journal(path, file)
+        yield ResultsFile(path, file)
