@@ -2,8 +2,8 @@
 """Writes the pages that are made from code, so that they can't fall behind it.
 
 CHAIN_FILE.md and chain.schema.json come from the schema of chain.toml; the tables of options in
-connectors/README.md come from the docstrings of the connectors. Run it after a change to either;
-a test fails until then.
+connectors/README.md come from the docstrings of the connectors, that in metrics/README.md from the
+descriptions of the metrics. Run it after a change to any of them; a test fails until then.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from typing import Any
 import msgspec
 
 import arroyo.connectors
-from arroyo.config.json_schema import render_schema
-from arroyo.config.schema import ChainFile
+from arroyo.config.schema import ChainFile, render_schema
+from arroyo.metrics.descriptions import METRICS
 
 PACKAGE = Path(__file__).parents[1] / "arroyo"
 CHAIN_FILE = PACKAGE / "config" / "CHAIN_FILE.md"
 JSON_SCHEMA = PACKAGE / "config" / "chain.schema.json"
 CONNECTORS = PACKAGE / "connectors" / "README.md"
+METRICS_PAGE = PACKAGE / "metrics" / "README.md"
 
 _INTRODUCTION = """\
 # The chain file
@@ -47,7 +48,9 @@ _TABLES = {
     "[chain]": "ChainTable",
     "[stages.NAME]": "StageTable",
     "Entries of inputs": "InputTable",
+    "ready as a table": "ReadyTable",
     "[supervisor]": "SupervisorTable",
+    "on_event as a table": "OnEventTable",
 }
 
 _TYPES = {
@@ -152,11 +155,24 @@ def _shown_default(parameter: inspect.Parameter) -> str:
     return f"`{msgspec.json.encode(parameter.default).decode()}`"
 
 
+_METRICS = re.compile(r"(<!-- metrics -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def render_metrics(page: str) -> str:
+    """Return the page on metrics with its table made anew."""
+    rows = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for each in METRICS:
+        labels = ", ".join(each.labels)
+        rows.append(f"| `{each.shown_name}` | {each.kind} | {labels} | {each.help} |")
+    return _METRICS.sub(lambda found: found[1] + "\n".join(rows) + "\n" + found[2], page)
+
+
 def main() -> None:
     """Write all of them."""
     CHAIN_FILE.write_text(render_chain_file(), "utf-8")
     JSON_SCHEMA.write_text(render_schema(), "utf-8")
     CONNECTORS.write_text(render_connectors(CONNECTORS.read_text("utf-8")), "utf-8")
+    METRICS_PAGE.write_text(render_metrics(METRICS_PAGE.read_text("utf-8")), "utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 """Names the modules of arroyo/ that have no test of their own; new ones are an error.
 
 The test of ``arroyo/config/reader.py`` is ``tests/unit/config/test_reader.py``; that of a
-connector may be in ``tests/integration/``, where the server is. A module without a function has
+connector may be in ``tests/integration/``, where the server is: that of
+``arroyo/connectors/nats/session.py`` is ``test_nats_session.py``. A module without a function has
 nothing to test. ``untested.txt`` lists those that had no test when this began: it only gets
 shorter.
 """
@@ -32,7 +33,8 @@ def tests_of(path: Path, root: Path) -> Iterator[Path]:
     name = f"test_{path.stem.lstrip('_')}.py"
     yield root / "tests" / "unit" / path.parent / name
     if path.parts[0] == "connectors":
-        yield root / "tests" / "integration" / name
+        words = (*path.parts[1:-1], name.removeprefix("test_"))
+        yield root / "tests" / "integration" / f"test_{'_'.join(words)}"
 
 
 def has_functions(module: Path) -> bool:

@@ -21,7 +21,7 @@ PROGRAMS = {
     "arroyo-stage": "arroyo.cli.stage:main",
     "arroyo-supervise": "arroyo.cli.supervise:main",
 }
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 class ConsoleReport:

@@ -16,6 +16,13 @@ from arroyo import ArroyoError, Event, Listener, Message, Operator, Publisher, S
 GATE_POLL_S = 0.005
 
 
+def wait_for(gate, meanwhile=lambda: None):
+    """Wait until a gate is open; `meanwhile` is called again and again."""
+    while not Path(gate).exists():
+        meanwhile()
+        threading.Event().wait(GATE_POLL_S)
+
+
 class Reading(Message):
     """A message type of one's own."""
 
@@ -164,6 +171,24 @@ class Pass(Operator):
         return message
 
 
+class Tuned(Pass):
+    """Hands on what it gets, with what its parameter was before and after the work on it."""
+
+    level = 0
+
+    def set_parameters(self, parameters):
+        if parameters["level"] < 0:
+            raise ValueError("a level is not negative")
+        self.level = parameters["level"]
+
+    def process(self, message):
+        before = self.level
+        result = super().process(message)
+        if isinstance(message, Event):
+            return Event({**result.metadata, "level": [before, self.level]})
+        return result
+
+
 class Slow(Pass):
     """Hands on an array as it is, and leaves a byte in the file `worked` for each."""
 
@@ -184,8 +209,7 @@ class Gate(Operator):
     def process(self, message):
         if isinstance(message, Event) and message.metadata["filename"] == self.at:
             Path("waiting").touch()
-            while not Path("gate").exists():
-                threading.Event().wait(GATE_POLL_S)
+            wait_for("gate")
         return message
 
 
@@ -290,6 +314,92 @@ class Fussy(Operator):
         return message
 
 
+class Lists(Operator):
+    """Hands on what it gets, with its own name and the length of its list; has no `process()`."""
+
+    every_s = 0.0
+
+    def process_batch(self, messages):
+        if self.every_s:
+            threading.Event().wait(self.every_s)
+        length = len(messages)
+        return [Event({**each.metadata, "length": length}, each.payload) for each in messages]
+
+
+class MixedLists(Lists):
+    """Nothing for odd indices, and two of each that is a multiple of 4."""
+
+    def process_batch(self, messages):
+        results = super().process_batch(messages)
+        for place, each in enumerate(messages):
+            index = each.metadata["index"]
+            results[place] = None if index % 2 else [each, each] if index % 4 == 0 else each
+        return results
+
+
+class FussyLists(Lists):
+    """Raises where the index of one is 3 more than a multiple of 10; it changes all in place."""
+
+    def process_batch(self, messages):
+        for each in messages:
+            each.metadata["calls"] = each.metadata.get("calls", 0) + 1
+        for each in messages:
+            if each.metadata["index"] % 10 == 3:
+                raise ValueError(f"no {each.metadata['index']}, please")
+        return messages
+
+
+class ShortLists(Lists):
+    """Leaves out one result, where it gets more than one message."""
+
+    def process_batch(self, messages):
+        return messages[: max(1, len(messages) - 1)]
+
+
+class AsyncLists(Lists):
+    """Async, with a `process()` beside it that hears of Start and Stop."""
+
+    async def process(self, message):
+        return type(message)({**message.data, "replaced": True})
+
+    async def process_batch(self, messages):
+        return super().process_batch(messages)
+
+
+class PublishInLists(Lists):
+    def process_batch(self, messages):
+        self.publish(messages[0])
+        return messages
+
+
+class SwapPayloads(Lists):
+    """Gives each second message the payload of its neighbour, for which nothing goes on."""
+
+    def process_batch(self, messages):
+        results = [None] * len(messages)
+        for place in range(0, len(messages) - 1, 2):
+            other = messages[place + 1]
+            results[place] = Event(dict(other.metadata), other.payload)
+        return results
+
+
+class KeepLists(Lists):
+    """Keeps a view of each payload, and tells at the Stop whether all are what they were."""
+
+    def open(self):
+        self.kept = []
+
+    def process(self, message):
+        if isinstance(message, Stop):
+            right = [zlib.crc32(view) == crc for view, crc in self.kept]
+            return Stop({**message.data, "kept": len(right), "right": all(right)})
+        return message
+
+    def process_batch(self, messages):
+        self.kept += [(each.payload, each.metadata["crc"]) for each in messages]
+        return messages
+
+
 class Hang(Operator):
     """Never comes back from the event of an index."""
 
@@ -338,6 +448,13 @@ class Gather(Operator):
         crcs = [zlib.crc32(message.payload) for message in inputs]
         inputs.clear()
         return [Event({"index": indices[0], "indices": indices, "crcs": crcs})]
+
+
+class GatherLists(Gather):
+    """The same from lists: each output stands in the place of the input that completes it."""
+
+    def process_batch(self, messages):
+        return [super(GatherLists, self).process(each) for each in messages]
 
 
 class GatherAndTell(Gather):
@@ -450,8 +567,7 @@ class WaitAtStop(Write):
     def publish(self, message):
         if isinstance(message, Stop):
             Path("waiting").touch()
-            while not Path("gate").exists():
-                threading.Event().wait(GATE_POLL_S)
+            wait_for("gate")
         super().publish(message)
 
 
@@ -489,6 +605,73 @@ class AsyncFlushedWrite(FlushedWrite):
 
     async def close(self):
         super().flush()
+        super().close()
+
+
+class WriteLists(Write):
+    """Writes a list in one go, with its length; hears of Start and Stop as well."""
+
+    def publish_batch(self, messages):
+        lines = [json.dumps(describe(each) | {"list": len(messages)}) for each in messages]
+        os.write(self.file, "".join(f"{line}\n" for line in lines).encode())
+
+
+class FlushedLists(FlushedWrite):
+    """Keeps lines until it is flushed; async."""
+
+    async def publish_batch(self, messages):
+        for each in messages:
+            self.publish(each)
+
+
+class FussyWrite(WriteLists):
+    """Raises where the index of one is 3 more than a multiple of 10, before it has written any."""
+
+    def publish_batch(self, messages):
+        for each in messages:
+            if each.metadata["index"] % 10 == 3:
+                raise ValueError(f"no {each.metadata['index']}, please")
+        super().publish_batch(messages)
+
+
+class BackgroundWrite(FlushedWrite):
+    """Has a thread write its lines, some time later, and tells of that as a broker's client does.
+
+    At the end it leaves the file `flushes`, with how many flushes there were of each kind.
+    """
+
+    def open(self):
+        super().open()
+        self.count = self.written = self.begun = self.waited = 0
+        self.left = threading.Event()
+        self.thread = threading.Thread(target=self.write_all)
+        self.thread.start()
+
+    def publish(self, message):
+        super().publish(message)
+        self.count += 1
+
+    def write_all(self):
+        while not self.left.wait(0.02):
+            lines = list(self.lines)  # more may come meanwhile
+            os.write(self.file, "".join(lines).encode())
+            del self.lines[: len(lines)]
+            self.written += len(lines)
+
+    def begin_flush(self):
+        self.begun += 1
+        count = self.count
+        return lambda: self.written >= count
+
+    def flush(self):
+        self.waited += 1
+        while self.written < self.count:
+            threading.Event().wait(GATE_POLL_S)
+
+    def close(self):
+        self.left.set()
+        self.thread.join()
+        Path("flushes").write_text(f"{self.begun} {self.waited}")
         super().close()
 
 

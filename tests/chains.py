@@ -24,11 +24,11 @@ from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
 from arroyo.control.locks import owner
 from arroyo.errors import ArroyoError
-from arroyo.supervision.reporting.history import read_history
+from arroyo.supervision.reporting.history_report import read_history
 from arroyo.supervision.reporting.status import read_status
 
 PROGRAMS = Path(sys.executable).parent
-DEADLINE_S = 30.0
+DEADLINE_S = 90.0
 POLL_S = 0.01
 LAST_LINES = 5
 MADE = pytest.StashKey[list]()
@@ -271,7 +271,7 @@ def is_gone(pid):
     """Whether a process has ended, even if nobody has taken note of it yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

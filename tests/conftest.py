@@ -22,8 +22,19 @@ from small_disk import small_disk
 
 __all__ = ["small_disk"]
 
+# Before anything imports them: where they are named as plugins it would be too late.
+pytest.register_assert_rewrite(
+    "certificates",
+    "kafka_server",
+    "nats_server",
+    "prometheus_server",
+    "rabbitmq_server",
+    "redis_server",
+    "zeromq_peers",
+)
+
 # What a test has stopped may take this long to be gone.
-LEAVING_S = 5.0
+LEAVING_S = 30.0
 
 
 # How long an example takes says something about the machine only, which others may be using.
@@ -35,6 +46,12 @@ def pytest_configure(config):
     config.addinivalue_line(
         "markers", "logs_errors(*words): the test makes Arroyo log an ERROR with these words"
     )
+
+
+def pytest_collection_modifyitems(items):
+    """Refuse names that differ from one process to the next: all have to find the same tests."""
+    if moving := [item.nodeid for item in items if " at 0x" in item.nodeid]:
+        raise pytest.UsageError(f"give {moving[0]:.200} an id without an address in memory")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,10 +9,12 @@ import re
 
 
 def errors_in(folder):
-    """Return ``replica: message`` of each ERROR in the log files of a folder."""
-    lines = [
-        line for file in sorted(folder.glob("*.jsonl*")) for line in file.read_bytes().splitlines()
-    ]
+    """Return ``replica: message`` of each ERROR in the log files of a folder.
+
+    Those in the event log are the supervisor's words for what stages have logged, or for deaths.
+    """
+    files = [file for file in sorted(folder.glob("*.jsonl*")) if "events" not in file.name]
+    lines = [line for file in files for line in file.read_bytes().splitlines()]
     records = [record for line in lines if (record := parsed(line))]
     return [
         f"{record['stage']}: {record['message']}"

@@ -6,7 +6,7 @@ folder, notes it, and can be told to fail. Of what it has noted it makes up what
 - after `kill -9`: everything that was asked for;
 - after a power cut: of the bytes that were not forced to the disk any part, in any order, and zeros
   for those that are missing before others; of the names in a folder, changes that were not forced
-  to the disk are there or not, each whole.
+  to the disk are there or not, each whole. Folders themselves are there.
 """
 
 from __future__ import annotations
@@ -61,17 +61,20 @@ class LossyDisk:
         self._at_crash_point = at_crash_point
         self._fail_at, self._room_bytes = fail_at, room_bytes
         self._open = {}
+        self._folders = {}
         self._names = {}
         self._kept_names = {}
         self._changes = []
 
     def open(self, path, flags, mode=0o777):
         if not flags & os.O_CREAT:
-            return _real.open(path, flags, mode)
+            descriptor = _real.open(path, flags, mode)
+            self._folders[descriptor] = Path(path)
+            return descriptor
         self._begin()
         descriptor = _real.open(path, flags, mode)
         self._open[descriptor] = _File()
-        self._change({Path(path).name: self._open[descriptor]})
+        self._change({Path(path): self._open[descriptor]})
         return descriptor
 
     def write(self, descriptor, data):
@@ -97,39 +100,60 @@ class LossyDisk:
                 file.spoilt = True
             raise
         if file is None:
-            self._kept_names, self._changes = dict(self._names), []
+            self._keep_changes(self._folders[descriptor])
         elif not file.spoilt:
             file.kept, file.writes = file.content, []
 
     def replace(self, before, after):
         self._begin()
         _real.replace(before, after)
-        self._change({Path(after).name: self._names[Path(before).name], Path(before).name: None})
+        self._change({Path(after): self._names[self._name(before)], Path(before): None})
 
     def unlink(self, path):
         self._begin()
         _real.unlink(path)
-        self._change({Path(path).name: None})
+        self._change({Path(path): None})
 
     def close(self, descriptor):
         self._open.pop(descriptor, None)
+        self._folders.pop(descriptor, None)
         _real.close(descriptor)
 
     def after_kill(self):
-        """Return the files as they are."""
+        """Return the files as they are, by their path in the folder."""
         return {name: file.content for name, file in self._names.items()}
 
     def after_power_cut(self, random):
         """Return one of the ways in which the files may be after a power cut."""
         names = dict(self._kept_names)
-        for change in self._changes:
+        for _, change in self._changes:
             if random.random() < 0.7:
                 _apply(names, change)
         return {name: file.after_power_cut(random) for name, file in names.items()}
 
-    def _change(self, names):
+    def _name(self, path):
+        return str(Path(path).relative_to(self.folder))
+
+    def _change(self, files):
+        names = {self._name(path): file for path, file in files.items()}
         _apply(self._names, names)
-        self._changes.append(names)
+        self._changes.append(({path.parent for path in files}, names))
+
+    def _keep_changes(self, folder):
+        """Keep the changes in a folder, and those before of the same names.
+
+        What was renamed from one folder to another is kept with either.
+        """
+        kept, names, others = [], set(), []
+        for folders, change in reversed(self._changes):
+            if folder in folders or not names.isdisjoint(change):
+                kept.insert(0, change)
+                names.update(change)
+            else:
+                others.insert(0, (folders, change))
+        for change in kept:
+            _apply(self._kept_names, change)
+        self._changes = others
 
     def _begin(self):
         self._at_crash_point()
@@ -160,7 +184,8 @@ def standing_in(disk):
 
 def lay_out(folder, files):
     """Make a folder with these files, as the next life finds it."""
-    folder.mkdir()
+    folder.mkdir(mode=0o700, parents=True)
     for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder

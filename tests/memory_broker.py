@@ -133,6 +133,7 @@ class MemoryBroker(Broker):
     listener = "memory_connectors:MemoryListener"
     publisher = "memory_connectors:MemoryPublisher"
     modules = ("memory_connectors",)
+    waits = False
 
     @staticmethod
     def make_server(folder: Path, *, fast: bool = False) -> MemoryServer:

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from arroyo import DecodeError, Listener, Publisher, UnavailableError
-from arroyo.connectors.outward import OutwardParser, write_outward
+from arroyo import MessageParser, Publisher, UnavailableError
+from arroyo.connectors.parsing import ParsingListener, TolerantParser, make_parser
+from arroyo.connectors.wire_format import write_outward
 
 
 class Peer:
@@ -78,16 +79,17 @@ class Connected:
             ) from error
 
 
-class MemoryListener(Listener):
+class MemoryListener(ParsingListener):
     """Takes messages of a queue, and acknowledges them when all sinks have finished them."""
 
     replayable: ClassVar[bool] = True
 
-    def __init__(self, operator: Any, queue: str, port: int) -> None:
+    def __init__(
+        self, operator: Any, queue: str, port: int, parser: MessageParser | str = "arroyo"
+    ) -> None:
         super().__init__(operator)
-        self.rejected = 0
         self._queue = queue
-        self._parser = OutwardParser()
+        self._parser = TolerantParser(make_parser(parser))
         self._stopping = threading.Event()
         self._reading, self._acknowledging = Connected(port), Connected(port)
         self._owed: list[int] = []
@@ -111,13 +113,8 @@ class MemoryListener(Listener):
         for number, header, payload in messages:
             if self._stopping.is_set():
                 return
-            try:
-                message = self._parser.parse([header, payload])
-            except DecodeError:
-                self.rejected += 1
+            if not self._pass_on([header, payload], number, f"message {number}"):
                 self.acknowledge_batch([number])
-            else:
-                self.operator.process(message, token=number)
 
     def stop(self) -> None:
         self._stopping.set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from brokers import Broker, Sent
-from nats_server import MISSING, NATSProgram, NATSServer, find_nats_server
+from nats.js.errors import ServiceUnavailableError
+from nats_server import NATSProgram, NATSServer, find_missing
 
 BY_HAND = """
 import asyncio, json, sys
@@ -37,13 +39,19 @@ async def move():
 asyncio.run(move())
 """
 
+BALLAST = "ballast"
+BLOCK_BYTES = 8 * 2**20
+ROOM = "256MB"
+
 
 class NATSJetStream(Broker):
     """A server with one stream for each queue."""
 
     listener = "arroyo.connectors:NATSListener"
     publisher = "arroyo.connectors:NATSPublisher"
+    missing = "has no s"
     by_hand = BY_HAND
+    impatient: ClassVar[dict[str, Any]] = {"retry_for_s": 0.5}
     lacks: ClassVar[dict[str, str]] = {
         "test_two_listeners_share_the_messages": "A listener has one replica",
     }
@@ -54,11 +62,11 @@ class NATSJetStream(Broker):
 
     @staticmethod
     def find_missing() -> str:
-        return "" if find_nats_server() else MISSING
+        return find_missing()
 
     @staticmethod
     def make_server(folder: Path, *, fast: bool = False) -> NATSServer:
-        return NATSServer(folder)
+        return NATSServer(folder, room="" if fast else ROOM)
 
     def make(self, queue: str) -> None:
         self._program.make(self.own(queue), self.own(queue))
@@ -76,6 +84,19 @@ class NATSJetStream(Broker):
 
     def count(self, queue: str) -> int:
         return self._program.count(self.own(queue))
+
+    def fill(self) -> None:
+        async def fill(js: Any) -> None:
+            with suppress(ServiceUnavailableError):
+                while True:
+                    await js.publish(BALLAST, bytes(BLOCK_BYTES))
+
+        # Another stream takes the room of all.
+        self._program.make(BALLAST, BALLAST)
+        self._program.do(fill)
+
+    def make_room(self) -> None:
+        self._program.do(lambda js: js.delete_stream(BALLAST))
 
     def listener_options(self, queue: str) -> dict[str, Any]:
         name = self.own(queue)

@@ -11,7 +11,7 @@ import numpy as np
 
 from arroyo import Event, Origin
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 class Recorder:
@@ -69,6 +69,13 @@ def opened(publisher):
         yield publisher
     finally:
         publisher.close()
+
+
+def event(index, payload=b"abc", **changes):
+    """Make an event of a chain; `changes`: what is different in its origin."""
+    made = Event({"index": index}, payload)
+    made._origin = Origin("run-1", "images.0", 7, index)._replace(**changes)
+    return made
 
 
 def array_event():

@@ -1,6 +1,6 @@
 """Entries of a quarantine for tests."""
 
-from arroyo.runner.quarantine.store import Entry
+from arroyo.runner.quarantine.store import QuarantineEntry
 
 
 def make_entry(number, **changes):
@@ -21,4 +21,4 @@ def make_entry(number, **changes):
         "attempts": 1,
         "enters": "work",
     }
-    return Entry(**fields | changes)
+    return QuarantineEntry(**fields | changes)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from chains import wait_until
+from installed import require
 from outside import free_port
 
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
@@ -123,11 +124,8 @@ class RabbitMQServer:
 
 @pytest.fixture(scope="module")
 def rabbitmq_programs() -> Path:
-    """The server's folder; where there is none, tests are skipped, but in CI they fail."""
-    if missing := find_missing():
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+    """The folder of the server's programs."""
+    require(find_missing())
     return PROGRAMS
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import redis
 from brokers import Broker, Sent
-from redis_server import RedisServer
+from redis_server import RedisServer, find_missing
 
 BY_HAND = """
 import json, sys
@@ -42,12 +42,11 @@ class RedisStreams(Broker):
     listener = "arroyo.connectors:RedisStreamListener"
     publisher = "arroyo.connectors:RedisStreamPublisher"
     by_hand = BY_HAND
+    impatient: ClassVar[dict[str, Any]] = {"retry_for_s": 0.5}
 
     @staticmethod
     def find_missing() -> str:
-        if shutil.which("redis-server"):
-            return ""
-        return "redis-server is not installed (Debian: apt-get install redis-server)"
+        return find_missing()
 
     @staticmethod
     def make_server(folder: Path, *, fast: bool = False) -> RedisServer:
@@ -72,6 +71,16 @@ class RedisStreams(Broker):
     def count(self, queue: str) -> int:
         with redis.Redis.from_url(self.server.url) as client:
             return client.xlen(self.own(queue))
+
+    def fill(self) -> None:
+        self._set_memory(1)
+
+    def make_room(self) -> None:
+        self._set_memory(0)
+
+    def _set_memory(self, size: int) -> None:
+        with redis.Redis.from_url(self.server.url) as client:
+            client.config_set("maxmemory", size)
 
     def listener_options(self, queue: str) -> dict[str, Any]:
         return {"stream": self.own(queue), "group": "chain", "url": self.server.url}

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from chains import wait_until
+from installed import require
 
 
 class RedisServer:
     """A redis-server process that can be stopped and started again on the same port.
 
-    `fsync`: it keeps what it has in a file, flushed as its setting appendfsync says.
+    `fsync`: it keeps what it has in a file, flushed as its setting appendfsync says. `options` are
+    more of its command line.
     """
 
-    def __init__(self, program: str, folder: Path, password: str = "", fsync: str = "") -> None:
+    def __init__(
+        self,
+        program: str,
+        folder: Path,
+        password: str = "",
+        fsync: str = "",
+        options: Sequence[str] = (),
+    ) -> None:
         self.port = _find_free_port()
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--dir", str(folder), "--save", ""]
         self.fsync = fsync
         self._command += ["--daemonize", "no", "--logfile", str(folder / "redis.log")]
+        self._command += options
         if password:
             self._command += ["--requirepass", password]
         self._process: subprocess.Popen[bytes] | None = None
@@ -50,14 +60,14 @@ class RedisServer:
         """Stop it and wait for its end; nothing happens if it doesn't run."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
             self._process = None
 
     def kill(self) -> None:
         """End it as a crash would; nothing happens if it doesn't run."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=60)
             self._process = None
 
     close = stop
@@ -65,47 +75,46 @@ class RedisServer:
 
 @pytest.fixture
 def redis_program() -> str:
-    """Path of redis-server; where there is none, tests are skipped, but in CI they fail."""
-    program = shutil.which("redis-server")
-    if program is None:
-        reason = "redis-server is not installed (Debian: apt-get install redis-server)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return program
+    """Path of redis-server."""
+    require(find_missing())
+    return str(shutil.which("redis-server"))
 
 
 @pytest.fixture
 def redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
     """A running server without a password; `port` says where."""
-    server = RedisServer(redis_program, tmp_path)
-    try:
-        server.start()
+    with _running(RedisServer(redis_program, tmp_path)) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
 def lasting_redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
     """A running server that keeps all that it has confirmed, whatever ends it."""
-    server = RedisServer(redis_program, tmp_path, fsync="always")
-    try:
-        server.start()
+    with _running(RedisServer(redis_program, tmp_path, fsync="always")) as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
 def locked_redis_server(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
     """A running server whose password is ``sesame``."""
-    server = RedisServer(redis_program, tmp_path, password="sesame")
+    with _running(RedisServer(redis_program, tmp_path, password="sesame")) as server:
+        yield server
+
+
+@contextmanager
+def _running(server: RedisServer) -> Iterator[RedisServer]:
     try:
         server.start()
         yield server
     finally:
         server.stop()
+
+
+def find_missing() -> str:
+    """Say what has to be installed; empty if nothing."""
+    if shutil.which("redis-server"):
+        return ""
+    return "redis-server is not installed (Debian: apt-get install redis-server)"
 
 
 def _find_free_port() -> int:

@@ -12,10 +12,11 @@ from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.control.notify import Notifier
 from arroyo.identifiers import ReplicaName
-from arroyo.links.events import DataReceived, RecordCame
+from arroyo.links.link_events import BackRecordReceived, DataReceived
 from arroyo.protocol.values.actions import Transmit
 from arroyo.protocol.values.history import History
 from arroyo.runner.process.stage_context import StageContext
+from arroyo.runner.relay.relay_process import RelayProcess
 from arroyo.telemetry.status_page import read_status_page
 from arroyo.testing import FakeClock
 
@@ -123,7 +124,9 @@ class Below:
 
     def __call__(self, action):
         if isinstance(action, Transmit) and self.there:
-            return [RecordCame(record) for record in self.answer(action.record, action.items)]
+            return [
+                BackRecordReceived(record) for record in self.answer(action.record, action.items)
+            ]
         return []
 
     def answer(self, record, items):
@@ -203,15 +206,13 @@ def line_of(folder, *stages):
     return Chain("line", folder, folder / "chain.toml", made)
 
 
-def run_stage(
-    kind, chain, name, made, feed, *, script=lambda context: None, suspect=None, pages=None
-):
+def run_stage(chain, name, made, feed, *, script=lambda context: None, suspect=None, pages=None):
     """Run the process of an operator or publisher between scripted neighbours.
 
     Parameters
     ----------
-    kind, made
-        Class of the process, and the stage's object.
+    made
+        The stage's object.
     feed
         Called with what is above; yields what comes, one thing before each look at the links.
     script
@@ -242,7 +243,7 @@ def run_stage(
         context.links.before_poll = before_poll
         context.suspect = suspect
         try:
-            list(kind(context, made).turns())
+            list(RelayProcess(context, made).steps())
         finally:
             context.found = context.counts
             if pages is not None:

@@ -19,7 +19,6 @@ child
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import select
 import signal
@@ -61,11 +60,11 @@ def stage(chain_path, name, run_path, state_path, lifeline):
         for upstream in chain.stages[source.stage].names
     ]
     end_file(run_directory, me).unlink(missing_ok=True)
-    if not options.get("never_ready"):
-        notifier.ready()
     until = time.monotonic() + options.get("finish_after_s", 1e9)
     supervisor_is_gone = False
     try:
+        if not options.get("never_ready"):
+            notifier.ready()  # it may be told to stop as soon as that is heard
         while not supervisor_is_gone and time.monotonic() < until:
             if ends and not options.get("deaf") and all(end.exists() for end in ends):
                 break
@@ -77,7 +76,7 @@ def stage(chain_path, name, run_path, state_path, lifeline):
             select.select([lifeline], [], [])
     notifier.stopping()
     end_file(run_directory, me).touch()
-    dismiss_group(lifeline)
+    dismiss_group()
 
 
 class ToldError(Exception):
@@ -94,8 +93,9 @@ def end_file(run_directory, name):
 
 
 def log_error(path, message):
-    line = {"time": "2026-01-01T00:00:00Z", "level": "ERROR", "pid": os.getpid()}
-    Path(path).write_text(json.dumps({**line, "message": message}) + "\n")
+    from log_lines import log_line  # here: a stage must not wait for its imports
+
+    Path(path).write_bytes(log_line("ERROR", message, os.getpid()))
 
 
 def main():
@@ -104,13 +104,13 @@ def main():
     from arroyo.cli.exits import exiting
     from arroyo.config.reader import load_chain
     from arroyo.config.run_directory import RunDirectory
-    from arroyo.supervision.loop import supervise
+    from arroyo.supervision.startup import supervise
 
     with exiting():
         chain = load_chain(sys.argv[1])
         for left in RunDirectory.locate(chain.name, os.environ).path.glob("end.*"):
             left.unlink()
-        sys.exit(supervise(chain, target=supervised_fakes.stage, check=lambda _: []))
+        sys.exit(supervise(chain, target=supervised_fakes.stage, check=lambda *_: []))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from arroyo.config.graph import Chain, Input, Stage, Supervision
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import events as ev
@@ -18,9 +20,12 @@ def make_chain(links, supervision=None, **settings):
         role = "listener" if not sources else "operator" if name in below else "publisher"
         stages[name] = Stage(
             name=name,
-            role=role,
-            inputs=tuple(map(Input, sources)),
-            **{"target": "module:Class", **settings.get(name, {})},
+            **{
+                "role": role,
+                "inputs": tuple(map(Input, sources)),
+                "target": "module:Class",
+                **settings.get(name, {}),
+            },
         )
     return Chain(
         name="chain",
@@ -31,6 +36,8 @@ def make_chain(links, supervision=None, **settings):
     )
 
 
+PROGRAM = {"role": "program", "target": "", "command": ("broker",)}
+"""Settings of a stage that is a program."""
 LINE = {"images": (), "integrate": ("images",), "patterns": ("integrate",)}
 
 
@@ -64,6 +71,8 @@ class History:
                         told += self.do(ev.ProcessStarted(name, self.pids))
                     case ev.Signal(name, number):
                         self.signals.append((str(name), int(number)))
+                    case ev.UseVersion(chain):
+                        self.chain = chain
                     case ev.Finish(exit_code, reasons):
                         assert self.exit_code is None
                         assert bool(exit_code) == bool(reasons), "a reason for each code but 0"
@@ -101,8 +110,30 @@ class History:
     def stop(self):
         return self.do(ev.StopRequested("SIGINT"))
 
-    def judged(self, name, condition, for_s=0.0, place="process()"):
-        return self.do(ev.Judged(name_of(name), condition, for_s, place))
+    def restart(self, target=""):
+        return self.do(ev.RestartRequested(target, "a restart command"))
+
+    def stop_stage(self, target):
+        return self.do(ev.StageStopRequested(target, "a stop command"))
+
+    def start_stage(self, target):
+        return self.do(ev.StageStartRequested(target, "a start command"))
+
+    def scale(self, stage, number):
+        return self.do(ev.ScaleRequested(stage, number, "a scale command"))
+
+    def reload(self, *restarts, supervision=None, **settings):
+        """Go on with other settings of stages; `restarts`: those that have to be restarted."""
+        changed = {
+            name: replace(stage, **settings.get(name, {}))
+            for name, stage in self.chain.stages.items()
+        }
+        limits = supervision or self.chain.supervision
+        chain = replace(self.chain, stages=changed, supervision=limits)
+        return self.do(ev.ReloadRequested(chain, ("a key",), restarts, "a reload command"))
+
+    def condition(self, name, condition, for_s=0.0, place="process()"):
+        return self.do(ev.ConditionChanged(name_of(name), condition, for_s, place))
 
     def idle(self, name, since=None):
         return self.do(ev.Idle(name_of(name), self.now if since is None else since))

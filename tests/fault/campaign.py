@@ -22,7 +22,7 @@ from arroyo.shared_memory.files import SHARED_MEMORY, pool_prefix
 
 MANY = 1_000_000
 RESTARTS = f"[supervisor]\nmax_restarts = {MANY}\nchain_max_restarts = {MANY}\n"
-END_DEADLINE_S = 60.0
+END_DEADLINE_S = 120.0
 
 
 def let_strike(campaign, faults, *, strikes=None, seconds=None, pause_s=0.2, tell=None):

@@ -23,7 +23,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.status_page import read_status_page
 from arroyo.telemetry.status_words import Phase
 
-FATE_DEADLINE_S = 60.0
+FATE_DEADLINE_S = 120.0
 PHASES = (Phase.STARTING, Phase.OPEN, Phase.IDLE, Phase.PROCESS, Phase.BLOCKED, Phase.DRAIN)
 LOWERED_S = 0.5
 FRAMES_AT_ONCE = 10

@@ -198,7 +198,7 @@ class Work(Operator):
             return message
         meet_fate(self.name)
         if self.sleep_s:
-            time.sleep(self.sleep_s)
+            time.sleep(self.sleep_s)  # stands for work, as the loop below does
         until = time.perf_counter() + self.spin_s if self.spin_s else 0.0
         while until and time.perf_counter() < until:
             pass

@@ -96,7 +96,7 @@ class Integrate(Operator):
             raise ValueError(f"frame {number} is bad")
         self.misbehave(place)
         self.keep(message.array)
-        time.sleep(self.work_s)
+        time.sleep(self.work_s)  # stands for work that leaves the processor to others
         curve = integrate(message.array)
         return Event.from_array(np.concatenate(([number], curve)), number=number)
 
@@ -112,7 +112,7 @@ class Integrate(Operator):
         if place % 45 == 20:
             print("chatter " * 10_000, flush=True)
         if place == 100:
-            threading.Thread(target=time.sleep, args=(3600,)).start()
+            threading.Thread(target=threading.Event().wait).start()  # it never ends
         if place == 150:
             subprocess.Popen(["sleep", "3600"])
         if place == 200:

@@ -6,10 +6,9 @@ that can be sent.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 import pytest
+from assembled import chain_of, stage
 from fuzz.effort import fuzzed
 from fuzz.records import back_records, data_records
 from hypothesis import given
@@ -25,40 +24,28 @@ from arroyo.codec import (
     decode_back,
     encode_record,
 )
-from arroyo.config.graph import Chain, Input, Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.fold.fold import Folded
 from arroyo.protocol.fold.state import FoldState
 from arroyo.protocol.recovery.journal import JournalState
-from arroyo.protocol.relay.relay import Output
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.values.actions import Connect, Release, Reply, Transmit
-from arroyo.protocol.values.batches import bury_all, count_of
-from arroyo.runner.assembly import make_boundary, make_relay, make_replayable_source, make_source
+from arroyo.protocol.values.batches import count_of, end_all
+from arroyo.protocol.values.deliveries import Output
+from arroyo.runner.assembly.folds import make_fold
+from arroyo.runner.assembly.relays import make_relay
+from arroyo.runner.assembly.sources import make_source
 
 LIFE = 50
 STEPS = 8
 
 
-def stage(name, role, *inputs, **options):
-    links = [Input(each.lstrip("~"), "pub-sub" if "~" in each else "push-pull") for each in inputs]
-    return Stage(name, role, "m:C", inputs=tuple(links), **options)
-
-
-CHAIN = Chain(
-    "c",
-    Path("/"),
-    Path("/chain.toml"),
-    {
-        each.name: each
-        for each in (
-            stage("src", "listener"),
-            stage("work", "operator", "src", replicas=2),
-            stage("fold", "operator", "work"),
-            stage("file", "publisher", "fold", "work", order="source"),
-            stage("live", "publisher", "~work"),
-        )
-    },
+CHAIN = chain_of(
+    stage("src", "listener"),
+    stage("work", "operator", "src", replicas=2),
+    stage("fold", "operator", "work"),
+    stage("file", "publisher", "fold", "work", order="source"),
+    stage("live", "publisher", "~work"),
 )
 
 
@@ -145,10 +132,10 @@ class Receiver(Surroundings):
             batch = delivery.batch
             readable = batch.kind != Kind.EVENTS or self.draw(st.integers(0, 5))
             if readable:
-                work = self.machine.plan(batch, [b"message"] * count_of(batch))
+                work = self.machine.receiver.plan(batch, [b"message"] * count_of(batch))
             else:
-                batch = bury_all(batch, Reason.QUARANTINED)
-                work = self.machine.plan(batch, ())
+                batch = end_all(batch, Reason.QUARANTINED)
+                work = self.machine.receiver.plan(batch, ())
             outcomes = [self.outcome(batch) for _ in work]
             self.take(self.machine.finish(batch, work, outcomes, 0.001))
 
@@ -166,7 +153,7 @@ def relay(name):
 
 
 def boundary(name):
-    return make_boundary(
+    return make_fold(
         CHAIN,
         name,
         incarnation=LIFE,
@@ -207,9 +194,10 @@ def volatile(name):
 
 
 def replayable(name):
-    return make_replayable_source(
+    return make_source(
         CHAIN,
         name,
+        epoch=1,
         memory=JournalState(epoch=1),
         incarnation=LIFE,
         new_run=lambda: "run",

@@ -21,23 +21,23 @@ from arroyo.codec import MessageCodec, decode_back, decode_data, encode_record, 
 from arroyo.config.graph import Chain
 from arroyo.config.reader import survey_chain
 from arroyo.config.run_directory import RunDirectory
-from arroyo.connectors._file_journal import FileJournal
-from arroyo.connectors._parsing import RawParser, TolerantParser
-from arroyo.connectors._settling import Stamp
-from arroyo.connectors.outward import OutwardParser, write_outward
+from arroyo.connectors.directory_watch.complete_files import Stamp
+from arroyo.connectors.directory_watch.file_journal import FileJournal
+from arroyo.connectors.parsing import RawParser, TolerantParser
+from arroyo.connectors.wire_format import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
 from arroyo.control.requests import RequestServer
-from arroyo.control.suspect_note import SuspectNote, leave_suspect, take_suspect
-from arroyo.durable.frames import HEAD_BYTES, Kind, pack_frame, unpack_file, unpack_frame
+from arroyo.control.suspect_notes import SuspectNote, leave_suspect, take_suspect
+from arroyo.durable.frames import HEAD_BYTES, FileKind, pack_frame, unpack_file, unpack_frame
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.fold.state import FoldState, OpenOutputs
-from arroyo.protocol.recovery.journal import JournalState, Progress, RunOpened, Sent
+from arroyo.protocol.recovery.journal import FrontierMoved, JournalState, RunOpened, Sent
 from arroyo.protocol.recovery.unclosed_run import UnclosedRun
-from arroyo.runner.process.fold_record import PLACE_BYTES, FoldRecord
-from arroyo.runner.process.lives import begin_life
-from arroyo.runner.process.source_journal import SourceJournal, open_journal
-from arroyo.runner.process.unclosed_runs import UnclosedRuns
+from arroyo.runner.state.fold_record import PLACE_BYTES, FoldRecord
+from arroyo.runner.state.incarnations import next_incarnation
+from arroyo.runner.state.source_journal import SourceJournal, open_journal
+from arroyo.runner.state.unclosed_runs import UnclosedRuns
 from arroyo.stages import MessageParser
 
 frames = st.lists(st.binary(max_size=40), max_size=4)
@@ -201,7 +201,9 @@ def test_any_body(body, places, payloads):
 def test_any_request_leaves_the_server_well(tmp_path_factory, sent, ends):
     path = tmp_path_factory.getbasetemp() / "control"
     with selectors.DefaultSelector() as selector:
-        server = RequestServer(path, selector, {"status": lambda: {"state": "READY"}}, lambda: 0.0)
+        server = RequestServer(
+            path, selector, {"status": lambda _: {"state": "READY"}}, lambda: 0.0
+        )
         with contextlib.closing(server):
             assert ask(path, selector, b"".join(sent) + (b"\n" if ends else b"")) is not None
             reply = ask(path, selector, b'{"verb":"status"}\n')
@@ -275,7 +277,7 @@ def test_any_journal_of_files(tmp_path_factory, data):
     number = journal.hand_over("new\nfile", Stamp(1, 2))
     journal.close()
     following = FileJournal(path)
-    assert following.under_way[-1] == ("new\nfile", (number, Stamp(1, 2)))
+    assert following.in_flight[-1] == ("new\nfile", (number, Stamp(1, 2)))
 
 
 def journal_of(path):
@@ -285,7 +287,7 @@ def journal_of(path):
     journal = SourceJournal(path)
     journal.note(RunOpened("run", False, 0, None))
     journal.note(Sent(1, (b"\x01", b"\x02")))
-    journal.note(Progress(2, 0, {0: 1}, (), (b"\x01",)))
+    journal.note(FrontierMoved(2, 0, {0: 1}, (), (b"\x01",)))
     journal.close()
     return (path / "journal").read_bytes()
 
@@ -299,7 +301,7 @@ def bodies_of(content, kind):
 def test_any_journal_of_a_source(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "source"
     content = journal_of(folder)
-    former = former_frames(*bodies_of(content, Kind(b"SRCJ", 1)))
+    former = former_frames(*bodies_of(content, FileKind(b"SRCJ", 1)))
     path = folder / "journal"
     path.write_bytes(data.draw(hostile_files(content, former)))
     try:
@@ -324,7 +326,7 @@ def runs_of(path):
 def test_any_runs_that_are_not_closed(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "runs"
     content = runs_of(path)
-    former = former_frames(*bodies_of(content, Kind(b"RUNS", 1)))
+    former = former_frames(*bodies_of(content, FileKind(b"RUNS", 1)))
     path.write_bytes(data.draw(hostile_files(content, former)))
     try:
         kept = UnclosedRuns(path.with_name("no page"), path)
@@ -374,7 +376,7 @@ def test_any_record_of_a_fold(tmp_path_factory, data):
 def lives_of(path):
     """The numbers of lives as a replica leaves them."""
     path.unlink(missing_ok=True)
-    begin_life(path, 1_800_000_000 * 10**9)
+    next_incarnation(path, 1_800_000_000 * 10**9)
     return path.read_bytes()
 
 
@@ -388,7 +390,7 @@ def test_any_numbers_of_lives(tmp_path_factory, data):
     changed = good[:at] + damage + good[at + len(damage) :]
     path.write_bytes(data.draw(st.one_of(st.just(changed), damaged(st.just(good)))))
     with contextlib.suppress(ConfigurationError):
-        assert begin_life(path, 1_900_000_000 * 10**9) >= 1_900_000_000 * 10**9
+        assert next_incarnation(path, 1_900_000_000 * 10**9) >= 1_900_000_000 * 10**9
 
 
 @fuzzed(66)
@@ -440,13 +442,13 @@ stop_timeout_s = 3
 def survey(path, content):
     path.write_bytes(content)
     try:
-        chain, problems, places = survey_chain(path, {"DATA": "here"})
+        chain, problems, lines = survey_chain(path, {"DATA": "here"})
     except ArroyoError as error:
         assert str(error)
         return
     assert isinstance(chain, Chain)
-    for problem in places.sort(list(problems)):
-        assert "\n" not in places.locate(problem)
+    for problem in lines.sort(list(problems)):
+        assert "\n" not in lines.locate(problem)
 
 
 @fuzzed(100)

@@ -13,7 +13,7 @@ import pytest
 from peers.frameworks import OTHERS
 
 from arroyo.bench.case import Case
-from arroyo.bench.processes import SHARED_MEMORY
+from arroyo.shared_memory.files import SHARED_MEMORY
 
 ROOT = Path(__file__).parents[2]
 SMALL = Case(1024, 200)
@@ -25,7 +25,7 @@ START_S = 60.0
 @pytest.fixture(params=OTHERS, ids=lambda framework: framework.name)
 def framework(request):
     if not request.param.installed:
-        pytest.skip(f"{request.param.name} is not installed: pip install 'arroyo[bench]'")
+        pytest.skip(f"{request.param.name} is not installed: pip install 'arroyo[peers]'")
     return request.param
 
 
@@ -61,10 +61,10 @@ def command(path):
 
 
 def test_a_chain_of_a_framework_is_measured(framework, folder):
-    outcome = framework.run(SMALL)
-    assert outcome.messages_per_s > 0
-    assert outcome.cpu_us_per_message > 0
-    assert 0 < outcome.arrived <= SMALL.events
+    measurement = framework.run(SMALL)
+    assert measurement.messages_per_s > 0
+    assert measurement.cpu_us_per_message > 0
+    assert 0 < measurement.arrived <= SMALL.events
 
 
 @pytest.mark.parametrize("size_bytes", [100, 8 * 1024**2])
@@ -72,7 +72,7 @@ def test_a_chain_of_a_framework_is_measured(framework, folder):
 def test_what_a_framework_keeps_for_a_slow_stage_arrives(name, size_bytes, folder):
     framework = next(each for each in OTHERS if each.name == name)
     if not framework.installed:
-        pytest.skip(f"{name} is not installed: pip install 'arroyo[bench]'")
+        pytest.skip(f"{name} is not installed: pip install 'arroyo[peers]'")
     case = Case(size_bytes, 64)
     assert framework.run(case).arrived == case.events
 

@@ -1,5 +1,6 @@
 """Stages that hang, crash, run out of memory or are stopped: told apart, and treated as it fits."""
 
+import json
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from chains import is_gone, kill, listener, operator, publisher, wait_until
 
-from arroyo.control.suspect_note import take_suspect
+from arroyo.control.suspect_notes import take_suspect
 from arroyo.identifiers import ReplicaName
 
 STAGES = '''
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 
 from arroyo import Event, Operator, Publisher
+from own_stages import wait_for
 
 MARK = Path("done")
 
@@ -65,9 +67,7 @@ class Wait(Publisher):
     """Waits for a file at its first message, and says so."""
 
     def publish(self, message):
-        while not Path("gate").exists():
-            self.report_waiting()
-            time.sleep(0.05)
+        wait_for("gate", meanwhile=self.report_waiting)
 
 
 class Slow(Operator):
@@ -75,7 +75,7 @@ class Slow(Operator):
 
     def process(self, message):
         if isinstance(message, Event):
-            time.sleep(0.02)
+            time.sleep(0.02)  # this is its work
         return message
 '''
 EVENTS = 200
@@ -137,6 +137,11 @@ def test_a_crash_names_the_message_and_leaves_its_stack(run, how, words):
     stack = Path(line.partition("its stack is in ")[2].partition(";")[0]).read_text()
     assert f" in {how}" in stack
     assert supervisor.wait() == 0, chain.text()
+    events = map(json.loads, chain.command("events", "numbers", "work", "--json").splitlines())
+    (restarting,) = (each for each in events if each["event"] == "restarting")
+    report = restarting["exit"]
+    assert (report["signal"] in words, report["in_hand"]) == (True, "count.0 message 10")
+    assert Path(report["stacks"]).read_text() == stack
 
 
 def test_a_crash_leaves_a_suspect_for_the_next_life(run):

@@ -11,9 +11,9 @@ from arroyo.identifiers import ReplicaName
 
 FAILING_SUPERVISOR = """
 from arroyo.config.reader import load_chain
-from arroyo.supervision.loop import supervise
+from arroyo.supervision.startup import supervise
 
-supervise(load_chain("chain.toml"), target="no function", check=lambda _: [])
+supervise(load_chain("chain.toml"), target="no function", check=lambda *_: [])
 """
 THREE = (
     listener("count", events=3000, pause_at=1500),

@@ -12,8 +12,10 @@ from importlib.resources import files
 
 import numpy as np
 import pytest
+from certificates import certificates
 from chains import wait_until
 from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
 from kafka_server import SESSION_S, durable_kafka_server, kafka_server
 from outside import (
     DEADLINE_S,
@@ -24,12 +26,15 @@ from outside import (
     opened,
     running,
 )
+from proxies import tls_door
 
-from arroyo.connectors import KafkaListener, KafkaPublisher, _kafka_client
+from arroyo.connectors import KafkaListener, KafkaPublisher
+from arroyo.connectors.kafka import client as kafka_client
+from arroyo.connectors.kafka import publisher as kafka_publisher
 from arroyo.errors import ConfigurationError, RefusedError, UnavailableError
 from arroyo.messages import Event, Start, Stop
 
-__all__ = ["durable_kafka_server", "kafka_server"]
+__all__ = ["certificates", "durable_kafka_server", "kafka_server"]
 
 HEADER = b'{"type": "Event", "metadata": {"n": %d}}'
 
@@ -268,6 +273,66 @@ def test_a_listener_outlives_its_server(durable_kafka_server):
     assert numbers(recorder) == list(range(10))
 
 
+def test_a_listener_that_its_group_has_forgotten_goes_on_behind_what_it_has_in_hand(
+    durable_kafka_server, caplog
+):
+    server = durable_kafka_server
+    server.make_topic("det")
+    produce_numbered(server, "det", 0, 10)
+    recorder = Recorder()
+    with running(listening(server, recorder)) as listener:
+        wait_for(recorder, 10)
+        listener.acknowledge_batch(recorder.tokens[:4])
+        wait_until(lambda: committed(server, "det") == 4)
+        server.kill()
+        wait_until(lambda: "the group has taken det[0] away" in caplog.text)
+        listener.acknowledge_batch(recorder.tokens[4:6])
+        server.start()
+        produce_numbered(server, "det", 10, 15)
+        wait_for(recorder, 15)
+        wait_until(lambda: committed(server, "det") == 6)
+        listener.acknowledge_batch(recorder.tokens[6:])
+        wait_until(lambda: committed(server, "det") == 15)
+    assert numbers(recorder) == list(range(15))
+
+
+def test_servers_whose_disk_is_full_are_named_and_nothing_is_lost(
+    durable_kafka_server, monkeypatch
+):
+    server = durable_kafka_server
+    server.make_topic("det")
+    produce_numbered(server, "det", 0, 5)
+    recorder = Recorder()
+    monkeypatch.setattr(kafka_publisher, "STUCK_S", 1.0)
+    with running(listening(server, recorder)) as listener:
+        wait_for(recorder, 5)
+        listener.acknowledge_batch(recorder.tokens[:4])
+        wait_until(lambda: committed(server, "det") == 4)
+        with opened(KafkaPublisher("det", server.address)) as publisher:
+            publish_numbered(publisher, 5)
+            wait_for(recorder, 6)
+            server.fill()
+            with pytest.raises(UnavailableError, match="takes nothing now"):
+                publish_numbered(publisher, 6)
+        with (
+            opened(KafkaPublisher("det", server.address)) as publisher,
+            pytest.raises(UnavailableError, match=r"takes nothing now \(nothing was conf"),
+        ):
+            publish_numbered(publisher, 6)
+        listener.acknowledge_batch(recorder.tokens)
+        server.make_room()
+        wait_until(lambda: committed(server, "det") == 6)
+        with opened(KafkaPublisher("det", server.address)) as publisher:
+            publish_numbered(publisher, 6)
+        wait_for(recorder, 7)
+    assert numbers(recorder) == list(range(7))
+
+
+def publish_numbered(publisher, number):
+    publisher.publish(Event({"n": number}))
+    publisher.flush()
+
+
 def test_a_publisher_outlives_its_server_and_nothing_is_lost_or_doubled(durable_kafka_server):
     server = durable_kafka_server
     server.make_topic("det")
@@ -326,7 +391,7 @@ def test_a_publisher_that_is_asked_to_stop_waits_no_longer(kafka_server):
     kafka_server.make_topic("det")
     publisher = KafkaPublisher("det", kafka_server.address)
     publisher.open()
-    publisher._on_waiting = lambda: True  # as its process does after SIGTERM
+    publisher._on_waiting = lambda _: True  # as its process does after SIGTERM
     kafka_server.kill()
     publisher.publish(Event())
     with pytest.raises(UnavailableError, match=rf"{kafka_server.address} can't be reached"):
@@ -368,7 +433,7 @@ KINDS = pytest.mark.parametrize("kind", [KafkaPublisher, KafkaListener])
 
 @KINDS
 def test_servers_that_are_away_are_named_and_may_be_tried_again(kind, monkeypatch):
-    monkeypatch.setattr(_kafka_client, "ANSWER_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(kafka_client, "ANSWER_TIMEOUT_S", 0.5)
     stage = made(kind, f"127.0.0.1:{free_port()}")
     with pytest.raises(UnavailableError, match=r"127\.0\.0\.1:\d+ can't be reached"):
         stage.open()
@@ -404,6 +469,67 @@ def test_a_wrong_password_is_a_configuration_error_and_told_to_nobody(
         stage.open()
     stage.close()
     assert "tell-nobody" not in caplog.text + str(caught.value)
+
+
+@pytest.fixture
+def tls_server(kafka_server, certificates):
+    """A server behind TLS, and the settings of a client that trusts it."""
+    kafka_server.kill()
+    with tls_door(certificates) as (port, open_to):
+        kafka_server.address = f"localhost:{port}"
+        kafka_server.start()
+        open_to(kafka_server.port)
+        security = {"security.protocol": "SSL", "ssl.ca.location": str(certificates.authority)}
+        settings = {"bootstrap.servers": kafka_server.address, "log_level": 0, **security}
+        client = AdminClient(settings)
+        client.create_topics([NewTopic("det", 1, 1)])["det"].result(DEADLINE_S)
+        yield kafka_server, security
+
+
+def test_messages_go_both_ways_by_tls(tls_server):
+    server, security = tls_server
+    recorder = Recorder()
+    sent = [Event({"n": index}, bytes(100_000)) for index in range(10)]
+    with (
+        running(listening(server, recorder, security=security)),
+        opened(KafkaPublisher("det", server.address, security=security)) as publisher,
+    ):
+        for message in sent:
+            publisher.publish(message)
+        publisher.flush()
+        assert wait_for(recorder, 10) == sent
+
+
+@KINDS
+def test_a_certificate_that_is_not_trusted_is_a_configuration_error(tls_server, kind):
+    server, _ = tls_server
+    stage = made(kind, server.address, security={"security.protocol": "SSL"})
+    with pytest.raises(ConfigurationError, match=r"TLS with the Kafka servers .* fails .*verif"):
+        stage.open()
+    stage.close()
+
+
+@KINDS
+def test_a_certificate_of_another_name_is_a_configuration_error(tls_server, kind):
+    server, security = tls_server
+    stage = made(kind, server.address.replace("localhost", "127.0.0.1"), security=security)
+    with pytest.raises(ConfigurationError, match=r"TLS with the Kafka servers .* fails .*verif"):
+        stage.open()
+    stage.close()
+
+
+@KINDS
+@pytest.mark.parametrize("speaks_tls", [True, False])
+def test_where_one_side_alone_speaks_tls_the_settings_are_named(
+    tls_server, kind, speaks_tls, monkeypatch
+):
+    monkeypatch.setattr(kafka_client, "ANSWER_TIMEOUT_S", 0.5)
+    server, security = tls_server
+    address = server.address if speaks_tls else f"127.0.0.1:{server.port}"
+    stage = made(kind, address, security=None if speaks_tls else security)
+    with pytest.raises(UnavailableError, match=r"can't be reached .*or mend servers or security"):
+        stage.open()
+    stage.close()
 
 
 @KINDS

@@ -2,16 +2,16 @@
 
 import pytest
 
-from arroyo.connectors import _nats_consumer
-from arroyo.connectors._nats_consumer import ConsumerGoneError, DurableConsumer
-from arroyo.connectors._nats_session import NATSSession
+from arroyo.connectors.nats import consumer as nats_consumer
+from arroyo.connectors.nats.consumer import ConsumerGoneError, DurableConsumer
+from arroyo.connectors.nats.session import NATSSession
 
 pytest_plugins = ["nats_server"]
 
 
 @pytest.fixture
 def session(nats_server):
-    session = NATSSession([nats_server.url])
+    session = NATSSession("Test", nats_server.url)
     session.open()
     yield session
     session.close()
@@ -115,7 +115,7 @@ def test_a_consumer_that_is_deleted_is_noticed(session, program, frames):
 
 
 def test_no_more_is_on_its_way_than_may_wait_in_memory(session, program, monkeypatch):
-    monkeypatch.setattr(_nats_consumer, "READ_BYTES", 40_000)
+    monkeypatch.setattr(nats_consumer, "READ_BYTES", 40_000)
     program.make("frames", "frames")
     program.send("frames", [(None, bytes(10_000))] * 100)
     consumer = make(session)

@@ -9,7 +9,8 @@ from chains import wait_until
 from outside import DEADLINE_S, Recorder, running
 
 from arroyo import ConfigurationError, Event, Start, Stop, UnavailableError
-from arroyo.connectors import NATSListener, _nats_consumer
+from arroyo.connectors import NATSListener
+from arroyo.connectors.nats import consumer as nats_consumer
 
 pytest_plugins = ["nats_server"]
 
@@ -42,7 +43,7 @@ def position(program):
 
 
 @pytest.mark.parametrize("retention", ["limits", "interest", "workqueue"])
-def test_what_is_under_way_comes_again_from_any_kind_of_stream(program, listener, retention):
+def test_what_is_in_flight_comes_again_from_any_kind_of_stream(program, listener, retention):
     program.make("frames", "frames.>", retention=retention)
     first, second, third = Recorder(), Recorder(), Recorder()
     with running(listener(first)) as frames:
@@ -74,7 +75,7 @@ def test_a_work_queue_keeps_nothing_that_is_finished(program, listener):
 
 def test_a_server_that_comes_back_gives_nothing_twice(nats_server, program, listener, monkeypatch):
     # What was acknowledged while the server was away is acknowledged again after that.
-    monkeypatch.setattr(_nats_consumer, "ANSWER_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(nats_consumer, "ANSWER_TIMEOUT_S", 1.0)
     program.make("frames", "frames.>")
     first, second = Recorder(), Recorder()
     with running(listener(first)) as frames:

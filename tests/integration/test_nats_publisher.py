@@ -2,13 +2,14 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
-from outside import DEADLINE_S, array_event, assert_is_array_event, opened
+from outside import DEADLINE_S, array_event, assert_is_array_event, event, opened
 
-from arroyo import ConfigurationError, EncodeError, Event, Origin, UnavailableError
+from arroyo import ConfigurationError, EncodeError, Event, UnavailableError
 from arroyo.connectors import NATSPublisher
 
 pytest_plugins = ["nats_server"]
@@ -25,12 +26,6 @@ def publisher(nats_server):
 @pytest.fixture
 def curves(program):
     program.make("curves", "curves.>")
-
-
-def event(index, payload=b"abc", **changes):
-    made = Event({"index": index}, payload)
-    made._origin = Origin("run-1", "images.0", 7, index)._replace(**changes)
-    return made
 
 
 def published(program):
@@ -59,21 +54,6 @@ def test_the_page_s_reader_reads_what_a_chain_publishes(
     command = [sys.executable, str(tmp_path / "read.py"), nats_server.url]
     told = subprocess.run(command, check=True, capture_output=True, text=True, timeout=DEADLINE_S)
     assert told.stdout.split() == ["Event", "run-1", "3", "[0", "1", "2]"]
-
-
-def test_a_message_that_comes_again_is_dropped_by_the_server(program, curves, publisher):
-    with opened(publisher()) as one, opened(publisher()) as other:
-        for index in range(5):
-            one.publish(event(index))
-        one.flush()
-        # Another replica gets what the first one had not acknowledged, in any order.
-        for index in (4, 2, 6, 0, 5):
-            other.publish(event(index))
-        other.publish(event(0, source="images.1"))
-        other.publish(event(0, path=1))
-        other.publish(event(0, fragment=((1, 2),)))
-        other.flush()
-    assert published(program) == [0, 1, 2, 3, 4, 6, 5, 0, 0, 0]
 
 
 def test_a_message_that_comes_again_after_the_window_is_there_twice(program, publisher):
@@ -123,6 +103,31 @@ def test_a_full_stream_is_waited_for(program, publisher):
         program.do(lambda js: js._jsm.purge_stream("curves"))
         powder.flush()
     assert published(program) == [1]
+
+
+def test_a_server_whose_disk_is_full_is_named_and_loses_nothing(small_disk):
+    from nats_server import NATSProgram, NATSServer  # a plugin, so not before that
+
+    disk = small_disk(6 * 1024)
+    server = NATSServer(disk)
+    try:
+        server.start()
+        program = NATSProgram(server.url)
+        program.make("curves", "curves.>")
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(disk).free - 300_000))
+        with opened(NATSPublisher("curves.powder", server.url, retry_for_s=0.3)) as powder:
+            with pytest.raises(UnavailableError, match=r"confirms nothing .* make room there"):
+                for index in range(8):
+                    powder.publish(event(index, bytes(100_000)))
+                powder.flush()
+            ballast.unlink()
+            server.kill()
+            server.start()
+            powder.flush()
+        assert published(program) == list(range(8))
+    finally:
+        server.kill()
 
 
 def test_a_subject_that_no_stream_takes_is_waited_for(nats_server, publisher):

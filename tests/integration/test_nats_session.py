@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-from nats_server import NATSProgram, NATSServer
 from outside import Recorder, opened, running
 
 from arroyo import ConfigurationError, Event, UnavailableError
@@ -22,6 +21,8 @@ USERS = """authorization { users = [
 @pytest.fixture
 def locked(nats_server, tmp_path):
     """Starts a server with settings of who may log in; return it."""
+    from nats_server import NATSServer  # a plugin, so not before that
+
     servers = []
 
     def start(settings):
@@ -99,6 +100,8 @@ def test_the_permissions_of_the_page_are_enough(locked, page, monkeypatch):
         f'sesame, permissions: {{ publish: {subjects}, subscribe: "_INBOX.>" }} }}\n] }}'
     )
     monkeypatch.setenv("NATS_PASSWORD", "sesame")
+    from nats_server import NATSProgram
+
     admin = NATSProgram(server.url, user="admin", password="sesame")
     admin.make("frames", "frames.>")
     admin.make("curves", "curves.>")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import socket
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from chains import wait_until
+from installed import require
 from outside import DEADLINE_S, Recorder, opened, running
 
 from arroyo.connectors import ZMQListener, ZMQPubSubPublisher
@@ -27,15 +27,12 @@ MODULES = Path(__file__).parents[2] / ".venv" / "node" / "node_modules"
 @pytest.fixture
 def node(tmp_path):
     """Starts a program of the page in Node; each is ended after the test."""
-    missing = None
+    missing = ""
     if shutil.which("node") is None:
         missing = "node is not installed"
     elif not (MODULES / "zeromq").exists():
         missing = f"there is no zeromq for node in {MODULES}; scripts/test installs it"
-    if missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+    require(missing)
     (tmp_path / "node_modules").symlink_to(MODULES)
     started = []
 

@@ -136,7 +136,7 @@ def test_warnings_and_prints_reach_a_file(make_chain, way):
             env=chain.environ,
             stdout=output,
             stderr=subprocess.DEVNULL,
-            timeout=30,
+            timeout=60,
             check=False,
         )
     text = file.read_text()

@@ -5,7 +5,7 @@ from itertools import chain
 import pytest
 import redis
 
-from arroyo.connectors._redis_group import GroupConsumer
+from arroyo.connectors.redis.group import GroupConsumer
 
 pytest_plugins = ["redis_server"]
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import socket
-import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -24,7 +22,7 @@ from outside import (
     running,
 )
 
-from arroyo.connectors.redis_pubsub import RedisListener, RedisPublisher
+from arroyo.connectors.redis.pubsub import RedisListener, RedisPublisher
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Event, Start, Stop
 
@@ -189,7 +187,7 @@ def test_a_publisher_gives_up_after_the_time_asked_for(redis_server):
 
 def test_a_publisher_that_is_asked_to_stop_waits_no_longer(redis_server):
     with opened(RedisPublisher("det", port=redis_server.port, retry_for_s=3600)) as publisher:
-        publisher._on_waiting = lambda: True  # as its process does after SIGTERM
+        publisher._on_waiting = lambda _: True  # as its process does after SIGTERM
         redis_server.stop()
         with pytest.raises(UnavailableError, match="can't be reached"):
             publisher.publish(Event())
@@ -270,11 +268,3 @@ def test_an_address_is_made_of_its_parts():
 def test_channels_given_as_one_text_are_refused():
     with pytest.raises(ConfigurationError, match="channels = 'det' should be a list"):
         RedisListener(Recorder(), "det")
-
-
-def test_without_the_package_the_sentence_says_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "redis", None)
-    for name in ("_redis_client", "redis_pubsub"):
-        monkeypatch.delitem(sys.modules, f"arroyo.connectors.{name}")
-    with pytest.raises(ConfigurationError, match=r'pip install "arroyo\[redis\]"'):
-        importlib.import_module("arroyo.connectors.redis_pubsub")

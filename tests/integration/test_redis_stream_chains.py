@@ -81,7 +81,7 @@ def test_replicas_share_a_stream_and_each_message_is_there_once(server, redis_se
     assert sorted(each["name"][:7] for each in consumers) == ["take.0-", "take.1-"]
 
 
-def test_entries_that_were_trimmed_under_way_are_named_in_the_stop(
+def test_entries_that_were_trimmed_in_flight_are_named_in_the_stop(
     server, redis_server, make_chain
 ):
     chain = make_chain(

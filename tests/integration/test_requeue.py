@@ -8,6 +8,7 @@ from chains import listener, operator, publisher, wait_until
 h5py = pytest.importorskip("h5py")
 
 STAGES = '''
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -20,20 +21,19 @@ class Images(Listener):
 
     def __init__(self, operator, gain, gate=None):
         super().__init__(operator)
-        self.gain, self.gate, self.stopped = gain, gate, False
+        self.gain, self.gate, self.stopping = gain, gate, threading.Event()
 
     def start(self):
         self.operator.process(Start({"gain": self.gain}))
         for index in range(10):
             image = np.full((2, 3), index, "<f8")
             self.operator.process(Event.from_array(image, index=index))
-        while self.gate and not Path(self.gate).exists() and not self.stopped:
-            import time
-            time.sleep(0.005)
+        while self.gate and not Path(self.gate).exists() and not self.stopping.wait(0.005):
+            pass
         self.operator.process(Stop({"reason": "done"}))
 
     def stop(self):
-        self.stopped = True
+        self.stopping.set()
 
 
 class Scale(Operator):

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from arroyo import Event, Listener, Operator, Publisher, Start, Stop
+from own_stages import wait_for
 
 
 def wait():
-    while not Path("gate").exists():
-        time.sleep(0.005)
+    wait_for("gate")
 
 
 def compute():
@@ -122,7 +122,7 @@ class SlowSink(Publisher):
         if isinstance(message, Event):
             if message.metadata["index"] == self.at:
                 wait()
-            time.sleep(self.each_s)
+            time.sleep(self.each_s)  # this is its work
             self.file.write(f"{message.metadata['index']}\\n")
             self.file.flush()
 
@@ -136,7 +136,7 @@ class FlushedSink(Publisher):
     def publish(self, message):
         note(message)
         if isinstance(message, Event):
-            time.sleep(0.05)
+            time.sleep(0.05)  # this is its work
             if message.metadata["index"] == self.at:
                 wait()
 

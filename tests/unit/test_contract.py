@@ -36,6 +36,7 @@ ERRORS = {
     "AlreadyRunningError": 75,
     "UnavailableError": 75,
     "RefusedError": 70,
+    "ProgramError": 1,
     "StageError": 70,
     "EncodeError": 70,
     "DecodeError": 70,
@@ -68,10 +69,12 @@ REQUIRED = {1: 5, 2: 10, 3: 2, 16: 4, 17: 3, 18: 5, 19: 5, 20: 2, 21: 4, 22: 7}
 CHAIN_FILE = {
     "ChainFile": "chain stages supervisor",
     "ChainTable": "name messages env",
-    "SupervisorTable": "max_restarts within_s chain_max_restarts stop_timeout_s on_failed",
-    "StageTable": """listener operator publisher options inputs replicas order dispatch on_error
-        restart backoff_s process_timeout_s start_timeout_s cpus nice env listen window
-        window_bytes when_full delivery""",
+    "SupervisorTable": """max_restarts within_s chain_max_restarts stop_timeout_s on_failed
+        on_event http""",
+    "OnEventTable": "command events",
+    "StageTable": """listener operator publisher command ready options parameters inputs replicas
+        order dispatch on_error restart backoff_s process_timeout_s start_timeout_s cpus nice env
+        listen window window_bytes when_full delivery""",
     "InputTable": "stage link",
 }
 

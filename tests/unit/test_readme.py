@@ -13,7 +13,7 @@ import arroyo
 from arroyo import Event, Start, Stop
 from arroyo.cli.main import COMMANDS
 from arroyo.cli.main import arroyo as command
-from arroyo.supervision.reporting.status import status_table
+from arroyo.supervision.reporting.status_table import status_table
 from arroyo.testing import InMemoryLink
 
 README = Path(__file__).parents[2] / "README.md"
@@ -62,6 +62,7 @@ def test_the_status_has_the_columns_that_are_shown():
     row = defaultdict(lambda: None, stage="file", replica=0)
     nothing = dict.fromkeys(("supervisor", "latency_p50_s", "latency_p99_s"))
     nothing["quarantine"] = {"messages": 0, "bytes": 0}
+    nothing["parameters"] = {}
     table = status_table({"chain": "profiles", "state": "READY", "stages": [row], **nothing})
     shown = block("", "READY (supervisor")
     assert shown.splitlines()[1].split() == table.splitlines()[1].split()
@@ -89,6 +90,20 @@ def test_the_sum_of_ten_images_runs_as_printed():
     with InMemoryLink(names["Sum"]()) as link:
         _, *sums, _ = link.process_all([Start(), *events, Stop()])
     assert [each.array.tolist() for each in sums] == [[[45] * 3] * 2, [[21] * 3] * 2]
+
+
+def test_many_messages_at_once_are_normalised_as_printed():
+    names = {}
+    exec(
+        compile(block("python", "class Normalise"), "README.md", "exec"), names
+    )  # the README itself
+    events = [Event({"counts": 10 * beam, "beam": beam}) for beam in (0, 2, 5)]
+    results = names["Normalise"]().process_batch(events)
+    assert [each.metadata["normal"] for each in results] == [0, 10, 10]
+    with InMemoryLink(names["Normalise"]()) as link:
+        start, *same, stop = link.process_all([Start(), *events, Stop()])
+    assert [each.metadata for each in same] == [each.metadata for each in results]
+    assert (type(start), type(stop)) == (Start, Stop)
 
 
 def test_every_command_is_named(folder):

@@ -8,8 +8,8 @@ import pages
 import pytest
 
 import arroyo.connectors
-from arroyo.config.json_schema import render_schema
-from arroyo.config.schema import ChainTable, InputTable, StageTable, SupervisorTable
+from arroyo.config.schema import ChainTable, InputTable, StageTable, SupervisorTable, render_schema
+from arroyo.metrics.descriptions import METRICS
 
 HOW = "run scripts/pages.py"
 ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.*) \|$", re.MULTILINE)
@@ -26,6 +26,13 @@ def test_the_json_schema_is_fresh():
 def test_the_page_on_connectors_is_fresh():
     page = pages.CONNECTORS.read_text("utf-8")
     assert page == pages.render_connectors(page), HOW
+
+
+def test_the_page_on_metrics_is_fresh_and_has_all_of_them():
+    page = pages.METRICS_PAGE.read_text("utf-8")
+    assert page == pages.render_metrics(page), HOW
+    rows = re.findall(r"^\| `(arroyo_\w+)` \|", page, re.MULTILINE)
+    assert rows == [each.shown_name for each in METRICS]
 
 
 @pytest.mark.parametrize("name", arroyo.connectors.__all__)

@@ -29,9 +29,11 @@ def test_the_underscore_of_a_private_module_is_left_out(tree):
 
 
 def test_a_connector_may_be_tested_where_its_server_is(tree):
-    tests = ["tests/integration/test_nats.py", "tests/integration/test_loop.py"]
-    assert tree("arroyo/connectors/nats.py", "arroyo/supervision/loop.py", *tests) == [
-        "supervision/loop.py"
+    tests = ["tests/integration/test_nats_session.py", "tests/integration/test_session.py"]
+    modules = ["arroyo/connectors/nats/session.py", "arroyo/connectors/kafka/session.py"]
+    assert tree(*modules, "arroyo/control/session.py", *tests) == [
+        "connectors/kafka/session.py",
+        "control/session.py",
     ]
 
 

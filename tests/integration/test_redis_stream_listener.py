@@ -245,7 +245,7 @@ def milliseconds(server):
     return seconds * 1000 + microseconds // 1000
 
 
-def test_entries_under_way_do_not_come_twice_where_the_group_is_deleted(server, listener):
+def test_entries_in_flight_do_not_come_twice_where_the_group_is_deleted(server, listener):
     recorder = Recorder()
     with running(listener(recorder)) as frames:
         add(server, 0, 1, 2)

@@ -1,0 +1,115 @@
+"""A supervisor without processes: its state machine answers on a real control socket.
+
+`played` gives one whose replicas are all READY and obey: what is told to end does so at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import threading
+
+import pytest
+from fake_checks import FakeChecks
+from supervised_histories import History
+
+from arroyo.clock import SystemClock
+from arroyo.config.reader import load_chain
+from arroyo.config.run_directory import ChainNote, RunDirectory
+from arroyo.control.locks import Lock
+from arroyo.control.requests import RequestServer
+from arroyo.supervision.answers import make_answers
+from arroyo.supervision.parameter_orders import ParameterOrders
+from arroyo.supervision.reporting.event_log import EventLog
+
+TURN_S = 0.01
+CHAIN = """
+[chain]
+name = "chain"
+[stages.images]
+listener = "own:Images"
+[stages.integrate]
+operator = "own:Integrate"
+parameters = { level = 5, mode = "fast" }
+inputs = ["images"]
+[stages.patterns]
+publisher = "own:Patterns"
+inputs = ["integrate"]
+"""
+
+
+class PlayedSupervisor:
+    """Turns its loop in a thread until the chain has ended, and leaves an account then."""
+
+    def __init__(self, folder):
+        self.path = folder / "chain.toml"
+        self.path.write_text(CHAIN)
+        self.history = History().all_ready()
+        self.run_directory = RunDirectory.locate("chain", os.environ)
+        self.run_directory.create()
+        self.run_directory.write_note(ChainNote("chain", self.path, folder))
+        self._lock = Lock.acquire(self.run_directory.lock("supervisor"))
+        self._selector = selectors.DefaultSelector()
+        self.checks = FakeChecks(self.history.chain)
+        answers = make_answers(
+            self.history.machine,
+            self.do,
+            lambda *_: None,
+            lambda: self.history.now,
+            chain_checks=self.checks,
+            parameters=ParameterOrders(
+                load_chain(self.path), lambda _: (), self.run_directory.parameters, self
+            ),
+        )
+        self._server = RequestServer(
+            self.run_directory.control, self._selector, answers, lambda: self.history.now
+        )
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def note_set(self, *_):
+        """Tell nobody."""
+
+    def do(self, event):
+        told = len(self.history.signals)
+        self.history.do(event)
+        for name, number in self.history.signals[told:]:
+            if number == signal.SIGTERM:
+                self.end(name)
+
+    def end(self, name):
+        """End a process as it was told to, and what has nothing above it then."""
+        told = len(self.history.signals)
+        self.history.end(name)
+        for other, _ in self.history.signals[told:]:
+            self.end(other)
+
+    def _run(self):
+        while not self._done.is_set() and self.history.exit_code is None:
+            for key, _ in self._selector.select(TURN_S):
+                key.data()
+        # What is being answered goes out before the socket closes.
+        for key, _ in self._selector.select(TURN_S):
+            key.data()
+        self._server.close()
+        self._selector.close()
+        with contextlib.closing(
+            EventLog(self.run_directory.events, "chain", SystemClock())
+        ) as events:
+            text = f"chain chain ended with {self.history.exit_code}"
+            events.note("chain-ended", text, exit_code=self.history.exit_code)
+        self._lock.release()
+
+    def close(self):
+        self._done.set()
+        self._thread.join()
+
+
+@pytest.fixture
+def played(tmp_path, monkeypatch):
+    monkeypatch.setenv("ARROYO_RUN_DIR", str(tmp_path / "run"))
+    with contextlib.closing(PlayedSupervisor(tmp_path)) as made:
+        yield made
