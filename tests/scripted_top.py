@@ -7,8 +7,8 @@ from live_snapshots import snapshot
 from supervised_histories import make_chain
 from textual.widgets import Static
 
-from arroyo.cli.top_app import TopApp
-from arroyo.cli.top_table import ChainTable
+from arroyo.cli.terminal.app import TopApp
+from arroyo.cli.terminal.table import ChainTable
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.supervision.live.chain_view import ChainWatch
 

@@ -15,7 +15,7 @@ from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.log_reader import LogReader
 
 from .exits import Command
-from .log_lines import Layout, Since, WantedLogs, in_order
+from .output.log_lines import Layout, Since, WantedLogs, in_order
 
 
 @click.command("events", cls=Command)

@@ -9,8 +9,8 @@ import click
 
 from arroyo.config.reader import find_chain, load_chain
 
-from .drawing import ASCII, DRAWINGS, UNICODE, draw_tree
 from .exits import Command
+from .output.drawing import ASCII, DRAWINGS, UNICODE, draw_tree
 
 
 @click.command(cls=Command)

@@ -14,7 +14,7 @@ from arroyo.telemetry.log_reader import LogReader
 from arroyo.telemetry.logs import LogLine
 
 from .exits import Command
-from .log_lines import Layout, Since, WantedLogs, in_order, level_of
+from .output.log_lines import Layout, Since, WantedLogs, in_order, level_of
 
 LEVELS = ("INFO", "WARNING", "ERROR", "CRITICAL")
 

@@ -1,6 +1,7 @@
 """`arroyo`: the commands for chains.
 
-Each command is a module of this folder that exports `command`, imported when it is called.
+Each command is a module of this folder that exports `command`, imported when it is called. What
+commands print is in `output`, the screen of `arroyo top` in `terminal`.
 The table below is all that `arroyo --help` needs.
 """
 

@@ -134,7 +134,7 @@ def export_entry(chain: str, number: str, path: Path) -> None:
     As an array if PATH ends in .npy or .tif; with all its fields, the payload in base64, if it ends
     in .json.
     """
-    from .exporting import export
+    from .output.exporting import export
 
     store = _store(chain)
     entry = store.find(number)

@@ -15,7 +15,7 @@ from arroyo.supervision.reporting.status import read_status
 from arroyo.supervision.reporting.status_table import status_table
 
 from .exits import Command
-from .watching import watch
+from .output.watching import watch
 
 
 @click.command("status", cls=Command)

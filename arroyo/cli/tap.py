@@ -27,7 +27,7 @@ from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
 
 from .exits import Command
-from .tapped_message import describe, line_of
+from .output.tapped_message import describe, line_of
 
 RATE_PER_S = 5.0
 RATE_MAX_PER_S = 20.0

@@ -17,8 +17,8 @@ from arroyo.telemetry.log_merge import LogMerge
 from arroyo.telemetry.logs import LogLine
 
 from .exits import Command
-from .log_lines import Layout, WantedLogs
 from .logs import NewLines
+from .output.log_lines import Layout, WantedLogs
 from .restart import restart
 from .running_chain import RunningChain
 
@@ -41,7 +41,7 @@ def command(chain: str) -> None:
     arroyo top powder
     """
     with needed_for("arroyo top", "tui"):
-        from .top_app import TopApp
+        from .terminal.app import TopApp
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise click.UsageError(f"top needs a terminal; without one: arroyo status {chain} --watch")
     top = TopChain(chain)

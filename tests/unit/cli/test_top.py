@@ -1,4 +1,4 @@
-"""`arroyo top` where there is no screen to show; the screen is in `test_top_app`."""
+"""`arroyo top` where there is no screen to show; the screen is in `terminal/test_app`."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ import pytest
 from chains import wait_until
 from click.testing import CliRunner
 
-from arroyo.cli.log_lines import WantedLogs
+from arroyo.cli.output.log_lines import WantedLogs
 from arroyo.cli.top import Logs, TopChain, command
 from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import UnavailableError
@@ -29,7 +29,11 @@ def test_without_a_terminal_it_is_told_what_to_use(chain_file):
 
 def test_without_textual_it_is_told_what_to_install(chain_file, monkeypatch):
     monkeypatch.setitem(sys.modules, "textual.app", None)
-    for name in ("arroyo.cli.top_app", "arroyo.cli.top_screens", "arroyo.cli.top_table"):
+    for name in (
+        "arroyo.cli.terminal.app",
+        "arroyo.cli.terminal.screens",
+        "arroyo.cli.terminal.table",
+    ):
         monkeypatch.delitem(sys.modules, name, raising=False)
     result = CliRunner().invoke(command, [str(chain_file)])
     assert result.exit_code == 78

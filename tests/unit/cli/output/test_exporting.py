@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from quarantine_entries import make_entry
 
-from arroyo.cli.exporting import export
+from arroyo.cli.output.exporting import export
 from arroyo.codec import MessageCodec
 from arroyo.errors import ConfigurationError, UsageError
 from arroyo.messages import Event

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from arroyo.cli.drawing import ASCII, draw_dot, draw_mermaid, draw_tree
+from arroyo.cli.output.drawing import ASCII, draw_dot, draw_mermaid, draw_tree
 from arroyo.config.graph import Chain, Input, Stage
 
 CHAIN = Chain(

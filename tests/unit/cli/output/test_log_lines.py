@@ -2,7 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from arroyo.cli.log_lines import Layout, in_order
+from arroyo.cli.output.log_lines import Layout, in_order
 from arroyo.telemetry.logs import LogLine
 
 

@@ -29,8 +29,8 @@ from arroyo.supervision.live.table import (
     wrapped,
 )
 
-from .top_screens import Confirm, LogScreen, Readable, TextScreen
-from .top_table import ChainTable
+from .screens import Confirm, LogScreen, Readable, TextScreen
+from .table import ChainTable
 
 EVERY_S = 1.0
 HELP = """\

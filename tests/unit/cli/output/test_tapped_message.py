@@ -8,7 +8,7 @@ import pytest
 from batches import make_batch
 
 from arroyo import Event, Message, Start
-from arroyo.cli.tapped_message import LINE_CHARACTERS, describe, line_of, summarise
+from arroyo.cli.output.tapped_message import LINE_CHARACTERS, describe, line_of, summarise
 from arroyo.codec import Kind, MessageCodec
 
 ALONE = make_batch(ranges=((3, 4),), source="images.0", attempt=1)

@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from scripted_top import DEADLINE_S, EVERY_S
 
-from arroyo.cli.top_app import TopApp
+from arroyo.cli.terminal.app import TopApp
 
 
 def test_the_slow_stage_is_named_with_rates_and_shares(top):

@@ -1,0 +1,1 @@
+"""What commands print: drawings, lines of logs, messages, tables again and again."""

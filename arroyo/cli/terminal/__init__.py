@@ -1,0 +1,1 @@
+"""The screen of `arroyo top`, by textual."""
