@@ -16,7 +16,6 @@ import msgspec
 
 from arroyo.durable.append_log import AppendLog
 from arroyo.durable.frames import FileKind
-from arroyo.durable.replaced_file import read_file
 from arroyo.errors import UnavailableError
 
 _KIND = FileKind(b"CONS", 1)
@@ -58,7 +57,6 @@ class ConsumerState:
                 _Known,
                 list[str],
                 empty=lambda: _Known(f"{folder.name}-{made}"),
-                read_former=lambda name: _read_former(name, folder / "unacknowledged"),
                 sync=True,
             )
             self._log.compact()
@@ -112,10 +110,3 @@ class ConsumerState:
         """Close the file; it stays for the next process."""
         if self._log is not None:
             self._log.close()
-
-
-def _read_former(name: bytes, owed: Path) -> _Known | None:
-    """Read both files of former versions; a power cut may have left zeros, or half an id."""
-    *ids, _ = (read_file(owed) or b"").decode("ascii").split("\n")
-    whole = [each for each in ids if "\0" not in each]
-    return _Known(name.decode(), whole) if name.strip(b"\0") else None

@@ -132,10 +132,9 @@ def _read_lists(run_directory: RunDirectory, name: ReplicaName) -> Sequence[Susp
 
 def _suspect_file(run_directory: RunDirectory, name: ReplicaName) -> ReplacedFile[SuspectNote]:
     path = run_directory.status_page(name).with_name(f"{name}.suspect")
-    read_former = msgspec.json.Decoder(SuspectNote).decode
-    return ReplacedFile(path, FileKind(b"SUSP", 1), SuspectNote, read_former=read_former)
+    return ReplacedFile(path, FileKind(b"SUSP", 1), SuspectNote)
 
 
 def _lists_file(run_directory: RunDirectory, name: ReplicaName) -> ReplacedFile[list[SuspectList]]:
     path = run_directory.status_page(name).with_name(f"{name}.lists")
-    return ReplacedFile(path, FileKind(b"LIST", 1), list[SuspectList], read_former=lambda _: None)
+    return ReplacedFile(path, FileKind(b"LIST", 1), list[SuspectList])

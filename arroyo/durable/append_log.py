@@ -45,9 +45,6 @@ class AppendLog(Generic[S]):
     ----------
     empty
         Makes the state where there is no file, or no readable one.
-    read_former
-        Reads a file from before this format; None: there is nothing in it. It may raise
-        `UNREADABLE`.
     sync
         Whether snapshots are forced to the disk.
     compact_bytes
@@ -69,7 +66,6 @@ class AppendLog(Generic[S]):
         entry: Any,
         *,
         empty: Callable[[], S],
-        read_former: Callable[[bytes], S | None],
         sync: bool,
         compact_bytes: int = COMPACT_BYTES,
     ) -> None:
@@ -84,22 +80,18 @@ class AppendLog(Generic[S]):
         """Whether there was no file."""
         self.damaged = False
         """Whether the file is broken in another way than by a death within an entry."""
-        known = None if content is None else self._read(content, state, entry, read_former)
+        known = None if content is None else self._read(content, state, entry)
         self.is_lost = known is None and not self.is_new
         """Whether there was a file, but nothing in it could be read."""
         self.state = empty() if known is None else known
         """What the file says in all."""
 
-    def _read(
-        self, content: bytes, state: type[S], entry: Any, read_former: Callable[[bytes], S | None]
-    ) -> S | None:
+    def _read(self, content: bytes, state: type[S], entry: Any) -> S | None:
         found = unpack_file(content, self._kind, self._path)
+        self.damaged = found.damaged
         decode = msgspec.msgpack.Decoder(entry).decode
         known: S | None = None
         try:
-            if found is None:
-                return read_former(content)
-            self.damaged = found.damaged
             snapshot, *entries = found.bodies
             known = msgspec.msgpack.decode(snapshot, type=state)
             for body in entries:

@@ -10,8 +10,6 @@ A checksum is the crc32 of the body, or of the rest of the head. It does not sta
 a frame starts at a number that depends on the length. Otherwise eight zeros, an ordinary tail after
 a power cut, would be a frame, since the crc32 of nothing is 0. The head has a checksum so that half
 a head is not taken for that of another version.
-
-No file from before this format begins with 89.
 """
 
 from __future__ import annotations
@@ -74,16 +72,14 @@ def pack_frame(body: bytes) -> bytes:
     return _pack(length, _crc32(body, _SEED ^ length)) + body
 
 
-def unpack_file(content: bytes, kind: FileKind, path: Path) -> Frames | None:
-    """Return the frames of a file; None where it was not written in this format.
+def unpack_file(content: bytes, kind: FileKind, path: Path) -> Frames:
+    """Return the frames of a file; one that begins with another head is damaged, and has none.
 
     The first frame that is not whole ends the file: its writer died within it, or found the disk
     full, and had not acted on it.
 
     ConfigurationError: it was written by another version of Arroyo.
     """
-    if content[: len(_MAGIC)] != _MAGIC:
-        return None
     if len(content) < HEAD_BYTES:
         return Frames([], damaged=True)
     _, letters, form, schema = _HEAD.unpack_from(content)
@@ -118,22 +114,3 @@ def _unpack_frames(content: bytes, at: int) -> Frames:
         bodies.append(body)
         at += length
     return Frames(bodies, damaged=False)
-
-
-def unpack_former(content: bytes) -> list[bytes]:
-    """Return the bodies of the whole frames in a file from before this format.
-
-    It has no head, and a checksum of the body alone.
-    """
-    bodies = []
-    at = 0
-    while at + _FRAME.size <= len(content):
-        length, checksum = _FRAME.unpack_from(content, at)
-        at += _FRAME.size
-        body = content[at : at + length]
-        # Zeros, as after a power cut, would be empty frames.
-        if not body or zlib.crc32(body) != checksum:
-            break
-        bodies.append(body)
-        at += length
-    return bodies

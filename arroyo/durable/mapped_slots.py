@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from .frames import HEAD_BYTES, FileKind, pack_frame, unpack_file, unpack_frame
-from .replaced_file import begin_file, read_file, sync_folder
+from .replaced_file import replace_file, sync_folder
 
 _SECTOR_BYTES = 512
 """Disks write a sector whole; the head has one for itself."""
@@ -28,30 +27,15 @@ _encode = msgspec.msgpack.Encoder().encode
 class MappedSlots:
     """The slots of one file, for this user alone, with one writer.
 
-    `read_former`: reads a file from before this format: the content of each slot, as msgpack;
-    empty where there is none.
-
     OSError: it can't be made or opened.
     ConfigurationError: it was written by another version of Arroyo.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        kind: FileKind,
-        count: int,
-        slot_bytes: int,
-        *,
-        read_former: Callable[[bytes], Iterable[bytes]],
-    ) -> None:
+    def __init__(self, path: Path, kind: FileKind, count: int, slot_bytes: int) -> None:
         self._path, self._slot_bytes = path, slot_bytes
         size = _SECTOR_BYTES + count * slot_bytes
         if not _is_whole(path, kind, size):
-            before = list(read_former(read_file(path) or b""))
-            frames = [pack_frame(body) if body else b"" for body in before]
-            content = kind.head.ljust(_SECTOR_BYTES, b"\0")
-            content += b"".join(frame.ljust(slot_bytes, b"\0") for frame in frames)
-            os.close(begin_file(path, content.ljust(size, b"\0"), sync=any(before)))
+            replace_file(path, kind.head.ljust(size, b"\0"), sync=False)
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             self._map = mmap.mmap(descriptor, size)
@@ -91,6 +75,6 @@ def _is_whole(path: Path, kind: FileKind, size: int) -> bool:
         return False
     try:
         found = unpack_file(os.pread(descriptor, HEAD_BYTES, 0), kind, path)
-        return found is not None and not found.damaged and os.fstat(descriptor).st_size == size
+        return not found.damaged and os.fstat(descriptor).st_size == size
     finally:
         os.close(descriptor)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -25,26 +24,11 @@ _encode = msgspec.msgpack.Encoder().encode
 class ReplacedFile(Generic[T]):
     """One value in a file, for this user alone.
 
-    Parameters
-    ----------
-    read_former
-        Reads a file from before this format; None: there is nothing in it. It may raise
-        `UNREADABLE`.
-    sync
-        Whether it has to survive a power cut.
+    `sync`: whether it has to survive a power cut.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        kind: FileKind,
-        type: Any,
-        *,
-        read_former: Callable[[bytes], T | None],
-        sync: bool = False,
-    ) -> None:
-        self._path, self._kind, self._type = path, kind, type
-        self._read_former, self._sync = read_former, sync
+    def __init__(self, path: Path, kind: FileKind, type: Any, *, sync: bool = False) -> None:
+        self._path, self._kind, self._type, self._sync = path, kind, type, sync
 
     def read(self) -> T | None:
         """Return the value; None where there is none, or it is broken.
@@ -57,8 +41,6 @@ class ReplacedFile(Generic[T]):
             return None
         found = unpack_file(content, self._kind, self._path)
         try:
-            if found is None:
-                return self._read_former(content)
             (body,) = found.bodies
             value: T = msgspec.msgpack.decode(body, type=self._type)
         except UNREADABLE:

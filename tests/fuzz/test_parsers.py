@@ -4,13 +4,9 @@ import contextlib
 import json
 import selectors
 import socket
-import struct
 import tomllib
-import zlib
-from pathlib import Path
 
 import msgspec
-from former_files import former_frames
 from fuzz.effort import fuzzed
 from fuzz.records import back_records, damaged, data_records, packed
 from hypothesis import given
@@ -28,7 +24,7 @@ from arroyo.connectors.wire_format import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
 from arroyo.control.requests import RequestServer
 from arroyo.control.suspect_notes import SuspectNote, leave_suspect, take_suspect
-from arroyo.durable.frames import HEAD_BYTES, FileKind, pack_frame, unpack_file, unpack_frame
+from arroyo.durable.frames import HEAD_BYTES, pack_frame
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.fold.state import FoldState, OpenOutputs
@@ -242,11 +238,11 @@ def test_any_word_of_a_stage(datagram):
 # Files that outlive a process
 
 
-def hostile_files(content, *former):
+def hostile_files(content):
     """Any bytes, what damage makes of files, and frames that are whole and hold anything."""
     bodies = st.lists(st.one_of(st.binary(max_size=20), packed), max_size=4)
     frames = bodies.map(lambda each: content[:HEAD_BYTES] + b"".join(map(pack_frame, each)))
-    return st.one_of(st.binary(max_size=60), damaged(st.sampled_from([content, *former])), frames)
+    return st.one_of(st.binary(max_size=60), damaged(st.just(content)), frames)
 
 
 def files_of(path):
@@ -261,14 +257,11 @@ def files_of(path):
     return path.read_bytes()
 
 
-FORMER_FILES = b"+ 0 5 7 a\n+ 1 5 7 b c\n= 0\n- 1\n+ 3 5 7 \\n\\\\\n= 9\n"
-
-
 @fuzzed(66)
 @given(data=st.data())
 def test_any_journal_of_files(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "files"
-    path.write_bytes(data.draw(hostile_files(files_of(path), FORMER_FILES)))
+    path.write_bytes(data.draw(hostile_files(files_of(path))))
     try:
         journal = FileJournal(path)
     except ConfigurationError:
@@ -292,18 +285,13 @@ def journal_of(path):
     return (path / "journal").read_bytes()
 
 
-def bodies_of(content, kind):
-    return map(msgspec.Raw, unpack_file(content, kind, Path("file")).bodies)
-
-
 @fuzzed(100)
 @given(data=st.data())
 def test_any_journal_of_a_source(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "source"
     content = journal_of(folder)
-    former = former_frames(*bodies_of(content, FileKind(b"SRCJ", 1)))
     path = folder / "journal"
-    path.write_bytes(data.draw(hostile_files(content, former)))
+    path.write_bytes(data.draw(hostile_files(content)))
     try:
         journal = open_journal(path)
     except ConfigurationError:
@@ -326,8 +314,7 @@ def runs_of(path):
 def test_any_runs_that_are_not_closed(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "runs"
     content = runs_of(path)
-    former = former_frames(*bodies_of(content, FileKind(b"RUNS", 1)))
-    path.write_bytes(data.draw(hostile_files(content, former)))
+    path.write_bytes(data.draw(hostile_files(content)))
     try:
         kept = UnclosedRuns(path.with_name("no page"), path)
     except ConfigurationError:
@@ -346,21 +333,11 @@ def record_of(path):
     return path.read_bytes()
 
 
-def former_record(content):
-    """The same record as a version before left it."""
-    count, state = msgspec.msgpack.decode(unpack_frame(content[512 + PLACE_BYTES :]))
-    body = msgspec.msgpack.encode(state)
-    return bytes(PLACE_BYTES) + struct.pack(">QII", count, len(body), zlib.crc32(body)) + body
-
-
 @fuzzed(66)
 @given(data=st.data())
 def test_any_record_of_a_fold(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "fold"
-    content = record_of(path)
-    good = data.draw(
-        st.sampled_from([content, former_record(content).ljust(2 * PLACE_BYTES, b"\0")])
-    )
+    good = record_of(path)
     at = data.draw(st.sampled_from([0, 512, PLACE_BYTES, 512 + PLACE_BYTES]))
     damage = data.draw(st.one_of(st.binary(max_size=60), packed.map(pack_frame)))
     changed = good[:at] + damage + good[at + len(damage) :]
@@ -402,7 +379,7 @@ def test_any_note_on_a_suspect(tmp_path_factory, data):
     path.parent.mkdir(parents=True, exist_ok=True)
     suspect = SuspectNote("s.0", 1, 2, "died")
     leave_suspect(directory, name, suspect)
-    path.write_bytes(data.draw(hostile_files(path.read_bytes(), msgspec.json.encode(suspect))))
+    path.write_bytes(data.draw(hostile_files(path.read_bytes())))
     found = take_suspect(directory, name)
     assert found is None or isinstance(found, SuspectNote)
 

@@ -104,13 +104,6 @@ class FileJournal:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        broken_lines: list[bytes] = []
-
-        def read_former(content: bytes) -> _Files:
-            files, broken = _read_lines(content)
-            broken_lines.extend(broken)
-            return files
-
         try:
             self._log = AppendLog(
                 path,
@@ -118,14 +111,13 @@ class FileJournal:
                 _Files,
                 _Note,
                 empty=lambda: _Files(next=(far := _far_from_others()), finished=far),
-                read_former=read_former,
                 sync=True,
                 compact_bytes=2 * FORGET_BYTES,
             )
         except OSError as error:
             raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
         self._files, self.is_new = self._log.state, self._log.is_new
-        if self._log.damaged or broken_lines:
+        if self._log.damaged:
             self._set_aside(path)
 
     def _set_aside(self, path: Path) -> None:
@@ -227,46 +219,3 @@ class FileJournal:
 def _far_from_others() -> int:
     """Return a random number that, almost certainly, no other journal comes near to."""
     return int.from_bytes(os.urandom(6)) | 1 << 47
-
-
-# Journals of former versions: lines of text.
-
-
-def _read_lines(content: bytes) -> tuple[_Files, list[bytes]]:
-    """Return what the lines say, and the broken ones; the last one may be cut off."""
-    *lines, rest = content.split(b"\n")
-    files = _Files()
-    # All lines, although one is broken: each that can be read is true.
-    broken = [line for line in lines if not _take_line(line, files)]
-    if not lines or b"\0" in rest:
-        broken.append(rest)
-    return files, broken
-
-
-def _take_line(line: bytes, files: _Files) -> bool:
-    """Apply a line; return False if it is broken.
-
-    ``+ NUMBER SIZE MTIME NAME``: handed over; ``= NUMBER``: finished; ``- NUMBER``: dropped.
-    """
-    if line.startswith(b"#"):
-        return line == b"# files that a DirectoryListener has handed over"
-    sign, *fields = line.split(b" ", 4)
-    try:
-        number, *stamp = map(int, fields[:3])
-        if max(map(abs, (number, *stamp))) >= 2**62 or number < 0:
-            return False
-        if sign == b"+":
-            files.apply(_HandedOver(_unescape(fields[3]), FileEntry(number, Stamp(*stamp))))
-        elif sign == b"=":
-            files.apply(_Finished(number))
-        else:
-            for name in [name for name, entry in files.entries.items() if entry.number == number]:
-                del files.entries[name]
-        files.next = max(files.next, number + 1)
-    except (ValueError, TypeError, IndexError):
-        return False
-    return True
-
-
-def _unescape(name: bytes) -> bytes:
-    return b"\\".join(piece.replace(b"\\n", b"\n") for piece in name.split(b"\\\\"))

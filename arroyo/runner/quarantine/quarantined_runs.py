@@ -93,5 +93,5 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def message_file(path: Path) -> ReplacedFile[bytes]:
-    """Return the file of a packed message; in those of former versions there is nothing else."""
-    return ReplacedFile(path, _KIND, bytes, read_former=bytes, sync=True)
+    """Return the file of a packed message."""
+    return ReplacedFile(path, _KIND, bytes, sync=True)

@@ -6,9 +6,6 @@ two slots of a mapped file, written in turn.
 
 from __future__ import annotations
 
-import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -43,7 +40,7 @@ class FoldRecord:
             return
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._slots = MappedSlots(path, _KIND, 2, PLACE_BYTES, read_former=_read_former)
+            self._slots = MappedSlots(path, _KIND, 2, PLACE_BYTES)
         except OSError as error:
             what_to_do = "set ARROYO_STATE_DIR to a folder that you may write"
             if may_pass(error):
@@ -92,15 +89,3 @@ def _encode_for_a_place(memory: FoldState) -> bytes:
         memory = msgspec.structs.replace(memory, outputs=later)
         body = _encode(memory)
     return body
-
-
-def _read_former(content: bytes) -> Iterator[bytes]:
-    """Read the two slots of a file without a head: count, length and checksum of a state."""
-    head = struct.Struct(">QII")
-    for at in (0, PLACE_BYTES):
-        if len(content) != 2 * PLACE_BYTES:
-            return
-        count, length, checksum = head.unpack_from(content, at)
-        body = content[at + head.size : at + head.size + length]
-        whole = length <= ROOM_BYTES and zlib.crc32(body) == checksum
-        yield _encode((count, msgspec.Raw(body))) if whole and body else b""

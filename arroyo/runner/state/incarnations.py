@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import struct
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -47,7 +44,7 @@ def next_incarnation(path: Path, clock_ns: int, boot: bytes | None = None) -> in
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        slots = MappedSlots(path, _KIND, 2, _SECTOR_BYTES, read_former=_read_former)
+        slots = MappedSlots(path, _KIND, 2, _SECTOR_BYTES)
         with contextlib.closing(slots):
             return _begin(slots, clock_ns, boot or _this_boot())
     except OSError as error:
@@ -78,18 +75,6 @@ def _read(slots: MappedSlots, slot: int, type: type[T], nothing: T) -> T:
         return nothing if body is None else msgspec.msgpack.decode(body, type=type)
     except UNREADABLE:
         return nothing
-
-
-def _read_former(content: bytes) -> Iterator[bytes]:
-    """Read a file without a head: what is in each slot, with a checksum behind it."""
-    for at, layout in ((0, struct.Struct(">Q")), (_SECTOR_BYTES, struct.Struct(">16sQ"))):
-        body = content[at : at + layout.size]
-        checksum = content[at + layout.size : at + layout.size + 4]
-        if len(body) == layout.size and checksum == zlib.crc32(body).to_bytes(4):
-            *boot, number = layout.unpack(body)
-            yield msgspec.msgpack.encode((*boot, number) if boot else number)
-        else:
-            yield b""
 
 
 def _this_boot() -> bytes:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import msgspec
-
 from arroyo.durable.append_log import AppendLog
-from arroyo.durable.frames import FileKind, unpack_former
+from arroyo.durable.frames import FileKind
 from arroyo.durable.replaced_file import set_aside
 from arroyo.errors import ConfigurationError, UnavailableError, fault_of
 from arroyo.identifiers import new_epoch
@@ -88,25 +86,7 @@ def open_journal(path: Path) -> AppendLog[JournalState]:
             JournalState,
             JournalEntry,
             empty=lambda: JournalState(epoch=new_epoch()),
-            read_former=_read_former,
             sync=True,
         )
     except OSError as error:
         raise ConfigurationError(f"{path} can't be read: {error.strerror}") from error
-
-
-def _read_former(content: bytes) -> JournalState | None:
-    decode = msgspec.msgpack.Decoder(JournalState | JournalEntry).decode
-    memory: JournalState | None = None
-    for body in unpack_former(content):
-        try:
-            frame = decode(body)
-        except msgspec.DecodeError:
-            break
-        if memory is None:
-            if not isinstance(frame, JournalState):
-                break
-            memory = frame
-        elif not isinstance(frame, JournalState):
-            memory.apply(frame)
-    return memory

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from arroyo.durable.append_log import AppendLog
-from arroyo.durable.frames import FileKind, unpack_former
+from arroyo.durable.frames import FileKind
 from arroyo.protocol.recovery.unclosed_run import UnclosedRun, runs_left
 from arroyo.telemetry.status_page import read_status_page
 
@@ -64,7 +64,6 @@ class UnclosedRuns:
             _Noted,
             _Runs,
             empty=_Noted,
-            read_former=_read_former,
             sync=False,
             compact_bytes=COMPACT_BYTES,
         )
@@ -90,9 +89,3 @@ class UnclosedRuns:
         """Close the file; it stays for the next life."""
         if self._log is not None:
             self._log.close()
-
-
-def _read_former(content: bytes) -> _Noted:
-    # Those of the first versions have no frames.
-    (last,) = unpack_former(content)[-1:] or [content]
-    return _Noted(msgspec.msgpack.decode(last, type=_Runs))

@@ -34,17 +34,6 @@ def test_what_is_owed_is_known_to_the_next_life_until_it_is_settled(folder):
     assert ConsumerState(folder).owed == later.owed == ["3-0"]
 
 
-def test_the_files_of_former_versions_are_read(folder):
-    (folder / "consumer").write_text("take.0-host-4711")
-    # As after a power cut, before which there was more.
-    (folder / "unacknowledged").write_text("1-0\n\0\0\0\n2-0\n17")
-    for _ in range(2):
-        state = ConsumerState(folder)
-        assert (state.name, state.owed) == ("take.0-host-4711", ["1-0", "2-0"])
-    state.forget_owed()
-    assert ConsumerState(folder).owed == []
-
-
 def test_a_damaged_file_owes_nothing_that_no_server_knows(folder):
     state = ConsumerState(folder)
     state.note_owed(["1-0"])

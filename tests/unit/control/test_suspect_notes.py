@@ -47,13 +47,6 @@ def test_a_later_note_takes_the_place_of_an_earlier_one(folder):
     assert take_suspect(folder, FIRST).sequence == 4712
 
 
-def test_a_note_of_a_version_before_is_read(folder):
-    path = folder.status_page(FIRST).with_name("work.0.suspect")
-    path.write_bytes(msgspec.json.encode(SUSPECT))
-    assert take_suspect(folder, FIRST) == SUSPECT
-    assert not path.exists()
-
-
 @pytest.mark.parametrize("content", [b"", b"{", bytes(40), FileKind(b"SUSP", 2).head, b"\xff"])
 def test_what_is_no_note_says_nothing(folder, content):
     folder.status_page(FIRST).with_name("work.0.suspect").write_bytes(content)

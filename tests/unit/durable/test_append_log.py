@@ -37,14 +37,13 @@ class Entries(msgspec.Struct):
         self.all.append(entry)
 
 
-def open_log(folder, *, sync=True, read_former=lambda content: None):
+def open_log(folder, *, sync=True):
     return AppendLog(
         folder / "log",
         KIND,
         Entries,
         bytes,
         empty=Entries,
-        read_former=read_former,
         sync=sync,
         compact_bytes=COMPACT_BYTES,
     )
@@ -299,14 +298,6 @@ def test_each_changed_byte_ends_the_file_before_it(tmp_path):
         changed[at] ^= 0x10
         (tmp_path / "log").write_bytes(changed)
         assert read(tmp_path) == ([] if at < snapshot_end else [b"a"])
-
-
-def test_a_file_of_the_format_before_is_read_and_becomes_one_of_this(tmp_path):
-    (tmp_path / "log").write_bytes(b"a b")
-    log = open_log(tmp_path, read_former=lambda content: Entries(content.split()))
-    log.append(b"c")
-    log.close()
-    assert read(tmp_path) == [b"a", b"b", b"c"]
 
 
 def test_a_file_that_cannot_be_read_is_an_error(tmp_path):

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
-from former_files import former_frames
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +13,6 @@ from arroyo.durable.frames import (
     Frames,
     pack_frame,
     unpack_file,
-    unpack_former,
     unpack_frame,
 )
 from arroyo.errors import ConfigurationError
@@ -71,8 +68,8 @@ def test_half_a_head_is_damage_and_not_another_version():
 
 
 @pytest.mark.parametrize("content", [b"", b"\x89AR", b"{}", bytes(20)])
-def test_what_begins_otherwise_was_written_in_another_format(content):
-    assert read(content) is None
+def test_what_begins_otherwise_is_damaged(content):
+    assert read(content) == Frames([], damaged=True)
 
 
 def test_a_file_of_another_kind_is_damage():
@@ -95,32 +92,3 @@ def test_one_frame_is_read_whatever_is_behind_it(body, behind):
 def test_one_frame_that_is_not_whole_is_none():
     assert unpack_frame(pack_frame(b"abc")[:-1]) is None
     assert unpack_frame(bytes(FRAME_BYTES)) is None
-
-
-# Files from before this format
-
-ENTRIES = ["first", {"n": 2}, [3]]
-BODIES = [msgspec.msgpack.encode(entry) for entry in ENTRIES]
-
-
-def test_frames_of_former_versions_are_read():
-    assert unpack_former(former_frames(*ENTRIES)) == BODIES
-    assert unpack_former(b"") == []
-
-
-def test_a_former_frame_that_was_cut_off_ends_the_file():
-    content = former_frames(*ENTRIES)
-    last = len(former_frames(ENTRIES[-1]))
-    for lost in range(1, last + 1):
-        assert unpack_former(content[:-lost]) == BODIES[:2]
-
-
-def test_a_changed_former_frame_ends_the_file():
-    content = bytearray(former_frames(*ENTRIES))
-    content[len(former_frames(ENTRIES[0])) + 9] ^= 1
-    assert unpack_former(bytes(content)) == BODIES[:1]
-
-
-@pytest.mark.parametrize("count", [1, 8, 512])
-def test_zeros_behind_a_power_cut_are_no_former_frames(count):
-    assert unpack_former(former_frames(*ENTRIES) + bytes(count)) == BODIES

@@ -18,8 +18,8 @@ PLACE_BYTES = 4 * SECTOR_BYTES
 values = st.binary(max_size=PLACE_BYTES - 16)
 
 
-def open_file(path, read_former=lambda content: ()):
-    return MappedSlots(path, KIND, 2, PLACE_BYTES, read_former=read_former)
+def open_file(path):
+    return MappedSlots(path, KIND, 2, PLACE_BYTES)
 
 
 def read(path):
@@ -96,13 +96,6 @@ def test_a_file_of_another_version_is_refused_and_stays(tmp_path):
     with pytest.raises(ConfigurationError, match="file was written by another version of Arroyo"):
         open_file(tmp_path / "file")
     assert (tmp_path / "file").read_bytes() == content
-
-
-def test_a_file_of_the_format_before_becomes_one_of_this(tmp_path):
-    (tmp_path / "file").write_bytes(b"old")
-    slots = open_file(tmp_path / "file", lambda content: (b"", msgspec.msgpack.encode(content)))
-    slots.close()
-    assert read(tmp_path / "file") == [None, b"old"]
 
 
 def test_nobody_else_may_look_into_it(tmp_path):

@@ -25,8 +25,8 @@ class Note(msgspec.Struct):
 notes = st.lists(st.text(max_size=20).map(Note), min_size=1, max_size=4)
 
 
-def of(path, *, sync=True, read_former=lambda content: None, **keys):
-    return ReplacedFile(path, KIND, Note, read_former=read_former, sync=sync, **keys)
+def of(path, *, sync=True, **keys):
+    return ReplacedFile(path, KIND, Note, sync=sync, **keys)
 
 
 def run(folder, notes, *, sync=True, seed=0, **faults):
@@ -132,14 +132,6 @@ def test_a_file_of_another_version_is_refused(tmp_path):
     (tmp_path / "note").write_bytes(KIND._replace(schema=4).head + body)
     with pytest.raises(ConfigurationError, match=r"it has format 1\.4, expected 1\.3; run the"):
         of(tmp_path / "note").read()
-
-
-def test_a_file_of_the_format_before_is_read(tmp_path):
-    (tmp_path / "note").write_text('{"text": "of old"}')
-    file = of(tmp_path / "note", read_former=msgspec.json.Decoder(Note).decode)
-    assert file.read() == Note("of old")
-    (tmp_path / "note").write_text("{")
-    assert file.read() is None
 
 
 def test_a_file_that_was_removed_is_nothing_and_may_be_removed_again(tmp_path):

@@ -142,15 +142,6 @@ def test_a_journal_of_which_nothing_can_be_read_is_set_aside_and_that_is_said(
     assert "files is damaged, as after a power cut, and is now files.broken-1" in caplog.text
 
 
-FORMER = (
-    b"# files that a DirectoryListener has handed over\n"
-    + b"".join(
-        b"+ %d 5 7 %s\n" % (9 + number, name) for number, name in enumerate(b"a b c".split())
-    )
-    + b"= 9\n"
-)
-
-
 def noted(path):
     """Leave a journal of a, b and c, of which a is finished; return its last number."""
     journal = begin(path)
@@ -160,19 +151,10 @@ def noted(path):
     return numbers[-1]
 
 
-def former(path):
-    path.write_bytes(FORMER)
-    return 11
-
-
-@pytest.mark.parametrize(
-    ("write", "damage"),
-    [(noted, bytes(60)), (former, bytes(60)), (former, b"\0\0\n"), (former, b"+ no line\n")],
-)
-def test_what_can_be_read_of_a_damaged_journal_counts(tmp_path, write, damage, caplog):
+def test_what_can_be_read_of_a_damaged_journal_counts(tmp_path, caplog):
     path = tmp_path / "files"
-    last = write(path)
-    path.write_bytes(path.read_bytes() + damage)
+    last = noted(path)
+    path.write_bytes(path.read_bytes() + bytes(60))
     following = begin(path, "abc")
     assert all(following.is_known(name, STAMP) for name in "abc")
     assert names_in_flight(following) == ["b", "c"]
@@ -180,22 +162,6 @@ def test_what_can_be_read_of_a_damaged_journal_counts(tmp_path, write, damage, c
     assert following.hand_over("d", STAMP) > last + 1000
     following.close()
     assert "3 files in it can still be read" in caplog.text
-
-
-def test_a_journal_of_the_versions_before_is_gone_on_with(tmp_path, caplog):
-    path = tmp_path / "files"
-    path.write_bytes(FORMER + rb"+ 12 1 2 new\nline and \\n" + b"\n- 11\n+ 13 5 7 cut o")
-    journal = begin(path, ["a"])
-    assert not journal.is_new
-    assert journal.is_known("a", STAMP)
-    assert names_in_flight(journal) == ["b", "new\nline and \\n"]
-    assert journal.hand_over("next", STAMP) == 13
-    journal.close()
-    assert not caplog.messages
-    assert path.read_bytes().startswith(HEAD)
-    following = begin(path)
-    assert names_in_flight(following) == ["b", "new\nline and \\n", "next"]
-    following.close()
 
 
 def test_a_journal_of_another_version_is_refused(tmp_path):

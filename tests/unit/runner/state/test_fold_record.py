@@ -1,9 +1,5 @@
 """What a fold has noted is there in its next life, whatever a death left half written."""
 
-import struct
-import zlib
-
-import msgspec
 import pytest
 from small_disk import fill
 
@@ -89,25 +85,6 @@ def test_what_has_not_changed_is_not_written_again(path):
     live(path, memory(2))
     spoil(path, 0)
     assert left(path) == memory(1)
-
-
-def former_file(path, *states):
-    """Write the file that a version before would have written, with these states in its places."""
-    path.parent.mkdir()
-    content = b""
-    for count, state in states:
-        body = msgspec.msgpack.encode(state)
-        head = struct.pack(">QII", count, len(body), zlib.crc32(body))
-        content += (head + body).ljust(PLACE_BYTES, b"\0")
-    path.write_bytes(content.ljust(2 * PLACE_BYTES, b"\0"))
-
-
-@pytest.mark.parametrize("counts", [(2, 1), (2, 3), (0, 1)])
-def test_the_record_of_a_version_before_is_gone_on_with(path, counts):
-    former_file(path, *((count, memory(count)) for count in counts))
-    assert live(path, memory(4)) == memory(max(counts))
-    assert path.read_bytes().startswith(b"\x89ARRFOLD")
-    assert left(path) == memory(4)
 
 
 def test_a_full_disk_is_met_before_the_run_and_not_in_it(small_disk):

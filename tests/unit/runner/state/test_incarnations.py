@@ -1,8 +1,6 @@
 """Numbers of lives only ever grow, whatever becomes of the clock and of their file."""
 
 import itertools
-import struct
-import zlib
 
 import msgspec
 import pytest
@@ -61,24 +59,6 @@ def test_a_broken_file_leaves_the_clock(path, content):
     next_incarnation(path, NOW_NS)
     path.write_bytes(content)
     assert next_incarnation(path, NOW_NS + 1) == NOW_NS + 1
-
-
-def former_file(path, bound, boot, last):
-    """Write the file that a version before would have written."""
-    places = [struct.pack(">Q", bound), struct.pack(">16sQ", boot, last)]
-    path.parent.mkdir()
-    path.write_bytes(
-        b"".join((body + zlib.crc32(body).to_bytes(4)).ljust(512, b"\0") for body in places)
-    )
-
-
-@pytest.mark.parametrize("boot", [BOOT, NEXT_BOOT])
-def test_the_file_of_a_version_before_counts(path, boot):
-    former_file(path, NOW_NS + RESERVE, BOOT, NOW_NS)
-    expected = NOW_NS + LIFE if boot == BOOT else NOW_NS + RESERVE
-    assert next_incarnation(path, NOW_NS - HOUR_NS, boot) == expected
-    assert path.read_bytes().startswith(b"\x89ARRLIFE")
-    assert next_incarnation(path, NOW_NS - HOUR_NS, boot) == expected + LIFE
 
 
 def test_a_file_of_another_version_is_refused(path):

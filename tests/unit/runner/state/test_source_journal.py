@@ -3,7 +3,6 @@
 import os
 
 import pytest
-from former_files import former_frames
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_disk import small_files
@@ -128,20 +127,6 @@ def test_a_full_disk_is_said_and_what_was_noted_before_stays(tmp_path):
         journal.note(RunOpened("cut", False, 0, b"x" * 1000))
     journal.close()
     assert open_journal(tmp_path / "journal").state.run.run == "kept"
-
-
-def test_a_journal_of_the_versions_before_is_gone_on_with(tmp_path, caplog):
-    content = former_frames(JournalState(epoch=7), *NOTES[:3])
-    (tmp_path / "journal").write_bytes(content + bytes(8))
-    journal = SourceJournal(tmp_path)
-    assert not journal.is_new
-    assert journal.memory == known_after(NOTES[:3], 7)
-    for note in NOTES[3:]:
-        journal.note(note)
-    journal.close()
-    assert (tmp_path / "journal").read_bytes().startswith(b"\x89ARRSRCJ")
-    assert open_journal(tmp_path / "journal").state == known_after(NOTES, 7)
-    assert not caplog.messages
 
 
 def test_a_journal_of_another_version_is_refused_and_stays(tmp_path):

@@ -1,6 +1,5 @@
 import pytest
-from former_files import former_frames
-from msgspec import msgpack, structs
+from msgspec import structs
 from small_disk import fill
 
 from arroyo.durable.frames import FileKind
@@ -150,20 +149,6 @@ def test_after_a_full_disk_runs_are_noted_again(small_disk):
     kept.note([OPEN])
     kept.close()
     assert left(page) == (OPEN,)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [former_frames([STOPPED], [STOPPED, OPEN]), msgpack.encode([STOPPED, OPEN])],
-    ids=["frames", "without frames"],
-)
-def test_the_runs_of_a_version_before_are_found_and_added_to(page, content):
-    noted(page).parent.mkdir()
-    noted(page).write_bytes(content)
-    assert left(page) == (STOPPED, OPEN)
-    note(page, STOPPED)
-    assert left(page) == (STOPPED,)
-    assert noted(page).read_bytes().startswith(b"\x89ARRRUNS")
 
 
 def test_a_file_of_another_version_is_refused(page):
