@@ -14,17 +14,17 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 
 from .case import Case, Chain, Measurement
-from .handwritten import run_handwritten
-from .limit import run_limit
-from .supervised import run_supervised
-from .typed import run_typed
+from .running.handwritten import run_handwritten
+from .running.limit import run_limit
+from .running.supervised import run_supervised
+from .running.typed import run_typed
 
 Round: TypeAlias = Mapping[Chain, Measurement]
 """One run of each chain, one after the other."""
 
 
 def _run_pool(case: Case) -> Measurement:
-    from .pool import run_pool  # needs numpy
+    from .running.pool import run_pool  # needs numpy
 
     return run_pool(case)
 

@@ -12,7 +12,7 @@ import psutil
 
 from arroyo.identifiers import ReplicaName
 
-from .supervised import SupervisedChain, idle_chain
+from .running.supervised import SupervisedChain, idle_chain
 
 IDLE_S = 5.0
 """How long the CPU time of an idle supervisor is measured."""

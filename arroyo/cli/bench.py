@@ -27,18 +27,18 @@ from arroyo.bench.case import (
     throughput_case,
 )
 from arroyo.bench.comparison import Comparison, Round, compare, measure_round
-from arroyo.bench.gate import read_gate
 from arroyo.bench.machine import describe_machine
-from arroyo.bench.plots import draw_plots, has_matplotlib
-from arroyo.bench.restart_times import measure_idle, measure_restarts, measure_start
-from arroyo.bench.results_file import ResultsFile, open_results
-from arroyo.bench.tables import (
+from arroyo.bench.reporting.gate import read_gate
+from arroyo.bench.reporting.plots import draw_plots, has_matplotlib
+from arroyo.bench.reporting.results_file import ResultsFile, open_results
+from arroyo.bench.reporting.tables import (
     comparison_table,
     idle_line,
     restarts_line,
     start_line,
     work_lines,
 )
+from arroyo.bench.restart_times import measure_idle, measure_restarts, measure_start
 from arroyo.config.quantities import parse_size
 from arroyo.errors import ConfigurationError, UsageError
 
@@ -253,7 +253,7 @@ def _measure_latency(
 
 
 def _measure_work(count: int, effort: float, results: ResultsFile) -> Comparison:
-    from arroyo.bench.frames import pixels_for  # needs numpy
+    from arroyo.bench.stages.frames import pixels_for  # needs numpy
 
     case = integrate_case(pixels_for(INTEGRATION_S), effort=effort)
     comparison = _measure(case, count, results)

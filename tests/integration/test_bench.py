@@ -11,7 +11,7 @@ from arroyo.bench.case import FRAME_WORK, Case
 from arroyo.bench.comparison import measure_round
 from arroyo.bench.meter import read_notes
 from arroyo.bench.restart_times import measure_restarts, measure_start
-from arroyo.bench.supervised import SupervisedChain, case_chain, run_supervised
+from arroyo.bench.running.supervised import SupervisedChain, case_chain, run_supervised
 from arroyo.cli.bench import command
 from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.histogram import quantile_s

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from arroyo.bench.case import MIN_EVENTS, Case, Measurement, size_text
-from arroyo.bench.handwritten import run_handwritten
-from arroyo.bench.supervised import run_supervised
+from arroyo.bench.running.handwritten import run_handwritten
+from arroyo.bench.running.supervised import run_supervised
 
 from .with_arroyopy import run_arroyopy
 from .with_dora import run_dora

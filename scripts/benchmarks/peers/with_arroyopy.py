@@ -17,7 +17,7 @@ import zmq.asyncio
 
 from arroyo.bench.case import Case, Measurement
 from arroyo.bench.meter import Meter
-from arroyo.bench.processes import Job, read_job, report_ready, run_processes
+from arroyo.bench.running.processes import Job, read_job, report_ready, run_processes
 
 
 def run_arroyopy(case: Case) -> Measurement:

@@ -24,7 +24,7 @@ import psutil
 
 from arroyo.bench.case import Case, Measurement
 from arroyo.bench.meter import MeasurementError, Meter, measurement_of, read_notes
-from arroyo.bench.processes import (
+from arroyo.bench.running.processes import (
     FIRST_S,
     QUIET_S,
     RUN_TIMEOUT_S,

@@ -18,7 +18,7 @@ from typing import Any
 
 from arroyo.bench.case import FRAME_BYTES, Case, Measurement
 from arroyo.bench.meter import Meter
-from arroyo.bench.processes import (
+from arroyo.bench.running.processes import (
     FIRST_S,
     QUIET_S,
     Job,

@@ -1,7 +1,7 @@
 import pytest
 
 from arroyo.bench.case import Case
-from arroyo.bench.limit import Bare, limit_of, mean_of, run_limit
+from arroyo.bench.running.limit import Bare, limit_of, mean_of, run_limit
 
 
 def test_with_cores_for_all_the_busiest_stage_is_the_limit():

@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from .case import Case, Measurement, Role
-from .meter import MeasurementError, measurement_of, read_notes
+from arroyo.bench.case import Case, Measurement, Role
+from arroyo.bench.meter import MeasurementError, measurement_of, read_notes
 
 RUN_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 5.0

@@ -1,6 +1,6 @@
 import time
 
-from arroyo.bench.pacing import pace
+from arroyo.bench.stages.pacing import pace
 
 
 def test_no_event_comes_before_it_is_due():

@@ -1,6 +1,6 @@
 from arroyo.bench.case import Case, Measurement
 from arroyo.bench.comparison import compare
-from arroyo.bench.plots import draw_plots
+from arroyo.bench.reporting.plots import draw_plots
 
 
 def compared(case, other, ours):

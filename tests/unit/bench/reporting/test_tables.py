@@ -4,7 +4,7 @@ from bench_figures import SLOW, SMALL, measurement, rounds
 
 from arroyo.bench.case import Case
 from arroyo.bench.comparison import compare
-from arroyo.bench.tables import comparison_table, table, work_lines
+from arroyo.bench.reporting.tables import comparison_table, table, work_lines
 
 
 def test_columns_are_aligned_the_first_to_the_left():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 
+from arroyo.bench.meter import Meter
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Listener, Operator, Processor, Publisher
 
-from .meter import Meter
 from .pacing import pace
 
 

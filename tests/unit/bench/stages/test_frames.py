@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from arroyo.bench.frames import (
+from arroyo.bench.stages.frames import (
     BINNED_PIXELS,
     frame_of,
     frames_in_memory,
@@ -43,5 +43,5 @@ def test_each_pixel_is_binned_once_for_each_time_it_is_gone_through(pixels):
 
 def test_a_stage_can_be_given_work_of_any_duration(monkeypatch):
     ticks = itertools.count(step=0.5)
-    monkeypatch.setattr("arroyo.bench.frames.time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr("arroyo.bench.stages.frames.time.perf_counter", lambda: next(ticks))
     assert pixels_for(2.0) == 4 * BINNED_PIXELS

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from arroyo.bench.meter import read_notes
-from arroyo.bench.stages import (
+from arroyo.bench.stages.event_stages import (
     EventSource,
     IdleOperator,
     IdleSink,

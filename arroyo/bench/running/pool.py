@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from .case import Case, Measurement
-from .frames import Curve, Frame, frames_in_memory, integrate
+from arroyo.bench.case import Case, Measurement
+from arroyo.bench.stages.frames import Curve, Frame, frames_in_memory, integrate
+
 from .processes import run_abreast, run_here
 
 WARM_UP = 4

@@ -4,7 +4,7 @@ import pytest
 from bench_figures import SMALL, measurement, rounds
 
 from arroyo.bench.comparison import compare
-from arroyo.bench.gate import Gate, read_gate
+from arroyo.bench.reporting.gate import Gate, read_gate
 from arroyo.errors import ConfigurationError
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import zmq
 
-from .case import Case, Measurement
+from arroyo.bench.case import Case, Measurement
+from arroyo.bench.meter import Meter
+
 from .handwritten import Loops, first, run_by_hand, work_by_hand
-from .meter import Meter
 from .processes import read_job
 
 

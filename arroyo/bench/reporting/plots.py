@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .case import Chain, size_text
-from .comparison import Comparison
+from arroyo.bench.case import Chain, size_text
+from arroyo.bench.comparison import Comparison
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from .case import Case, Chain, Measurement
-from .comparison import Comparison, Ratios
-from .restart_times import Idle, Restarts, Start
+from arroyo.bench.case import Case, Chain, Measurement
+from arroyo.bench.comparison import Comparison, Ratios
+from arroyo.bench.restart_times import Idle, Restarts, Start
 
 NAMES: Mapping[Chain, str] = {
     "handwritten": "by hand",

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from arroyo.bench.results_file import open_results
+from arroyo.bench.reporting.results_file import open_results
 from arroyo.errors import ConfigurationError
 
 

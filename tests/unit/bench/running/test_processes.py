@@ -4,7 +4,7 @@ import pytest
 
 from arroyo.bench.case import Case
 from arroyo.bench.meter import MeasurementError
-from arroyo.bench.processes import jobs_of, run_abreast, run_processes
+from arroyo.bench.running.processes import jobs_of, run_abreast, run_processes
 
 
 def address(folder, name):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import zmq
 
-from .stages import IdleOperator, IdleSink, IdleSource
+from .event_stages import IdleOperator, IdleSink, IdleSource
 
 LIBRARIES = {"numpy": np.__version__, "pyzmq": zmq.__version__}
 

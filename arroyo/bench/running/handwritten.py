@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import zmq
 
-from .case import Case, Measurement
-from .meter import Meter
-from .pacing import pace
+from arroyo.bench.case import Case, Measurement
+from arroyo.bench.meter import Meter
+from arroyo.bench.stages.pacing import pace
+
 from .processes import Job, read_job, report_ready, run_processes
 
 STAMP_BYTES = 8
@@ -95,7 +96,7 @@ def _send_all(below: zmq.Socket[bytes], case: Case, meter: Meter) -> None:
 def _send_frames(below: zmq.Socket[bytes], case: Case, meter: Meter) -> None:
     import numpy as np
 
-    from .frames import frames_in_memory
+    from arroyo.bench.stages.frames import frames_in_memory
 
     frames = frames_in_memory(case.payload_bytes)
     meter.begin()
@@ -121,7 +122,7 @@ def _relay_all(
 def _relay_frames(
     above: zmq.Socket[bytes], below: zmq.Socket[bytes], case: Case, meter: Meter
 ) -> None:
-    from .frames import frame_of, read, transform
+    from arroyo.bench.stages.frames import frame_of, read, transform
 
     received: Any = first(above, meter)
     while True:

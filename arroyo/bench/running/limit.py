@@ -19,13 +19,13 @@ from typing import Any
 
 import msgspec
 
+from arroyo.bench.case import Case, Measurement, Work
+from arroyo.bench.meter import Meter, median, median_us
+from arroyo.bench.stages.event_stages import PassThrough, Sink
 from arroyo.messages import Event
 from arroyo.runner.process.memory_tuning import tune_memory
 
-from .case import Case, Measurement, Work
-from .meter import Meter, median, median_us
 from .processes import run_abreast, run_here
-from .stages import PassThrough, Sink
 
 LOOP_S = 0.25
 """How long each loop runs."""
@@ -121,7 +121,7 @@ def _frames(case: Case, notes: str) -> Bare:
     """Write frames where others could read them, and work on them."""
     import numpy as np
 
-    from . import frames
+    from arroyo.bench.stages import frames
 
     memory = frames.frames_in_memory(case.payload_bytes)
     slabs = itertools.cycle([np.empty_like(memory[0]) for _ in range(SLABS)])

@@ -1,5 +1,5 @@
 from arroyo.bench.case import Case
-from arroyo.bench.pool import run_pool
+from arroyo.bench.running.pool import run_pool
 
 
 def test_a_pool_integrates_all_frames():

@@ -1,7 +1,7 @@
 import msgspec
 
 from arroyo.bench.case import Case
-from arroyo.bench.typed import Datum, run_typed
+from arroyo.bench.running.typed import Datum, run_typed
 from arroyo.messages import Event
 
 

@@ -10,16 +10,15 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from arroyo.bench.case import Case, Measurement
+from arroyo.bench.meter import MeasurementError, measurement_of, read_notes
 from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.status_page import read_status_page
 
-from .case import Case, Measurement
-from .meter import MeasurementError, measurement_of, read_notes
-
-_STAGES = "arroyo.bench.stages"
-_FRAME_STAGES = "arroyo.bench.frame_stages"
+_STAGES = "arroyo.bench.stages.event_stages"
+_FRAME_STAGES = "arroyo.bench.stages.frame_stages"
 _SUPERVISE = "from arroyo.cli.supervise import main; main()"
 RUN_TIMEOUT_S = 300.0
 READY_TIMEOUT_S = 60.0
@@ -180,7 +179,7 @@ def idle_chain(operators: int, *, importing: bool) -> str:
     Any number of kills of it is forgiven at once: `importing` chains are there to be killed.
     """
     module, prefix = (
-        ("arroyo.bench.importing_stages", "Importing") if importing else (_STAGES, "Idle")
+        ("arroyo.bench.stages.importing_stages", "Importing") if importing else (_STAGES, "Idle")
     )
     return f"""
 [chain]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 
+from arroyo.bench.meter import Meter
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Listener, Operator, Processor
 
 from .frames import Frame, frames_in_memory, integrate, read, transform
-from .meter import Meter
 
 
 class FrameSource(Listener):

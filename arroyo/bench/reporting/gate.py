@@ -13,9 +13,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from arroyo.bench.comparison import Comparison
 from arroyo.errors import ConfigurationError
-
-from .comparison import Comparison
 
 
 class Gate(msgspec.Struct, forbid_unknown_fields=True):

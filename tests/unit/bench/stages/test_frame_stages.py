@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from arroyo.bench.frame_stages import (
+from arroyo.bench.meter import read_notes
+from arroyo.bench.stages.frame_stages import (
     FillingSource,
     FrameSource,
     IntegrateFrames,
     ReadFrames,
     TransformFrames,
 )
-from arroyo.bench.meter import read_notes
 from arroyo.messages import Event, Start, Stop
 
 PAYLOAD_BYTES = 64 * 1024

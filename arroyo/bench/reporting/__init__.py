@@ -1,0 +1,1 @@
+"""Results: as a file, tables and plots, and against a limit."""

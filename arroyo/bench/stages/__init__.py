@@ -1,0 +1,1 @@
+"""Stages of the chains that are measured, and what they do."""
