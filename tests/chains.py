@@ -22,6 +22,7 @@ from logged_errors import errors_in, unexpected
 
 from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
+from arroyo.control.accepted_chain import load_accepted
 from arroyo.control.locks import owner
 from arroyo.errors import ArroyoError
 from arroyo.supervision.reporting.history_report import read_history
@@ -90,7 +91,7 @@ class ChainFolder:
 
     def status(self):
         """Each replica's row of `arroyo status`, by its name."""
-        found = read_status(load_chain(self.path), self.environ)
+        found = read_status(load_accepted(self.path, self.environ), self.environ)
         return {f"{row['stage']}.{row['replica']}": row for row in found["stages"]}
 
     def pids(self):

@@ -48,6 +48,7 @@ def snapshot(chain, time_s, *, state="READY", quarantined=0, latencies=None, **r
         "supervisor": None,
         "stages": stages,
         "parameters": {},
+        "file_changed": None,
     }
     status["supervisor"] = None if state == "STOPPED" else 17
     status["quarantine"] = {"messages": quarantined, "bytes": quarantined}

@@ -12,7 +12,8 @@ from typing import Any
 import click
 import msgspec
 
-from arroyo.config.reader import find_chain, load_chain
+from arroyo.config.reader import find_chain
+from arroyo.control.accepted_chain import load_accepted
 from arroyo.control.shared_folders import find_folders
 from arroyo.errors import UsageError
 from arroyo.identifiers import is_name
@@ -143,7 +144,7 @@ def export_entry(chain: str, number: str, path: Path) -> None:
 
 
 def _checker(chain: str) -> Callable[[QuarantineEntry, bytes], Any]:
-    """Return a check whether the chain, as its file and classes are now, takes a message."""
+    """Return a check whether the chain, with its classes as they are now, takes a message."""
     from arroyo.codec import MessageCodec
     from arroyo.runner.quarantine.returnable import read_returnable, require_message
     from arroyo.runner.user_code.loading import load_message_types
@@ -153,7 +154,7 @@ def _checker(chain: str) -> Callable[[QuarantineEntry, bytes], Any]:
     except UsageError:
         # A chain that does not run, by name: its source checks again when it runs.
         return lambda entry, _: require_message(entry)
-    known = load_chain(path)
+    known = load_accepted(path)
     codec = MessageCodec(load_message_types(known))
     return lambda entry, packed: read_returnable(known, codec, entry, packed)
 
@@ -161,7 +162,7 @@ def _checker(chain: str) -> Callable[[QuarantineEntry, bytes], Any]:
 def _store(chain: str) -> Quarantine:
     name = chain
     if not is_name(chain) or Path(chain).is_file() or not _folder(chain).is_dir():
-        name = load_chain(find_chain(chain)).name
+        name = load_accepted(find_chain(chain)).name
     return Quarantine(_folder(name))
 
 

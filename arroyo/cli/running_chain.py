@@ -11,8 +11,9 @@ from typing import Any
 
 import click
 
-from arroyo.config.reader import find_chain, load_chain
+from arroyo.config.reader import find_chain
 from arroyo.config.run_directory import RunDirectory, find_hidden
+from arroyo.control.accepted_chain import load_accepted
 from arroyo.control.locks import owner
 from arroyo.control.requests import request
 from arroyo.errors import ArroyoError, UnavailableError, UsageError
@@ -36,7 +37,7 @@ class RunningChain:
     def __init__(self, chain: str) -> None:
         file = find_chain(chain)
         try:
-            self.name = load_chain(file).name
+            self.name = load_accepted(file).name
         except ArroyoError:
             if file == Path(chain):
                 raise

@@ -8,7 +8,8 @@ import os
 import click
 
 from arroyo.config.quantities import parse_duration
-from arroyo.config.reader import find_chain, load_chain
+from arroyo.config.reader import find_chain
+from arroyo.control.accepted_chain import load_accepted
 from arroyo.supervision.live.live_chain import LiveChain
 from arroyo.supervision.reporting.history_report import read_history
 from arroyo.supervision.reporting.status import read_status
@@ -49,7 +50,7 @@ def command(*, chain: str, as_json: bool, every: str | None, history: str | None
     if every is not None:
         every_s = _seconds(every)
         watch(LiveChain(find_chain(chain), os.environ), every_s)
-    loaded = load_chain(find_chain(chain))
+    loaded = load_accepted(find_chain(chain))
     if history is not None:
         click.echo(read_history(loaded, os.environ, history), nl=False)
         return

@@ -17,9 +17,10 @@ import click
 from arroyo.codec import Batch, decode_data, in_one_piece
 from arroyo.config.graph import Chain
 from arroyo.config.private_folder import name_of
-from arroyo.config.reader import find_chain, load_chain
+from arroyo.config.reader import find_chain
 from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.config.suggestions import did_you_mean
+from arroyo.control.accepted_chain import load_accepted
 from arroyo.control.locks import owner
 from arroyo.control.tap_file import Sample, TapFile
 from arroyo.durable.recording import RecordedMessage, Recording, RecordingHead
@@ -138,7 +139,7 @@ class TappedStage:
     """
 
     def __init__(self, chain: str, stage: str) -> None:
-        self.chain = load_chain(find_chain(chain))
+        self.chain = load_accepted(find_chain(chain))
         if hidden := find_hidden(self.chain.name, os.environ):
             raise UsageError(hidden)
         self._run_directory = RunDirectory.locate(self.chain.name, os.environ)

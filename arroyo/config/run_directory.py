@@ -112,6 +112,24 @@ class RunDirectory:
         self._write(self.version(text), text.encode())
         return self.version(text)
 
+    def accept_version(self, text: str) -> None:
+        """Note that the chain goes by the version with this text, of which a copy is kept.
+
+        ConfigurationError, UnavailableError: the note can't be written.
+        """
+        draft = self.accepted.with_name(f"accepted.{os.getpid()}")
+        try:
+            draft.unlink(missing_ok=True)
+            draft.symlink_to(self.version(text).name)
+            draft.replace(self.accepted)
+        except OSError as error:
+            raise self.folder.unusable(error) from error
+
+    @property
+    def accepted(self) -> Path:
+        """The copy by which the chain goes that runs here; there is none where it is not kept."""
+        return self.path / "version" / "accepted"
+
     def forget_versions(self) -> None:
         """Remove the copies that an earlier supervisor has kept."""
         for path in (self.path / "version").glob("*"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
@@ -13,11 +12,10 @@ import msgspec
 from prometheus_client import Metric
 from prometheus_client.exposition import choose_encoder
 
-from arroyo.config.reader import load_chain
-from arroyo.errors import ArroyoError, ConfigurationError
+from arroyo.errors import ArroyoError
 from arroyo.supervision.decisions.events import State
+from arroyo.supervision.reporting.chain_reader import ChainReader
 from arroyo.supervision.reporting.snapshot import Snapshot
-from arroyo.supervision.reporting.status import StatusReader
 from arroyo.web.http_request import Answer, Request
 
 from .collector import ChainCollector
@@ -29,26 +27,18 @@ FRESH_S = 0.5
 class Exporter:
     """Looks at a chain when it is asked.
 
-    The chain file is read again when it has changed; while it has mistakes, the chain is the one
-    that it was.
-
-    ConfigurationError: the chain file has mistakes.
-    UsageError: the chain can't be seen from here.
+    Parameters and errors are those of `ChainReader`.
     """
 
     def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
-        self._path = path
-        self._environ = environ
         self._collector = ChainCollector(version("arroyo"))
-        self._file = _signature(path)
-        self._chain = load_chain(path, environ)
-        self._reader = StatusReader(self._chain, environ)
+        self._reader = ChainReader(path, environ)
         self._snapshot = self._reader.read()
 
     @property
     def chain(self) -> str:
         """Name of the chain."""
-        return self._chain.name
+        return self._reader.chain.name
 
     def answer(self, request: Request) -> Answer:
         """Return the answer to a request."""
@@ -64,7 +54,7 @@ class Exporter:
     def _metrics(self, accept: str) -> Answer:
         snapshot = self._look()
         encode, content_type = choose_encoder(accept)
-        families = _Collected(self._collector.collect(self._chain, snapshot))
+        families = _Collected(self._collector.collect(self._reader.chain, snapshot))
         return Answer(HTTPStatus.OK, encode(families), content_type)
 
     def _health(self) -> Answer:
@@ -81,17 +71,8 @@ class Exporter:
 
     def _look(self) -> Snapshot:
         if time.monotonic() - self._snapshot.time_s > FRESH_S:
-            self._follow_file()
             self._snapshot = self._reader.read()
         return self._snapshot
-
-    def _follow_file(self) -> None:
-        if (file := _signature(self._path)) == self._file:
-            return
-        self._file = file
-        with contextlib.suppress(ConfigurationError):
-            self._chain = load_chain(self._path, self._environ)
-            self._reader = StatusReader(self._chain, self._environ)
 
 
 class _Collected:
@@ -102,12 +83,3 @@ class _Collected:
 
     def collect(self) -> Iterable[Metric]:
         return self._families
-
-
-def _signature(path: Path) -> tuple[int, ...] | None:
-    """Return what differs once a file has changed; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

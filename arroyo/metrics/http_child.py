@@ -23,8 +23,8 @@ def main(chain_path: str, name: str, run_path: str, state_path: str, lifeline: i
 
     from arroyo.config.folders import Folders
     from arroyo.config.http_address import HttpAddress
-    from arroyo.config.reader import load_chain
     from arroyo.connectors.extras import needed_for
+    from arroyo.control.accepted_chain import load_accepted
     from arroyo.errors import ArroyoError
     from arroyo.telemetry.logs import configure_logging
 
@@ -34,7 +34,7 @@ def main(chain_path: str, name: str, run_path: str, state_path: str, lifeline: i
     try:
         with needed_for("supervisor.http", "metrics"):
             from .serving import serve
-        address = HttpAddress.parse(load_chain(chain_path).supervision.http or "")
+        address = HttpAddress.parse(load_accepted(Path(chain_path)).supervision.http or "")
         serve(Path(chain_path), address, os.environ, log.info, lifeline)
     except ArroyoError as error:
         log.error("%s", error)

@@ -26,6 +26,7 @@ from arroyo.control.history_file import history_text, leave_history
 from arroyo.control.locks import Lock
 from arroyo.control.notify import Notifier
 from arroyo.control.requests import RequestServer
+from arroyo.errors import ArroyoError
 from arroyo.identifiers import ReplicaName
 from arroyo.runner.quarantine.store import Quarantine
 
@@ -315,6 +316,10 @@ class Supervisor:
         self._hook.use(chain.supervision.on_event)
         for user in (self._spawner, self._processes, self._corrected_files):
             user.use(chain)
+        try:
+            self._folders.run.accept_version(chain.text)
+        except ArroyoError as error:  # commands still show the version before
+            self._reporter.say(f"warning: {error}")
 
     def _announce(self, happened: ev.Announcement) -> None:
         match happened:

@@ -78,6 +78,8 @@ def supervise(
         resources.callback(spawner.close)
         if problems := check(chain.path, copy):
             raise ConfigurationError(*problems)
+        if chain.text:
+            folders.run.accept_version(chain.text)
         hook = EventHook(chain.supervision.on_event, chain.folder)
         resources.callback(hook.close)
         reporter = resources.enter_context(_reporter(chain, folders.run, environ, hook))

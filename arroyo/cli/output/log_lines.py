@@ -16,9 +16,10 @@ from typing import Any, TypeVar
 import click
 
 from arroyo.config.quantities import parse_duration
-from arroyo.config.reader import find_chain, load_chain
+from arroyo.config.reader import find_chain
 from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.config.suggestions import did_you_mean
+from arroyo.control.accepted_chain import load_accepted
 from arroyo.errors import ArroyoError, UsageError
 from arroyo.telemetry.log_merge import LogMerge
 from arroyo.telemetry.logs import LogLine
@@ -70,7 +71,7 @@ class WantedLogs:
         file = find_chain(chain)
         replicas: list[str] = []
         try:
-            loaded = load_chain(file)
+            loaded = load_accepted(file)
         except ArroyoError:
             if file == Path(chain):
                 raise

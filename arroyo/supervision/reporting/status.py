@@ -17,6 +17,7 @@ import psutil
 from arroyo.config.graph import Chain
 from arroyo.config.private_folder import name_of
 from arroyo.config.run_directory import RunDirectory, find_hidden
+from arroyo.control.accepted_chain import FileChanges
 from arroyo.control.locks import owner
 from arroyo.control.requests import request
 from arroyo.control.shared_folders import find_folders
@@ -52,7 +53,8 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``chain``, ``state``, ``supervisor`` (its pid, or None), ``quarantine`` (how full it is),
+        ``chain``, ``state``, ``supervisor`` (its pid, or None), ``file_changed`` (a sentence, if
+        the chain file is not what runs, else None), ``quarantine`` (how full it is),
         ``parameters`` (by stage and name: ``value``, that in the chain ``file``, and set ``by``
         whom),
         ``latency_p50_s`` and ``latency_p99_s`` (from the sources to the publishers, all of them)
@@ -96,6 +98,7 @@ class StatusReader:
         self._chain = chain
         self._environ = environ
         self._run_directory = RunDirectory.locate(chain.name, environ)
+        self._changes = FileChanges(chain, environ)
         self._processes: dict[int, psutil.Process] = {}
         self._is_first = True
 
@@ -120,6 +123,9 @@ class StatusReader:
             latencies[str(name)] = self._add_page(name, row)
         self._add_usage(rows)
         status: dict[str, Any] = {"chain": chain.name, "state": state, "supervisor": supervisor}
+        status["file_changed"] = None
+        if supervisor is not None and chain.text:
+            status["file_changed"] = self._changes.say()
         status["quarantine"] = _quarantine(chain, self._environ)
         status["parameters"] = parameters
         ends = [latencies[str(name)] for name in _publishers(chain)]

@@ -60,8 +60,10 @@ def status_table(status: Mapping[str, Any]) -> str:
 
 
 def notes(status: Mapping[str, Any]) -> list[str]:
-    """Say why replicas are down, what others wait for, what was set, what is in quarantine."""
-    return [*_reasons(status["stages"]), *_set_parameters(status), *_quarantine_lines(status)]
+    """Say why replicas are down, what others wait for, what was changed, what is in quarantine."""
+    changed = [status["file_changed"]] if status["file_changed"] else []
+    changed += _set_parameters(status)
+    return [*_reasons(status["stages"]), *changed, *_quarantine_lines(status)]
 
 
 def _set_parameters(status: Mapping[str, Any]) -> list[str]:

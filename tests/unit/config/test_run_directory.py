@@ -182,5 +182,8 @@ def test_a_copy_of_a_chain_file_stays_while_another_is_kept(tmp_path):
     assert first.read_text("utf-8") == "name = 'Zürich'"
     assert second.read_text("utf-8") == "name = 'Genf'"
     assert len(list(first.parent.iterdir())) == 2, "no draft is left"
+    for text in ("name = 'Zürich'", "name = 'Genf'"):
+        directory.accept_version(text)
+        assert directory.accepted.read_text("utf-8") == text
     directory.forget_versions()
     assert list(first.parent.iterdir()) == []

@@ -13,6 +13,7 @@ def status_of(*rows, state="READY", quarantined=0, parameters=None):
         "latency_p50_s": 0.0055,
         "latency_p99_s": 0.122,
         "quarantine": {"messages": quarantined, "bytes": quarantined},
+        "file_changed": None,
         "parameters": parameters or {},
         "stages": [defaultdict(lambda: None, replica=0, **row) for row in rows],
     }
