@@ -6,6 +6,7 @@ Debian has it: ``apt-get install --no-install-recommends chromium``.
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -13,7 +14,6 @@ import select
 import shutil
 import subprocess
 import time
-from contextlib import contextmanager
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
 DEADLINE_S = 90.0
@@ -23,7 +23,7 @@ _COMMAND = (
 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def chromium(folder):
     """Start one that keeps its things in `folder`; give its only page."""
     command_in, command_out = os.pipe()
@@ -43,6 +43,10 @@ def chromium(folder):
         os.close(command_out)
         process.wait(DEADLINE_S)
         os.close(event_in)
+
+
+class ContextLostError(AssertionError):
+    """Another page was loaded meanwhile."""
 
 
 class Page:
@@ -74,6 +78,8 @@ class Page:
         while True:
             answer = self._receive()
             if answer.get("id") == number:
+                if "context" in answer.get("error", {}).get("message", ""):
+                    raise ContextLostError(answer)
                 assert "error" not in answer, answer
                 return answer["result"]
             self._note(answer.get("method"), answer.get("params", {}))
@@ -116,11 +122,14 @@ class Page:
     def wait_until(self, expression):
         """Wait until an expression is true; return its value."""
         deadline_s = time.monotonic() + DEADLINE_S
-        while not (found := self.value(expression)):
-            text = self.value("document.body.innerText")
-            assert time.monotonic() < deadline_s, f"{expression} is not so in:\n{text}"
+        text = ""
+        while time.monotonic() < deadline_s:
+            with contextlib.suppress(ContextLostError):
+                if found := self.value(expression):
+                    return found
+                text = self.value("document.body?.innerText ?? ''")
             time.sleep(0.05)
-        return found
+        raise AssertionError(f"{expression} is not so in:\n{text}")
 
     def press(self, key):
         """Press a key such as ``Tab`` or ``Enter``."""

@@ -29,13 +29,13 @@ def command(chain: str, listen: HttpAddress) -> None:
 
     The page shows what `arroyo top` does as a graph, and with it events, logs and quarantine. It
     needs no internet. The chain may be started, stopped and restarted meanwhile, and takes no
-    notice of the page. Nothing can be changed from there, but whoever can reach the address can
-    read it: all users of this host can where it is 127.0.0.1.
+    notice of the page. Nothing can be changed from there. Open the address as it is printed: the
+    token behind the # keeps out other users of this host, and is another one each time.
 
     \b
     Examples:
     arroyo dashboard powder
     arroyo dashboard chain.toml --listen 127.0.0.1:8471
-    ssh -L 8470:127.0.0.1:8470 beamline       # then open http://127.0.0.1:8470 at home
+    ssh -L 8470:127.0.0.1:8470 beamline       # then open the same address at home
     """
     serve(find_chain(chain), listen, os.environ, click.echo)

@@ -21,6 +21,7 @@ from arroyo.supervision.live.live_chain import LiveChain
 from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.log_tail import backwards
 from arroyo.telemetry.logs import LogLine
+from arroyo.web.access_token import AccessToken
 from arroyo.web.http_request import Answer, Request, Stream
 
 from .page_view import page_of
@@ -37,6 +38,7 @@ _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/asking.js": ("asking.js", "text/javascript; charset=utf-8"),
     "/graph.js": ("graph.js", "text/javascript; charset=utf-8"),
     "/elements.js": ("elements.js", "text/javascript; charset=utf-8"),
     "/panels.js": ("panels.js", "text/javascript; charset=utf-8"),
@@ -47,7 +49,7 @@ L = TypeVar("L", bound=LogLine)
 
 
 class ChainPage:
-    """Looks at a chain when it is asked.
+    """Looks at a chain when it is asked by somebody who knows the token.
 
     Raises
     ------
@@ -57,8 +59,9 @@ class ChainPage:
         The chain can't be seen from here.
     """
 
-    def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, file: Path, environ: Mapping[str, str], token: AccessToken) -> None:
         self._environ = environ
+        self._token = token
         self._live = LiveChain(file, environ)
         self._live.look()
         self._stream = ViewStream(self._look, EVERY_S)
@@ -81,10 +84,16 @@ class ChainPage:
 
     def answer(self, request: Request) -> Answer | Stream:
         """Return the answer to a request."""
+        if found := self._files.get(request.path):
+            return found  # it has nothing of the chain
+        if refusal := self._token.refuse(request):
+            return refusal
         if request.path == "/stream":
             return Stream(self._stream.follow, "text/event-stream")
-        if found := self._files.get(request.path):
-            return found
+        return self._tell(request)
+
+    def _tell(self, request: Request) -> Answer:
+        """Return an answer in JSON."""
         if (asked := self._answers.get(request.path)) is None:
             return Answer.refusing(HTTPStatus.NOT_FOUND, "there is no such page here")
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from arroyo.config.http_address import HttpAddress
 from arroyo.web import serving
+from arroyo.web.access_token import AccessToken
 from arroyo.web.http_server import HttpServer
 
 from .chain_page import ChainPage
@@ -33,8 +34,14 @@ def serve(
     UsageError
         The chain can't be seen from here.
     """
-    page = ChainPage(path, environ)
+    token = AccessToken()
+    page = ChainPage(path, environ, token)
     listening = serving.announcing(
-        say, lambda address: f"chain {page.chain} is shown at http://{address}/ until Ctrl-C"
+        say,
+        lambda at: f"chain {page.chain} is shown at http://{at}/#{token.text} until Ctrl-C",
+        lambda at: (
+            f"whoever sees what travels to {at} can read it, and the token; from another host, "
+            "'ssh -L' to 127.0.0.1 is safe"
+        ),
     )
     serving.serve(HttpServer(address, page.answer), listening)

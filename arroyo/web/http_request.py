@@ -40,6 +40,8 @@ class Request(NamedTuple):
     """Types of content that it accepts; empty: any."""
     query: Mapping[str, str] = {}
     """Values of its query, by their names."""
+    token: str = ""
+    """What it gives as ``Authorization: Bearer TOKEN``."""
 
 
 class Answer(NamedTuple):
@@ -78,7 +80,15 @@ def parse_request(head: bytes) -> Request | Answer:
         return Answer.refusing(HTTPStatus.FORBIDDEN, "pages from elsewhere get nothing here")
     accept = ", ".join(value for name, value in values if name == "accept")
     query = dict(parse_qsl(match[3] or "", errors="replace"))
-    return Request(match[1], match[2], host[1].strip("[]").lower(), accept, query)
+    token = "".join(value for name, value in values if name == "authorization")
+    return Request(
+        match[1],
+        match[2],
+        host[1].strip("[]").lower(),
+        accept,
+        query,
+        token.removeprefix("Bearer ").strip(),
+    )
 
 
 def _is_origin(origin: str, host: str) -> bool:
@@ -108,6 +118,8 @@ def render(answer: Answer, *, body: bool = True) -> bytes:
     more = [f"Content-Length: {len(answer.body)}"]
     if answer.status is HTTPStatus.METHOD_NOT_ALLOWED:
         more.append(f"Allow: {', '.join(_METHODS)}")
+    if answer.status is HTTPStatus.UNAUTHORIZED:
+        more.append("WWW-Authenticate: Bearer")
     head = _head(answer.status, answer.content_type, *more)
     return head + (answer.body if body else b"")
 

@@ -32,14 +32,19 @@ def serve(
 
 
 def announcing(
-    say: Callable[[str], None], words: Callable[[HttpAddress], str]
+    say: Callable[[str], None],
+    words: Callable[[HttpAddress], str],
+    risk: Callable[[HttpAddress], str] = lambda address: address.warning,
 ) -> Callable[[HttpAddress], None]:
-    """Return what tells people of an address that is served, and who else can reach it."""
+    """Return what tells people of an address that is served.
+
+    `risk`: returns what they should know where it is not this host's alone.
+    """
 
     def listening(address: HttpAddress) -> None:
         say(words(address))
-        if warning := address.warning:
-            say(f"warning: {warning}")
+        if not address.is_loopback:
+            say(f"warning: {risk(address)}")
 
     return listening
 

@@ -24,6 +24,7 @@ from arroyo.dashboard import chain_page
 from arroyo.dashboard.chain_page import ChainPage
 from arroyo.messages import Event
 from arroyo.runner.quarantine.store import Quarantine
+from arroyo.web.access_token import AccessToken
 from arroyo.web.http_server import HttpServer
 
 SLOW = (
@@ -35,17 +36,18 @@ SLOW = (
 
 
 def start(chain):
-    """Start `arroyo dashboard`; return it, and its address."""
+    """Start `arroyo dashboard`; return it, its address, and the header that has its token."""
     dashboard = chain.start("arroyo", "dashboard", chain.path, "--listen", "127.0.0.1:0")
-    dashboard.wait_for("is shown at")
-    return dashboard, dashboard.text.partition("http://")[2].partition("/")[0]
+    dashboard.wait_for("until Ctrl-C")
+    address, token = dashboard.text.partition("http://")[2].split()[0].split("/#")
+    return dashboard, address, {"Authorization": f"Bearer {token}"}
 
 
 @contextmanager
-def views_from(address):
+def views_from(address, known):
     """Open the stream; give a function that waits for the next view."""
     connection = http.client.HTTPConnection(address, timeout=60)
-    connection.request("GET", "/stream")
+    connection.request("GET", "/stream", headers=known)
     answer = connection.getresponse()
 
     def next_view():
@@ -65,8 +67,8 @@ def test_the_slow_stage_is_named_and_the_death_of_the_page_is_noticed_by_nobody(
     chain = make_chain(*SLOW)
     supervisor = chain.supervise()
     chain.wait_until_ready()
-    dashboard, address = start(chain)
-    with views_from(address) as next_view:
+    dashboard, address, known = start(chain)
+    with views_from(address, known) as next_view:
         view = next_view()
         while not view["verdict"].startswith("slow holds the chain up: 2 of 2 replicas busy"):
             view = next_view()
@@ -74,18 +76,20 @@ def test_the_slow_stage_is_named_and_the_death_of_the_page_is_noticed_by_nobody(
         assert slow["name"] == "slow"
         pids = [dict(each[:2] for each in row["figures"])["pid"] for row in slow["replicas"]]
         assert pids == [str(chain.pids()[name]) for name in ("slow.0", "slow.1")]
-    events = json.loads(get(address, "/events")[1])
+    events = json.loads(get(address, "/events", **known)[1])
     assert "chain-ready" in [event["event"] for event in events]
-    logs = json.loads(get(address, "/logs?of=slow")[1])
+    logs = json.loads(get(address, "/logs?of=slow", **known)[1])
     assert {line["of"] for line in logs} == {"slow.0", "slow.1"}
-    assert get(address, "/", Host="evil.example")[0] == 421
+    assert get(address, "/", Host="evil.example", **known)[0] == 421
+    assert get(address, "/events", Origin="http://127.0.0.1:1", **known)[0] == 403
+    assert get(address, "/events")[0] == 401
 
     kill(dashboard.pid)
     dashboard.wait()
     before = len(chain.lines())
     wait_until(lambda: len(chain.lines()) > before, lambda: "the chain stands still")
-    dashboard, address = start(chain)
-    with views_from(address) as next_view:
+    dashboard, address, known = start(chain)
+    with views_from(address, known) as next_view:
         supervisor.send(signal.SIGINT)
         assert supervisor.wait() == 0, chain.text()
         while next_view()["runs"]:
@@ -122,10 +126,13 @@ def scripted(tmp_path, monkeypatch):
     return found
 
 
+TOKEN = AccessToken()
+
+
 @contextmanager
-def served(port=0):
+def served(port=0, token=TOKEN):
     """Serve the scripted chain, and give the port."""
-    answering = ChainPage(None, os.environ).answer
+    answering = ChainPage(None, os.environ, token).answer
     told, ended = [], []
 
     async def run():
@@ -145,6 +152,10 @@ def served(port=0):
         thread.join()
 
 
+def open_page(page, port):
+    page.open(f"http://127.0.0.1:{port}/#{TOKEN.text}")
+
+
 def text_of(selector):
     return f"document.querySelector({selector!r})?.textContent ?? ''"
 
@@ -155,7 +166,7 @@ def shows(selector, words):
 
 def test_a_browser_shows_the_chain_and_takes_nothing_from_it_as_html(page, scripted):
     with served() as port:
-        page.open(f"http://127.0.0.1:{port}/")
+        open_page(page, port)
         page.wait_until(shows("#verdict", "integrate holds the chain up"))
         assert page.value(text_of(".bottleneck h2")) == "integrate"
         assert page.value(text_of(".bottleneck .blame")) == "◀ holds the chain up"
@@ -186,16 +197,32 @@ def test_a_browser_shows_the_chain_and_takes_nothing_from_it_as_html(page, scrip
 
 def test_a_browser_says_that_the_page_has_no_news_and_goes_on_with_it(page, scripted):
     with served() as port:
-        page.open(f"http://127.0.0.1:{port}/")
+        open_page(page, port)
         page.wait_until(shows("#verdict", "integrate"))
     page.wait_until(shows("#alert", "No news from arroyo dashboard since"))
     with served(port):
         page.wait_until("document.getElementById('alert').hidden")
+    with served(port, AccessToken()):  # as by another user, who gets a token that is worth nothing
+        page.wait_until(shows("#alert", "this needs the token of the address"))
+
+
+def test_a_browser_shows_nothing_without_the_token_and_the_token_in_no_address(page, scripted):
+    with served() as port:
+        page.open(f"http://127.0.0.1:{port}/")
+        page.wait_until(shows("#alert", "this needs the token of the address"))
+        assert page.value(text_of("#graph")) == ""
+        open_page(page, port)
+        page.wait_until(shows("#verdict", "integrate holds the chain up"))
+        assert page.value("location.href") == f"http://127.0.0.1:{port}/"
+        page.value("window.isOld = true")
+        page.open(f"http://127.0.0.1:{port}/")  # the tab knows the token
+        page.wait_until(f"!window.isOld && {shows('#verdict', 'integrate holds the chain up')}")
+        assert not [url for url in page.requests if TOKEN.text in url.partition("#")[0]]
 
 
 def test_it_can_be_used_by_keys_and_heard(page, scripted):
     with served() as port:
-        page.open(f"http://127.0.0.1:{port}/")
+        open_page(page, port)
         page.wait_until(shows("#blamed", "integrate holds the chain up"))
         focused = "document.activeElement.textContent"
         for _ in range(20):
@@ -225,7 +252,7 @@ def luminance(colour):
 def test_on_a_phone_nothing_is_cut_off_and_texts_stand_out(page, scripted, dark):
     with served() as port:
         page.look(width=390, height=800, dark=dark)
-        page.open(f"http://127.0.0.1:{port}/")
+        open_page(page, port)
         page.wait_until(shows("#verdict", "integrate"))
         assert page.value("document.documentElement.scrollWidth") <= 390
 

@@ -1,23 +1,37 @@
 // What the page shows comes by one stream, once a second. Where that ends, it is opened again.
 
+import { follow } from "./asking.js";
 import { showFigures, element, write } from "./elements.js";
 import { Graph } from "./graph.js";
 import { Panels } from "./panels.js";
 
 const SILENT_MS = 5000;
+const AGAIN_MS = 2000;
 const find = (id) => document.getElementById(id);
 const panels = new Panels();
 const graph = new Graph(find("graph"), (name) => panels.select(name));
-let stream = null;
+let stream = new AbortController();
 let heard = Date.now();
+let asked = Date.now();
 
-function connect() {
-  stream?.close();
-  stream = new EventSource("stream");
-  stream.onmessage = ({ data }) => {
-    heard = Date.now();
-    show(JSON.parse(data));
-  };
+/** Follow the stream, and open it again where it ends; for ever. */
+async function followStream() {
+  for (;;) {
+    stream = new AbortController();
+    asked = Date.now();
+    try {
+      for await (const view of follow("stream", stream.signal)) {
+        heard = Date.now();
+        show(view);
+      }
+    } catch (error) {
+      if (error.status) {
+        heard = Date.now();
+        warn(error.message);
+      }
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
 }
 
 function show(view) {
@@ -47,7 +61,7 @@ setInterval(() => {
   if (Date.now() - heard < SILENT_MS) return;
   const since = new Date(heard).toLocaleTimeString([], { hour12: false });
   warn(`No news from arroyo dashboard since ${since}; trying again. The chain does not depend on it.`);
-  if (stream.readyState !== EventSource.CONNECTING) connect();
-}, 2000);
+  if (Date.now() - asked >= SILENT_MS) stream.abort(); // it hangs
+}, AGAIN_MS);
 
-connect();
+followStream();

@@ -1,14 +1,9 @@
 // Events, logs and quarantine: lists that follow what is added.
 
+import { ask } from "./asking.js";
 import { element, write } from "./elements.js";
 
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
-
-async function ask(path) {
-  const answer = await fetch(path);
-  if (!answer.ok) throw new Error((await answer.text()).trim());
-  return answer.json();
-}
 
 /** A list that is asked for again and again, and drawn where it has changed. */
 class Panel {

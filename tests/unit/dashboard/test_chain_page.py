@@ -15,9 +15,11 @@ from arroyo.messages import Event
 from arroyo.runner.quarantine.store import Quarantine
 from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.logs import LogLine
+from arroyo.web.access_token import AccessToken
 from arroyo.web.http_request import Request, Stream
 
 CHAIN = '[chain]\nname = "small"\n[stages.images]\nlistener = "module:Class"\nreplicas = 2\n'
+TOKEN = AccessToken()
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
 
@@ -30,7 +32,7 @@ def file(tmp_path):
 
 @pytest.fixture
 def page(file):
-    return ChainPage(file, os.environ)
+    return ChainPage(file, os.environ, TOKEN)
 
 
 @pytest.fixture
@@ -41,7 +43,7 @@ def folders():
 
 
 def ask(page, path, **query):
-    answer = page.answer(Request("GET", path, "localhost", "", query))
+    answer = page.answer(Request("GET", path, "localhost", "", query, TOKEN.text))
     return answer.status, answer.body.decode()
 
 
@@ -64,7 +66,7 @@ def write_log(folders, name, *lines):
 def test_a_chain_file_with_mistakes_is_told(file):
     file.write_text("[chain]\n")
     with pytest.raises(ConfigurationError):
-        ChainPage(file, os.environ)
+        ChainPage(file, os.environ, TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -82,11 +84,19 @@ def test_the_files_of_the_page_are_served(page, path, content_type):
     assert answer.body
 
 
+@pytest.mark.parametrize("path", ["/stream", "/events", "/logs", "/quarantine", "/message", "/x"])
+@pytest.mark.parametrize("token", ["", "wrong", TOKEN.text[:-1], "é"])
+def test_without_the_token_there_is_nothing_of_the_chain(page, path, token):
+    answer = page.answer(Request("GET", path, "localhost", "", {"of": "images"}, token))
+    assert answer.status is HTTPStatus.UNAUTHORIZED
+    assert b"the token of the address" in answer.body
+
+
 def test_all_that_the_page_names_is_served_from_here(page):
     _, html = ask(page, "/")
     for name in ("page.css", "page.js", "icon.svg"):
         assert f'="{name}"' in html
-    for path in ("/page.js", "/graph.js", "/panels.js", "/elements.js"):
+    for path in ("/page.js", "/asking.js", "/graph.js", "/panels.js", "/elements.js"):
         status, script = ask(page, path)
         assert status is HTTPStatus.OK
         assert "innerHTML" not in script
@@ -102,7 +112,7 @@ def test_other_paths_lead_nowhere(page, path):
 
 
 def test_views_come_as_a_stream(page):
-    answer = page.answer(Request("GET", "/stream", "localhost", ""))
+    answer = page.answer(Request("GET", "/stream", "localhost", "", {}, TOKEN.text))
     assert isinstance(answer, Stream)
     assert answer.content_type == "text/event-stream"
 

@@ -13,9 +13,9 @@ def test_where_the_page_is_and_who_can_read_it_is_said(tmp_path):
     said, got = [], []
 
     def use():
-        host = said[0].partition("http://")[2].partition("/")[0]
+        host, token = said[0].partition("http://")[2].split()[0].split("/#")
         connection = http.client.HTTPConnection(host, timeout=60)
-        connection.request("GET", "/stream")
+        connection.request("GET", "/stream", headers={"Authorization": f"Bearer {token}"})
         got.append(connection.getresponse().readline())
         os.kill(os.getpid(), signal.SIGTERM)  # with the stream open
         connection.close()
@@ -32,4 +32,4 @@ def test_where_the_page_is_and_who_can_read_it_is_said(tmp_path):
     threads[0].join()
     assert got[0].startswith(b'data: {"chain":"small","head":"chain small: not running')
     assert said[0].startswith("chain small is shown at http://127.1:")
-    assert said[1].startswith("warning: whoever can reach 127.1:")
+    assert said[1].startswith("warning: whoever sees what travels to 127.1:")

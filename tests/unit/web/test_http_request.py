@@ -32,6 +32,15 @@ def test_a_query_is_read():
     assert asked.query == {"of": "a.b", "x": "\ufffd 1"}
 
 
+@pytest.mark.parametrize(
+    ("value", "token"), [("Bearer abc", "abc"), ("Bearer  abc ", "abc"), ("", "")]
+)
+def test_a_token_is_read(value, token):
+    assert (
+        parse_request(head("GET / HTTP/1.1", "Host: a", f"Authorization: {value}")).token == token
+    )
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:1"])
 def test_a_page_from_elsewhere_is_refused(origin):
     asked = head("GET / HTTP/1.1", "Host: localhost:8470", f"Origin: {origin}")
