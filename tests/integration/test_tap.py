@@ -14,15 +14,16 @@ from arroyo.connectors.synthetic import SyntheticListener
 from arroyo.durable.frames import unpack_file
 from arroyo.durable.recording import RECORDING, RecordedMessage, RecordingHead
 
-EVENTS = 2400
+EVENTS = 1_000_000
+"""More than a test waits for."""
 SHAPE = [128, 64]  # 16 KiB: in shared memory
 IMAGES = "arroyo.connectors.synthetic:SyntheticListener"
 
 
-def arrays():
+def arrays(events):
     """What the listener makes, by index."""
     made = RecordingOperator()
-    source = SyntheticListener(made, events=EVENTS, shape=SHAPE)
+    source = SyntheticListener(made, events=events, shape=SHAPE)
     source.open()
     source.start()
     return [message.array for message in made.messages if isinstance(message, Event)]
@@ -52,15 +53,22 @@ def tap(chain, *arguments):
     return [json.loads(line) for line in shown.splitlines()]
 
 
-def require_all(chain, made):
-    """What was published is what the listener made, each third of it."""
+def end(chain, supervisor):
+    """Stop the chain; what was published is what the listener made, each third of it.
+
+    Returns the arrays that it made.
+    """
+    supervisor.send(signal.SIGINT)
+    assert supervisor.wait() == 0
+    (stop,) = [line for line in chain.lines() if line["type"] == "Stop"]
+    made = arrays(stop["data"]["events"])
     events = [line for line in chain.lines() if line["type"] == "Event"]
-    assert sorted(line["metadata"]["index"] for line in events) == list(range(0, EVENTS, 3))
+    assert sorted(line["metadata"]["index"] for line in events) == list(range(0, len(made), 3))
     assert all(line["crc"] == zlib.crc32(made[line["metadata"]["index"]]) for line in events)
+    return made
 
 
 def test_what_is_shown_is_what_passes_and_the_chain_takes_no_notice(make_chain, tmp_path):
-    made = arrays()
     chain, supervisor = make(make_chain)
     recording = tmp_path / "keep.rec"
     shown = {
@@ -68,8 +76,7 @@ def test_what_is_shown_is_what_passes_and_the_chain_takes_no_notice(make_chain, 
         "keep": tap(chain, "keep", "-n", "6", "--save", recording),
         "write": tap(chain, "write.0", "-n", "4"),
     }
-    assert supervisor.wait() == 0
-    require_all(chain, made)
+    made = end(chain, supervisor)
     published = {line["key"]: line for line in chain.lines()}
     for stage, messages in shown.items():
         for message in messages:
@@ -112,8 +119,7 @@ def test_a_tap_that_is_stopped_or_killed_harms_nobody(make_chain):
     file = chain.run_directory.path / "tap" / "keep.0"
     wait_until(lambda: file.stat().st_size == 0)
     assert tap(chain, "keep.0", "-n", "1")  # the place is free again
-    assert supervisor.wait() == 0
-    require_all(chain, arrays())
+    end(chain, supervisor)
 
 
 def test_a_tap_goes_on_when_its_replica_has_been_replaced(make_chain):
@@ -123,7 +129,6 @@ def test_a_tap_goes_on_when_its_replica_has_been_replaced(make_chain):
     kill(chain.pids()["keep.0"])
     wait_until(lambda: chain.status()["keep.0"]["restarts"] == 1)
     tapping.wait_for("keep.0  Event", len(tapping.lines) + 2)
-    assert supervisor.wait() == 0
+    end(chain, supervisor)
     assert tapping.wait() == 0
     assert "keep.0 of chain numbers has ended" in tapping.text
-    require_all(chain, arrays())
