@@ -1,22 +1,20 @@
 #!/usr/bin/env python3
-"""Names the modules of arroyo/ that have no test of their own; new ones are an error.
+"""Names the modules of arroyo/ that have no test of their own, which is an error.
 
 The test of ``arroyo/config/reader.py`` is ``tests/unit/config/test_reader.py``; that of a
 connector may be in ``tests/integration/``, where the server is: that of
 ``arroyo/connectors/nats/session.py`` is ``test_nats_session.py``. A module without a function has
-nothing to test. ``untested.txt`` lists those that had no test when this began: it only gets
-shorter.
+nothing to test.
 """
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EXCEPTIONS = Path(__file__).with_suffix(".txt")
 
 
 def untested(root: Path) -> Iterator[str]:
@@ -45,21 +43,12 @@ def has_functions(module: Path) -> bool:
     return any(isinstance(node, functions) for node in ast.walk(ast.parse(module.read_bytes())))
 
 
-def complaints(found: Iterable[str], exceptions: Iterable[str]) -> Iterator[str]:
-    """Yield a sentence on each module that is missing in the list, or no longer belongs there."""
-    found, exceptions = set(found), set(exceptions)
-    for path in sorted(found - exceptions):
-        test = next(tests_of(Path(path), Path()))
-        yield f"arroyo/{path} has no test of its own; write {test}"
-    for path in sorted(exceptions - found):
-        yield f"arroyo/{path} has a test now, or is gone; take it off scripts/{EXCEPTIONS.name}"
-
-
 def main() -> int:
-    """Print the complaints; return 1 where there are any."""
-    exceptions = EXCEPTIONS.read_text("utf-8").split()
-    found = list(complaints(untested(ROOT), exceptions))
-    print("\n".join(found) or f"no new ones; {len(exceptions)} are left in {EXCEPTIONS.name}")
+    """Print a sentence on each; return 1 where there are any."""
+    found = list(untested(ROOT))
+    for path in found:
+        test = next(tests_of(Path(path), Path()))
+        print(f"arroyo/{path} has no test of its own; write {test}")
     return 1 if found else 0
 
 

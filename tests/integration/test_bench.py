@@ -10,7 +10,6 @@ from click.testing import CliRunner
 from arroyo.bench.case import FRAME_WORK, Case
 from arroyo.bench.comparison import measure_round
 from arroyo.bench.meter import read_notes
-from arroyo.bench.restart_times import measure_restarts, measure_start
 from arroyo.bench.running.supervised import SupervisedChain, case_chain, run_supervised
 from arroyo.cli.bench import command
 from arroyo.identifiers import ReplicaName
@@ -48,17 +47,6 @@ def test_arrays_of_a_stages_code_need_no_new_pages_in_a_chain():
     # at a time, so what is left is less than those of a frame.
     found = run_supervised(Case(8 << 20, 64, length=1, work="transform"))
     assert found.work_faults <= (8 << 20) // 4096 // 16
-
-
-def test_a_killed_stage_is_timed_until_its_replacement_is_ready():
-    [found_ms] = measure_restarts(1).kill_to_ready_ms
-    assert 0 < found_ms < 30_000
-
-
-def test_a_chain_is_timed_from_its_start_to_its_stop():
-    found = measure_start(3)
-    assert found.all_ready_s > 0
-    assert found.stop_s > 0
 
 
 def test_what_is_measured_is_kept_with_the_machine_it_was_measured_on(tmp_path, monkeypatch):
