@@ -53,10 +53,12 @@ class PlayedSupervisor:
         self._lock = Lock.acquire(self.run_directory.lock("supervisor"))
         self._selector = selectors.DefaultSelector()
         self.checks = FakeChecks(self.history.chain)
+        self.noted = []
         answers = make_answers(
             self.history.machine,
             self.do,
             lambda *_: None,
+            lambda *told: self.noted.append(told),
             lambda: self.history.now,
             chain_checks=self.checks,
             parameters=ParameterOrders(

@@ -6,9 +6,9 @@ import click
 
 from arroyo.errors import UsageError
 from arroyo.supervision.decisions.totals import UNWELL
+from arroyo.supervision.live.running_chain import RunningChain
 
 from .exits import Command
-from .running_chain import RunningChain
 
 
 @click.command("drain", cls=Command)
@@ -31,7 +31,8 @@ def command(chain: str) -> int:
         raise UsageError(
             f"the listeners of {running.name} have finished; there is nothing to drain"
         )
-    running.warn_of(answer["in_the_way"])
+    for warning in running.warnings_of(answer["in_the_way"]):
+        click.echo(warning, err=True)
     deaths = running.wait_until_stopped(replicas)
     for death in deaths:
         click.echo(f"warning: {death}; what it had in flight may be lost", err=True)

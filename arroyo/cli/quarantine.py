@@ -17,7 +17,9 @@ from arroyo.control.accepted_chain import load_accepted
 from arroyo.control.shared_folders import find_folders
 from arroyo.errors import UsageError
 from arroyo.identifiers import is_name
+from arroyo.runner.quarantine.returning import send_back
 from arroyo.runner.quarantine.store import Quarantine, QuarantineEntry, outline
+from arroyo.supervision.live.running_chain import RunningChain
 
 from .exits import Command, Group
 
@@ -99,16 +101,14 @@ def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
     here.
     """
     store = _store(chain)
-    check = _checker(chain)
-    problems = []
-    for entry in _select(store, ids, every):
-        try:
-            check(entry, store.message(entry.id))
-        except UsageError as error:
-            problems.append(f"{entry.id} ({entry.key}) stays in quarantine: {error}")
-            continue
-        store.requeue(entry.id)
-        click.echo(f"{entry.id} ({entry.key}) goes back into {entry.enters}")
+    done, problems = [], []
+    for returned in send_back(store, _file_of(chain), _select(store, ids, every)):
+        if returned.refusal:
+            problems.append(str(returned))
+        else:
+            done.append(returned.id)
+            click.echo(returned)
+    _note(chain, "requeue", done)
     if problems:
         raise UsageError("\n".join(problems))
 
@@ -120,9 +120,11 @@ def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
 def drop_entries(chain: str, ids: Sequence[str], every: bool) -> None:
     """Delete messages."""
     store = _store(chain)
-    for entry in _select(store, ids, every):
+    entries = _select(store, ids, every)
+    for entry in entries:
         store.drop(entry.id)
         click.echo(f"{entry.id} ({entry.key}) is dropped")
+    _note(chain, "drop", [entry.id for entry in entries])
 
 
 @_subcommand("export")
@@ -143,27 +145,27 @@ def export_entry(chain: str, number: str, path: Path) -> None:
     click.echo(f"{entry.id} ({entry.key}) is in {path}")
 
 
-def _checker(chain: str) -> Callable[[QuarantineEntry, bytes], Any]:
-    """Return a check whether the chain, with its classes as they are now, takes a message."""
-    from arroyo.codec import MessageCodec
-    from arroyo.runner.quarantine.returnable import read_returnable, require_message
-    from arroyo.runner.user_code.loading import load_message_types
-
+def _file_of(chain: str) -> Path | None:
+    """Return the chain file; None: the chain is named, and does not run."""
     try:
-        path = find_chain(chain)
+        return find_chain(chain)
     except UsageError:
-        # A chain that does not run, by name: its source checks again when it runs.
-        return lambda entry, _: require_message(entry)
-    known = load_accepted(path)
-    codec = MessageCodec(load_message_types(known))
-    return lambda entry, packed: read_returnable(known, codec, entry, packed)
+        return None
+
+
+def _note(chain: str, verb: str, ids: Sequence[str]) -> None:
+    """Have the event log of the chain say what was done, if it runs."""
+    RunningChain.named(_name(chain), os.environ).note_quarantine(verb, ids)
 
 
 def _store(chain: str) -> Quarantine:
-    name = chain
+    return Quarantine(_folder(_name(chain)))
+
+
+def _name(chain: str) -> str:
     if not is_name(chain) or Path(chain).is_file() or not _folder(chain).is_dir():
-        name = load_accepted(find_chain(chain)).name
-    return Quarantine(_folder(name))
+        return load_accepted(find_chain(chain)).name
+    return chain
 
 
 def _folder(name: str) -> Path:

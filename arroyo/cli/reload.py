@@ -10,10 +10,10 @@ import click
 
 from arroyo.errors import ConfigurationError, UnavailableError, UsageError
 from arroyo.supervision.decisions.totals import UNWELL
-from arroyo.supervision.reloads import say_anew
+from arroyo.supervision.live.running_chain import LOOK_EVERY_S, RunningChain
+from arroyo.supervision.reloads import has_work, say_anew, say_plan
 
 from .exits import Command
-from .running_chain import LOOK_EVERY_S, RunningChain
 
 
 @click.command("reload", cls=Command)
@@ -43,7 +43,7 @@ def command(chain: str, dry_run: bool, as_json: bool) -> int:
             raise ConfigurationError(*told["mistakes"])
         for line in say_plan(told):
             click.echo(line)
-    if told["state"] == "planned" and not told["anew"] and not dry_run and _has_work(told):
+    if told["state"] == "planned" and not told["anew"] and not dry_run and has_work(told):
         plan = running.ask("reload", told["plan"])["plan"]
         told = _wait(running, plan, "reloading", "rolling-back")
     if as_json:
@@ -62,20 +62,6 @@ def command(chain: str, dry_run: bool, as_json: bool) -> int:
     if told["anew"]:
         raise UsageError(say_anew(tuple(told["anew"])))
     return 0
-
-
-def say_plan(told: dict[str, Any]) -> list[str]:
-    """Return the plan in lines for people."""
-    lines = [f"at once: {key}" for key in told["live"]]
-    lines += [f"by a restart: {key}" for key in told["restart"]]
-    lines += [f"not in a running chain: {key}" for key in told["anew"]]
-    if told["stages"] and not told["anew"]:
-        lines.append(f"to be restarted, one process after the other: {', '.join(told['stages'])}")
-    return lines or ["nothing has changed"]
-
-
-def _has_work(told: dict[str, Any]) -> bool:
-    return bool(told["live"] or told["restart"])
 
 
 def _exit_code(told: dict[str, Any]) -> int:

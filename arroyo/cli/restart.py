@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import click
 
-from arroyo.errors import UsageError
+from arroyo.supervision.live.running_chain import RunningChain
 
 from .exits import Command
-from .running_chain import RunningChain
 
 
 @click.command("restart", cls=Command)
@@ -27,22 +26,4 @@ def command(chain: str, stage: str | None) -> None:
     arroyo restart powder integrate.1
     """
     running = RunningChain(chain)
-    click.echo(f"{restart(running, stage)}; see: arroyo events {running.name} -f")
-
-
-def restart(running: RunningChain, stage: str | None) -> str:
-    """Have a stage or replica restarted, or all (None); return what will be done.
-
-    Raises
-    ------
-    UnavailableError
-        No supervisor answers.
-    UsageError
-        There is nothing to restart.
-    """
-    replicas = running.ask("restart", stage)["replicas"]
-    if not replicas:
-        raise UsageError(
-            f"{stage or running.name} has finished or is stopped; there is nothing to restart"
-        )
-    return f"restarting {', '.join(replicas)}"
+    click.echo(f"{running.restart(stage)}; see: arroyo events {running.name} -f")

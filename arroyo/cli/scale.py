@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from arroyo.control.requests import NUMBER_MAX
+from arroyo.supervision.live.running_chain import RunningChain
 
 from .exits import Command
-from .running_chain import RunningChain
 
 
 @click.command("scale", cls=Command)

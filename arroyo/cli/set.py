@@ -11,9 +11,9 @@ import click
 
 from arroyo.config.parameters import parse_assignment, say, say_all
 from arroyo.errors import UsageError
+from arroyo.supervision.live.running_chain import LOOK_EVERY_S, RunningChain
 
 from .exits import Command
-from .running_chain import LOOK_EVERY_S, RunningChain
 
 PATIENCE_S = 2.0
 """After this time it is said what is waited for."""

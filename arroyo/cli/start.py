@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
+from arroyo.supervision.live.running_chain import RunningChain
+
 from .exits import Command
-from .running_chain import RunningChain
 
 
 @click.command("start", cls=Command)

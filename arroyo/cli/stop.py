@@ -6,9 +6,9 @@ import click
 
 from arroyo.errors import UsageError
 from arroyo.supervision.decisions.totals import UNWELL
+from arroyo.supervision.live.running_chain import RunningChain
 
 from .exits import Command
-from .running_chain import RunningChain
 
 
 @click.command("stop", cls=Command)
@@ -32,7 +32,8 @@ def command(chain: str, stage: str | None) -> int:
     running = RunningChain(chain)
     answer = running.ask("stop", stage)
     if stage is None:
-        running.warn_of(answer["in_the_way"])
+        for warning in running.warnings_of(answer["in_the_way"]):
+            click.echo(warning, err=True)
         account = running.wait_for_end(answer["pid"])
         if account is None or account.exit_code is None:
             raise click.ClickException(

@@ -12,6 +12,7 @@ from arroyo.config.reader import find_chain
 from arroyo.connectors.extras import needed_for
 from arroyo.supervision.live.chain_view import ChainView
 from arroyo.supervision.live.live_chain import LiveChain
+from arroyo.supervision.live.running_chain import RunningChain
 from arroyo.supervision.reporting.history_report import read_history
 from arroyo.telemetry.log_merge import LogMerge
 from arroyo.telemetry.logs import LogLine
@@ -19,8 +20,6 @@ from arroyo.telemetry.logs import LogLine
 from .exits import Command
 from .logs import NewLines
 from .output.log_lines import Layout, WantedLogs
-from .restart import restart
-from .running_chain import RunningChain
 
 LOGS_OF = timedelta(hours=1)
 """Older lines of a log are not shown: to read months of them would take long."""
@@ -76,7 +75,7 @@ class TopChain:
 
     def restart(self, name: str) -> str:
         """Restart a stage or replica in order; return what will be done."""
-        return restart(RunningChain(str(self._file)), name)
+        return RunningChain(str(self._file)).restart(name)
 
 
 class Logs:

@@ -47,6 +47,8 @@ EventName = Literal[
     "reload-ordered",
     "reloaded",
     "rolled-back",
+    "requeue-ordered",
+    "drop-ordered",
     "refused",
     "events-lost",
 ]

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from arroyo.config.schema import EventName
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.history_file import history_text
 from arroyo.control.requests import Answers, Asked
@@ -28,6 +29,7 @@ def make_answers(
     machine: ChainMachine,
     handle: Callable[[ev.Event], None],
     note_refusal: Callable[[str, str, str], None],
+    note_order: Callable[[EventName, str, str], None],
     monotonic: Callable[[], float],
     *,
     chain_checks: ChainChecks,
@@ -41,6 +43,8 @@ def make_answers(
         Takes the event that an order is for the machine.
     note_refusal
         Takes an order that is refused: its verb and target, who asked, and the reason.
+    note_order
+        Takes an order that others have carried out: its event, the sentence, and who gave it.
     chain_checks
         Reads and checks the chain file anew, for a reload.
     """
@@ -51,6 +55,9 @@ def make_answers(
         if machine.replicas.stopping:
             raise UsageError(IS_STOPPING)
         return parameters.order(asked)
+
+    def note(verb: str, event: EventName, done: str) -> Callable[[Asked], Any]:
+        return order(verb, lambda asked: note_order(event, f"{done} {_ids(asked)}", asked.by))
 
     def order(verb: str, carry_out: Callable[[Asked], Any]) -> Callable[[Asked], Any]:
         def answer(asked: Asked) -> Any:
@@ -75,6 +82,8 @@ def make_answers(
         "start": order("start", orders.start),
         "stop": order("stop", orders.stop),
         "restart": order("restart", orders.restart),
+        "requeue": note("requeue", "requeue-ordered", "back from quarantine goes"),
+        "drop": note("drop", "drop-ordered", "dropped from quarantine is"),
     }
 
 
@@ -154,6 +163,16 @@ class _Orders:
         if self._replicas.stopping and not may_stop:
             raise UsageError(IS_STOPPING)
         return found
+
+
+def _ids(asked: Asked) -> str:
+    """Name messages of the quarantine that an order was for."""
+    ids = asked.values.get("ids")
+    if not isinstance(ids, list) or not all(
+        isinstance(each, str) and each.isalnum() for each in ids
+    ):
+        raise UsageError("expected ids of messages")
+    return ", ".join(ids)
 
 
 def _names(replicas: Iterable[ReplicaState]) -> list[str]:

@@ -119,6 +119,7 @@ class Supervisor:
                 self._machine,
                 self._handle,
                 reporter.note_refusal,
+                reporter.note_order,
                 self._monotonic,
                 chain_checks=self._chain_checks,
                 parameters=self._parameters,

@@ -7,7 +7,7 @@ they are begun; `reloading` says how far they have come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from arroyo.control.requests import Asked
@@ -104,3 +104,18 @@ def say_anew(keys: tuple[str, ...]) -> str:
         f"{', '.join(keys)} can't be changed while the chain runs; stop it with 'arroyo stop', "
         "and start it again"
     )
+
+
+def say_plan(told: Mapping[str, Any]) -> list[str]:
+    """Return a plan that was told in lines for people."""
+    lines = [f"at once: {key}" for key in told["live"]]
+    lines += [f"by a restart: {key}" for key in told["restart"]]
+    lines += [f"not in a running chain: {key}" for key in told["anew"]]
+    if told["stages"] and not told["anew"]:
+        lines.append(f"to be restarted, one process after the other: {', '.join(told['stages'])}")
+    return lines or ["nothing has changed"]
+
+
+def has_work(told: Mapping[str, Any]) -> bool:
+    """Return True if a plan that was told changes anything."""
+    return bool(told["live"] or told["restart"])

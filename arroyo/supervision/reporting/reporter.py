@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
+from arroyo.config.schema import EventName
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.totals import QUARANTINED, ExitStatus, Totals, say_messages
@@ -89,6 +90,10 @@ class Reporter:
         text = f"{stage}: {values}, on a set command ({by})"
         self._events.note("parameter-set", text, stage=stage, by=by)
         self.say(text)
+
+    def note_order(self, event: EventName, text: str, by: str) -> None:
+        """Note an order in the event log that was carried out elsewhere."""
+        self._events.note(event, f"{text}, on an order ({by})", by=by)
 
     def note_refusal(self, order: str, by: str, reason: str) -> None:
         """Note in the event log that somebody asked in vain."""

@@ -44,7 +44,7 @@ def test_who_waits_for_long_is_told_for_what_and_a_refusal_is_an_error(played, m
         {"outcomes": {"1": "integrate.0 refuses: no"}, "waits_for": []},
     ]
     monkeypatch.setattr(
-        "arroyo.cli.running_chain.RunningChain.ask", lambda *_, **__: answers.pop(0)
+        "arroyo.supervision.live.running_chain.RunningChain.ask", lambda *_, **__: answers.pop(0)
     )
     said = run("chain", "integrate", "level=7", code=64)
     assert "waiting for integrate.0, between two messages" in said

@@ -23,6 +23,7 @@ class Supervisor:
     def __init__(self, folder, **settings):
         self.history = History(**settings).all_ready()
         self.refused = []
+        self.noted = []
         ready = self.history.machine.replicas.ready
         note_of = folder.joinpath
         self.parameters = ParameterOrders(self.history.chain, ready, note_of, self)
@@ -30,6 +31,7 @@ class Supervisor:
             self.history.machine,
             self.history.do,
             lambda *refusal: self.refused.append(refusal),
+            lambda *order: self.noted.append(order),
             lambda: self.history.now,
             chain_checks=FakeChecks(),
             parameters=self.parameters,
@@ -55,6 +57,22 @@ def test_questions_are_answered(supervisor):
 def test_an_order_is_carried_out_in_the_name_of_who_gave_it(supervisor):
     assert supervisor.ask("restart", "integrate") == {"replicas": ["integrate.0"]}
     assert supervisor.history.told[-1].by == f"a restart command ({ME})"
+
+
+def test_what_was_done_to_the_quarantine_is_noted_in_the_name_of_who_did_it(supervisor):
+    supervisor.ask("requeue", ids=["00aa", "00bb"])
+    supervisor.ask("drop", ids=["00cc"])
+    assert supervisor.noted == [
+        ("requeue-ordered", "back from quarantine goes 00aa, 00bb", ME),
+        ("drop-ordered", "dropped from quarantine is 00cc", ME),
+    ]
+
+
+@pytest.mark.parametrize("values", [{}, {"ids": "00aa"}, {"ids": [1]}, {"ids": ["a\nb"]}])
+def test_a_note_of_something_else_is_refused(supervisor, values):
+    with pytest.raises(UsageError, match="expected ids"):
+        supervisor.ask("drop", **values)
+    assert supervisor.noted == []
 
 
 def test_an_order_for_a_stage_that_is_not_there_is_refused_and_noted(supervisor):

@@ -5,11 +5,12 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from arroyo.cli import drain, restart, running_chain, start, stop
-from arroyo.cli.running_chain import RunningChain
+from arroyo.cli import drain, restart, start, stop
 from arroyo.clock import SystemClock
 from arroyo.control.locks import Lock
 from arroyo.errors import UnavailableError
+from arroyo.supervision.live import running_chain
+from arroyo.supervision.live.running_chain import RunningChain
 from arroyo.supervision.reporting.event_log import EventLog
 
 
@@ -76,3 +77,21 @@ def test_a_death_on_the_way_is_told(ask):
 def test_a_start_by_somebody_else_is_told(ask):
     with pytest.raises(UnavailableError, match="somebody has had it started again meanwhile"):
         ask({"state": "DRAINING"}, {"state": "DRAINING", "stopped_by": None})
+
+
+# Orders
+
+
+def test_a_chain_is_found_by_its_name_alone(played):
+    chain = RunningChain.named("chain", os.environ)
+    assert chain.restart("integrate") == "restarting integrate.0"
+
+
+def test_what_was_done_to_the_quarantine_is_noted_in_parts(played):
+    RunningChain.named("chain", os.environ).note_quarantine("drop", [f"00{n}" for n in range(150)])
+    assert [event for event, *_ in played.noted] == ["drop-ordered"] * 2
+    assert played.noted[1][1].endswith("00148, 00149")
+
+
+def test_a_chain_that_does_not_run_notes_nothing(chain_file):
+    RunningChain(str(chain_file)).note_quarantine("drop", ["aa"])

@@ -1,15 +1,13 @@
-"""`RunningChain`: a chain that a command gives orders to, by its supervisor's control socket."""
+"""`RunningChain`: a chain that people give orders to, by its supervisor's control socket."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import click
 
 from arroyo.config.reader import find_chain
 from arroyo.config.run_directory import RunDirectory, find_hidden
@@ -23,6 +21,8 @@ from arroyo.telemetry.log_reader import LogReader
 
 LOOK_EVERY_S = 0.1
 SUPERVISOR = "supervisor"
+IDS_AT_ONCE = 100
+"""So many fit into one request."""
 
 
 class RunningChain:
@@ -42,9 +42,20 @@ class RunningChain:
             if file == Path(chain):
                 raise
             self.name = chain
-        if hidden := find_hidden(self.name, os.environ):
+        self._find(os.environ)
+
+    @classmethod
+    def named(cls, name: str, environ: Mapping[str, str]) -> RunningChain:
+        """Return the chain of this name, whatever has become of its file."""
+        chain = cls.__new__(cls)
+        chain.name = name
+        chain._find(environ)
+        return chain
+
+    def _find(self, environ: Mapping[str, str]) -> None:
+        if hidden := find_hidden(self.name, environ):
             raise UsageError(hidden)
-        self._run_directory = RunDirectory.locate(self.name, os.environ)
+        self._run_directory = RunDirectory.locate(self.name, environ)
 
     def ask(
         self,
@@ -70,14 +81,39 @@ class RunningChain:
         held = [name for name, pid in locks.items() if pid is not None]
         return "" if SUPERVISOR in held else ", ".join(held)
 
-    def warn_of(self, in_the_way: Sequence[str]) -> None:
-        """Say what is stopped, and so keeps what waits for it from being finished."""
-        for name in in_the_way:
-            click.echo(
-                f"warning: {name} is stopped; what waits for it is not finished, unless you say "
-                f"in another terminal: arroyo start {self.name} {name}",
-                err=True,
+    def restart(self, stage: str | None) -> str:
+        """Have a stage or replica restarted, or all (None); return what will be done.
+
+        Raises
+        ------
+        UnavailableError
+            No supervisor answers.
+        UsageError
+            There is nothing to restart.
+        """
+        replicas = self.ask("restart", stage)["replicas"]
+        if not replicas:
+            raise UsageError(
+                f"{stage or self.name} has finished or is stopped; there is nothing to restart"
             )
+        return f"restarting {', '.join(replicas)}"
+
+    def note_quarantine(self, verb: str, ids: Sequence[str]) -> None:
+        """Have the event log say which messages were requeued or dropped, if the chain runs.
+
+        `verb`: ``"requeue"`` or ``"drop"``.
+        """
+        for at in range(0, len(ids), IDS_AT_ONCE):
+            with contextlib.suppress(UnavailableError, UsageError):  # an older one does not know it
+                self.ask(verb, values={"ids": list(ids[at : at + IDS_AT_ONCE])})
+
+    def warnings_of(self, in_the_way: Sequence[str]) -> list[str]:
+        """Return a warning of each replica that is stopped, and so keeps work from being done."""
+        return [
+            f"warning: {name} is stopped; what waits for it is not finished, unless you say "
+            f"in another terminal: arroyo start {self.name} {name}"
+            for name in in_the_way
+        ]
 
     def wait_until_stopped(self, names: Sequence[str]) -> list[str]:
         """Wait until these replicas have no process any more; return why, of those that died.
@@ -109,6 +145,6 @@ class RunningChain:
         holder = owner(lock)
         while holder is not None and owner(lock) == holder:
             time.sleep(LOOK_EVERY_S)
-        with closing(LogReader(self._run_directory.events, EventLine)) as reader:
+        with contextlib.closing(LogReader(self._run_directory.events, EventLine)) as reader:
             ends = [line for line in reader.read() if line.event == "chain-ended"]
         return next((line for line in reversed(ends) if line.pid == pid), None)
