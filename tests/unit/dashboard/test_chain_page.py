@@ -85,7 +85,9 @@ def test_the_files_of_the_page_are_served(page, path, content_type):
 
 
 @pytest.mark.parametrize("path", ["/stream", "/events", "/logs", "/quarantine", "/message", "/x"])
-@pytest.mark.parametrize("token", ["", "wrong", TOKEN.text[:-1], "é"])
+@pytest.mark.parametrize(
+    "token", ["", "wrong", TOKEN.text[:-1], "é"], ids=["none", "wrong", "short", "accent"]
+)
 def test_without_the_token_there_is_nothing_of_the_chain(page, path, token):
     answer = page.answer(Request("GET", path, "localhost", "", {"of": "images"}, token))
     assert answer.status is HTTPStatus.UNAUTHORIZED
