@@ -132,8 +132,8 @@ class History:
         chain = replace(self.chain, stages=changed, supervision=limits)
         return self.do(ev.ReloadRequested(chain, ("a key",), restarts, "a reload command"))
 
-    def condition(self, name, condition, for_s=0.0, place="process()"):
-        return self.do(ev.ConditionChanged(name_of(name), condition, for_s, place))
+    def condition(self, name, condition, for_s=0.0, place="process()", memory_bytes=0):
+        return self.do(ev.ConditionChanged(name_of(name), condition, for_s, place, memory_bytes))
 
     def idle(self, name, since=None):
         return self.do(ev.Idle(name_of(name), self.now if since is None else since))

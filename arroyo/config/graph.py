@@ -43,6 +43,13 @@ class Ready(msgspec.Struct, frozen=True):
     log: str | None = None
 
 
+THREAD_COUNTS = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    *("BLIS_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+)
+"""Variables by which numerical libraries are told how many threads to start."""
+
+
 class Stage(msgspec.Struct, frozen=True):
     """One stage; `schema.StageTable` says what each key means."""
 
@@ -71,6 +78,8 @@ class Stage(msgspec.Struct, frozen=True):
     start_timeout_s: float = 60.0
     cpus: tuple[int, ...] = ()
     nice: int = 0
+    memory_max_bytes: int | None = None
+    open_files: int | None = None
     env: dict[str, str] = {}
     listen: str | None = None
     window: int = 65_536
@@ -137,6 +146,15 @@ class Chain(msgspec.Struct, frozen=True, dict=True):
     supervision: Supervision = Supervision()
     text: str = ""
     """The text that it was read from."""
+
+    def environ(self, stage: Stage) -> dict[str, str]:
+        """Return what the file adds to a stage's environment; the stage's own variables win.
+
+        A stage with `cpus` has as many threads in numerical libraries, unless `env` says otherwise.
+        They look at these variables when they are imported.
+        """
+        threads = dict.fromkeys(THREAD_COUNTS, str(len(stage.cpus))) if stage.cpus else {}
+        return {**threads, **self.env, **stage.env}
 
     @property
     def on_one_host(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -10,7 +11,11 @@ from .graph import Ready, Stage
 from .schema import ReadyTable, StageTable
 
 _OWN_KEYS = ("command", "ready")
-_KEYS = (*_OWN_KEYS, "restart", "backoff_s", "start_timeout_s", "cpus", "nice", "env")
+_PROCESS_KEYS = (
+    *("restart", "backoff_s", "start_timeout_s"),
+    *("cpus", "nice", "memory_max_bytes", "open_files", "env"),
+)
+_KEYS = (*_OWN_KEYS, *_PROCESS_KEYS)
 _CLASS_KEYS = ("listener", "operator", "publisher")
 
 
@@ -44,11 +49,21 @@ def make_program(name: str, table: StageTable) -> Stage:
         target="",
         command=tuple(table.command or ()),
         ready=Ready(notify=True) if found == "notify" else Ready(port=found.port, log=found.log),
-        restart=table.restart,
-        backoff_s=float(table.backoff_s),
         process_timeout_s=0.0,  # what it works on is its own affair
-        start_timeout_s=float(table.start_timeout_s),
-        cpus=tuple(table.cpus),
-        nice=table.nice,
-        env=table.env,
+        **process_keys(table),
     )
+
+
+def process_keys(table: StageTable) -> dict[str, Any]:
+    """Return what a table says of a stage's processes, whatever runs in them, by key."""
+    memory = table.memory_max_bytes
+    return {
+        "restart": table.restart,
+        "backoff_s": float(table.backoff_s),
+        "start_timeout_s": float(table.start_timeout_s),
+        "cpus": tuple(table.cpus),
+        "nice": table.nice,
+        "memory_max_bytes": None if memory is None else int(memory),
+        "open_files": table.open_files,
+        "env": table.env,
+    }

@@ -265,6 +265,17 @@ class StageTable(msgspec.Struct, forbid_unknown_fields=True):
     nice: Annotated[
         int, Meta(ge=-20, le=19, description="Scheduling priority; 19 yields to everybody.")
     ] = 0
+    memory_max_bytes: Annotated[
+        Size | None,
+        Meta(
+            description="A process with more memory of its own than this is killed, and started "
+            "again by `restart`. Payloads in shared memory do not count."
+        ),
+    ] = None
+    open_files: Annotated[
+        Annotated[int, Meta(ge=64)] | None,
+        Meta(description="Number of files and sockets that a process may have open."),
+    ] = None
     env: Annotated[
         dict[str, str],
         Meta(description="Environment variables of this stage, added to the chain's."),

@@ -18,7 +18,7 @@ from .graph import Chain, Hook, Input, Role, Stage, Supervision
 from .http_address import HttpAddress
 from .listen import Listen
 from .parameters import parameter_problems
-from .programs import make_program, program_problems
+from .programs import make_program, process_keys, program_problems
 from .schema import InputTable, StageTable
 from .suggestions import did_you_mean
 from .tables import Tables
@@ -264,14 +264,9 @@ def _make_stage(name: str, table: StageTable) -> Stage:
         dispatch_key=dispatch[1] if dispatch else None,
         on_error=_on_error(on_error),
         retries=int(retries) if retries.isdecimal() else 0,
-        restart=table.restart,
-        backoff_s=float(table.backoff_s),
         process_timeout_s=float(table.process_timeout_s),
-        start_timeout_s=float(table.start_timeout_s),
-        cpus=tuple(table.cpus),
-        nice=table.nice,
-        env=table.env,
         listen=table.listen,
+        **process_keys(table),
         **defaults,
     )
 

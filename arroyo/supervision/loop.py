@@ -241,7 +241,8 @@ class Supervisor:
         return [*found, signal.SIGCHLD] if self._adopts_orphans else found
 
     def _take_end(self, name: ReplicaName) -> None:
-        ended, page = self._processes.take_end(name, self._machine.replicas[name].hung)
+        replica = self._machine.replicas[name]
+        ended, page = self._processes.take_end(name, hung=replica.hung, too_large=replica.too_large)
         self._totals.note(name, page)
         self._note_counts(name, page, last=True)
         self._reporter.pass_on_rest(name, ended.evidence.said)

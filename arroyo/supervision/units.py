@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from arroyo.config.graph import Chain, Stage, without_programs
+from arroyo.shared_memory.payloads import SPARE_WINDOWS
 
 # systemd waits this much longer than the chain itself, so that the chain ends its stages and tells
 # what was left.
@@ -23,6 +24,9 @@ _STAGE_WATCHDOG_S = 30.0
 # A restart does not help against wrong usage (64) and configuration (78), see sysexits(3). A chain
 # that ended with messages in quarantine (65) has ended.
 _PERMANENT = "64 65 78"
+
+# systemd's own DefaultLimitNOFILE.
+_OPEN_FILES_SOFT, _OPEN_FILES_HARD = 1024, 524_288
 
 _TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  (compared with, not written to)
 
@@ -68,6 +72,7 @@ def _render_supervised(chain: Chain, programs: Path, user: str) -> str:
             # If the kernel kills a stage for lack of memory, the supervisor restarts it.
             ("OOMPolicy", "continue"),
             *_surroundings(chain, user, min(stage.nice for stage in chain.stages.values())),
+            *_open_files(chain),
             *_hardening(chain),
         ],
         Install=[("WantedBy", "multi-user.target")],
@@ -113,6 +118,7 @@ def _render_stage(chain: Chain, stage: Stage, programs: Path, user: str) -> str:
             ("Restart", "no" if stage.restart == "never" else stage.restart),
             ("RestartSec", _seconds(stage.backoff_s)),
             *_surroundings(chain, user, stage.nice),
+            *_limits(chain, stage),
             *_hardening(chain),
         ],
     )
@@ -159,6 +165,25 @@ def _surroundings(chain: Chain, user: str, nice: int) -> Section:
         # The stage sets its own priority; raising it needs a permission.
         *([("LimitNICE", str(nice))] if nice < 0 else []),
     ]
+
+
+def _open_files(chain: Chain) -> Section:
+    """Let a stage have more open files than systemd's default allows; each sets its own limit."""
+    most = max(stage.open_files or 0 for stage in chain.stages.values())
+    wanted = f"{_OPEN_FILES_SOFT}:{most}"
+    return [("LimitNOFILE", wanted)] if most > _OPEN_FILES_HARD else []
+
+
+def _limits(chain: Chain, stage: Stage) -> Section:
+    """Limits of one stage. The kernel counts payloads in shared memory for whoever writes them."""
+    found = []
+    if stage.open_files is not None:
+        found.append(("LimitNOFILE", str(stage.open_files)))
+    if stage.memory_max_bytes is not None:
+        windows = (each.window_bytes for each in chain.stages.values() if each.role == "listener")
+        shared_bytes = 0 if stage.role == "program" else SPARE_WINDOWS * max(windows)
+        found.append(("MemoryMax", str(stage.memory_max_bytes + shared_bytes)))
+    return found
 
 
 def _hardening(chain: Chain) -> Section:

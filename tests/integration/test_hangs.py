@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from chains import is_gone, kill, listener, operator, publisher, wait_until
+from chains import indices, is_gone, kill, listener, operator, publisher, wait_until
 
 from arroyo.control.suspect_notes import take_suspect
 from arroyo.identifiers import ReplicaName
@@ -57,10 +57,22 @@ class Fate(Operator):
     def abort(self):
         os.abort()  # it crashes here
 
+    def hoard(self):
+        everything = b"x" * (400 << 20)
+        time.sleep(3600)  # it keeps that
+
     def eat(self):
         hoard = []
         while True:
             hoard.append(bytearray(1 << 20))
+
+
+class Glutton(Fate):
+    """Meets its fate at message `at` in each of its lives."""
+
+    def process(self, message):
+        MARK.unlink(missing_ok=True)
+        return super().process(message)
 
 
 class Wait(Publisher):
@@ -86,10 +98,10 @@ FATE = ReplicaName("work", 0)
 def run(make_chain):
     """Start a chain whose middle stage meets its fate; wait until all of it is READY."""
 
-    def start(how, *, keys='process_timeout_s = "1 s"', events=EVENTS):
+    def start(how, *, keys='process_timeout_s = "1 s"', events=EVENTS, kind="Fate"):
         chain = make_chain(
             listener("count", events=events),
-            operator("work", "fates:Fate", ["count"], how=how, keys=keys),
+            operator("work", f"fates:{kind}", ["count"], how=how, keys=keys),
             publisher("write", ["work"]),
         )
         (chain.folder / "fates.py").write_text(STAGES)
@@ -175,6 +187,35 @@ def test_lack_of_memory_is_told_from_a_plain_kill(run):
         end_at_once(chain, supervisor)
     finally:
         group.rmdir()
+
+
+LIMIT = 'memory_max_bytes = "200 MiB"'
+TOO_LARGE = r"\d+ MiB of memory, more than its memory_max_bytes of 200 MiB"
+
+
+def test_a_stage_above_its_limit_of_memory_is_named_and_replaced_and_nothing_is_lost(run):
+    chain, supervisor = run("hoard", keys=LIMIT)
+    line = line_with(supervisor, "work.0 was killed for having")
+    assert re.search(f"{TOO_LARGE}, on count.0 message 10; its stack is in", line)
+    assert "starting it again now" in line
+    stack = Path(line.partition("its stack is in ")[2].partition(";")[0]).read_text()
+    assert " in hoard" in stack
+    assert supervisor.wait() == 0, chain.text()
+    events = list(map(json.loads, chain.command("events", "numbers", "--json").splitlines()))
+    (killed,) = (each for each in events if each["event"] == "killed")
+    assert re.search(f"work.0 killed: it has {TOO_LARGE}", killed["message"])
+    (report,) = (each["exit"] for each in events if each["event"] == "restarting")
+    assert re.fullmatch(TOO_LARGE, report["cause"])
+    assert (report["signal"], report["in_hand"]) == ("SIGKILL", "count.0 message 10")
+    assert sorted(set(indices(chain.lines()))) == list(range(EVENTS))
+
+
+def test_a_message_that_takes_too_much_memory_each_time_goes_to_quarantine(run):
+    chain, supervisor = run("hoard", keys=f'{LIMIT}\nbackoff_s = "10 ms"', kind="Glutton")
+    assert supervisor.wait() == 65, chain.text()
+    assert sorted(set(indices(chain.lines()))) == [each for each in range(EVENTS) if each != 10]
+    (entry,) = json.loads(chain.command("quarantine", "list", "numbers", "--json"))
+    assert re.search(TOO_LARGE, entry["reason"])
 
 
 def memory_group():

@@ -12,6 +12,14 @@ SERVER = f"""
 command = ["sh", "-c", '''{KEEPS}''']
 ready = {{ log = "at work" }}
 """
+GREEDY = """
+import os, signal
+print("at work", flush=True)
+everything = b"" if os.path.exists("lived") else b"x" * (300 << 20)
+open("lived", "a").close()
+signal.pause()
+"""
+"""A program that takes too much memory in its first life."""
 NEVER = """
 [stages.server]
 command = ["sleep", "60"]
@@ -52,6 +60,22 @@ def test_one_that_dies_is_restarted_and_the_chain_goes_on(make):
     assert row["rss_bytes"] > 0
     kill(row["program_pid"])
     supervisor.wait_for("sh was killed by a signal (Killed); starting it again now")
+    supervisor.wait_for("server.0 ready", 2)
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()
+
+
+def test_one_with_too_much_memory_is_killed_and_restarted(make):
+    table = """
+[stages.server]
+command = ["python3", "server.py"]
+ready = { log = "at work" }
+memory_max_bytes = "150 MiB"
+"""
+    chain = make(table)
+    (chain.folder / "server.py").write_text(GREEDY)
+    supervisor = chain.supervise()
+    supervisor.wait_for("MiB of memory, more than its memory_max_bytes of 150 MiB, after")
     supervisor.wait_for("server.0 ready", 2)
     chain.open_gate()
     assert supervisor.wait() == 0, chain.text()

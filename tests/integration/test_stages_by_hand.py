@@ -33,6 +33,44 @@ def test_the_order_of_starting_does_not_matter(make_chain, order):
     assert totals(lines)["complete"]
 
 
+RESOURCES = """
+import json, os, resource, sys
+from own_stages import Pass
+
+with open("found", "w") as file:
+    found = {
+        "cpus": sorted(os.sched_getaffinity(0)),
+        "nice": os.getpriority(os.PRIO_PROCESS, 0),
+        "open files": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "threads": os.environ.get("OPENBLAS_NUM_THREADS"),
+        "detector": os.environ.get("DETECTOR"),
+        "numpy is there": "numpy" in sys.modules,
+    }
+    json.dump(found, file)
+"""
+
+
+@pytest.mark.parametrize("supervised", [True, False], ids=["supervised", "by hand"])
+def test_a_stages_resources_and_environment_are_there_before_its_code(make_chain, supervised):
+    keys = 'cpus = [0]\nnice = 3\nopen_files = 200\nenv = { DETECTOR = "pilatus" }'
+    chain = make_chain(
+        listener("count", events=10),
+        operator("work", "resources_stages:Pass", ["count"], keys=keys),
+        publisher("write", ["work"]),
+    )
+    (chain.folder / "resources_stages.py").write_text(RESOURCES)
+    programs = [chain.supervise()] if supervised else [chain.stage(name) for name in NAMES]
+    assert {program.wait() for program in programs} == {0}, chain.text()
+    assert json.loads((chain.folder / "found").read_text()) == {
+        "cpus": [0],
+        "nice": 3,
+        "open files": [200, 200],
+        "threads": "1",
+        "detector": "pilatus",
+        "numpy is there": False,
+    }
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_stage_that_is_started_again_picks_up(make_chain, name, number):

@@ -73,8 +73,8 @@ CHAIN_FILE = {
         on_event http""",
     "OnEventTable": "command events",
     "StageTable": """listener operator publisher command ready options parameters inputs replicas
-        order dispatch on_error restart backoff_s process_timeout_s start_timeout_s cpus nice env
-        listen window window_bytes when_full delivery""",
+        order dispatch on_error restart backoff_s process_timeout_s start_timeout_s cpus nice
+        memory_max_bytes open_files env listen window window_bytes when_full delivery""",
     "InputTable": "stage link",
 }
 

@@ -31,6 +31,7 @@ from arroyo.telemetry.console import Console
 from arroyo.telemetry.logs import configure_logging, is_journal
 from arroyo.telemetry.output import OutputCapture, output_file
 
+from .resources import use_resources
 from .stop_signals import StopNowError
 from .versions import others_wired_differently, wiring_of
 
@@ -90,6 +91,7 @@ def run_stage(
         run_directory = folders.run if folders else RunDirectory.locate(chain.name, os.environ)
         run_directory.create()
         lock = Lock.acquire(run_directory.lock(name))
+        use_resources(chain.stages[name.stage])
         lock.note(wiring_of(chain))
         folders = folders or settle_folders(chain, os.environ, lock)
     except ArroyoError as error:
@@ -165,8 +167,7 @@ def _run_locked(
 ) -> int:
     notifier = Notifier.from_environ(os.environ)
     try:
-        os.environ.update(chain.env)
-        os.environ.update(chain.stages[name.stage].env)
+        os.environ.update(chain.environ(chain.stages[name.stage]))
         os.chdir(chain.folder)
         # Here, not above: a replica that may not run need not load zmq to say so.
         if chain.stages[name.stage].role == "program":

@@ -31,6 +31,7 @@ from arroyo.control.locks import owner
 from arroyo.control.ports_in_use import read_ports_in_use
 from arroyo.control.shared_folders import find_folders
 from arroyo.errors import ConfigurationError
+from arroyo.runner.process.resources import resource_problems
 from arroyo.runner.program.launching import find_program
 
 from .loading import check_options, load_factory, load_message_types
@@ -192,7 +193,7 @@ def _fold_problems(factory: object, stage: Stage, chain: Chain) -> Iterator[str]
 
 def _machine_problems(chain: Chain, environ: Mapping[str, str]) -> Iterator[str]:
     for stage in chain.stages.values():
-        yield from _cpu_problems(stage, os.cpu_count() or 1)
+        yield from resource_problems(stage)
     if not chain.name:
         return
     folders = find_folders(chain.name, environ)
@@ -224,15 +225,6 @@ def _program_problems(chain: Chain, environ: Mapping[str, str]) -> Iterator[str]
     for place, program, variables in named:
         if not find_program(program, chain.folder, variables):
             yield f"{place}: there is no program {program!r} that may be run"
-
-
-def _cpu_problems(stage: Stage, count: int) -> Iterator[str]:
-    for index, cpu in enumerate(stage.cpus):
-        if cpu >= count:
-            yield (
-                f"stages.{stage.name}.cpus[{index}]: there is no processor {cpu}; "
-                f"this machine has 0 to {count - 1}"
-            )
 
 
 def _port_problems(stage: Stage, in_use: set[int], run_directory: RunDirectory) -> Iterator[str]:

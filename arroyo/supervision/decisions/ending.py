@@ -41,6 +41,8 @@ class Evidence(msgspec.Struct, frozen=True):
     """Name of its `Phase`; empty: it had no status page."""
     hung: str = ""
     """How it hung, if the supervisor killed it for that: ``hung in process() for 31 s``."""
+    too_large: str = ""
+    """How much more memory it had than it may, if the supervisor killed it for that."""
     dumped_core: bool = False
     out_of_memory: bool = False
     """Whether the kernel killed it for lack of memory."""
@@ -65,15 +67,23 @@ def blame(status: int, evidence: Evidence) -> str:
     """Say in words how a message in hand may have ended the process; empty: it did not."""
     if evidence.hung:
         return evidence.hung
-    if evidence.out_of_memory:
-        return "was killed by the kernel for lack of memory"
-    if status > 0 and "MemoryError" in evidence.said:
-        return "ran out of memory (MemoryError)"
+    if lack := _lack_of_memory(status, evidence):
+        return lack
     if -status in FATAL_SIGNALS:
         return f"died of {FATAL_SIGNALS[signal.Signals(-status)]} ({signal_name(-status)})"
     if status >= 0 and evidence.phase == Phase.PROCESS.name and evidence.message:
         # Python's own ways to exit are caught, so this was C, Fortran or os._exit().
         return f"was ended by an exit({status}) in the stage's own code"
+    return ""
+
+
+def _lack_of_memory(status: int, evidence: Evidence) -> str:
+    if evidence.too_large:
+        return f"was killed for having {evidence.too_large}"
+    if evidence.out_of_memory:
+        return "was killed by the kernel for lack of memory"
+    if status > 0 and "MemoryError" in evidence.said:
+        return "ran out of memory (MemoryError)"
     return ""
 
 
@@ -84,6 +94,7 @@ def describe_end(ending: Ending, after: str) -> str:
         return f"could not be started: {cause}" if cause else "could not be started"
     detail = cause or evidence.said
     if how := blame(status, evidence):
+        how = f"{how}," if evidence.too_large else how
         text = f"{how} on {evidence.message}" if evidence.message else f"{how} after {after}"
     elif cause:
         text = f"ended after {after}"

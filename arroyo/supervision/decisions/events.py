@@ -107,12 +107,14 @@ class FolderRemoved(Happening, frozen=True):
 class ConditionChanged(OfReplica, frozen=True):
     """The condition of a living process has changed.
 
-    `for_s`: how long it has been in it; `place`: where it hangs, if it does.
+    `for_s`: how long it has been in it; `place`: where it hangs, if it does; `memory_bytes`: how
+    much it had, if it is too large.
     """
 
     condition: Condition
     for_s: float
     place: str = ""
+    memory_bytes: int = 0
 
 
 class Corrected(OfReplica, frozen=True):

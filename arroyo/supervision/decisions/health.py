@@ -9,6 +9,8 @@ The supervisor samples each process several times a second, and compares. Rules:
   its links or leaving takes longer than `CLOSING_LIMIT_S`; two seconds are usual.
 - Durations are between our own samples, by our own monotonic clock. If samples came late (a
   suspended machine, swap, a stopped supervisor), all durations start again at 0.
+- A stage that has more memory of its own than its ``memory_max_bytes`` is too large, whatever it
+  frees afterwards.
 - A process that is stopped, by a signal or in a debugger, is not hung.
 """
 
@@ -45,6 +47,7 @@ class Condition(StrEnum):
     """Within the kernel, where no signal reaches it; a dead file server does that."""
     HUNG = "hung"
     FORGOTTEN = "stopped for too long"
+    TOO_LARGE = "above its limit of memory"
 
 
 class Sample(NamedTuple):
@@ -54,14 +57,20 @@ class Sample(NamedTuple):
     """Letter in ``/proc/PID/stat``: R, S, D, T (stopped), t (in a debugger)."""
     page: Mapping[str, int]
     """Words of its status page; empty before it has one."""
+    memory_bytes: int = 0
+    """Memory of its own: what it shares with others, such as payloads, does not count."""
 
 
 class Health(NamedTuple):
-    """Condition of a process, for how long so far (in s), and where it hangs, if it does."""
+    """Condition of a process, for how long so far (in s), and where it hangs, if it does.
+
+    `memory_bytes`: how much it had, if it is too large.
+    """
 
     condition: Condition
     for_s: float = 0.0
     place: str = ""
+    memory_bytes: int = 0
 
 
 WELL = Health(Condition.WELL)
@@ -72,10 +81,13 @@ class HealthCheck:
 
     `process_timeout_s`: how long it may have one message in hand, in s. 0: without limit, and
     without one for being stopped or closing links either.
+    `memory_max_bytes`: how much memory it may have. None: without limit.
     """
 
-    def __init__(self, process_timeout_s: float) -> None:
+    def __init__(self, process_timeout_s: float, memory_max_bytes: int | None = None) -> None:
         self.process_timeout_s = process_timeout_s
+        self.memory_max_bytes = memory_max_bytes
+        self._too_large: Health | None = None
         self._state = _Duration()
         self._hand = _Duration()
         self._blocked = _Duration()
@@ -87,6 +99,8 @@ class HealthCheck:
         if self._sampled_at is not None and now - self._sampled_at >= LATE_S:
             self._start_again(now)
         self._sampled_at = now
+        if (too_large := self._judge_memory(sample.memory_bytes)) is not None:
+            return too_large
         in_state_s = self._state.note(sample.process_state, now)
         hand = _hand(sample.page)
         in_hand_s = self._hand.note(hand, now)
@@ -103,6 +117,12 @@ class HealthCheck:
         if held_up_s >= HELD_UP_AFTER_S:
             return Health(Condition.HELD_UP, held_up_s)
         return WELL
+
+    def _judge_memory(self, memory_bytes: int) -> Health | None:
+        limit = self.memory_max_bytes
+        if self._too_large is None and limit is not None and memory_bytes > limit:
+            self._too_large = Health(Condition.TOO_LARGE, memory_bytes=memory_bytes)
+        return self._too_large
 
     def _limit_s(self, hand: _Hand) -> float:
         closes = hand.place in {_CLOSING, _LEAVING} and self.process_timeout_s > 0

@@ -44,8 +44,10 @@ class ReplicaState:
         """Condition of its process."""
         self.hung = ""
         """How its process hangs, in words; empty: it does not."""
+        self.too_large = ""
+        """How much more memory it has than it may, in words; empty: it has not."""
         self.kill_at: float | None = None
-        """When it is killed for hanging."""
+        """When it is killed for hanging, or for being too large."""
         self.restarts = 0
         self.failures = 0
         """Unexpected ends since it was last stable; see `ends.STABLE_S`."""
@@ -158,7 +160,8 @@ class ReplicaState:
     def end(self) -> None:
         """Note that its process has ended."""
         self.alive, self.pid, self.term_at, self.told_to_end = False, None, None, False
-        self.condition, self.hung, self.kill_at = Condition.WELL, "", None
+        self.condition, self.hung, self.too_large = Condition.WELL, "", ""
+        self.kill_at = None
 
     def rest(self) -> None:
         """Stay STOPPED, without a process."""

@@ -75,7 +75,7 @@ def exit_report(ending: Ending) -> ExitReport:
         after_s=round(ending.after_s, 3),
         code=None if killed else status,
         signal=signal_name(-status) if status is not None and killed else "",
-        cause=ending.cause,
+        cause=ending.cause or found.too_large,
         said=found.said,
         in_hand=found.message,
         phase=found.phase,

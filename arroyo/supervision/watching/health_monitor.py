@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from arroyo.config.graph import Stage
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions.health import Condition, Health, HealthCheck, Sample
@@ -18,6 +19,7 @@ from arroyo.telemetry.status_words import HEAD_BYTES
 
 LOOK_EVERY_S = 0.25
 _STAT_BYTES = 512
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class HealthMonitor:
@@ -41,14 +43,17 @@ class HealthMonitor:
         """When to look next; None while no process is watched."""
         return self._look_at if self._watched else None
 
-    def watch(self, name: ReplicaName, pid: int, process_timeout_s: float, now: float) -> None:
-        """Look at process `pid` of a replica from now on."""
+    def watch(self, name: ReplicaName, pid: int, stage: Stage, now: float) -> None:
+        """Look at process `pid` of a replica of `stage` from now on."""
         self._look_at = self.next_at or now + LOOK_EVERY_S
-        self._watched[name] = _Watched(pid, HealthCheck(process_timeout_s))
+        check = HealthCheck(stage.process_timeout_s, stage.memory_max_bytes)
+        self._watched[name] = _Watched(pid, check)
 
-    def allow(self, name: ReplicaName, process_timeout_s: float) -> None:
-        """Let a watched replica have one message in hand for so long from now on."""
-        self._watched[name].check.process_timeout_s = process_timeout_s
+    def allow(self, name: ReplicaName, stage: Stage) -> None:
+        """Let a watched replica have the time and memory that `stage` says from now on."""
+        check = self._watched[name].check
+        check.process_timeout_s = stage.process_timeout_s
+        check.memory_max_bytes = stage.memory_max_bytes
 
     def forget(self, name: ReplicaName) -> None:
         """Stop watching a replica's process. Does nothing if it isn't watched."""
@@ -63,7 +68,7 @@ class HealthMonitor:
         changed = []
         for name, watched in self._watched.items():
             watched.page = self.page(name, watched.pid)
-            sample = Sample(watched.process_state(), watched.page)
+            sample = Sample(watched.process_state(), watched.page, watched.memory_bytes())
             health = watched.check.sample(sample, now)
             if health.condition is not watched.condition:
                 watched.condition = health.condition
@@ -97,6 +102,8 @@ class _Watched:
         self.condition = Condition.WELL
         self.page: dict[str, int] = {}
         self._stat: int | None = None
+        self._memory: tuple[int, int] | None = None
+        """Pid of the process whose memory is limited, and its statm."""
         with contextlib.suppress(OSError):
             self._stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
 
@@ -111,7 +118,32 @@ class _Watched:
         # After the name, which may hold anything.
         return chr(stat[stat.rindex(b")") + 2])
 
+    def memory_bytes(self) -> int:
+        """Memory of its own, if that is limited; of a foreign program's stage, the program's."""
+        if self.check.memory_max_bytes is None:
+            return 0
+        try:
+            statm = os.pread(
+                self._open_memory(self.page.get("program") or self.pid), _STAT_BYTES, 0
+            )
+        except OSError:
+            return 0
+        _, resident, shared, *_ = map(int, statm.split())
+        return (resident - shared) * _PAGE_BYTES
+
+    def _open_memory(self, pid: int) -> int:
+        if self._memory is None or self._memory[0] != pid:
+            self._close_memory()
+            self._memory = pid, os.open(f"/proc/{pid}/statm", os.O_RDONLY | os.O_CLOEXEC)
+        return self._memory[1]
+
+    def _close_memory(self) -> None:
+        if self._memory is not None:
+            os.close(self._memory[1])
+        self._memory = None
+
     def close(self) -> None:
         """Close what was kept open."""
+        self._close_memory()
         if self._stat is not None:
             os.close(self._stat)

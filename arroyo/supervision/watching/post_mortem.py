@@ -49,15 +49,17 @@ class PostMortem:
         page: Mapping[str, int],
         *,
         hung: str = "",
+        too_large: str = "",
         said: str = "",
     ) -> Evidence:
         """Gather the evidence; if a message may be to blame, leave a note on that suspect.
 
         `page`: words of its status page; empty: it had none.
+        `hung`, `too_large`: what the supervisor killed it for, in words; empty: it did not.
         `said`: the reason that it gave outside its log, if it gave one.
         """
         killed = end.status == -signal.SIGKILL
-        out_of_memory = killed and not hung and self.oom_kills.claim(pid)
+        out_of_memory = killed and not hung and not too_large and self.oom_kills.claim(pid)
         self.oom_kills.forget(pid)
         phase = _phase(page)
         if end.status == 0 and phase in {"", FINISHED}:
@@ -68,6 +70,7 @@ class PostMortem:
             said=said or last_error(log, pid),
             phase=phase,
             hung=hung,
+            too_large=too_large,
             dumped_core=end.dumped_core,
             out_of_memory=out_of_memory,
             last_lines=_last_lines(log, pid),

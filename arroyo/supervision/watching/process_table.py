@@ -60,7 +60,7 @@ class ProcessTable:
         """Watch processes as this version of the chain says, also those that run."""
         self._chain = chain
         for name in self._processes:
-            self._monitor.allow(name, chain.stages[name.stage].process_timeout_s)
+            self._monitor.allow(name, chain.stages[name.stage])
 
     def __iter__(self) -> Iterator[ReplicaName]:
         return iter(self._processes)
@@ -82,8 +82,7 @@ class ProcessTable:
         except OSError as error:
             return ev.StartFailed(name, str(error.strerror or error))
         self._processes[name] = process
-        timeout_s = self._chain.stages[name.stage].process_timeout_s
-        self._monitor.watch(name, process.pid, timeout_s, now)
+        self._monitor.watch(name, process.pid, self._chain.stages[name.stage], now)
         self._post_mortem.oom_kills.watch(process.pid)
         self._selector.register(process, selectors.EVENT_READ, lambda: self._on_end(name))
         return ev.ProcessStarted(name, process.pid)
@@ -126,10 +125,12 @@ class ProcessTable:
         """Return since when a replica has been idle, in s (monotonic); None: it is at work."""
         return idle_since(self._monitor.page(name, self._processes[name].pid))
 
-    def take_end(self, name: ReplicaName, hung: str) -> tuple[ev.ProcessEnded, Mapping[str, int]]:
+    def take_end(
+        self, name: ReplicaName, *, hung: str = "", too_large: str = ""
+    ) -> tuple[ev.ProcessEnded, Mapping[str, int]]:
         """Reap an ended process; return how it ended, and the words of its last status page.
 
-        `hung` says how it hung, if it was killed for that.
+        `hung`, `too_large`: what it was killed for, in words; empty: for nothing of that kind.
         """
         process = self._processes.pop(name)
         self._selector.unregister(process)
@@ -137,5 +138,7 @@ class ProcessTable:
         self._monitor.forget(name)
         end = process.reap()
         said = self._last_status.pop(name, "")
-        evidence = self._post_mortem.examine(name, process.pid, end, page, hung=hung, said=said)
+        evidence = self._post_mortem.examine(
+            name, process.pid, end, page, hung=hung, too_large=too_large, said=said
+        )
         return ev.ProcessEnded(name, end.status, evidence), page

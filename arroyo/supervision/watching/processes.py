@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from arroyo.config.folders import Folders
-from arroyo.config.graph import Chain, Stage
+from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 
 from .child import ACCEPTED_COPY, SAFE_PATH_MARK
@@ -24,7 +24,6 @@ from .spawning import Child, Target, Words, spawn
 
 SERVERS = 5
 """More fork servers than so many are not started for one chain; then its stages are spawned."""
-_THREAD_COUNTS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class Exit(NamedTuple):
@@ -115,22 +114,19 @@ class Spawner:
     def spawn(self, name: ReplicaName) -> StageProcess:
         """Start the process of a replica.
 
-        OSError: no process, memory or descriptors are to be had, or nice or cpus are not allowed.
+        OSError: no process, memory or descriptors are to be had.
         """
         stage = self._chain.stages[name.stage]
         words = self._words(str(name))
-        threads = dict.fromkeys(_THREAD_COUNTS, str(len(stage.cpus))) if stage.cpus else {}
-        environ = {**os.environ, **threads, **self._chain.env, **stage.env, **self._environ}
+        environ = {**os.environ, **self._chain.environ(stage), **self._environ}
         if self._chain.text:
             environ[ACCEPTED_COPY] = str(self._run_directory.version(self._chain.text))
         child = self._fork(words, environ)
         if child is not None:
-            process = _take_care(child, stage)
+            process = _take_care(child)
             process.begin()
             return process
-        with _processors(stage.cpus):
-            child = _spawn(self._target, words, environ)
-        return _take_care(child, stage)
+        return _take_care(_spawn(self._target, words, environ))
 
     def spawn_beside(self, target: Target, name: str) -> StageProcess:
         """Start a process that is none of the chain's replicas, in an interpreter of its own.
@@ -174,30 +170,11 @@ def _spawn(target: Target, words: Words, environ: Mapping[str, str]) -> Child:
             raise
 
 
-def _take_care(child: Child, stage: Stage | None = None) -> StageProcess:
-    """Return a process that has been started, with what the chain file says of its stage."""
+def _take_care(child: Child) -> StageProcess:
     try:
-        if stage is not None and stage.nice:
-            os.setpriority(os.PRIO_PROCESS, child.pid, stage.nice)
-        if stage is not None and stage.cpus:
-            os.sched_setaffinity(child.pid, stage.cpus)
         return StageProcess(child)
     except OSError:
         os.kill(child.pid, signal.SIGKILL)
         os.waitpid(child.pid, 0)
         os.close(child.lifeline)
         raise
-
-
-@contextlib.contextmanager
-def _processors(cpus: tuple[int, ...]) -> Iterator[None]:
-    """Run on `cpus`: a new process inherits that from its first instruction on."""
-    if not cpus:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

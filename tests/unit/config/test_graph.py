@@ -12,6 +12,21 @@ from arroyo.config.schema import OnEventTable, SupervisorTable
 from arroyo.identifiers import ReplicaName
 
 
+def test_a_stage_with_processors_has_as_many_threads_unless_the_file_says_otherwise():
+    chain = Chain("c", Path("/"), Path("/c.toml"), {}, env={"A": "chain", "B": "chain"})
+    assert chain.environ(Stage("a", "listener", "m:L")) == {"A": "chain", "B": "chain"}
+    env = {"B": "stage", "OMP_NUM_THREADS": "7"}
+    assert chain.environ(Stage("a", "listener", "m:L", cpus=(0, 3), env=env)) == {
+        "OMP_NUM_THREADS": "7",
+        "OPENBLAS_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "BLIS_NUM_THREADS": "2",
+        "NUMEXPR_NUM_THREADS": "2",
+        "A": "chain",
+        "B": "stage",
+    }
+
+
 def make_chain(**inputs):
     roles = {True: "listener", False: "operator"}
     return Chain(

@@ -27,6 +27,13 @@ def test_a_program_is_known_to_be_ready_in_one_way(written, meant):
     assert stage.ready == meant
 
 
+def test_a_program_has_the_keys_of_a_process():
+    table = StageTable(command=["serval"], nice=3, memory_max_bytes=1 << 30, open_files=100)
+    assert list(program_problems(table)) == []
+    stage = make_program("serval", table)
+    assert (stage.nice, stage.memory_max_bytes, stage.open_files) == (3, 1 << 30, 100)
+
+
 @pytest.mark.parametrize("ready", [ReadyTable(), ReadyTable(8081, "iocRun")])
 def test_not_in_two_ways_or_none(ready):
     assert problems_of(command=["serval"], ready=ready) == ["ready: expected one of port and log"]

@@ -158,6 +158,32 @@ def test_the_chain_files_numbers_are_in_the_units(units):
     assert units["arroyo-powder.service"]["TimeoutStartSec"] == ["105s"]
 
 
+def limited_units(**keys):
+    chain = make_chain()
+    stage = msgspec.structs.replace(chain.stages["integrate"], **keys)
+    chain = msgspec.structs.replace(chain, stages=chain.stages | {"integrate": stage})
+    rendered = render_units(chain, PROGRAMS, "arroyo")
+    return [
+        read(rendered[name])
+        for name in ("arroyo-powder.service", "arroyo-powder-integrate@.service")
+    ]
+
+
+def test_limits_of_a_stage_are_those_of_its_unit(units):
+    for values in units.values():
+        assert not {"LimitNOFILE", "MemoryMax"} & set(values)
+    whole, own = limited_units(open_files=4096, memory_max_bytes=1 << 30)
+    assert own["LimitNOFILE"] == ["4096"]
+    assert own["MemoryMax"] == [str((1 << 30) + 2 * (256 << 20))], "and two windows of payloads"
+    assert not {"LimitNOFILE", "MemoryMax"} & set(whole)
+
+
+def test_the_chains_unit_lets_a_stage_have_more_files_than_systemds_default():
+    whole, own = limited_units(open_files=1_000_000)
+    assert whole["LimitNOFILE"] == ["1024:1000000"]
+    assert own["LimitNOFILE"] == ["1000000"]
+
+
 def test_all_units_of_a_chain_share_one_private_run_directory(units):
     for name, values in units.items():
         if name.endswith(".service"):
@@ -223,7 +249,12 @@ def analyze(*arguments):
     [("/srv/powder", "bin"), ("/srv/my 'chain' \"x\" 50% $HOME \\c", "my programs 50% $HOME")],
 )
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path, chain_folder, programs):
-    files = write_units(make_chain(chain_folder), tmp_path, tmp_path / programs)
+    chain = make_chain(chain_folder)
+    live = msgspec.structs.replace(
+        chain.stages["live"], open_files=1_000_000, memory_max_bytes=1 << 30
+    )
+    chain = msgspec.structs.replace(chain, stages=chain.stages | {"live": live})
+    files = write_units(chain, tmp_path, tmp_path / programs)
     result = analyze("verify", "--man=no", *files)
     assert result.stdout + result.stderr == ""
     assert result.returncode == 0

@@ -27,6 +27,10 @@ def test_an_exit_in_the_midst_of_process_is_put_down_to_the_message_in_hand(stat
 
 
 def test_lack_of_memory_is_evidence():
+    too_large = Evidence(message=MESSAGE, too_large="612 MiB of memory, more than 512 MiB")
+    assert describe_end(Ending(3.0, -9, "", too_large), "3 s") == (
+        f"was killed for having 612 MiB of memory, more than 512 MiB, on {MESSAGE}"
+    )
     assert "lack of memory" in blame(-9, Evidence(out_of_memory=True))
     assert "MemoryError" in blame(70, Evidence(said="Sum raised MemoryError on Event 3"))
 

@@ -11,6 +11,7 @@ from arroyo.supervision.decisions.health import (
     STOPPED_LIMIT_S,
     WAITING_HOLDS_S,
     Condition,
+    Health,
     HealthCheck,
     Sample,
 )
@@ -53,6 +54,22 @@ class Watching:
             if not found or found[-1] is not condition:
                 found.append(condition)
         return found
+
+
+def test_more_memory_than_allowed_is_too_much_whatever_is_freed_afterwards():
+    check = HealthCheck(TIMEOUT_S, memory_max_bytes=1000)
+
+    def see(memory_bytes, now, state="S"):
+        return check.sample(Sample(state, IDLE, memory_bytes), now)
+
+    assert see(1000, 0.0).condition is Condition.WELL
+    assert see(1001, 0.25) == Health(Condition.TOO_LARGE, memory_bytes=1001)
+    assert see(5, 0.5, "T") == Health(Condition.TOO_LARGE, memory_bytes=1001)
+
+
+def test_without_a_limit_memory_is_no_matter():
+    check = HealthCheck(TIMEOUT_S)
+    assert check.sample(Sample("S", IDLE, 1 << 50), 0.0).condition is Condition.WELL
 
 
 def test_one_message_in_hand_for_too_long_is_a_hang():

@@ -7,7 +7,7 @@ from supervised_histories import History
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.events import State
 from arroyo.supervision.decisions.health import Condition
-from arroyo.supervision.decisions.health_response import STACKS_S
+from arroyo.supervision.decisions.health_response import LAST_STACKS_S, STACKS_S
 
 NAME = "integrate.0"
 
@@ -74,6 +74,37 @@ def test_one_that_was_forgotten_is_killed():
     history.condition(NAME, Condition.STOPPED)
     told = history.condition(NAME, Condition.FORGOTTEN, 60.1)
     assert told == [ev.Killed(_name(history), "it was stopped for 60 s")]
+    assert history.signals == [(NAME, signal.SIGKILL)]
+
+
+def limited(*, is_ready):
+    history = History(integrate={"memory_max_bytes": 512 << 20})
+    history = history.all_ready() if is_ready else history
+    history.signals.clear()
+    told = history.condition(NAME, Condition.TOO_LARGE, memory_bytes=612 << 20)
+    assert told == [
+        ev.Killed(
+            _name(history),
+            "it has 612 MiB of memory, more than its memory_max_bytes of 512 MiB",
+        )
+    ]
+    return history
+
+
+def test_a_stage_with_too_much_memory_writes_its_stacks_and_then_dies():
+    history = limited(is_ready=True)
+    assert history.signals == [(NAME, signal.SIGUSR1)]
+    history.pass_time(LAST_STACKS_S)
+    assert history.signals[1:] == [(NAME, signal.SIGKILL)]
+    too_large = history.machine.replicas[_name(history)].too_large
+    assert too_large == "612 MiB of memory, more than its memory_max_bytes of 512 MiB"
+    told = history.end(NAME, -9)
+    assert [type(each) for each in told] == [ev.WillRestart]
+    assert history.machine.replicas[_name(history)].too_large == ""
+
+
+def test_one_that_is_not_ready_yet_can_write_no_stacks():
+    history = limited(is_ready=False)
     assert history.signals == [(NAME, signal.SIGKILL)]
 
 

@@ -60,6 +60,7 @@ def test_of_every_key_it_is_known_what_a_change_needs(kind, effects, elsewhere):
         ("backoff_s", 2.0, "backoff_s"),
         ("process_timeout_s", 0.0, "process_timeout_s"),
         ("start_timeout_s", 5.0, "start_timeout_s"),
+        ("memory_max_bytes", 1 << 30, "memory_max_bytes"),
     ],
 )
 def test_what_the_supervisor_alone_reads_is_changed_live(field, value, key):
@@ -77,6 +78,7 @@ def test_what_the_supervisor_alone_reads_is_changed_live(field, value, key):
         ("retries", 3, "on_error"),
         ("cpus", (0, 1), "cpus"),
         ("nice", 5, "nice"),
+        ("open_files", 4096, "open_files"),
         ("env", {"DARK": "dark.tif"}, "env.DARK"),
         ("window", 10, "window"),
         ("when_full", "drop-newest", "when_full"),

@@ -62,6 +62,12 @@ def test_an_exit_report_has_all_that_is_known_of_a_death():
     )
 
 
+def test_a_process_that_had_too_much_memory_has_that_for_a_cause():
+    evidence = Evidence(too_large="612 MiB of memory, more than its memory_max_bytes of 512 MiB")
+    report = exit_report(Ending(3.0, -signal.SIGKILL, "", evidence))
+    assert report == ExitReport(3.0, signal="SIGKILL", cause=evidence.too_large)
+
+
 def test_a_process_that_never_ran_has_neither_code_nor_signal():
     report = exit_report(Ending(0.0, None, "no memory"))
     assert (report.code, report.signal, report.cause) == (None, "", "no memory")

@@ -16,7 +16,6 @@ def tell(chain, name, run, state, lifeline):
         "environ": dict(os.environ),
         "random": [random.random(), np.random.random()],
         "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
-        "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "supervisor lives": not select.select([lifeline], [], [], 0)[0],
         "descriptors": len(os.listdir("/proc/self/fd")),
         "dot": float(np.ones(300_000).reshape(300, 1000) @ np.ones(1000) @ np.ones(300)),

@@ -18,7 +18,7 @@ def told(tmp_path, replica=0):
 
 
 def test_a_forked_stage_is_what_a_spawned_one_would_be(make, tmp_path):
-    spawner = make("tell", chain_env={"A": "chain", "B": "chain"}, env={"B": "stage"}, nice=5)
+    spawner = make("tell", chain_env={"A": "chain", "B": "chain"}, env={"B": "stage"})
     os.environ["ONLY_NOW"] = "set after the server began"
     try:
         assert end_of(start(spawner)) == Exit(3)
@@ -30,7 +30,6 @@ def test_a_forked_stage_is_what_a_spawned_one_would_be(make, tmp_path):
     assert (environ["A"], environ["B"]) == ("chain", "stage")
     assert environ["ONLY_NOW"] == "set after the server began"
     assert environ["PYTHONSAFEPATH"] == SAFE_PATH_MARK
-    assert found["nice"] == 5
     assert found["blocked"] == [signal.SIGINT]  # until it has left the session
     assert found["supervisor lives"]
     assert found["descriptors"] <= 5  # the three of all, the lifeline, and the list itself

@@ -56,6 +56,15 @@ def test_a_crash_leaves_a_suspect_with_its_stack(examine, page, run_directory):
     assert take_suspect(run_directory, NAME) is None
 
 
+def test_a_message_in_hand_of_one_that_had_too_much_memory_is_a_suspect(
+    examine, page, run_directory
+):
+    evidence = examine(Exit(-signal.SIGKILL), page, too_large="612 MiB of memory, more than 512")
+    assert evidence.too_large == "612 MiB of memory, more than 512"
+    assert not evidence.out_of_memory
+    assert "612 MiB" in take_suspect(run_directory, NAME).reason
+
+
 def test_what_the_process_did_last_is_no_part_of_the_stack(examine, page, run_directory):
     stacks_file(run_directory.log(NAME)).write_text(
         "Thread 1\n\n--- what led there\ntook batch 17\n--- end\n"

@@ -23,8 +23,6 @@ def tell(chain, name, run, state, lifeline):
     found = {
         "words": [chain, name, run, state],
         "environ": dict(os.environ),
-        "cpus": sorted(os.sched_getaffinity(0)),
-        "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
         "supervisor lives": not select.select([lifeline], [], [], 0)[0],
     }
@@ -104,25 +102,8 @@ def test_a_users_own_safe_path_is_left_as_it_is(told, monkeypatch):
     assert told()["environ"]["PYTHONSAFEPATH"] == "1"
 
 
-def test_it_runs_on_its_processors_with_as_many_threads_and_we_on_ours(told):
-    before = os.sched_getaffinity(0)
-    one = min(before)
-    found = told(cpus=(one,))
-    assert found["cpus"] == [one]
-    assert found["environ"]["OMP_NUM_THREADS"] == "1"
-    assert os.sched_getaffinity(0) == before
-
-
-def test_numbers_of_threads_that_the_chain_file_says_win(told):
-    found = told(cpus=(min(os.sched_getaffinity(0)),), env={"OMP_NUM_THREADS": "7"})
-    assert found["environ"]["OMP_NUM_THREADS"] == "7"
-
-
-def test_it_is_as_nice_as_its_stage_says(spawn):
-    process = spawn("wait", nice=7)
-    assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
-    process.send(signal.SIGKILL)
-    end_of(process)
+def test_its_libraries_find_how_many_threads_to_start_when_they_are_loaded(told):
+    assert told(cpus=(0, 1))["environ"]["OPENBLAS_NUM_THREADS"] == "2"
 
 
 def test_ctrl_c_does_not_reach_it_before_it_has_left_our_session(told):
@@ -149,14 +130,6 @@ def test_what_it_leaves_in_its_group_ends_with_it(spawn, tmp_path):
     assert not is_gone(child)
     assert process.reap() == Exit(0)
     wait_until(lambda: is_gone(child))
-
-
-def test_processors_that_the_machine_lacks_leave_no_process_and_nothing_changed(spawn):
-    environ, cpus = dict(os.environ), os.sched_getaffinity(0)
-    with pytest.raises(OSError, match="Invalid argument"):
-        spawn("wait", cpus=(5000,))
-    assert (dict(os.environ), os.sched_getaffinity(0)) == (environ, cpus)
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_a_process_is_told_of_the_copy_of_the_chain_file_that_was_accepted(told, tmp_path):
