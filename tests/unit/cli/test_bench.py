@@ -20,7 +20,7 @@ def measured(monkeypatch):
         cases.append(case)
         return {chain: SLOWER if chain == "arroyo" else FASTER for chain in case.chains}
 
-    monkeypatch.setattr(bench, "measure_round", measure)
+    monkeypatch.setattr("arroyo.bench.session.measure_round", measure)
     return cases
 
 
@@ -46,7 +46,7 @@ def test_small_messages_are_only_passed_on_and_frames_are_worked_on(measured):
 
 
 def test_every_result_is_saved_with_the_machine_first(measured, tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "has_matplotlib", lambda: False)
+    monkeypatch.setattr("arroyo.bench.session.has_matplotlib", lambda: False)
     text = run("throughput", "--size", "100 B", "--pairs", 1, "--save", tmp_path)
     assert "no plots: matplotlib is not installed" in text
     (path,) = tmp_path.iterdir()
