@@ -17,7 +17,7 @@ Order = Literal["any", "source"]
 Restart = Literal["on-failure", "always", "never"]
 WhenFull = Literal["block", "drop-newest", "drop-oldest"]
 Delivery = Literal["reliable", "best-effort"]
-OnFailed = Literal["hold", "stop-chain"]
+OnFailed = Literal["hold", "stop-chain", "exit"]
 EventName = Literal[
     "chain-started",
     "chain-ready",
@@ -129,7 +129,8 @@ class SupervisorTable(msgspec.Struct, forbid_unknown_fields=True):
         OnFailed,
         Meta(
             description="What follows when a replica is FAILED: hold leaves the rest running, "
-            "stop-chain stops the chain."
+            "stop-chain drains the chain and ends it, exit ends it at once, for systemd or a "
+            "container to start it anew."
         ),
     ] = "hold"
     on_event: Annotated[

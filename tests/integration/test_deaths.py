@@ -313,6 +313,21 @@ def test_an_operator_whose_open_raises_is_named(make_chain):
     assert "Traceback" not in supervisor.text
 
 
+def test_a_chain_that_is_to_exit_waits_for_nothing_that_a_failed_stage_holds_up(make_chain):
+    chain = make_chain(
+        listener("count", events=5000, every_s=0.001),
+        operator("work", "Pass", ["count"], keys='backoff_s = "10 ms"'),
+        publisher("write", ["work"]),
+        keys='[supervisor]\nmax_restarts = 0\non_failed = "exit"\nstop_timeout_s = "10 min"',
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(10)
+    kill(chain.pids()["work.0"])
+    assert supervisor.wait() == 1, chain.text()
+    assert "stopping now because of work.0, which failed" in supervisor.text
+    assert "work.0 failed" in supervisor.lines[-1]
+
+
 def test_stages_come_back_although_the_fork_server_dies_again_and_again(make_chain):
     chain = make_chain(
         listener("count", events=2000, every_s=0.001, pause_at=1990),

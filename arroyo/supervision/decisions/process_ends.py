@@ -136,8 +136,11 @@ class ProcessEnds:
         if self._restarts.makes_useless(ending):
             reason = f"{replica.name} can not run as it is configured"
             self._note_trouble(reason, ending.status or UNWELL)
-        elif self._replicas.limits.on_failed == "stop-chain":
+        elif self._replicas.limits.on_failed != "hold":
             self._note_trouble(f"{replica.name} failed", UNWELL)
         else:
             return
+        at_once = self._replicas.limits.on_failed == "exit" and not self._replicas.stopping
         self._shutdown.begin(f"{replica.name}, which failed", now)
+        if at_once:
+            self._shutdown.request(f"{replica.name}, which failed", now)

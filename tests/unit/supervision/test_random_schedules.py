@@ -31,6 +31,8 @@ CHAINS = [
         p=PROGRAM | {"restart": "always"},
         q=PROGRAM | {"restart": "never"},
     ),
+    make_chain(LINE, replace(SUPERVISION, on_failed="stop-chain"), integrate={"replicas": 2}),
+    make_chain(LINE, replace(SUPERVISION, on_failed="exit"), integrate={"replicas": 2}),
 ]
 
 

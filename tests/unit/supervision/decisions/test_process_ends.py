@@ -1,11 +1,14 @@
 """What follows from the end of a process; `test_orders` has the ends that people ask for."""
 
+import signal
+
 from supervised_histories import History, name_of
 
 from arroyo.config.graph import Supervision
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.events import State
 from arroyo.supervision.decisions.process_ends import STABLE_S
+from arroyo.supervision.decisions.restart_policy import RETRY_FAILED_S
 
 NAME = "integrate.0"
 
@@ -30,6 +33,42 @@ def test_one_that_gives_up_stops_the_chain_where_that_is_wanted():
     history = History(supervision=limits).all_ready()
     told = history.end(NAME, 1)
     assert [type(each) for each in told] == [ev.GaveUp, ev.Draining]
+
+
+def test_one_that_gives_up_ends_the_chain_at_once_where_that_is_wanted():
+    limits = Supervision(max_restarts=0, on_failed="exit")
+    history = History(supervision=limits).all_ready()
+    told = history.end(NAME, 1)
+    assert [type(each) for each in told] == [ev.GaveUp, ev.Draining, ev.CutShort]
+    assert set(history.signals) == {("images.0", signal.SIGTERM), ("patterns.0", signal.SIGTERM)}
+    history.end("images.0")
+    history.end("patterns.0")
+    assert (history.exit_code, history.reasons) == (1, ("integrate.0 failed",))
+
+
+def test_one_that_gives_up_while_the_chain_drains_does_not_cut_that_short():
+    limits = Supervision(max_restarts=0, on_failed="exit")
+    history = History(supervision=limits).all_ready()
+    history.stop()
+    assert [type(each) for each in history.end(NAME, 1)] == [ev.GaveUp]
+
+
+def test_a_wrong_configuration_at_the_start_ends_the_chain_whatever_is_wanted():
+    for wanted in ("hold", "stop-chain", "exit"):
+        history = History(supervision=Supervision(on_failed=wanted))
+        history.end(NAME, 78)
+        for name in ("images.0", "patterns.0"):
+            history.end(name)
+        assert history.exit_code == 78
+
+
+def test_one_that_gives_up_is_held_if_nothing_is_said_and_the_rest_works_on():
+    history = History(supervision=Supervision(max_restarts=0)).all_ready()
+    assert [type(each) for each in history.end(NAME, 1)] == [ev.GaveUp]
+    assert history.state("images.0") is State.READY
+    assert history.machine.replicas.state is State.DEGRADED
+    history.pass_time(RETRY_FAILED_S)
+    assert history.spawned.count(NAME) == 2, "it is tried again, rarely"
 
 
 def test_a_source_that_dies_while_it_is_stopped_keeps_the_reason_for_the_account():

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_a_forgotten_process_claims_nothing(counter):
     kills.forget(7)
     counter(3)
     assert not kills.claim(7)
+
+
+def test_a_group_of_version_2_is_found_and_counted(tmp_path, monkeypatch):
+    lines = Path("/proc/self/cgroup").read_text().splitlines()
+    groups = [line.partition("::/")[2] for line in lines if line.startswith("0::/")]
+    if not groups:
+        pytest.skip("this machine has no control groups of version 2")
+    events = tmp_path / groups[0] / "memory.events"
+    events.parent.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(memory, "_MOUNT", tmp_path)
+    events.write_text("low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 0\n")
+    kills = OomKills()
+    kills.watch(os.getpid())
+    assert not kills.claim(os.getpid())
+    events.write_text("low 0\nhigh 0\nmax 12\noom 2\noom_kill 2\noom_group_kill 0\n")
+    assert kills.claim(os.getpid())
 
 
 def test_the_groups_of_this_process_can_be_read():

@@ -4,6 +4,7 @@ import json
 import os
 import select
 import signal
+import sys
 
 import pytest
 from chains import is_gone, wait_until
@@ -17,7 +18,7 @@ from arroyo.supervision.watching.processes import Exit, Spawner
 
 WORK = ReplicaName("work", 1)
 STAGE = """
-import json, os, select, signal, subprocess, sys
+import json, os, resource, select, signal, subprocess, sys
 
 def tell(chain, name, run, state, lifeline):
     found = {
@@ -40,6 +41,12 @@ def leave_a_child(chain, name, run, state, lifeline):
         file.write(str(child.pid))
 
 def abort(chain, name, run, state, lifeline):
+    os.abort()
+
+def dump_core(chain, name, run, state, lifeline):
+    os.chdir(run)
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
     os.abort()
 """
 
@@ -121,6 +128,16 @@ def test_a_signal_ends_it_and_one_that_comes_too_late_is_no_error(spawn):
 
 def test_an_abort_is_told_with_its_signal(spawn):
     assert end_of(spawn("abort")).status == -signal.SIGABRT
+
+
+def test_a_core_that_was_dumped_is_told_of(spawn, tmp_path):
+    code = "import resource as r, os; most = r.getrlimit(r.RLIMIT_CORE)[1]; "
+    code += f"os.chdir({str(tmp_path)!r}); r.setrlimit(r.RLIMIT_CORE, (most, most)); os.abort()"
+    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code], os.environ)
+    _, status = os.waitpid(pid, 0)
+    if not os.WCOREDUMP(status):
+        pytest.skip("this machine dumps no cores")
+    assert end_of(spawn("dump_core")) == Exit(-signal.SIGABRT, dumped_core=True)
 
 
 def test_what_it_leaves_in_its_group_ends_with_it(spawn, tmp_path):
