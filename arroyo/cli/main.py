@@ -1,7 +1,8 @@
 """`arroyo`: the commands for chains.
 
 Each command is a module of this folder that exports `command`, imported when it is called. What
-commands print is in `output`, the screen of `arroyo top` in `terminal`.
+commands print is in `output`, the screen of `arroyo top` in `terminal`, and what `arroyo follow`
+makes of what others say in `following`.
 The table below is all that `arroyo --help` needs.
 """
 
@@ -19,6 +20,7 @@ COMMANDS = {
     "dashboard": "Serve a live page of a chain.",
     "drain": "Have a chain finish all that is in flight.",
     "events": "Show what has happened to a chain and its stages.",
+    "follow": "Set parameters of stages as Redis or other programs say.",
     "graph": "Draw a chain: in the terminal, as Mermaid or as DOT.",
     "logs": "Show the logs of all processes of a chain as one.",
     "metrics": "Serve the figures of a chain to Prometheus.",

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from arroyo.config.parameters import parse_assignment, say, say_all
-from arroyo.errors import UsageError
-from arroyo.supervision.live.running_chain import LOOK_EVERY_S, RunningChain
+from arroyo.supervision.live.running_chain import RunningChain
 
 from .exits import Command
-
-PATIENCE_S = 2.0
-"""After this time it is said what is waited for."""
 
 
 @click.command("set", cls=Command)
@@ -41,8 +36,7 @@ def command(*, chain: str, stage: str, assignments: Sequence[str], as_json: bool
     wanted = _parse(assignments)
     running = RunningChain(chain)
     if wanted:
-        number = running.ask("set", stage, values=wanted)["number"]
-        _wait(running, stage, str(number))
+        running.set_parameters(stage, wanted, say=lambda line: click.echo(line, err=True))
         click.echo(json.dumps(wanted) if as_json else f"{stage}: {say_all(wanted)}")
         return
     shown = running.ask("parameters", stage)["parameters"]
@@ -57,22 +51,6 @@ def _parse(assignments: Sequence[str]) -> dict[str, Any]:
         return dict(map(parse_assignment, assignments))
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-
-
-def _wait(running: RunningChain, stage: str, number: str) -> None:
-    """Wait until an order is carried out.
-
-    UsageError: it was refused.
-    """
-    say_at = time.monotonic() + PATIENCE_S
-    while number not in (answer := running.ask("parameters", stage))["outcomes"]:
-        if time.monotonic() >= say_at:
-            names = ", ".join(answer["waits_for"])
-            click.echo(f"waiting for {names}, between two messages", err=True)
-            say_at = float("inf")
-        time.sleep(LOOK_EVERY_S)
-    if reason := answer["outcomes"][number]:
-        raise UsageError(reason)
 
 
 def _line(name: str, shown: dict[str, Any]) -> str:

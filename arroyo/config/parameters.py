@@ -46,11 +46,16 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     name, sign, typed = text.partition("=")
     if not name or not sign:
         raise ValueError(f"found {text!r}, expected name=value")
+    return name, parse_value(typed)
+
+
+def parse_value(typed: str) -> Any:
+    """Return a value of TOML; what is none is text."""
     try:
         found = tomllib.loads(f"value = {typed}")
     except (tomllib.TOMLDecodeError, RecursionError):
-        return name, typed
-    return name, found["value"] if len(found) == 1 else typed
+        return typed
+    return found["value"] if len(found) == 1 else typed
 
 
 def say(value: Any) -> str:

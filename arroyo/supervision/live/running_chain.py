@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.log_reader import LogReader
 
 LOOK_EVERY_S = 0.1
+PATIENCE_S = 2.0
+"""After this time it is said what parameters wait for."""
 SUPERVISOR = "supervisor"
 IDS_AT_ONCE = 100
 """So many fit into one request."""
@@ -74,6 +76,36 @@ class RunningChain:
                     "hand or as a unit of systemd, so stop and start it there"
                 ) from error
             raise
+
+    @property
+    def supervisor(self) -> int | None:
+        """Pid of the supervisor; None where there is none."""
+        return owner(self._run_directory.lock(SUPERVISOR))
+
+    def set_parameters(
+        self, stage: str, values: Mapping[str, Any], say: Callable[[str], None]
+    ) -> None:
+        """Have all processes of a stage take parameters, and wait for that.
+
+        `say`: takes a sentence for people where that takes a while.
+
+        Raises
+        ------
+        UnavailableError
+            No supervisor answers.
+        UsageError
+            It refuses, or a process does.
+        """
+        number = str(self.ask("set", stage, values=values)["number"])
+        say_at = time.monotonic() + PATIENCE_S
+        while number not in (answer := self.ask("parameters", stage))["outcomes"]:
+            if time.monotonic() >= say_at:
+                names = ", ".join(answer["waits_for"])
+                say(f"waiting for {names}, between two messages")
+                say_at = float("inf")
+            time.sleep(LOOK_EVERY_S)
+        if reason := answer["outcomes"][number]:
+            raise UsageError(reason)
 
     def _stages_by_hand(self) -> str:
         """Name the stages that run without a supervisor; empty: none, or there is one."""

@@ -37,7 +37,7 @@ def test_more_than_fits_into_a_request_is_refused_before_it_is_sent(played):
 
 
 def test_who_waits_for_long_is_told_for_what_and_a_refusal_is_an_error(played, monkeypatch):
-    monkeypatch.setattr("arroyo.cli.set.PATIENCE_S", 0.0)
+    monkeypatch.setattr("arroyo.supervision.live.running_chain.PATIENCE_S", 0.0)
     answers = [
         {"number": 1},
         {"outcomes": {}, "waits_for": ["integrate.0"]},

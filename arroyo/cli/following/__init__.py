@@ -1,0 +1,1 @@
+"""What `arroyo follow` makes of what other programs say."""
