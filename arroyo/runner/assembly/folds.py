@@ -13,7 +13,6 @@ from arroyo.protocol.fold.output_run import OutputRun
 from arroyo.protocol.fold.outputs import FoldOutputs
 from arroyo.protocol.fold.pending_inputs import PendingInputs
 from arroyo.protocol.fold.state import FoldState, OpenOutputs
-from arroyo.protocol.receiving.receiver import Receiver
 from arroyo.protocol.source.input import MakeStop
 from arroyo.protocol.source.ledger import Ledger
 from arroyo.protocol.source.loss_policy import Redeliver
@@ -21,10 +20,9 @@ from arroyo.protocol.source.recovery_policy import RecoveryPolicy
 from arroyo.protocol.source.reliable_sender import ReliableSender
 from arroyo.protocol.source.run_sequencer import RunSequencer
 from arroyo.protocol.source.sender_context import SenderContext
-from arroyo.protocol.values.actions import Outbox
 from arroyo.protocol.values.history import History
 
-from .topology import path_table, sender_context_of, upstream_of
+from .topology import Surroundings
 
 EPOCHS_OF_A_LIFE = 2**32
 """One life of a fold has fewer runs than this."""
@@ -45,27 +43,22 @@ def make_fold(
 
     `holds`: whether inputs are held until an output covers them: see `Operator.max_inputs`.
     """
-    stage = chain.stages[name.stage]
-    outbox, history = Outbox(), History() if history is None else history
-    context = sender_context_of(chain, name, incarnation, outbox.emit, history)
+    around = Surroundings(chain, name, incarnation, history)
     # Receivers know by its epochs which life of a fold is the later one, though a clock steps back.
     first_epoch = max(memory.next_epoch, incarnation)
     outputs = _make_outputs(
         chain,
-        context,
+        around.sender_context(),
         memory.outputs,
         new_epoch=itertools.count(first_epoch).__next__,
         make_early_stop=make_early_stop,
     )
-    paths = path_table(chain).count(name.stage)
-    inputs = PendingInputs(name, incarnation, paths=paths, replicas=stage.replicas, holds=holds)
+    paths, replicas = around.paths.count(name.stage), around.stage.replicas
+    inputs = PendingInputs(name, incarnation, paths=paths, replicas=replicas, holds=holds)
     inputs.recall(memory.inputs)
-    upstream = upstream_of(
-        chain, name, incarnation, outbox.emit, history, suspect=suspect, sticky=True
-    )
-    ordered = stage.order == "source"
-    receiver = Receiver(upstream, inputs.known, ordered=ordered, outbox=outbox, history=history)
-    return Fold(receiver, inputs, outputs, outbox, next_epoch=first_epoch + EPOCHS_OF_A_LIFE)
+    receiver = around.receiver(inputs.known, suspect, sticky=True)
+    next_epoch = first_epoch + EPOCHS_OF_A_LIFE
+    return Fold(receiver, inputs, outputs, around.outbox, next_epoch=next_epoch)
 
 
 def _make_outputs(

@@ -15,10 +15,9 @@ from arroyo.protocol.source.loss_policy import CountAsLost, Redeliver
 from arroyo.protocol.source.reliable_sender import ReliableSender
 from arroyo.protocol.source.run_sequencer import RunSequencer
 from arroyo.protocol.source.source import Source
-from arroyo.protocol.values.actions import Outbox
 from arroyo.protocol.values.history import History
 
-from .topology import sender_context_of
+from .topology import Surroundings
 
 
 def make_source(
@@ -36,13 +35,13 @@ def make_source(
 
     `memory`: what is noted of an input that can be read again; None: it can't be.
     """
-    outbox, history = Outbox(), History() if history is None else history
-    context = sender_context_of(chain, name, incarnation, outbox.emit, history)
+    around = Surroundings(chain, name, incarnation, history)
+    context = around.sender_context()
     ledger = Ledger(context.terminals, 0 if memory is None else memory.frontier)
     sequencer = RunSequencer(
         context, ledger, epoch=epoch, new_run=new_run, make_early_stop=make_early_stop
     )
-    best_effort = chain.stages[name.stage].delivery == "best-effort"
+    best_effort = around.stage.delivery == "best-effort"
     recovery = (
         Volatile(context, ledger, epoch=epoch)
         if memory is None
@@ -55,4 +54,4 @@ def make_source(
         loss=CountAsLost() if best_effort else Redeliver(),
         recovery=recovery,
     )
-    return Source(sender, recovery, history, outbox)
+    return Source(sender, recovery, around.history, around.outbox)

@@ -12,13 +12,14 @@ from arroyo.identifiers import ReplicaName
 from arroyo.protocol.sending.dispatcher import Dispatch, Dispatcher
 from arroyo.protocol.sending.downstream import Downstream
 from arroyo.protocol.sending.publication import Publication
-from arroyo.protocol.values.actions import Emit
+from arroyo.protocol.values.actions import Outbox
 from arroyo.protocol.values.history import History
 from arroyo.protocol.values.paths import PathTable
 
 if TYPE_CHECKING:
-    from arroyo.protocol.receiving.upstream import Upstream
+    from arroyo.protocol.receiving.receiver import Receiver
     from arroyo.protocol.source.sender_context import SenderContext
+    from arroyo.protocol.values.deduplication import Deduplication
 
 
 def path_table(chain: Chain) -> PathTable:
@@ -30,49 +31,79 @@ def path_table(chain: Chain) -> PathTable:
     return PathTable(links, {name: stage.replicas for name, stage in chain.stages.items()})
 
 
-def sender_context_of(
-    chain: Chain, name: ReplicaName, incarnation: int, emit: Emit, history: History
-) -> SenderContext:
-    """Say what a sender has to know of the chain below it."""
-    from arroyo.protocol.source.sender_context import SenderContext
+class Surroundings:
+    """What one replica has around it, and the outbox and history that its parts share."""
 
-    return SenderContext(
-        name,
-        incarnation,
-        path_table(chain).terminals(name.stage),
-        downstream_of(chain, name, incarnation, emit, history),
-        any(stage.order == "source" for stage in chain.below(name.stage)),
-        emit,
-        history,
-    )
+    def __init__(
+        self, chain: Chain, name: ReplicaName, incarnation: int, history: History | None = None
+    ) -> None:
+        self.stage = chain.stages[name.stage]
+        self.paths = path_table(chain)
+        self.outbox = Outbox()
+        self.history = History() if history is None else history
+        self._chain = chain
+        self._name = name
+        self._incarnation = incarnation
 
+    def sender_context(self) -> SenderContext:
+        """Say what a sender has to know of the chain below it."""
+        from arroyo.protocol.source.sender_context import SenderContext
 
-def upstream_of(
-    chain: Chain,
-    name: ReplicaName,
-    incarnation: int,
-    emit: Emit,
-    history: History,
-    *,
-    suspect: Suspect | None,
-    sticky: bool = False,
-) -> Upstream:
-    """Say what a replica has to know of the chain above it."""
-    from arroyo.protocol.receiving.upstream import Upstream
+        return SenderContext(
+            self._name,
+            self._incarnation,
+            self.paths.terminals(self.stage.name),
+            self.downstream(),
+            any(stage.order == "source" for stage in self._chain.below(self.stage.name)),
+            self.outbox.emit,
+            self.history,
+        )
 
-    senders = {above: link == "pub-sub" for above, link in chain.senders(name.stage).items()}
-    # Every operator may turn out to fold, which makes it a source.
-    sources = [each for above in chain.above(name.stage) for each in above.names]
-    return Upstream(
-        name,
-        incarnation,
-        senders,
-        sources,
-        sticky=sticky,
-        suspect=suspect,
-        emit=emit,
-        history=history,
-    )
+    def receiver(
+        self, known: Deduplication | None, suspect: Suspect | None, *, sticky: bool = False
+    ) -> Receiver:
+        """Make what takes in what the chain above sends."""
+        from arroyo.protocol.receiving.receiver import Receiver
+        from arroyo.protocol.receiving.upstream import Upstream
+
+        chain, stage, history = self._chain, self.stage, self.history
+        upstream = Upstream(
+            self._name,
+            self._incarnation,
+            {above: link == "pub-sub" for above, link in chain.senders(stage.name).items()},
+            # Every operator may turn out to fold, which makes it a source.
+            [each for above in chain.above(stage.name) for each in above.names],
+            sticky=sticky,
+            suspect=suspect,
+            emit=self.outbox.emit,
+            history=history,
+        )
+        ordered = stage.order == "source"
+        return Receiver(upstream, known, ordered=ordered, outbox=self.outbox, history=history)
+
+    def downstream(self) -> Downstream:
+        """Make what sends to the chain below."""
+        chain, name, emit, history = self._chain, self._name, self.outbox.emit, self.history
+        new_link = link_numbers(self._incarnation)
+        routes, publication = [], None
+        for below, link in chain.downstream(name.stage):
+            if link == "push-pull":
+                edge = self.paths.edge(name.stage, below.name)
+                dispatcher = Dispatcher(
+                    name,
+                    below.name,
+                    below.replicas,
+                    edge=edge,
+                    dispatch=_dispatch(below),
+                    new_link=new_link,
+                    emit=emit,
+                    history=history,
+                )
+                routes.append((dispatcher, range(edge, edge + self.paths.count(below.name))))
+            elif publication is None:
+                publication = Publication(name, new_link, emit)
+        expected = [each for stage in chain.below(name.stage) for each in stage.names]
+        return Downstream(self._incarnation, routes, publication, expected, history=history)
 
 
 def link_numbers(incarnation: int) -> Callable[[], int]:
@@ -88,32 +119,6 @@ def key_field(chain: Chain, name: str) -> str | None:
         if link == "push-pull" and below.dispatch_key is not None
     }
     return next(iter(fields), None)
-
-
-def downstream_of(
-    chain: Chain, name: ReplicaName, incarnation: int, emit: Emit, history: History
-) -> Downstream:
-    """Say what a replica has to know of the chain below it."""
-    paths, new_link = path_table(chain), link_numbers(incarnation)
-    routes, publication = [], None
-    for below, link in chain.downstream(name.stage):
-        if link == "push-pull":
-            edge = paths.edge(name.stage, below.name)
-            dispatcher = Dispatcher(
-                name,
-                below.name,
-                below.replicas,
-                edge=edge,
-                dispatch=_dispatch(below),
-                new_link=new_link,
-                emit=emit,
-                history=history,
-            )
-            routes.append((dispatcher, range(edge, edge + paths.count(below.name))))
-        elif publication is None:
-            publication = Publication(name, new_link, emit)
-    expected = [each for stage in chain.below(name.stage) for each in stage.names]
-    return Downstream(incarnation, routes, publication, expected, history=history)
 
 
 def _dispatch(stage: Stage) -> Dispatch:
