@@ -72,6 +72,18 @@ class ScriptedChain:
             raise UnavailableError("no supervisor answers")
         return f"restarting {name}"
 
+    def stop(self, name):
+        self.asked.append(("stop", name))
+        return f"stopping {name}"
+
+    def start(self, name):
+        self.asked.append(("start", name))
+        return f"starting {name}"
+
+    def scale(self, stage, number):
+        self.asked.append(("scale", stage, number))
+        return f"{stage}: {number}"
+
 
 class Screen:
     """The app as a person sees it: its texts, after keys."""

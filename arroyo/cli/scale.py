@@ -27,7 +27,6 @@ def command(chain: str, stage: str, number: int) -> None:
     arroyo scale powder integrate 4
     """
     running = RunningChain(chain)
-    answer = running.ask("scale", stage, number)
-    running.wait_until_stopped(answer["stopping"])
-    stopped = f"; stopped: {', '.join(answer['stopping'])}" if answer["stopping"] else ""
-    click.echo(f"{stage}: {', '.join(answer['working']) or 'none'}{stopped}")
+    scaled = running.scale(stage, number)
+    running.wait_until_stopped(scaled.stopping)
+    click.echo(scaled.say("stopped"))

@@ -24,9 +24,4 @@ def command(chain: str, stage: str | None) -> None:
     arroyo start powder
     """
     running = RunningChain(chain)
-    replicas = running.ask("start", stage)["replicas"]
-    if replicas:
-        click.echo(f"starting {', '.join(replicas)}; see: arroyo events {running.name} -f")
-    else:
-        what = stage or running.name
-        click.echo(f"nothing of {what} is stopped or has FAILED; see: arroyo status {running.name}")
+    click.echo(f"{running.start(stage)}; see: arroyo events {running.name} -f")

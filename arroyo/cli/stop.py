@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from arroyo.errors import UsageError
 from arroyo.supervision.decisions.totals import UNWELL
 from arroyo.supervision.live.running_chain import RunningChain
 
@@ -30,8 +29,8 @@ def command(chain: str, stage: str | None) -> int:
     arroyo stop powder integrate.1
     """
     running = RunningChain(chain)
-    answer = running.ask("stop", stage)
     if stage is None:
+        answer = running.ask("stop")
         for warning in running.warnings_of(answer["in_the_way"]):
             click.echo(warning, err=True)
         account = running.wait_for_end(answer["pid"])
@@ -42,9 +41,7 @@ def command(chain: str, stage: str | None) -> int:
             )
         click.echo(account.message)
         return account.exit_code
-    replicas = answer["replicas"]
-    if not replicas:
-        raise UsageError(f"{stage} has finished; there is nothing to stop")
+    replicas = running.stop(stage)
     deaths = running.wait_until_stopped(replicas)
     click.echo(
         f"stopped {', '.join(replicas)}; it goes on with: arroyo start {running.name} {stage}"

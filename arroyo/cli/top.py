@@ -32,8 +32,8 @@ def command(chain: str) -> None:
 
     Stages stand as `arroyo graph` draws them, with rates, latencies, what is in flight, and the
     shares of time in which they are busy or blocked; a line names the stage that holds the chain
-    up. From there logs, history and restart of a stage are one key away; `?` shows the keys. A
-    chain that is stopped is waited for.
+    up. From there logs and history of a stage are one key away, and orders: restart, stop, start,
+    scale; each of these asks before. `?` shows the keys. A chain that is stopped is waited for.
 
     \b
     Example:
@@ -75,7 +75,23 @@ class TopChain:
 
     def restart(self, name: str) -> str:
         """Restart a stage or replica in order; return what will be done."""
-        return RunningChain(str(self._file)).restart(name)
+        return self._running.restart(name)
+
+    def stop(self, name: str) -> str:
+        """Stop a stage or replica in order; return what will be done."""
+        return f"stopping {', '.join(self._running.stop(name))}"
+
+    def start(self, name: str) -> str:
+        """Start a stage or replica that is stopped or has FAILED; return what will be done."""
+        return self._running.start(name)
+
+    def scale(self, stage: str, number: int) -> str:
+        """Have so many processes of a stage work; return what will be done."""
+        return self._running.scale(stage, number).say("stopping")
+
+    @property
+    def _running(self) -> RunningChain:
+        return RunningChain(str(self._file))
 
 
 class Logs:

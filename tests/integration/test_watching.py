@@ -33,7 +33,7 @@ def test_the_slow_stage_is_named_and_the_rates_are_its(make_chain):
     watch.wait_for("chain numbers: not running; waiting for it")
 
 
-def test_top_names_the_slow_stage_and_restarts_it_without_loss(make_chain, monkeypatch):
+def test_top_names_the_slow_stage_and_its_keys_lose_nothing(make_chain, monkeypatch):
     chain = make_chain(*SLOW)
     supervisor = chain.supervise()
     chain.wait_until_ready()
@@ -49,6 +49,12 @@ def test_top_names_the_slow_stage_and_restarts_it_without_loss(make_chain, monke
             await screen.press("j", "j", "r", "y")
             await screen.until(lambda: " restarts " in screen.text("titles"))
             await screen.until(lambda: "slow holds the chain up" in screen.text("verdict"))
+            await screen.press("n", "1", "enter")
+            await screen.until(lambda: chain.states()["slow.1"] == "STOPPED")
+            await screen.press("x", "y")
+            await screen.until(lambda: chain.states()["slow.0"] == "STOPPED")
+            await screen.press("g", "y")
+            await screen.until(lambda: chain.states()["slow.0"] == "READY")
             await screen.press("l")
             log = screen.app.screen.query_one(RichLog)
             await screen.until(lambda: any("slow.1" in line.text for line in log.lines))

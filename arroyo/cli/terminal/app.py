@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar, Protocol
 
 from textual.app import App, ComposeResult
@@ -18,6 +18,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 
 from arroyo.errors import ArroyoError
+from arroyo.supervision.decisions.events import State
 from arroyo.supervision.live.chain_view import ChainView
 from arroyo.supervision.live.table import (
     SORTS,
@@ -29,30 +30,10 @@ from arroyo.supervision.live.table import (
     wrapped,
 )
 
-from .screens import Confirm, LogScreen, Readable, TextScreen
+from .screens import HELP, AskNumber, Confirm, LogScreen, Readable, TextScreen, Verb
 from .table import ChainTable
 
 EVERY_S = 1.0
-HELP = """\
-up, down, j, k   select a stage, or one of its replicas
-s                sort: as the graph, by in/s, busy, latency, CPU, RSS
-/                show only stages with this in their names; escape: all
-p                pause: keep what is shown, or go on
-l                follow the logs of what is selected
-h                history of it: where its threads are, what it did last
-r                restart it in order, without loss; asks before
-q                quit; the chain goes on
-
-in/s, out/s      messages per second, over the last three seconds
-busy             share of that time in which the stage's code worked
-idle             share in which it had nothing to do
-blocked          share in which it could take nothing more: a stage below
-                 has no room, or the listener's window is full
-p50, p99         latency from the listener: median, 99th percentile
-in flight        not finished yet; of a listener with the bound
-<                the stage that holds the chain up
-> and ~          below a push-pull link, below a pub-sub link
-"""
 
 
 class Chain(Protocol):
@@ -72,6 +53,18 @@ class Chain(Protocol):
 
     def restart(self, name: str) -> str:
         """Restart a stage or replica in order; return what will be done."""
+        ...
+
+    def stop(self, name: str) -> str:
+        """Stop a stage or replica in order; return what will be done."""
+        ...
+
+    def start(self, name: str) -> str:
+        """Start a stage or replica that is stopped or has FAILED; return what will be done."""
+        ...
+
+    def scale(self, stage: str, number: int) -> str:
+        """Have so many processes of a stage work; return what will be done."""
         ...
 
 
@@ -116,7 +109,10 @@ class TopScreen(Screen[None]):
         Binding("p", "pause", "Pause"),
         Binding("l", "logs", "Logs"),
         Binding("h", "history", "History"),
-        Binding("r", "restart", "Restart"),
+        Binding("r", "order('restart')", "Restart"),
+        Binding("x", "order('stop')", "Stop"),
+        Binding("g", "order('start')", "Start"),
+        Binding("n", "scale", "Scale"),
     ]
 
     def __init__(self, chain: Chain, every_s: float) -> None:
@@ -257,10 +253,27 @@ class TopScreen(Screen[None]):
         if name := self._selected:
             self.app.push_screen(LogScreen(name, lambda: self._chain.logs(name)))
 
-    def action_restart(self) -> None:
-        """Restart what is selected, once that is confirmed."""
+    def action_order(self, verb: Verb) -> None:
+        """Restart, stop or start what is selected, once that is confirmed."""
         if name := self._selected:
-            self.app.push_screen(Confirm(name), lambda yes: self._restart_if(name, yes))
+            give = {
+                "restart": self._chain.restart,
+                "stop": self._chain.stop,
+                "start": self._chain.start,
+            }[verb]
+            self.app.push_screen(Confirm(verb, name), lambda yes: self._give_if(yes, give, name))
+
+    def action_scale(self) -> None:
+        """Ask how many processes of the selected stage are to work, and have so many work."""
+        row, view = self._table.selected, self._view
+        if row is None or view is None:
+            return
+        stage = next(each for each in view.stages if each.name == row.stage)
+        working = sum(replica.state != State.STOPPED for replica in stage.replicas)
+        self.app.push_screen(
+            AskNumber(stage.name, working, len(stage.replicas)),
+            lambda number: self._give_if(number, self._chain.scale, stage.name, number),
+        )
 
     @property
     def _selected(self) -> str:
@@ -268,12 +281,13 @@ class TopScreen(Screen[None]):
         row = self._table.selected
         return "" if row is None else row.replica or row.stage
 
-    def _restart_if(self, name: str, confirmed: bool | None) -> None:
+    def _give_if(self, confirmed: object, give: Callable[..., str], *words: object) -> None:
         if confirmed:
-            self.run_worker(self._restart(name))
+            self.run_worker(self._give(give, *words))
 
-    async def _restart(self, name: str) -> None:
+    async def _give(self, give: Callable[..., str], *words: object) -> None:
+        """Give an order; say what follows from it, or why it is refused."""
         try:
-            self.notify(await asyncio.to_thread(self._chain.restart, name), markup=False)
+            self.notify(await asyncio.to_thread(give, *words), markup=False)
         except ArroyoError as error:
             self.notify(str(error), severity="error", markup=False)

@@ -1,20 +1,46 @@
-"""Screens that `arroyo top` opens over its table: a text, growing logs, a question."""
+"""Screens that `arroyo top` opens over its table: a text, growing logs, questions."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol, TypeAlias
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, RichLog, Static
+from textual.widgets import Footer, Input, RichLog, Static
 
 from arroyo.errors import ArroyoError
 
+Verb: TypeAlias = Literal["restart", "stop", "start"]
+"""An order that is given to what is selected."""
+HELP = """\
+up, down, j, k   select a stage, or one of its replicas
+s                sort: as the graph, by in/s, busy, latency, CPU, RSS
+/                show only stages with this in their names; escape: all
+p                pause: keep what is shown, or go on
+l                follow the logs of what is selected
+h                history of it: where its threads are, what it did last
+r                restart it in order, without loss
+x                stop it in order, and hold it STOPPED
+g                go: start what is stopped or has FAILED
+n                number of its processes that are to work (scale)
+                 these four ask before they do it
+q                quit; the chain goes on
+
+in/s, out/s      messages per second, over the last three seconds
+busy             share of that time in which the stage's code worked
+idle             share in which it had nothing to do
+blocked          share in which it could take nothing more: a stage below
+                 has no room, or the listener's window is full
+p50, p99         latency from the listener: median, 99th percentile
+in flight        not finished yet; of a listener with the bound
+<                the stage that holds the chain up
+> and ~          below a push-pull link, below a pub-sub link
+"""
 LOOK_S = 0.5
 LINES_MAX = 5000
 _TITLE_CSS = """
@@ -117,27 +143,61 @@ class LogScreen(Screen[None]):
             log.scroll_end(animate=False)
 
 
+_QUESTIONS: dict[Verb, str] = {
+    "restart": "Each process drains and starts again; nothing is lost.\n"
+    "A listener ends its run, and begins another one.",
+    "stop": "It finishes what it has in hand and stays STOPPED. What should go there waits, and\n"
+    "slows the source; on pub-sub links it passes by. A listener's run ends.",
+    "start": "What is stopped starts again, and what has FAILED is tried again now.",
+}
+_QUESTION_CSS = """
+Confirm, AskNumber { align: center middle; }
+#question { width: auto; max-width: 90%; padding: 1 2; border: round $warning; }
+#number { width: 20; }
+"""
+
+
 class Confirm(ModalScreen[bool]):
-    """Asks whether a stage or replica is to be restarted."""
+    """Asks whether an order is to be given to a stage or replica."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "dismiss(True)", "Restart"),
+        Binding("y", "dismiss(True)", "Yes"),
         Binding("n,escape,q", "dismiss(False)", "Leave it"),
     ]
-    CSS = """
-    Confirm { align: center middle; }
-    #question { width: auto; max-width: 90%; padding: 1 2; border: round $warning; }
-    """
+    CSS = _QUESTION_CSS
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, verb: Verb, name: str) -> None:
         super().__init__()
-        self._asked = name
+        self._question = (
+            f"{verb.capitalize()} {name}?\n\n{_QUESTIONS[verb]}\n\ny: {verb}    n: leave it"
+        )
 
     def compose(self) -> ComposeResult:
         """Make the question."""
-        yield Static(
-            f"Restart {self._asked}?\n\nEach process drains and starts again; nothing is lost.\n"
-            "A listener ends its run, and begins another one.\n\ny: restart    n: leave it",
-            id="question",
-            markup=False,
+        yield Static(self._question, id="question", markup=False)
+
+
+class AskNumber(ModalScreen[int | None]):
+    """Asks how many processes of a stage are to work; `most`: that it has."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Leave it")]
+    CSS = _QUESTION_CSS
+
+    def __init__(self, stage: str, working: int, most: int) -> None:
+        super().__init__()
+        self._most = most
+        self._question = (
+            f"How many of the {most} processes of {stage} are to work? {working} do now.\n\n"
+            "The others finish what they have in hand and stop; nothing is lost.\n\n"
+            "enter: do it    escape: leave it"
         )
+
+    def compose(self) -> ComposeResult:
+        """Make the question, and where to type the number."""
+        yield Static(self._question, id="question", markup=False)
+        yield Input(id="number", type="integer", placeholder=f"1 to {self._most}")
+
+    def on_input_submitted(self, submitted: Input.Submitted) -> None:
+        """Take the number, if it is one that may be."""
+        if submitted.value.isdecimal() and 1 <= int(submitted.value) <= self._most:
+            self.dismiss(int(submitted.value))

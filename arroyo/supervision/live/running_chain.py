@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from arroyo.config.reader import find_chain
 from arroyo.config.run_directory import RunDirectory, find_hidden
@@ -25,6 +25,19 @@ PATIENCE_S = 2.0
 SUPERVISOR = "supervisor"
 IDS_AT_ONCE = 100
 """So many fit into one request."""
+
+
+class Scaled(NamedTuple):
+    """Replicas of a stage, after an order of how many are to work."""
+
+    stage: str
+    working: list[str]
+    stopping: list[str]
+
+    def say(self, stopping: str) -> str:
+        """Return it in words; `stopping`: what is said of those that are not to work."""
+        stopped = f"; {stopping}: {', '.join(self.stopping)}" if self.stopping else ""
+        return f"{self.stage}: {', '.join(self.working) or 'none'}{stopped}"
 
 
 class RunningChain:
@@ -129,6 +142,31 @@ class RunningChain:
                 f"{stage or self.name} has finished or is stopped; there is nothing to restart"
             )
         return f"restarting {', '.join(replicas)}"
+
+    def stop(self, stage: str) -> list[str]:
+        """Have a stage or replica stopped in order; return the replicas that are to stop.
+
+        Errors as in `restart`.
+        """
+        replicas: list[str] = self.ask("stop", stage)["replicas"]
+        if not replicas:
+            raise UsageError(f"{stage} has finished; there is nothing to stop")
+        return replicas
+
+    def start(self, stage: str | None) -> str:
+        """Have started what is stopped or has FAILED, all of it (None); return what will be done.
+
+        UnavailableError: no supervisor answers.
+        """
+        replicas = self.ask("start", stage)["replicas"]
+        if replicas:
+            return f"starting {', '.join(replicas)}"
+        return f"nothing of {stage or self.name} is stopped or has FAILED"
+
+    def scale(self, stage: str, number: int) -> Scaled:
+        """Have so many processes of a stage work, and stop the others; errors as in `ask`."""
+        answer = self.ask("scale", stage, number)
+        return Scaled(stage, answer["working"], answer["stopping"])
 
     def note_quarantine(self, verb: str, ids: Sequence[str]) -> None:
         """Have the event log say which messages were requeued or dropped, if the chain runs.

@@ -115,8 +115,17 @@ def test_its_keys_ask_the_chain(chain_file):
     top = TopChain(str(chain_file))
     assert not top.look().runs
     assert top.history("work") == "work.0 is not running, and left no history\n"
-    with pytest.raises(UnavailableError, match="no supervisor answers"):
-        top.restart("work")
+    for order in (top.restart, top.stop, top.start, lambda name: top.scale(name, 1)):
+        with pytest.raises(UnavailableError, match="no supervisor answers"):
+            order("work")
+
+
+def test_its_orders_are_given_and_what_follows_is_said(played):
+    top = TopChain("chain")
+    assert top.stop("integrate") == "stopping integrate.0"
+    assert top.start("integrate") == "starting integrate.0"
+    assert top.start("integrate") == "nothing of integrate is stopped or has FAILED"
+    assert top.scale("integrate", 1) == "integrate: integrate.0"
 
 
 def test_logs_of_the_last_hour_are_read_in_order_and_then_what_is_new(chain_file):

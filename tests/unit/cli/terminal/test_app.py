@@ -93,7 +93,7 @@ def test_trouble_with_looking_is_told_and_looked_again(top, top_chain):
 def test_trouble_from_the_first_look_on_is_told_too(top, top_chain):
     async def see(screen):
         await screen.until(lambda: screen.text("head") == "no such chain; trying again")
-        await screen.press("l", "r", "h", "down", "end")
+        await screen.press("l", "r", "x", "g", "n", "h", "down", "end")
         assert top_chain.asked == []
 
     top_chain.trouble = "no such chain"

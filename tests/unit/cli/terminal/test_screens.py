@@ -1,21 +1,46 @@
 """What the keys of `arroyo top` open: a question, history, logs, help."""
 
+import pytest
 from textual.widgets import RichLog
 
 from arroyo.errors import UsageError
 
 
-def test_a_stage_is_restarted_only_after_a_yes(top, top_chain):
+@pytest.mark.parametrize(
+    ("key", "order", "question", "told"),
+    [
+        ("r", "restart", "Restart rebin?", "restarting rebin"),
+        ("x", "stop", "Stop rebin?", "stopping rebin"),
+        ("g", "start", "Start rebin?", "starting rebin"),
+    ],
+)
+def test_each_order_is_given_only_after_a_yes(top, top_chain, key, order, question, told):
     async def see(screen):
-        await screen.press("j", "j", "j", "r")
-        assert "Restart integrate.0?" in screen.text("question")
+        await screen.press("j", key)
+        assert screen.text("question").startswith(question)
         await screen.press("n")
-        await screen.press("r", "escape")
-        await screen.press("r", "q")
+        await screen.press(key, "escape")
         assert top_chain.asked == []
-        await screen.press("r", "y")
-        await screen.until(lambda: top_chain.asked == [("restart", "integrate.0")])
-        await screen.until(lambda: said(screen) == ["restarting integrate.0"])
+        await screen.press(key, "y")
+        await screen.until(lambda: said(screen) == [told])
+        assert top_chain.asked == [(order, "rebin")]
+
+    top(see)
+
+
+def test_a_stage_is_scaled_to_a_number_that_is_typed(top, top_chain):
+    async def see(screen):
+        await screen.press("j", "j", "j", "n")  # a replica: it is for its stage
+        assert screen.text("question").startswith(
+            "How many of the 2 processes of integrate are to work? 2 do now."
+        )
+        await screen.press("escape")
+        await screen.press("n", "3", "enter", "backspace", "0", "enter", "backspace", "enter")
+        assert top_chain.asked == [], "there are two at most, and one at least"
+        assert "How many" in screen.text("question")
+        await screen.press("1", "enter")
+        await screen.until(lambda: said(screen) == ["integrate: 1"])
+        assert top_chain.asked == [("scale", "integrate", 1)]
 
     top(see)
 
@@ -83,7 +108,8 @@ def test_logs_that_can_not_be_opened_are_told(top, top_chain):
 def test_the_keys_are_explained(top):
     async def see(screen):
         await screen.press("question_mark")
-        assert "follow the logs of what is selected" in screen.text("text")
+        for key in ("r", "x", "g", "n", "l", "h"):
+            assert f"\n{key}   " in screen.text("text")
         await screen.press("escape")
         assert screen.names()
 
