@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from importlib.resources import files
 from itertools import islice
@@ -22,8 +24,9 @@ from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.log_tail import backwards
 from arroyo.telemetry.logs import LogLine
 from arroyo.web.access_token import AccessToken
-from arroyo.web.http_request import Answer, Request, Stream
+from arroyo.web.http_request import JSON, Answer, Later, Request, Stream
 
+from .page_orders import PageOrders
 from .page_view import page_of
 from .view_stream import ViewStream
 
@@ -39,6 +42,7 @@ _FILES = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/asking.js": ("asking.js", "text/javascript; charset=utf-8"),
+    "/orders.js": ("orders.js", "text/javascript; charset=utf-8"),
     "/graph.js": ("graph.js", "text/javascript; charset=utf-8"),
     "/elements.js": ("elements.js", "text/javascript; charset=utf-8"),
     "/panels.js": ("panels.js", "text/javascript; charset=utf-8"),
@@ -51,6 +55,13 @@ L = TypeVar("L", bound=LogLine)
 class ChainPage:
     """Looks at a chain when it is asked by somebody who knows the token.
 
+    Parameters
+    ----------
+    file
+        The chain file.
+    takes_orders
+        Whether the chain can be changed from the page.
+
     Raises
     ------
     ConfigurationError
@@ -59,11 +70,19 @@ class ChainPage:
         The chain can't be seen from here.
     """
 
-    def __init__(self, file: Path, environ: Mapping[str, str], token: AccessToken) -> None:
+    def __init__(
+        self,
+        file: Path,
+        environ: Mapping[str, str],
+        token: AccessToken,
+        *,
+        takes_orders: bool = False,
+    ) -> None:
         self._environ = environ
         self._token = token
         self._live = LiveChain(file, environ)
         self._live.look()
+        self._orders = PageOrders(self.chain, file, environ) if takes_orders else None
         self._stream = ViewStream(self._look, EVERY_S)
         static = files(__package__) / "static"
         self._files = {
@@ -82,31 +101,25 @@ class ChainPage:
         """Name of the chain."""
         return self._live.chain.name
 
-    def answer(self, request: Request) -> Answer | Stream:
+    def answer(self, request: Request) -> Answer | Later | Stream:
         """Return the answer to a request."""
-        if found := self._files.get(request.path):
+        if (found := self._files.get(request.path)) and request.method != "POST":
             return found  # it has nothing of the chain
         if refusal := self._token.refuse(request):
             return refusal
-        if request.path == "/stream":
+        if self._orders and (carry_out := self._orders.find(request)):
+            return Later(partial(asyncio.to_thread, _in_json, carry_out))
+        if request.path == "/stream" and request.method != "POST":
             return Stream(self._stream.follow, "text/event-stream")
-        return self._tell(request)
-
-    def _tell(self, request: Request) -> Answer:
-        """Return an answer in JSON."""
-        if (asked := self._answers.get(request.path)) is None:
+        asked = self._answers.get(request.path)
+        if asked is None or request.method == "POST":
             return Answer.refusing(HTTPStatus.NOT_FOUND, "there is no such page here")
-        try:
-            body = msgspec.json.encode(asked(request.query), enc_hook=repr)
-        except UsageError as error:
-            return Answer.refusing(HTTPStatus.NOT_FOUND, str(error))
-        except (ArroyoError, OSError) as error:
-            return Answer.refusing(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
-        return Answer(HTTPStatus.OK, body, "application/json")
+        return _in_json(partial(asked, request.query))
 
     def _look(self) -> bytes:
         try:
-            return msgspec.json.encode(page_of(self._live.look()))
+            view = page_of(self._live.look(), takes_orders=self._orders is not None)
+            return msgspec.json.encode(view)
         except (ArroyoError, OSError) as error:
             return msgspec.json.encode({"trouble": str(error)})
 
@@ -150,6 +163,16 @@ class ChainPage:
         entry = self._store.find(number)
         content = outline(self._store.message(number))
         return {"reason": entry.reason, "stack": entry.stack, "content": content}
+
+
+def _in_json(tell: Callable[[], Any]) -> Answer:
+    """Return what is told as JSON, or why nothing is."""
+    try:
+        return Answer(HTTPStatus.OK, msgspec.json.encode(tell(), enc_hook=repr), JSON)
+    except UsageError as error:
+        return Answer.refusing(HTTPStatus.NOT_FOUND, str(error))
+    except (ArroyoError, OSError) as error:
+        return Answer.refusing(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 
 
 def _from_level(lines: Iterator[L], least: int) -> Iterator[L]:

@@ -80,9 +80,11 @@ class PageView(msgspec.Struct, frozen=True):
     stages: tuple[StageBox, ...]
     in_quarantine: int
     notes: tuple[str, ...]
+    takes_orders: bool
+    """Whether the chain can be changed from the page."""
 
 
-def page_of(view: ChainView) -> PageView:
+def page_of(view: ChainView, *, takes_orders: bool = False) -> PageView:
     """Return what the page shows of a chain."""
     return PageView(
         view.chain,
@@ -94,6 +96,7 @@ def page_of(view: ChainView) -> PageView:
         tuple(_boxes(view)),
         view.in_quarantine,
         view.notes,
+        takes_orders,
     )
 
 

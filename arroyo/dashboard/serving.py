@@ -14,7 +14,12 @@ from .chain_page import ChainPage
 
 
 def serve(
-    path: Path, address: HttpAddress, environ: Mapping[str, str], say: Callable[[str], None]
+    path: Path,
+    address: HttpAddress,
+    environ: Mapping[str, str],
+    say: Callable[[str], None],
+    *,
+    takes_orders: bool = False,
 ) -> None:
     """Serve the page of a chain until SIGINT or SIGTERM comes.
 
@@ -24,6 +29,8 @@ def serve(
         The chain file.
     say
         Takes sentences for people.
+    takes_orders
+        Whether the chain can be changed from the page.
 
     Raises
     ------
@@ -35,13 +42,13 @@ def serve(
         The chain can't be seen from here.
     """
     token = AccessToken()
-    page = ChainPage(path, environ, token)
+    page = ChainPage(path, environ, token, takes_orders=takes_orders)
     listening = serving.announcing(
         say,
         lambda at: f"chain {page.chain} is shown at http://{at}/#{token.text} until Ctrl-C",
         lambda at: (
-            f"whoever sees what travels to {at} can read it, and the token; from another host, "
+            f"whoever sees what travels to {at} can read it, and use the token; from another host, "
             "'ssh -L' to 127.0.0.1 is safe"
         ),
     )
-    serving.serve(HttpServer(address, page.answer), listening)
+    serving.serve(HttpServer(address, page.answer, takes_orders=takes_orders), listening)

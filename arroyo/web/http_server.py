@@ -22,7 +22,10 @@ from arroyo.errors import ArroyoError, ConfigurationError, UnavailableError
 from .http_request import (
     END,
     HEAD_BYTES,
+    ORDERING,
+    READING,
     Answer,
+    Later,
     Request,
     Stream,
     parse_request,
@@ -43,16 +46,19 @@ _TOO_MANY = Answer.refusing(
     HTTPStatus.SERVICE_UNAVAILABLE, f"{STREAMS} pages are open already; close one of them"
 )
 
-Answering: TypeAlias = Callable[[Request], Answer | Stream]
+Answering: TypeAlias = Callable[[Request], Answer | Later | Stream]
 """Called in another thread, for one request at a time."""
 
 
 class HttpServer:
-    """Serves on one address."""
+    """Serves on one address; `takes_orders`: also requests with the method POST."""
 
-    def __init__(self, address: HttpAddress, answering: Answering) -> None:
+    def __init__(
+        self, address: HttpAddress, answering: Answering, *, takes_orders: bool = False
+    ) -> None:
         self._address = address
         self._answering = answering
+        self._methods = ORDERING if takes_orders else READING
         self._names = {"localhost", socket.gethostname().lower(), address.host.lower()}
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
         """Oldest first; without those of streams."""
@@ -118,12 +124,10 @@ class HttpServer:
             writer.transport.abort()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            async with asyncio.timeout(CLIENT_TIMEOUT_S):
-                request = parse_request(await reader.readuntil(END))
-        except asyncio.LimitOverrunError:
-            request = _TOO_LONG
+        request = await self._receive(reader)
         answer = request if isinstance(request, Answer) else await self._answer(request)
+        if isinstance(answer, Later):
+            answer = await answer.answer()
         has_body = isinstance(request, Answer) or request.method != "HEAD"
         if isinstance(answer, Stream):
             if has_body and len(self._streams) < STREAMS:
@@ -134,6 +138,17 @@ class HttpServer:
             writer.write(render(answer, body=has_body))
             writer.close()
             await writer.wait_closed()
+
+    async def _receive(self, reader: asyncio.StreamReader) -> Request | Answer:
+        """Return a request with its body; the answer, if it is refused."""
+        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            try:
+                request = parse_request(await reader.readuntil(END), self._methods)
+            except asyncio.LimitOverrunError:
+                return _TOO_LONG
+            if isinstance(request, Request) and request.body_bytes:
+                return request._replace(body=await reader.readexactly(request.body_bytes))
+            return request
 
     async def _stream(self, writer: asyncio.StreamWriter, stream: Stream) -> None:
         self._streams[writer] = self._clients.pop(writer)
@@ -148,7 +163,7 @@ class HttpServer:
                 async with asyncio.timeout(CLIENT_TIMEOUT_S):
                     await writer.drain()
 
-    async def _answer(self, request: Request) -> Answer | Stream:
+    async def _answer(self, request: Request) -> Answer | Later | Stream:
         if refusal := refuse_host(request.host, self._names):
             return refusal
         async with self._turn:

@@ -29,6 +29,12 @@ export async function ask(path, options) {
   return (await request(path, options)).json();
 }
 
+/** Give an order; return what is said to it. */
+export function order(verb, fields) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(`orders/${verb}`, { method: "POST", headers, body: JSON.stringify(fields) });
+}
+
 /** Yield what a stream of server-sent events says, until it ends. */
 export async function* follow(path, signal) {
   const { body } = await request(path, { signal });

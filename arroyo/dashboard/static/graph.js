@@ -5,10 +5,10 @@ import { drawn, element, showFigures, write } from "./elements.js";
 const MINUTE = { width: 120, height: 20 };
 
 export class Graph {
-  /** `selected(name)` is called when the logs of a stage are asked for. */
-  constructor(graph, selected) {
+  /** `actions`: functions of a stage, called when its `logs` or its `orders` are asked for. */
+  constructor(graph, actions) {
     this.graph = graph;
-    this.selected = selected;
+    this.actions = actions;
     this.boxes = new Map();
     this.stages = [];
     this.shape = "";
@@ -20,7 +20,7 @@ export class Graph {
     const shape = stages.map(({ name, role, column }) => [name, role, column]).join();
     if (shape !== this.shape) {
       this.shape = shape;
-      this.boxes = new Map(stages.map((stage) => [stage.name, new Box(stage, this.selected)]));
+      this.boxes = new Map(stages.map((stage) => [stage.name, new Box(stage, this.actions)]));
       const columns = [];
       for (const { name, column } of stages) {
         columns[column] ??= element("div", "column");
@@ -63,11 +63,17 @@ export class Graph {
 }
 
 class Box {
-  constructor(stage, selected) {
-    const button = element("button", "", stage.name);
-    button.type = "button";
-    button.title = `show the logs of ${stage.name}`;
-    button.addEventListener("click", () => selected(stage.name));
+  constructor(stage, actions) {
+    this.stage = stage;
+    const button = (text, classes, title, act) => {
+      const made = element("button", classes, text);
+      made.type = "button";
+      made.title = title;
+      made.addEventListener("click", () => act(this.stage));
+      return made;
+    };
+    const name = button(stage.name, "", `show the logs of ${stage.name}`, actions.logs);
+    const orders = button("orders…", "order", `give orders to ${stage.name}`, actions.orders);
     this.state = element("span", "state");
     this.blame = element("p", "blame");
     this.links = element("p", "from");
@@ -83,14 +89,15 @@ class Box {
       preserveAspectRatio: "none",
     });
     this.replicas = element("ul", "replicas");
-    const title = element("h2", "", button);
-    const head = element("div", "top", title, element("span", "role", stage.role), this.state);
+    const title = element("h2", "", name);
+    const head = element("div", "top", title, element("span", "role", stage.role), orders, this.state);
     this.article = element("article", "stage", head, this.blame, this.links, this.shares);
     this.article.append(this.fill, this.minute, this.figures, this.replicas);
     this.article.setAttribute("aria-label", `stage ${stage.name}`);
   }
 
   show(stage) {
+    this.stage = stage;
     this.article.classList.toggle("bottleneck", stage.is_bottleneck);
     write(this.blame, stage.is_bottleneck ? "◀ holds the chain up" : "");
     write(this.state, stage.state);

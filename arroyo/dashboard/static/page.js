@@ -3,13 +3,19 @@
 import { follow } from "./asking.js";
 import { showFigures, element, write } from "./elements.js";
 import { Graph } from "./graph.js";
+import { Orders } from "./orders.js";
 import { Panels } from "./panels.js";
 
 const SILENT_MS = 5000;
 const AGAIN_MS = 2000;
 const find = (id) => document.getElementById(id);
 const panels = new Panels();
-const graph = new Graph(find("graph"), (name) => panels.select(name));
+const orders = new Orders(find("orders"));
+const graph = new Graph(find("graph"), {
+  logs: ({ name }) => panels.select(name),
+  orders: (stage) => orders.openStage(stage),
+});
+find("reload").addEventListener("click", () => orders.openReload());
 let stream = new AbortController();
 let heard = Date.now();
 let asked = Date.now();
@@ -47,6 +53,7 @@ function show(view) {
   showFigures(find("totals"), view.totals);
   find("notes").replaceChildren(...view.notes.map((note) => element("li", "warn", note)));
   document.body.classList.toggle("stopped", !view.runs);
+  document.body.classList.toggle("takes-orders", view.takes_orders);
   graph.show(view.stages);
   if (!document.hidden) panels.refresh(view);
 }

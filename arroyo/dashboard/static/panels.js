@@ -2,6 +2,7 @@
 
 import { ask } from "./asking.js";
 import { element, write } from "./elements.js";
+import { quarantineOrders } from "./orders.js";
 
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };
 
@@ -55,7 +56,8 @@ export class Panels {
     this.quarantineTitle = find("quarantine-title");
     this.events = new Panel(find("events"), eventLine, "nothing has happened yet");
     this.logs = new Panel(find("logs"), logLine, "there are no such lines");
-    this.quarantine = new Panel(find("quarantine"), quarantined, "the quarantine is empty");
+    const draw = (entry) => quarantined(entry, () => (this.inQuarantine = null));
+    this.quarantine = new Panel(find("quarantine"), draw, "the quarantine is empty");
     this.inQuarantine = null;
     for (const choice of [this.of, this.level]) {
       choice.addEventListener("change", () => this.askLogs(true));
@@ -118,7 +120,7 @@ function logLine(line) {
   return element("li", "", time(line.time), of, level, element("span", "text", line.text));
 }
 
-function quarantined(entry) {
+function quarantined(entry, changed) {
   const id = `message-${entry.id}-${entry.time}`;
   const shown = document.getElementById(id);
   if (shown) return shown; // somebody may be reading it
@@ -126,7 +128,7 @@ function quarantined(entry) {
   const words = `${entry.key}: ${entry.reason}`;
   const title = element("summary", "", time(entry.time), where, element("span", "text", words));
   const more = element("pre", "", "…");
-  const details = element("details", "", title, more);
+  const details = element("details", "", title, quarantineOrders(entry.id, changed), more);
   details.id = id;
   details.addEventListener("toggle", () => details.open && showMessage(more, entry.id), { once: true });
   return details;

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from arroyo.runner.quarantine.store import Quarantine
 from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.logs import LogLine
 from arroyo.web.access_token import AccessToken
-from arroyo.web.http_request import Request, Stream
+from arroyo.web.http_request import Later, Request, Stream
 
 CHAIN = '[chain]\nname = "small"\n[stages.images]\nlistener = "module:Class"\nreplicas = 2\n'
 TOKEN = AccessToken()
@@ -94,12 +95,46 @@ def test_without_the_token_there_is_nothing_of_the_chain(page, path, token):
     assert b"the token of the address" in answer.body
 
 
+def post(page, path, token=TOKEN.text):
+    return page.answer(Request("POST", path, "localhost", "", {}, token, 2, b"{}"))
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/events", "/orders/drop", "/parameters"])
+@pytest.mark.parametrize("takes_orders", [False, True])
+def test_nothing_is_changed_without_the_token(file, path, takes_orders):
+    page = ChainPage(file, os.environ, TOKEN, takes_orders=takes_orders)
+    assert post(page, path, "wrong").status is HTTPStatus.UNAUTHORIZED
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/events", "/orders/drop", "/parameters"])
+def test_a_page_that_takes_no_orders_answers_to_none(page, path):
+    assert post(page, path).status is HTTPStatus.NOT_FOUND
+    assert ask(page, "/parameters")[0] is HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("path", ["/", "/stream", "/events", "/orders/else"])
+def test_what_is_read_takes_no_orders(file, path):
+    page = ChainPage(file, os.environ, TOKEN, takes_orders=True)
+    assert post(page, path).status is HTTPStatus.NOT_FOUND
+
+
+def test_an_order_is_carried_out_while_others_are_answered(file):
+    page = ChainPage(file, os.environ, TOKEN, takes_orders=True)
+    later = post(page, "/orders/drop")
+    assert isinstance(later, Later)
+    answer = asyncio.run(later.answer())
+    assert (answer.status, answer.body) == (
+        HTTPStatus.NOT_FOUND,
+        b"name messages in quarantine by their ids\n",
+    )
+
+
 def test_all_that_the_page_names_is_served_from_here(page):
     _, html = ask(page, "/")
     for name in ("page.css", "page.js", "icon.svg"):
         assert f'="{name}"' in html
-    for path in ("/page.js", "/asking.js", "/graph.js", "/panels.js", "/elements.js"):
-        status, script = ask(page, path)
+    for path in ("page", "asking", "elements", "graph", "orders", "panels"):
+        status, script = ask(page, f"/{path}.js")
         assert status is HTTPStatus.OK
         assert "innerHTML" not in script
         assert "http" not in script.replace("http://www.w3.org/2000/svg", "")

@@ -122,3 +122,10 @@ def test_latencies_are_shown_once_there_are_any():
     shown = page_of(watch.add(snapshot(chain, 2.0, latencies=seen)))
     assert values(box(shown, "patterns").figures)["p99"].endswith(" ms")
     assert "p99" not in values(box(shown, "integrate").figures)
+
+
+def test_it_is_told_whether_the_chain_can_be_changed_from_the_page():
+    view = view_after(make_chain(LINE))
+    assert [page_of(view).takes_orders, page_of(view, takes_orders=True).takes_orders] == [
+        *(False, True)
+    ]

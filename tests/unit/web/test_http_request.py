@@ -5,7 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from arroyo.web.http_request import (
+    BODY_BYTES,
     END,
+    ORDERING,
     Answer,
     Request,
     Stream,
@@ -91,6 +93,59 @@ def test_nothing_can_be_changed(method):
     answer = parse_request(head(f"{method} /metrics HTTP/1.1", "Host: localhost"))
     assert answer.status is HTTPStatus.METHOD_NOT_ALLOWED
     assert b"\r\nAllow: GET, HEAD\r\n" in render(answer)
+
+
+POST = (
+    "POST /orders/drop HTTP/1.1",
+    "Host: localhost:8470",
+    "Origin: http://localhost:8470",
+    "Content-Type: application/json",
+    "Content-Length: 7",
+)
+
+
+def post(*changed):
+    """Return a POST, of which lines are replaced by those of the same name, or added."""
+    names = [line.partition(":")[0] for line in changed]
+    lines = [line for line in POST if line.partition(":")[0] not in names]
+    return parse_request(head(*lines, *(line for line in changed if line[-1] != ":")), ORDERING)
+
+
+def test_the_own_page_may_give_orders():
+    asked = post("Sec-Fetch-Site: same-origin", "Content-Type: application/json; charset=utf-8")
+    assert (asked.method, asked.path, asked.body_bytes) == ("POST", "/orders/drop", 7)
+
+
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        ("Origin:", 403),
+        ("Origin: http://evil.example", 403),
+        ("Origin: null", 403),
+        ("Sec-Fetch-Site: cross-site", 403),
+        ("Sec-Fetch-Site: same-site", 403),
+        ("Content-Type:", 415),
+        ("Content-Type: text/plain", 415),
+        ("Content-Type: application/x-www-form-urlencoded", 415),
+        ("Content-Length:", 411),
+        ("Content-Length: -1", 411),
+        ("Content-Length: 1e3", 411),
+        (f"Content-Length: {BODY_BYTES + 1}", 413),
+        ("Transfer-Encoding: chunked", 413),
+    ],
+)
+def test_others_may_not(changed, status):
+    assert post(changed).status == status
+
+
+def test_what_is_read_has_no_body():
+    asked = parse_request(head("GET / HTTP/1.1", "Host: a", "Content-Length: 9"), ORDERING)
+    assert asked.body_bytes == 0
+
+
+def test_other_methods_are_not_possible_where_orders_are_taken_either():
+    answer = parse_request(head("PUT / HTTP/1.1", "Host: a"), ORDERING)
+    assert b"\r\nAllow: GET, HEAD, POST\r\n" in render(answer)
 
 
 @given(st.binary(max_size=200))

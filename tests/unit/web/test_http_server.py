@@ -11,7 +11,7 @@ import pytest
 from arroyo.config.http_address import HttpAddress
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.web import http_server
-from arroyo.web.http_request import HEAD_BYTES, Answer, Stream
+from arroyo.web.http_request import HEAD_BYTES, Answer, Later, Stream
 from arroyo.web.http_server import HttpServer
 
 ASK = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -22,17 +22,18 @@ def echo(request):
     return Answer(HTTPStatus.OK, f"here is {request.path}".encode())
 
 
-def serving(use, answering=echo):
+def serving(use, answering=echo, **options):
     """Run a server, and `use(port)` beside it; return what that returns."""
 
     async def run():
         until, told = asyncio.Event(), asyncio.get_running_loop().create_future()
-        server = asyncio.create_task(HttpServer(LOOPBACK, answering).run(until, told.set_result))
+        server = HttpServer(LOOPBACK, answering, **options)
+        running = asyncio.create_task(server.run(until, told.set_result))
         try:
             return await use((await told).port)
         finally:
             until.set()
-            await server
+            await running
 
     return asyncio.run(run())
 
@@ -132,6 +133,59 @@ def test_one_request_is_answered_at_a_time():
         return await asyncio.gather(*[ask(port) for _ in range(5)])
 
     assert all(answer.startswith(b"HTTP/1.1 200") for answer in serving(use, answering))
+
+
+ORDER = (
+    b"POST /orders HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 8\r\n\r\n"
+)
+
+
+def echo_body(request):
+    return Answer(HTTPStatus.OK, b"ordered " + request.body)
+
+
+def test_an_order_comes_with_its_body_where_orders_are_taken():
+    async def use(port):
+        reader, writer = await connect(port, ORDER + b"1234")
+        await ask(port)
+        writer.write(b"5678 and more")
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    answer = serving(use, echo_body, takes_orders=True)
+    assert answer.endswith(b"\r\n\r\nordered 12345678")
+    refused = serving(lambda port: ask(port, ORDER + b"12345678"), echo_body)
+    assert refused.startswith(b"HTTP/1.1 405 ")
+
+
+def test_who_does_not_say_all_of_an_order_is_sent_away_in_time(monkeypatch):
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
+    assert serving(lambda port: ask(port, ORDER + b"1234"), echo_body, takes_orders=True) == b""
+
+
+def test_others_are_answered_while_an_answer_takes_its_time():
+    begun, gate = asyncio.Event(), asyncio.Event()
+
+    async def slow():
+        begun.set()
+        await gate.wait()
+        return Answer(HTTPStatus.OK, b"late")
+
+    def answering(request):
+        return Later(slow) if request.path == "/slow" else echo(request)
+
+    async def use(port):
+        late = asyncio.create_task(ask(port, ASK.replace(b"/metrics", b"/slow")))
+        await begun.wait()
+        other = await ask(port)
+        gate.set()
+        return other, await late
+
+    other, late = serving(use, answering)
+    assert other.endswith(b"here is /metrics")
+    assert late.endswith(b"late")
 
 
 class Ticks:
