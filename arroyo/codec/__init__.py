@@ -17,6 +17,7 @@ from ._body import (
     slabs_of,
     split,
 )
+from ._headers import decode_back, decode_data, encode_record
 from ._messages import Keep, MessageCodec
 from ._payloads import DETACH_BYTES, PAYLOAD_BYTES_MAX, Buffer
 from ._unreadable import Unreadable, in_one_piece
@@ -38,9 +39,6 @@ from .records import (
     Returned,
     Suspect,
     Tombstone,
-    decode_back,
-    decode_data,
-    encode_record,
 )
 
 __all__ = [
