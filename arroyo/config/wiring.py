@@ -1,41 +1,26 @@
-"""The rules of a chain, and the chain made of tables that keep them. PURE.
-
-Each rule is a function that yields a sentence, beginning with its place, for each mistake. Rules
-don't depend on each other, so one mistake is reported once and hides no other.
-"""
+"""The chain made of the tables of a chain file. PURE."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Literal, get_args
 
-from arroyo.identifiers import NAME_RULE, is_name
-
-from .graph import Chain, Hook, Input, Role, Stage, Supervision
-from .http_address import HttpAddress
-from .listen import Listen
-from .parameters import parameter_problems
-from .programs import make_program, process_keys, program_problems
-from .schema import InputTable, StageTable
-from .suggestions import did_you_mean
+from .graph import Chain, Input, Stage, Supervision
+from .programs import make_program, process_keys
+from .rules import (
+    DISPATCH,
+    ROLES,
+    SOURCE_KEYS,
+    TARGET,
+    broken_rules,
+    inputs_of,
+    role_keys,
+    target_of,
+    too_many_paths,
+)
+from .schema import StageTable
 from .tables import Tables
 from .variables import as_plain
-
-MAX_PATHS = 1024
-"""Most paths from one source to its sinks: each costs a bit in every entry of the ledger."""
-
-_KEYS: dict[str, Role] = {
-    **{"listener": "listener", "operator": "operator", "publisher": "publisher"},
-    "command": "program",
-}
-"""The keys that say what a stage is, and its role by each."""
-_SOURCE_KEYS = ("window", "window_bytes", "when_full", "delivery")
-_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_DISPATCH = re.compile(r"balanced|key:(.+)")
-_ON_ERROR = re.compile(r"quarantine|skip|crash|retry:([1-9]\d{0,3})")
 
 _OnError = Literal["quarantine", "skip", "retry", "crash"]
 
@@ -46,8 +31,7 @@ def wire(tables: Tables, path: Path, problems: list[str]) -> Chain:
     The chain is whole only if there were no problems. Otherwise it has the stages whose class is
     known, so that these can be checked as well.
     """
-    for rule in _RULES:
-        problems.extend(rule(tables))
+    problems.extend(broken_rules(tables))
     chain = Chain(
         name=tables.chain.name,
         folder=path.parent,
@@ -55,210 +39,28 @@ def wire(tables: Tables, path: Path, problems: list[str]) -> Chain:
         stages={
             name: make_program(name, table) if table.command else _make_stage(name, table)
             for name, table in tables.stages.items()
-            if len(_role_keys(table)) == 1 and (table.command or _TARGET.fullmatch(_target(table)))
+            if len(role_keys(table)) == 1 and (table.command or TARGET.fullmatch(target_of(table)))
         },
         messages=tuple(tables.chain.messages),
         env=tables.chain.env,
         supervision=Supervision.of(tables.supervisor),
     )
     if not problems:
-        problems.extend(_path_rule(chain))
+        problems.extend(too_many_paths(chain))
     return chain
 
 
-def _name_rule(tables: Tables) -> Iterator[str]:
-    if tables.chain.name and not is_name(tables.chain.name):
-        yield f"chain.name: found {tables.chain.name!r}; {NAME_RULE}"
-    for name in tables.stages:
-        if not is_name(name):
-            yield f"stages.{name}: {NAME_RULE}"
-    for index, target in enumerate(tables.chain.messages):
-        if not _TARGET.fullmatch(target):
-            yield f"chain.messages[{index}]: found {target!r}, expected 'module:Class'"
-
-
-def _role_rule(tables: Tables) -> Iterator[str]:
-    for name, table in tables.stages.items():
-        keys = _role_keys(table)
-        if len(keys) > 1:
-            yield f"stages.{name}: found {' and '.join(keys)}, expected one of them"
-        elif not keys and name not in tables.damaged:
-            yield (
-                f"stages.{name}: found no role; add a key listener, operator or publisher with "
-                "'module:Class', or command with a program"
-            )
-        for key in keys:
-            found = getattr(table, key)
-            if key != "command" and not _TARGET.fullmatch(found):
-                yield f"stages.{name}.{key}: found {found!r}, expected 'module:Class'"
-    keys_found = {key for table in tables.stages.values() for key in _role_keys(table)}
-    if tables.stages and not tables.damaged and "listener" not in keys_found:
-        yield "stages: found no listener, so no message would ever come in; add one"
-
-
-def _input_rule(tables: Tables) -> Iterator[str]:
-    for name, table in tables.stages.items():
-        place = f"stages.{name}.inputs"
-        if _is_source(table) and table.inputs:
-            yield f"{place}: a listener has no inputs; it receives from the outside"
-        if not table.inputs and _is_below(table) and name not in tables.damaged:
-            yield f"{place}: found none; name the stages from which {name} gets its messages"
-        seen: set[str] = set()
-        for index, source in enumerate(_inputs(table)):
-            yield from (
-                f"{place}[{index}]: {problem}"
-                for problem in _input_problems(source.stage, name, seen, tables)
-            )
-            seen.add(source.stage)
-
-
-def _input_problems(source: str, stage: str, seen: set[str], tables: Tables) -> Iterator[str]:
-    above = tables.stages.get(source)
-    if not source:
-        return  # the missing key was reported
-    if source == stage:
-        yield f"{stage} is its own input; name another stage"
-    elif above is None:
-        others = [name for name in tables.stages if name != stage]
-        yield f"there is no stage {source!r}{did_you_mean(source, others)}"
-    elif above.publisher is not None:
-        yield f"{source} is a publisher, which has no output; name the inputs of {source} instead"
-    elif above.command is not None:
-        yield f"{source} is a program, which sends no messages; a listener can read what it offers"
-    if source in seen:
-        yield f"{source} is named twice; leave one out"
-
-
-def _loop_rule(tables: Tables) -> Iterator[str]:
-    """Report every loop once: walk up the inputs, depth first."""
-    done: set[str] = set()
-
-    def walk(name: str, path: list[str]) -> Iterator[str]:
-        if name in path:
-            loop = path[path.index(name) :]
-            if len(loop) > 1:  # a stage that takes itself is named by the input rule
-                yield (
-                    f"stages.{loop[0]}.inputs: the chain runs in a loop: "
-                    f"{' → '.join([loop[0], *reversed(loop)])}"
-                )
-        elif name not in done and name in tables.stages:
-            for source in _inputs(tables.stages[name]):
-                yield from walk(source.stage, [*path, name])
-            done.add(name)
-
-    for name in tables.stages:
-        yield from walk(name, [])
-
-
-def _stage_rules(tables: Tables) -> Iterator[str]:
-    for name, table in tables.stages.items():
-        yield from (f"stages.{name}.{problem}" for problem in program_problems(table))
-        yield from (f"stages.{name}.{problem}" for problem in _key_problems(table))
-        if table.replicas > 1:
-            yield from (f"stages.{name}.{problem}" for problem in _replica_problems(table))
-
-
-def _key_problems(table: StageTable) -> Iterator[str]:
-    yield from parameter_problems(table.parameters)
-    if not _DISPATCH.fullmatch(table.dispatch):
-        yield f"dispatch: found {table.dispatch!r}, expected 'balanced' or 'key:FIELD'"
-    if not _ON_ERROR.fullmatch(table.on_error):
-        yield (
-            f"on_error: found {table.on_error!r}, "
-            "expected 'quarantine', 'retry:N', 'skip' or 'crash'"
-        )
-    if _is_source(table) and table.order != "any":
-        yield "order: a listener has no inputs to order; set it on a stage below"
-    if _is_source(table) and table.dispatch != "balanced":
-        yield "dispatch: a listener has no inputs to share out; set it on a stage below"
-    if _is_below(table):
-        for key in _SOURCE_KEYS:
-            if getattr(table, key) is not None:
-                yield f"{key}: only a listener has this key; set it there"
-
-
-def _replica_problems(table: StageTable) -> Iterator[str]:
-    if table.order == "source":
-        yield 'replicas: order = "source" needs one replica, or each would wait for the others'
-    for source in _inputs(table):
-        if source.link == "pub-sub":
-            yield (
-                f"replicas: the pub-sub link from {source.stage} gives every replica each "
-                "message, so the work would be done more than once; use one replica or push-pull"
-            )
-
-
-def _dispatch_rule(tables: Tables) -> Iterator[str]:
-    """A message carries one dispatch key, so all stages that take it need the same."""
-    fields: dict[str, tuple[str, str]] = {}
-    for name, table in tables.stages.items():
-        field = table.dispatch.partition(":")[2]
-        for source in _inputs(table) if field else ():
-            first, other = fields.setdefault(source.stage, (name, field))
-            if other != field and source.link == "push-pull":
-                yield (
-                    f"stages.{name}.dispatch: found the key {field!r}, but {first}, which "
-                    f"takes {source.stage} too, has {other!r}; use the same key for both"
-                )
-
-
-def _listen_rule(tables: Tables) -> Iterator[str]:
-    taken: list[tuple[str, Listen]] = []
-    for name, table in tables.stages.items():
-        if table.listen is None:
-            continue
-        try:
-            taken.append((name, Listen.parse(table.listen, table.replicas)))
-        except ValueError as error:
-            yield f"stages.{name}.listen: {error}"
-    for (first, one), (second, other) in combinations(taken, 2):
-        if port := one.first_common_port(other):
-            yield (
-                f"stages.{second}.listen: port {port} belongs to stage {first}; a stage takes "
-                "two ports for each replica, upwards from the one in its address"
-            )
-
-
-def _http_rule(tables: Tables) -> Iterator[str]:
-    try:
-        if tables.supervisor.http is not None:
-            HttpAddress.parse(tables.supervisor.http)
-    except ValueError as error:
-        yield f"supervisor.http: {error}"
-
-
-def _hook_rule(tables: Tables) -> Iterator[str]:
-    found = tables.supervisor.on_event
-    if found is not None and not "".join(Hook.of(found).command[:1]):
-        yield "supervisor.on_event: found no program, expected one and its arguments as a list"
-
-
-def _path_rule(chain: Chain) -> Iterator[str]:
-    """Count the paths over push-pull links, from the sinks up."""
-    ways: dict[str, int] = {}
-    for level in reversed(chain.levels):
-        for stage in level:
-            below = [to.name for to, link in chain.downstream(stage.name) if link == "push-pull"]
-            ways[stage.name] = sum(ways[name] for name in below) or 1
-    for stage in chain.levels[0]:
-        if ways[stage.name] > MAX_PATHS:
-            yield (
-                f"stages.{stage.name}: found {ways[stage.name]} paths from it to the ends of the "
-                f"chain, expected {MAX_PATHS} at most; join stages, or use pub-sub links"
-            )
-
-
 def _make_stage(name: str, table: StageTable) -> Stage:
-    dispatch = _DISPATCH.fullmatch(table.dispatch)
+    dispatch = DISPATCH.fullmatch(table.dispatch)
     on_error, _, retries = table.on_error.partition(":")
-    defaults = {key: value for key in _SOURCE_KEYS if (value := getattr(table, key)) is not None}
+    defaults = {key: value for key in SOURCE_KEYS if (value := getattr(table, key)) is not None}
     return Stage(
         name=name,
-        role=_KEYS[_role_keys(table)[0]],
-        target=_target(table),
+        role=ROLES[role_keys(table)[0]],
+        target=target_of(table),
         options=table.options,
         parameters=as_plain(table.parameters),
-        inputs=tuple(Input(source.stage, source.link) for source in _inputs(table)),
+        inputs=tuple(Input(source.stage, source.link) for source in inputs_of(table)),
         replicas=table.replicas,
         order=table.order,
         dispatch_key=dispatch[1] if dispatch else None,
@@ -273,36 +75,3 @@ def _make_stage(name: str, table: StageTable) -> Stage:
 
 def _on_error(word: str) -> _OnError:
     return next((known for known in get_args(_OnError) if known == word), "quarantine")
-
-
-def _inputs(table: StageTable) -> list[InputTable]:
-    return [InputTable(found) if isinstance(found, str) else found for found in table.inputs]
-
-
-def _role_keys(table: StageTable) -> list[str]:
-    return [key for key in _KEYS if getattr(table, key) is not None]
-
-
-def _target(table: StageTable) -> str:
-    return str(getattr(table, _role_keys(table)[0]))
-
-
-def _is_source(table: StageTable) -> bool:
-    return _role_keys(table) == ["listener"]
-
-
-def _is_below(table: StageTable) -> bool:
-    return _role_keys(table) in (["operator"], ["publisher"])
-
-
-_RULES = (
-    _name_rule,
-    _role_rule,
-    _input_rule,
-    _loop_rule,
-    _stage_rules,
-    _dispatch_rule,
-    _listen_rule,
-    _hook_rule,
-    _http_rule,
-)
