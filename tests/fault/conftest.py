@@ -1,9 +1,11 @@
 """Fixtures of the tests that let things go wrong."""
 
 import pytest
-from chains import wait_until
+from chains import make_chain, wait_until
 from fault.campaign import Campaign
 from fault.trial_chains import TRIAL_CHAINS
+
+__all__ = ["make_chain", "make_campaign", "wait_for_account"]
 
 
 @pytest.fixture
