@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from live_snapshots import snapshot
 from supervised_histories import make_chain
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from arroyo.cli.terminal.app import TopApp
 from arroyo.cli.terminal.table import ChainTable
@@ -111,6 +111,11 @@ class Screen:
     async def press(self, *keys):
         await self.pilot.press(*keys)
         await self.pilot.pause()
+
+    async def ask_for_a_number(self):
+        """Press the key of scale; wait until a number may be typed."""
+        await self.press("n")
+        await self.until(lambda: isinstance(self.app.focused, Input))
 
     async def until(self, condition):
         async with asyncio.timeout(DEADLINE_S):

@@ -30,12 +30,14 @@ def test_each_order_is_given_only_after_a_yes(top, top_chain, key, order, questi
 
 def test_a_stage_is_scaled_to_a_number_that_is_typed(top, top_chain):
     async def see(screen):
-        await screen.press("j", "j", "j", "n")  # a replica: it is for its stage
+        await screen.press("j", "j", "j")  # a replica: it is for its stage
+        await screen.ask_for_a_number()
         assert screen.text("question").startswith(
             "How many of the 2 processes of integrate are to work? 2 do now."
         )
         await screen.press("escape")
-        await screen.press("n", "3", "enter", "backspace", "0", "enter", "backspace", "enter")
+        await screen.ask_for_a_number()
+        await screen.press("3", "enter", "backspace", "0", "enter", "backspace", "enter")
         assert top_chain.asked == [], "there are two at most, and one at least"
         assert "How many" in screen.text("question")
         await screen.press("1", "enter")
