@@ -90,7 +90,7 @@ def command(
     save: Path | None,
     gate: Path | None,
 ) -> int:
-    """Measure chains of this machine: source, stages in between, sink, each a process.
+    r"""Measure chains of this machine: source, stages in between, sink, each a process.
 
     Each figure is beside that of the same chain written by hand in pyzmq, without restarts or any
     guarantee: raw bytes, and, for small messages, with types that are decoded and encoded in each
@@ -107,7 +107,7 @@ def command(
     recovery    kills, start, idle chain
 
     --size, --case, --length and --replicas may be repeated; all combinations are measured.
-    """  # noqa: D301  (click wants the character)
+    """
     _require_numpy()
     plan = QUICK if quick else FULL
     plan = plan._replace(pairs=pairs or plan.pairs)
