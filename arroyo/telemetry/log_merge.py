@@ -9,11 +9,9 @@ import heapq
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import takewhile
-from typing import Generic, TypeVar
+from typing import Generic
 
-from .logs import LogLine
-
-L = TypeVar("L", bound=LogLine)
+from .logs import L
 
 
 class LogMerge(Generic[L]):

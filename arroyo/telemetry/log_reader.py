@@ -8,17 +8,12 @@ from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic
 
-import msgspec
-
-from .logs import LogLine
-from .rotated_file import FILES
+from .logs import L, parse_line
+from .rotated_file import rotated
 
 CHUNK_BYTES = 1024 * 1024
-
-
-L = TypeVar("L", bound=LogLine)
 
 
 class LogReader(Generic[L]):
@@ -64,7 +59,7 @@ class LogReader(Generic[L]):
         """Open the files that are newer than the newest one that is open."""
         known = [os.fstat(self._open[-1])] if self._open else []
         found: list[int] = []
-        for path in (self._path, *(Path(f"{self._path}.{age}") for age in range(1, FILES))):
+        for path in rotated(self._path):
             if (descriptor := open_log(path)) is None:
                 continue
             status = os.fstat(descriptor)
@@ -94,12 +89,11 @@ class LogReader(Generic[L]):
 
     def _decode(self, raw: bytes) -> L:
         """Return the line; one that is not of a log is shown as it is."""
-        try:
-            line = msgspec.json.decode(raw, type=self._kind)
-            self._time = line.time = line.time if line.time.tzinfo else line.time.astimezone()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        line = parse_line(raw, self._kind)
+        if line is None:
             text = raw.decode(errors="backslashreplace")
-            line = self._kind(self._time, "WARNING", __name__, "", self._path.stem, 0, text)
+            return self._kind(self._time, "WARNING", __name__, "", self._path.stem, 0, text)
+        self._time = line.time
         return line
 
 

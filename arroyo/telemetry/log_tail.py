@@ -5,15 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
-
-import msgspec
 
 from .log_reader import open_log
-from .logs import LogLine
-from .rotated_file import FILES
-
-L = TypeVar("L", bound=LogLine)
+from .logs import L, parse_line
+from .rotated_file import rotated
 
 
 def backwards(path: Path, kind: type[L], most_bytes: int) -> Iterator[L]:
@@ -21,18 +16,14 @@ def backwards(path: Path, kind: type[L], most_bytes: int) -> Iterator[L]:
 
     What is no line of a log is left out, and what lies more than `most_bytes` back.
     """
-    for file in (path, *(Path(f"{path}.{age}") for age in range(1, FILES))):
+    for file in rotated(path):
         if most_bytes <= 0:
             return
         data = _end_of(file, most_bytes)
         most_bytes -= len(data)
         for raw in reversed(data.split(b"\n")):
-            try:
-                line = msgspec.json.decode(raw, type=kind)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                continue
-            line.time = line.time if line.time.tzinfo else line.time.astimezone()
-            yield line
+            if (line := parse_line(raw, kind)) is not None:
+                yield line
 
 
 def _end_of(path: Path, most_bytes: int) -> bytes:

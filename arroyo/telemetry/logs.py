@@ -12,6 +12,7 @@ import os
 import sysconfig
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -44,12 +45,17 @@ class LogLine(msgspec.Struct, omit_defaults=True):
     """Traceback, where the record has one."""
 
 
-def parse_line(raw: bytes) -> LogLine | None:
-    """Return a line of a log file; None for one that is none."""
+L = TypeVar("L", bound=LogLine)
+
+
+def parse_line(raw: bytes, kind: type[L]) -> L | None:
+    """Return a line of a log file, its time with a zone; None for one that is none."""
     try:
-        return msgspec.json.decode(raw, type=LogLine)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        line = msgspec.json.decode(raw, type=kind)
+        line.time = line.time if line.time.tzinfo else line.time.astimezone()
+    except (msgspec.DecodeError, ValueError, OverflowError):  # the last two: no such time here
         return None
+    return line
 
 
 def configure_logging(

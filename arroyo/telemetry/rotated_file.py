@@ -58,8 +58,7 @@ class RotatedFile:
             return False
 
     def _rotate(self) -> None:
-        names = [self._path, *(Path(f"{self._path}.{age}") for age in range(1, FILES))]
-        for younger, older in reversed(list(itertools.pairwise(names))):
+        for younger, older in reversed(list(itertools.pairwise(rotated(self._path)))):
             with contextlib.suppress(FileNotFoundError):
                 younger.replace(older)
 
@@ -68,3 +67,8 @@ class RotatedFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def rotated(path: Path) -> list[Path]:
+    """Return the paths of a file and of those that were rotated, newest first."""
+    return [path, *(Path(f"{path}.{age}") for age in range(1, FILES))]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from arroyo.telemetry.followed_file import FollowedFile
-from arroyo.telemetry.logs import parse_line
+from arroyo.telemetry.logs import LogLine, parse_line
 from arroyo.telemetry.output import output_file
 
 LOOK_BYTES = 32 * 1024
@@ -52,7 +52,7 @@ class StageOutput:
 
     def _warnings(self, now: float) -> Iterator[str]:
         for line in self._log.lines(LOOK_BYTES):
-            if (record := parse_line(line)) is None:
+            if (record := parse_line(line, LogLine)) is None:
                 continue
             text = f"{record.level} {'; '.join(record.message.splitlines())}"
             if record.level == "WARNING":

@@ -12,7 +12,7 @@ from small_disk import small_files
 
 from arroyo.telemetry import rotated_file
 from arroyo.telemetry.console import Console
-from arroyo.telemetry.logs import LogLine, configure_logging
+from arroyo.telemetry.logs import LogLine, configure_logging, parse_line
 
 STDERR = 2
 log = logging.getLogger("tests.logs")
@@ -236,3 +236,18 @@ def test_a_console_that_is_gone_harms_nobody():
         log.warning("nowhere")
         os.close(STDERR)
         log.warning("nowhere")
+
+
+def line_at(time):
+    rest = {"level": "INFO", "logger": "", "chain": "", "stage": "", "pid": 1, "message": ""}
+    return json.dumps({"time": time, **rest}).encode()
+
+
+@pytest.mark.parametrize("time", ["2026-01-01T00:00:00", "2026-01-01T00:00:00Z"])
+def test_a_line_that_is_read_has_a_time_with_a_zone(time):
+    assert parse_line(line_at(time), LogLine).time.tzinfo is not None
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"\xff", b"[]", line_at("0001-01-01T00:00:00")])
+def test_what_is_no_line_of_a_log_or_has_no_time_of_this_place_is_none(raw):
+    assert parse_line(raw, LogLine) is None
