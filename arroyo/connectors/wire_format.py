@@ -70,20 +70,32 @@ def write_outward(message: Message) -> tuple[bytes, bytes | memoryview]:
     EncodeError
         The message holds a value that JSON can't express.
     """
-    header = _begin_header(message)
-    payload: bytes | memoryview = b""
-    if isinstance(message, Event):
-        header.metadata = message.metadata
-        payload = _flat(message.payload)
-        if message.dtype:
-            header.dtype, header.shape = message.dtype, message.shape
-    kind = type(message)
-    if type(message) is Start or type(message) is Stop:
-        header.data = message.data
-    elif kind is not Event and (own := _own_fields(kind)):
-        header.data = {field.name: getattr(message, field.name) for field in own}
+    return write_header(message), _flat(message.payload) if isinstance(message, Event) else b""
+
+
+def write_header(message: Message) -> bytes:
+    """Encode the header alone, for who has the payload; EncodeError as for `write_outward`."""
+    kind, origin = type(message), message.origin
+    metadata = message.metadata if isinstance(message, Event) else UNSET
+    if origin is None:
+        header = _Header(kind.__name__, metadata=metadata)
+    else:
+        run, source, _, sequence, path, fragment = origin
+        header = _Header(
+            kind.__name__,
+            run,
+            source,
+            sequence if sequence >= 0 else UNSET,
+            fragment or UNSET,
+            path or UNSET,
+            metadata,
+        )
+    if isinstance(message, Event) and message.dtype:
+        header.dtype, header.shape = message.dtype, message.shape
+    if kind is not Event:
+        header.data = _data_of(message)
     try:
-        return _encoder.encode(header), payload
+        return _encode(header)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodeError(f"this {header.type} can't be written as JSON: {error}") from error
 
@@ -110,7 +122,10 @@ class OutwardParser(MessageParser):
 
     def parse(self, frames: Sequence[Frame]) -> Message:
         """Read one message, its payload as a view of the frame; DecodeError says what is wrong."""
-        raw_header, payload = _split(frames)
+        if len(frames) == 3:  # nearly all
+            _, raw_header, payload = frames[0], frames[1], memoryview(frames[2])
+        else:
+            raw_header, payload = _split(frames)
         try:
             header = _decode(raw_header)
         except (ValueError, RecursionError) as error:
@@ -133,19 +148,13 @@ class OutwardParser(MessageParser):
         return kind(**_read_own_fields(kind, content))
 
 
-def _begin_header(message: Message) -> _Header:
-    origin = message.origin
-    if origin is None:
-        return _Header(type(message).__name__)
-    run, source, _, sequence, path, fragment = origin
-    return _Header(
-        type(message).__name__,
-        run,
-        source,
-        sequence if sequence >= 0 else UNSET,
-        fragment or UNSET,
-        path or UNSET,
-    )
+def _data_of(message: Message) -> dict[str, Any] | UnsetType:
+    kind = type(message)
+    if kind is Start or kind is Stop:
+        data: dict[str, Any] = message.data  # type: ignore[attr-defined]
+        return data
+    own = _own_fields(kind)
+    return {field.name: getattr(message, field.name) for field in own} if own else UNSET
 
 
 def _flat(payload: bytes | bytearray | memoryview) -> bytes | memoryview:
@@ -286,7 +295,7 @@ def _encode_foreign(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r:.60} has no form in JSON")
 
 
-_encoder = msgspec.json.Encoder(enc_hook=_encode_foreign)
+_encode = msgspec.json.Encoder(enc_hook=_encode_foreign).encode
 _decode = msgspec.json.Decoder(_Header).decode
 _pack = msgspec.msgpack.Encoder().encode
 _unpacker = msgspec.msgpack.Decoder(tuple[bytes, memoryview])

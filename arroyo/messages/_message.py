@@ -55,8 +55,7 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
         if isinstance(found, Origin):
             return found
         sequence, fragment = found if isinstance(found, tuple) else (found, ())
-        origin = self._make_origin(sequence, fragment)
-        self._origin = origin
+        origin = self._origin = self._make_origin(sequence, fragment)
         return origin
 
     @property
@@ -76,7 +75,8 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
             raise ValueError(
                 "this message has no key yet: a chain gives it one when a listener hands it over"
             )
-        return origin_key(origin, type(self).__name__.lower())
+        # Only a Start or Stop has no sequence, and is named by its type.
+        return origin_key(origin, "" if origin.sequence >= 0 else type(self).__name__.lower())
 
 
 class Start(Message):
@@ -174,6 +174,6 @@ class Event(Message):
     def copy(self) -> Event:
         """Return the event with a payload of its own, which can be kept for any time."""
         twin = msgspec.structs.replace(self, payload=bytes(self.payload))
-        if self.origin is not None:
-            twin._origin = self.origin
+        if (origin := self.origin) is not None:
+            twin._origin = origin
         return twin

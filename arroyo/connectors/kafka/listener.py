@@ -160,10 +160,10 @@ class KafkaListener(ParsingListener):
                 continue  # it was fetched before the group took the partition away
             if offset != progress.expected:
                 membership.look_at_gap(progress, offset)
-            headers = record.headers()
             frames: list[Frame] = [name, record.value() or b""]
-            if headers is not None:
-                frames[1:1] = [value for key, value in headers if key == HEADER and value]
+            for key, value in record.headers() or ():
+                if key == HEADER and value:
+                    frames.insert(-1, value)
             message = parse(frames)
             progress.expected = offset + 1
             if message is None:

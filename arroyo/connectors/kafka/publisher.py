@@ -17,7 +17,7 @@ from typing import Any, Literal
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from arroyo.connectors.wire_format import write_outward
+from arroyo.connectors.wire_format import write_header
 from arroyo.errors import ArroyoError, RefusedError, StageError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Publisher
@@ -151,19 +151,25 @@ class KafkaPublisher(Publisher):
         return self._servers.make(confluent_kafka.Producer, settings)
 
     def _send(self, message: Message) -> None:
-        header, payload = write_outward(message)
-        record = self._key_of(message), header, bytes(payload)
-        if not self._produce(message, *record):
-            self._wait_until(lambda: self._produce(message, *record))
+        """Hand a message to the producer, which is nobody else's; wait while there is no room."""
+        headers = {HEADER: write_header(message)}
+        if not self._produce(message, headers):
+            self._wait_until(lambda: self._produce(message, headers), for_room=True)
 
-    def _produce(self, message: Message, key: bytes | None, header: bytes, value: bytes) -> bool:
+    def _produce(self, message: Message, headers: dict[str, bytes]) -> bool:
         """Hand a record to the producer; return False if it has no room."""
-        name: bytes | int = self._next if key is None or self._key is not None else key
-        own: dict[str, Any] = {}
-        if name is not key:
-            own["on_delivery"] = partial(self._note_failure, self.replaced, name=name)
+        value = message.payload if isinstance(message, Event) else b""
+        name: bytes | int
         try:
-            self._producer.produce(self._topic, value, key, headers=[(HEADER, header)], **own)
+            if self._key is None and message.origin is not None:  # nearly all
+                name = message.key.encode()
+                self._producer.produce(self._topic, value, name, headers=headers)
+            else:
+                name = self._next
+                note = partial(self._note_failure, self.replaced, name=name)
+                self._producer.produce(
+                    self._topic, value, self._key_of(message), headers=headers, on_delivery=note
+                )
         except BufferError:
             return False
         except KafkaException as error:
@@ -176,19 +182,21 @@ class KafkaPublisher(Publisher):
         return True
 
     def _key_of(self, message: Message) -> bytes | None:
+        """Return the value of the field that is the key, if the message has that."""
         if self._key is None:
-            return None if message.origin is None else message.key.encode()
+            return None
         if isinstance(message, Event):
             value = message.metadata.get(self._key)
         else:
             value = message.data.get(self._key) if isinstance(message, Start | Stop) else None
         return None if value is None else str(value).encode()
 
-    def _wait_until(self, is_done: Callable[[], bool]) -> None:
+    def _wait_until(self, is_done: Callable[[], bool], *, for_room: bool = False) -> None:
+        """Wait for the servers; `for_room`: they need not confirm all before it is asked again."""
         give_up_s, fewest, since_s = math.inf, math.inf, time.monotonic()
         while not is_done():
             try:
-                self._producer.flush(WAIT_SLICE_S)
+                (self._producer.poll if for_room else self._producer.flush)(WAIT_SLICE_S)
             except KafkaException:  # so says a producer that is dead
                 self._is_dead = True
             self._look()

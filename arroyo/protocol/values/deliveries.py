@@ -88,7 +88,11 @@ def origins_of(batch: Batch) -> Callable[[int, Fragment], Origin]:
     if batch.returned is not None:
         return _origins_again(batch, batch.returned)
     run, source, epoch, base, path = batch.run, batch.source, batch.epoch, batch.base, batch.path
-    return lambda sequence, fragment: Origin(run, source, epoch, sequence - base, path, fragment)
+    # What `Origin()` does, in half of the time: publishers to brokers ask for that of each message.
+    new = tuple.__new__
+    return lambda sequence, fragment: new(
+        Origin, (run, source, epoch, sequence - base, path, fragment)
+    )
 
 
 def _origins_again(batch: Batch, returned: Returned) -> Callable[[int, Fragment], Origin]:

@@ -37,7 +37,7 @@ class Producer:
         return len(self.outstanding)
 
     def poll(self, timeout):
-        return 0
+        return self.flush(timeout) if timeout else 0
 
     def flush(self, timeout):
         if not self.confirms:
@@ -129,6 +129,17 @@ def test_messages_that_found_no_room_are_not_taken_for_confirmed(monkeypatch):
     full.room = 1000
     with pytest.raises(UnavailableError):
         publisher.flush()
+
+
+def test_a_producer_without_room_is_given_more_as_soon_as_one_is_confirmed():
+    producer = Producer(room=4)
+    producer.poll = lambda timeout: producer.outstanding.pop(0) if timeout else None
+    publisher = Publisher(producer)
+    values = [str(number).encode() for number in range(10)]
+    for event in events(*values):
+        publisher.publish(event)
+    assert producer.sent == values
+    assert [value for value, *_ in producer.outstanding] == values[-4:]
 
 
 def test_what_nobody_flushes_is_kept_no_longer_than_needed(monkeypatch):
