@@ -122,10 +122,7 @@ class OutwardParser(MessageParser):
 
     def parse(self, frames: Sequence[Frame]) -> Message:
         """Read one message, its payload as a view of the frame; DecodeError says what is wrong."""
-        if len(frames) == 3:  # nearly all
-            _, raw_header, payload = frames[0], frames[1], memoryview(frames[2])
-        else:
-            raw_header, payload = _split(frames)
+        raw_header, payload = _split(frames)
         try:
             header = _decode(raw_header)
         except (ValueError, RecursionError) as error:
@@ -151,8 +148,7 @@ class OutwardParser(MessageParser):
 def _data_of(message: Message) -> dict[str, Any] | UnsetType:
     kind = type(message)
     if kind is Start or kind is Stop:
-        data: dict[str, Any] = message.data  # type: ignore[attr-defined]
-        return data
+        return message.data  # type: ignore[attr-defined, no-any-return]
     own = _own_fields(kind)
     return {field.name: getattr(message, field.name) for field in own} if own else UNSET
 

@@ -6,23 +6,24 @@ notes what is confirmed, and sends the rest again after a lost connection.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from itertools import chain, count
 from typing import Any
 
 import pika
 
-from arroyo.connectors.wire_format import write_outward
+from arroyo.connectors.wire_format import write_header
 from arroyo.errors import EncodeError, RefusedError, UnavailableError
 from arroyo.messages import Event, Message
 from arroyo.stages import Publisher
 
-from .client import HEADER, Server, require_choice
+from .client import Server, require_choice
+from .frames import MessageFrames, write_properties
 from .session import Session
 from .unconfirmed import OutgoingMessage, UnconfirmedMessages
 
@@ -41,7 +42,6 @@ USUAL_S = 3.0
 """A shorter wait for the server is not reported, in s."""
 AGAIN_S = 0.5
 """A message that the server could not take (a full queue, say) is sent again after this time."""
-PERSISTENT: int = pika.DeliveryMode.Persistent.value
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +109,9 @@ class RabbitMQPublisher(Publisher):
         """What the stage's thread waits for; `bool` is never true."""
         self._sending = False
         self._channel: Any = None
-        self._ids = map(f"{uuid.uuid4()}-{{}}".format, itertools.count())
+        self._frames: MessageFrames
+        """Those of the channel."""
+        self._ids = map(f"{uuid.uuid4()}-{{}}".format, count())
         """Ids for messages without a key, which were published outside a chain."""
 
     # The stage's thread
@@ -176,18 +178,15 @@ class RabbitMQPublisher(Publisher):
     def _write(self, message: Message) -> OutgoingMessage:
         if isinstance(message, Event) and not isinstance(message.payload, bytes):
             message = message.copy()  # sent after this call, and perhaps more than once
-        header, body = write_outward(message)
+        header = write_header(message)
         if len(header) > HEADER_BYTES:
             raise EncodeError(
                 f"the header of this {type(message).__name__} has {len(header)} bytes, and "
                 f"RabbitMQ takes {HEADER_BYTES} at most: put large values into the payload"
             )
-        properties = pika.BasicProperties(
-            headers={HEADER: header.decode()},
-            message_id=next(self._ids) if message.origin is None else message.key,
-            delivery_mode=PERSISTENT,
-        )
-        return OutgoingMessage(message, properties, bytes(body))
+        name = next(self._ids) if message.origin is None else message.key
+        body = message.payload if isinstance(message, Event) else b""
+        return OutgoingMessage(message, name, write_properties(header, name), bytes(body))
 
     def _wait_until(self, condition: Callable[[], bool]) -> None:
         """Wait for the server; to be called with `_changed` held."""
@@ -232,6 +231,13 @@ class RabbitMQPublisher(Publisher):
         channel.confirm_delivery(self._note_confirmation, callback=lambda _: self._begin(channel))
 
     def _begin(self, channel: Any) -> None:
+        self._frames = MessageFrames(
+            channel.channel_number,
+            channel.connection.params.frame_max,
+            self._exchange,
+            self._routing_key,
+            mandatory=self._mandatory,
+        )
         with self._changed:
             self._channel = channel
             self._unconfirmed.begin_channel()
@@ -241,15 +247,13 @@ class RabbitMQPublisher(Publisher):
     def _send(self) -> None:
         with self._changed:
             self._sending = False
-            messages = [] if self._channel is None else list(self._unconfirmed.send())
-        if not messages:
-            return
-        exchange, key, mandatory = self._exchange, self._routing_key, self._mandatory
-        with self._session.joining():
-            for outgoing in messages:
-                self._channel.basic_publish(
-                    exchange, key, outgoing.body, outgoing.properties, mandatory
-                )
+            if self._channel is None or not self._channel.is_open:
+                return
+            messages = list(self._unconfirmed.send())
+        write = self._frames.write
+        self._session.send(
+            chain.from_iterable(write(each.properties, each.body) for each in messages)
+        )
 
     def _note_confirmation(self, frame: Any) -> None:
         method = frame.method

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pika
@@ -18,11 +17,10 @@ from arroyo.connectors.retrying import Outage
 from arroyo.errors import ArroyoError, ConfigurationError, UnavailableError
 
 from .client import Server
+from .frames import joined
 
 CLOSE_S = 5.0
 """How long `close()` waits for the server's answer, in s."""
-CALL_BYTES = 64 * 1024
-"""Frames are joined up to here: what the system doesn't take in one call is copied again."""
 
 _log = logging.getLogger(__name__)
 
@@ -118,11 +116,9 @@ class Session:
 
     # The session's thread
 
-    @contextmanager
-    def joining(self) -> Iterator[None]:
-        """Send what is published within the block with few system calls."""
-        with self._connection.joining():
-            yield
+    def send(self, frames: Iterable[bytes]) -> None:
+        """Send frames of messages, with few system calls."""
+        self._connection._output_marshaled_frames(joined(frames))
 
     def note_ready(self) -> None:
         """Note that the channel can be used."""
@@ -169,7 +165,7 @@ class Session:
 
     def _connect(self, parameters: Any) -> None:
         """Connect, and serve the connection until it ends."""
-        connection = _Connection(
+        connection = pika.SelectConnection(
             parameters,
             on_open_callback=self._open_channel,
             on_open_error_callback=lambda _, error: self._note_end(error),
@@ -246,43 +242,3 @@ class Session:
     def _stop_loop(self) -> None:
         if self._connection is not None:
             self._connection.ioloop.stop()
-
-
-class _Connection(pika.SelectConnection):  # type: ignore[misc]
-    """A pika connection that can send the frames of many messages with one system call.
-
-    By itself pika makes three calls for each message (method, properties, body), which cost more
-    than all the rest. A later pika that does not call `_output_marshaled_frames` just does that.
-    """
-
-    _frames: list[bytes] | None = None
-    """Frames gathered by `joining`; None outside of it."""
-
-    @contextmanager
-    def joining(self) -> Iterator[None]:
-        """Hold back frames within the block, and send them joined at its end."""
-        frames: list[bytes] = []
-        self._frames = frames
-        try:
-            yield
-        finally:
-            self._frames = None
-            super()._output_marshaled_frames(_joined(frames))
-
-    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
-        if self._frames is None:
-            super()._output_marshaled_frames(marshaled_frames)
-        else:
-            self._frames += marshaled_frames
-
-
-def _joined(frames: Sequence[bytes]) -> list[bytes]:
-    """Return the frames joined to parts of `CALL_BYTES` or a little more."""
-    parts: list[bytes] = []
-    first = size = 0
-    for end, frame in enumerate(frames, 1):
-        size += len(frame)
-        if size >= CALL_BYTES or end == len(frames):
-            parts.append(b"".join(frames[first:end]))
-            first, size = end, 0
-    return parts

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from arroyo.errors import StageError
 from arroyo.messages import Message
@@ -17,10 +16,12 @@ from arroyo.messages import Message
 class OutgoingMessage:
     """A message as it is sent, and the message itself in case the server returns it."""
 
-    __slots__ = ("body", "flush", "message", "properties", "returned")
+    __slots__ = ("body", "flush", "message", "name", "properties", "returned")
 
-    def __init__(self, message: Message, properties: Any, body: bytes) -> None:
+    def __init__(self, message: Message, name: str, properties: bytes, body: bytes) -> None:
         self.message = message
+        self.name = name
+        """Its ``message_id``."""
         self.properties = properties
         self.body = body
         self.flush = 0
@@ -101,7 +102,7 @@ class UnconfirmedMessages:
     def note_return(self, message_id: str, reason: str) -> None:
         """Note that the server has returned a message; its confirmation is still to come."""
         for outgoing in self._sent.values():
-            if outgoing.properties.message_id == message_id and not outgoing.returned:
+            if outgoing.name == message_id and not outgoing.returned:
                 outgoing.returned = reason
                 return
 

@@ -2,6 +2,7 @@
 
 import json
 
+import pika
 import pytest
 
 from arroyo import EncodeError, Event, Origin
@@ -18,13 +19,15 @@ def test_a_message_is_persistent_and_has_its_key_as_its_id(publisher):
     event._origin = Origin("run", "images.0", 7, 3)
     letter = publisher._write(event)
     assert letter.body == b"abc"
-    assert letter.properties.message_id == event.key
-    assert letter.properties.delivery_mode == 2
-    assert json.loads(letter.properties.headers["header"])["metadata"] == {"n": 1}
+    assert letter.name == event.key
+    properties = pika.BasicProperties().decode(letter.properties)
+    assert properties.message_id == event.key
+    assert properties.delivery_mode == 2
+    assert json.loads(properties.headers["header"])["metadata"] == {"n": 1}
 
 
 def test_messages_that_have_no_key_have_ids_of_their_own(publisher):
-    ids = {publisher._write(Event()).properties.message_id for _ in range(10)}
+    ids = {publisher._write(Event()).name for _ in range(10)}
     assert len(ids) == 10
 
 

@@ -1,16 +1,11 @@
 """What was published and not confirmed."""
 
-from types import SimpleNamespace
-
 from arroyo import Event
 from arroyo.connectors.rabbitmq.unconfirmed import OutgoingMessage, UnconfirmedMessages
 
 
 def messages(count, size=1):
-    return [
-        OutgoingMessage(Event({"n": n}), SimpleNamespace(message_id=str(n)), bytes(size))
-        for n in range(count)
-    ]
+    return [OutgoingMessage(Event({"n": n}), str(n), b"", bytes(size)) for n in range(count)]
 
 
 def filled(count):
