@@ -23,10 +23,11 @@ from arroyo.errors import AlreadyRunningError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import SlabReference
 
+from .allocated_arrays import AllocatedArrays
 from .allocator import SlabOwner
 from .files import pool_name, pool_prefix, sweep
 from .pages import LentSlabs, lent_slabs
-from .pool import Slab, SlabPool
+from .pool import SlabPool
 from .slab_reader import SlabReader
 from .source_epochs import SourceEpochs
 
@@ -93,7 +94,7 @@ class PayloadStore:
         self._own_ledger = self._read_any = False
         self.copies = False
         """Whether the stage gets copies of payloads, since it keeps them."""
-        self._taken: dict[int, Slab] = {}
+        self._arrays = AllocatedArrays()
         self._batch: Batch | None = None
         self.inline = 0
         """Number of payloads that found no room."""
@@ -119,7 +120,7 @@ class PayloadStore:
         if pool is None:
             return bytes(payload) if self.lends else None
         owner = self._current_owner()
-        own = self._own_slab(payload, length)
+        own = self._arrays.take(payload, length)
         if own is not None:
             if owner is not None:
                 pool.assign(own, owner)
@@ -172,20 +173,17 @@ class PayloadStore:
         kind = np.dtype(dtype)
         dimensions = (shape,) if isinstance(shape, int) else tuple(shape)
         length = math.prod(dimensions) * kind.itemsize
-        pool = self._pool
-        if pool is None and length >= DETACH_BYTES:
-            pool = self._make_pool(length)
-        slab = None
-        if pool is not None and length >= DETACH_BYTES:
+        pool = None
+        if length >= DETACH_BYTES:
+            pool = self._pool or self._make_pool(length)
+        if pool is None:
+            return np.empty(dimensions, kind)
+        slab = pool.take(length, pinned=True)
+        if slab is None and self._make_room(pool):
             slab = pool.take(length, pinned=True)
-            if slab is None and self._make_room(pool):
-                slab = pool.take(length, pinned=True)
         if slab is None:
             return np.empty(dimensions, kind)
-        array = np.ndarray(dimensions, kind, slab.data)
-        self._taken[id(array)] = slab
-        weakref.finalize(array, self._forget, id(array), slab.reference)
-        return array
+        return self._arrays.make(pool, slab, dimensions, kind)
 
     def give_back(self, items: Iterable[Encoded]) -> None:
         """Free the slabs of finished messages."""
@@ -195,28 +193,6 @@ class PayloadStore:
         if own:
             assert self._pool is not None
             self._pool.give_back(*own)
-
-    def _own_slab(self, payload: Buffer, length: int) -> SlabReference | None:
-        """Return the slab from `allocate` of which this payload is the whole."""
-        found: Any = payload.obj if isinstance(payload, memoryview) else None
-        while found is not None and self._taken:
-            slab = self._taken.get(id(found))
-            if slab is not None:
-                if slab.reference.length != length:
-                    return None
-                del self._taken[id(found)]
-                return slab.reference
-            found = getattr(found, "base", None)
-        return None
-
-    def _forget(self, array: int, reference: SlabReference) -> None:
-        """Unpin the slab of an array from `allocate` that has died; free it if it was not sent.
-
-        A finalizer: it may run at any time, also within a call of this object.
-        """
-        assert self._pool is not None
-        never_sent = self._taken.pop(array, None) is not None
-        self._pool.unpin(reference, give_back=never_sent)
 
     def _make_pool(self, length: int) -> SlabPool | None:
         with self._making:

@@ -153,7 +153,7 @@ def fill(store, source, epoch):
     "needs_room",
     [
         lambda store: isinstance(store.keep(os.urandom(LARGE * 8)), SlabReference),
-        lambda store: store._own_slab(memoryview(store.allocate(LARGE, "f8")), LARGE * 8),
+        lambda store: store._arrays.take(memoryview(store.allocate(LARGE, "f8")), LARGE * 8),
     ],
     ids=["keep", "allocate"],
 )
