@@ -9,7 +9,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
-from chains import indices, kill, listener, operator, publisher, wait_until
+from chains import PROGRAMS, indices, kill, listener, operator, publisher, wait_until
 from chromium import PROGRAM, chromium
 from installed import require
 from log_lines import log_line
@@ -39,8 +39,13 @@ def start(chain):
     """Start `arroyo dashboard`; return it, its address, and the header that has its token."""
     dashboard = chain.start("arroyo", "dashboard", chain.path, "--listen", "127.0.0.1:0")
     dashboard.wait_for("until Ctrl-C")
-    address, token = dashboard.text.partition("http://")[2].split()[0].split("/#")
-    return dashboard, address, {"Authorization": f"Bearer {token}"}
+    return dashboard, *seen_at(dashboard.text)
+
+
+def seen_at(text):
+    """Return the address that is printed, and the headers with its token."""
+    address, token = text.partition("http://")[2].split()[0].split("/#")
+    return address, {"Authorization": f"Bearer {token}"}
 
 
 @contextmanager
@@ -98,6 +103,25 @@ def test_the_slow_stage_is_named_and_the_death_of_the_page_is_noticed_by_nobody(
         assert dashboard.wait() == 0
     delivered = indices(chain.lines())
     assert sorted(delivered) == list(range(len(delivered)))
+
+
+PAGE = f"""
+[stages.page]
+command = ["{PROGRAMS / "arroyo"}", "dashboard", "chain.toml", "--listen", "127.0.0.1:0"]
+ready = {{ log = "is shown at" }}
+"""
+
+
+def test_as_a_program_of_the_chain_it_starts_and_ends_with_it(make_chain):
+    chain = make_chain(*SLOW, PAGE)
+    supervisor = chain.supervise()
+    chain.wait_until_ready()
+    address, known = seen_at(chain.command("logs", "numbers", "page"))
+    with views_from(address, known) as next_view:
+        assert "page" in [stage["name"] for stage in next_view()["stages"]]
+        supervisor.send(signal.SIGINT)
+        assert supervisor.wait() == 0, chain.text()
+    assert not chain.pids()
 
 
 @pytest.fixture
