@@ -10,7 +10,7 @@ from typing import get_args
 import click
 import msgspec
 
-from arroyo.config.schema import EventName
+from arroyo.config.event_names import EventName
 from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.log_reader import LogReader
 

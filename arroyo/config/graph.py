@@ -13,9 +13,9 @@ import msgspec
 
 from arroyo.identifiers import ReplicaName
 
+from .event_names import EventName
 from .schema import (
     Delivery,
-    EventName,
     Link,
     OnEventTable,
     OnFailed,

@@ -12,47 +12,14 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from .event_names import EventName
+
 Link = Literal["push-pull", "pub-sub"]
 Order = Literal["any", "source"]
 Restart = Literal["on-failure", "always", "never"]
 WhenFull = Literal["block", "drop-newest", "drop-oldest"]
 Delivery = Literal["reliable", "best-effort"]
 OnFailed = Literal["hold", "stop-chain", "exit"]
-EventName = Literal[
-    "chain-started",
-    "chain-ready",
-    "chain-stopping",
-    "cut-short",
-    "chain-ended",
-    "started",
-    "ready",
-    "finished",
-    "restarting",
-    "waiting",
-    "failed",
-    "corrected",
-    "ended-badly",
-    "killed",
-    "hung",
-    "stands-still",
-    "goes-on",
-    "quarantined",
-    "lost",
-    "restart-ordered",
-    "stop-ordered",
-    "stopped",
-    "parameter-set",
-    "start-ordered",
-    "restarts-given-up",
-    "reload-ordered",
-    "reloaded",
-    "rolled-back",
-    "requeue-ordered",
-    "drop-ordered",
-    "refused",
-    "events-lost",
-]
-"""What happens to a chain and its stages; supervision/README.md explains each."""
 
 Duration = float | str
 """Seconds, or text with a unit: ``"250 ms"``, ``"5 s"``, ``"2 min"``, ``"1 h"``."""

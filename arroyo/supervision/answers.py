@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from arroyo.config.schema import EventName
+from arroyo.config.event_names import EventName
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.history_file import history_text
 from arroyo.control.requests import Answers, Asked

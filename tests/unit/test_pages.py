@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from arroyo.codec import PROTOCOL_VERSION, records
-from arroyo.config.schema import EventName
+from arroyo.config.event_names import EventName
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "arroyo"

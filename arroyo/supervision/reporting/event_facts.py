@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from arroyo.config.schema import EventName
+from arroyo.config.event_names import EventName
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, signal_name
 from arroyo.supervision.decisions.happening import OfReplica

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from arroyo.clock import Clock
-from arroyo.config.schema import EventName
+from arroyo.config.event_names import EventName
 from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.logs import encodable
 from arroyo.telemetry.rotated_file import RotatedFile

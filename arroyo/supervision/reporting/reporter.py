@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
+from arroyo.config.event_names import EventName
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
-from arroyo.config.schema import EventName
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.totals import QUARANTINED, ExitStatus, Totals, say_messages

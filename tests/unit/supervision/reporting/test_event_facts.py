@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 from supervised_histories import name_of
 
-from arroyo.config.schema import EventName
+from arroyo.config.event_names import EventName
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, Evidence
 from arroyo.supervision.reporting.event_facts import KINDS, exit_report, facts_of
