@@ -1,6 +1,7 @@
 """What a supervisor costs: while a chain is idle, and after many crashes of its stages.
 
-``ARROYO_SOAK=1000`` has so many crashes, and an idle chain watched for a minute; -s shows figures.
+``ARROYO_SOAK=1000`` has so many crashes, and an idle chain watched for a minute, on a machine that
+does nothing else; -s shows figures.
 """
 
 import os
@@ -13,11 +14,13 @@ from chains import indices, listener, operator, publisher, wait_until
 
 from arroyo.control.requests import request
 
+IS_LONG = "ARROYO_SOAK" in os.environ
 CRASHES = int(os.environ.get("ARROYO_SOAK", "60"))
-WARM_UP = 30
-IDLE_S = 60.0 if "ARROYO_SOAK" in os.environ else 5.0
-CPU_LIMIT = 0.01
-"""Share of a core."""
+WARM_UP = 100 if IS_LONG else 30
+"""Until the supervisor's history, which keeps the last lines of what died, is full."""
+IDLE_S = 60.0 if IS_LONG else 5.0
+CPU_LIMIT = 0.01 if IS_LONG else 0.03
+"""Share of a core; on a machine that is busy with other tests it is more."""
 RSS_LIMIT = 30 * 2**20
 GROWTH_LIMIT = 2**20
 KINDS = signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT
@@ -88,9 +91,12 @@ def test_crashes_leave_no_file_open_and_take_no_memory(make_chain):
     after = watched.usage()
     print(f"{CRASHES} crashes: {before} before, {after} after; {files} and {watched.files()} files")
     assert before.keys() == after.keys() == {"supervisor", "fork server"}
-    for name, (descriptors, memory) in after.items():
-        assert descriptors == before[name][0], name
-        assert memory - before[name][1] <= GROWTH_LIMIT, name
+    for name, (descriptors, memory) in before.items():
+        # One more may be open for a moment: a connection, or a status page.
+        wait_until(
+            lambda name=name, most=descriptors: watched.usage()[name][0] <= most, watched.chain.text
+        )
+        assert after[name][1] - memory <= GROWTH_LIMIT, name
     assert watched.files() == files
     watched.finish()
 
@@ -104,5 +110,5 @@ def test_fifty_idle_stages_cost_next_to_nothing_to_watch(make_chain):
     memory = watched.supervisor.memory_info().rss
     print(f"50 stages: {100 * used_s / IDLE_S:.2f} % of a core, {memory / 2**20:.1f} MiB")
     assert memory <= RSS_LIMIT
-    assert used_s <= CPU_LIMIT * IDLE_S + 0.02, "and two ticks of the kernel's clock"
+    assert used_s <= CPU_LIMIT * IDLE_S
     watched.finish()
