@@ -77,11 +77,8 @@ class PageOrders:
         return {"said": self._running.restart(_stage_of(order))}
 
     def _scale(self, order: _Order) -> Said:
-        answer = self._running.ask("scale", _stage_of(order), order.number)
-        said = f"working: {', '.join(answer['working']) or 'none'}"
-        if answer["stopping"]:
-            said += f"; stopping, when they have finished: {', '.join(answer['stopping'])}"
-        return {"said": said}
+        scaled = self._running.scale(_stage_of(order), order.number)
+        return {"said": scaled.say("stopping, when they have finished")}
 
     def _set(self, order: _Order) -> Said:
         values = dict(parse_assignment(f"{name}={typed}") for name, typed in order.values.items())

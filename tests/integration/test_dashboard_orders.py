@@ -138,7 +138,7 @@ def test_a_stage_is_restarted_scaled_and_set(steered):
         page.value(f"document.querySelector('#orders [type=number]').value = {number}")
         assert click(page, "#orders button", "Scale") == f"Really have {number} of 2 work?"
         wait_until(lambda state=state: chain.states()["work.1"] == state, chain.text)
-    page.wait_until(said("working: work.0, work.1"))
+    page.wait_until(said("work: work.0, work.1"))
 
     for typed, outcome in (("-1", "a level is not negative"), ("8", "work: set")):
         page.wait_until("!!document.querySelector('#orders [name=level]')")

@@ -51,7 +51,7 @@ def test_an_order_without_a_stage_is_not_for_all(orders, played, verb):
 def test_processes_that_work_are_named(orders, played):
     played.history.stop_stage("integrate")
     played.end("integrate.0")
-    assert orders.post("scale", stage="integrate", number=1) == {"said": "working: integrate.0"}
+    assert orders.post("scale", stage="integrate", number=1) == {"said": "integrate: integrate.0"}
     assert played.history.state("integrate.0") is State.STARTING
     with pytest.raises(UsageError, match="expected a stage and 1 to 1"):
         orders.post("scale", stage="integrate", number=2)
