@@ -157,18 +157,24 @@ class NeverStarts(Count):
 
 
 class Pass(Operator):
-    """Hands on what it gets, with its own name in the metadata's `by`."""
+    """Hands on what it gets, with its own name in the metadata's `by`.
 
-    def __init__(self, name="pass", every_s=0.0):
+    `held_at`: before this index, and all beyond it, it waits for the gate.
+    """
+
+    def __init__(self, name="pass", every_s=0.0, held_at=None):
         self.name = name
         self.every_s = every_s
+        self.held_at = held_at
 
     def process(self, message):
-        if self.every_s and isinstance(message, Event):
+        if not isinstance(message, Event):
+            return message
+        if self.held_at is not None and message.metadata["index"] >= self.held_at:
+            wait_for("gate")
+        if self.every_s:
             threading.Event().wait(self.every_s)
-        if isinstance(message, Event):
-            return Event({**message.metadata, "by": f"{self.name}.{os.getpid()}"}, message.payload)
-        return message
+        return Event({**message.metadata, "by": f"{self.name}.{os.getpid()}"}, message.payload)
 
 
 class Tuned(Pass):

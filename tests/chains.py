@@ -129,6 +129,11 @@ class ChainFolder:
             lambda: f"{self.count(path)} of {count} lines\n{self.text()}",
         )
 
+    def kill(self, name):
+        """Kill a replica, once it runs: it may just be about to come back from its last death."""
+        wait_until(lambda: name in self.pids(), self.text)
+        kill(self.pids()[name])
+
     def open_gate(self):
         (self.folder / "gate").touch()
 
@@ -298,7 +303,8 @@ def publisher(name, inputs, kind="Write", /, *, keys="", path="out.jsonl", **opt
 
 def _table(role, name, kind, keys, options):
     target = kind if ":" in kind else f"own_stages:{kind}"
-    given = ", ".join(f"{key} = {_value(value)}" for key, value in options.items())
+    there = {key: value for key, value in options.items() if value is not None}
+    given = ", ".join(f"{key} = {_value(value)}" for key, value in there.items())
     return f'[stages.{name}]\n{role} = "{target}"\n{keys}\noptions = {{ {given} }}\n'
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from brokers import indices_of, numbered
-from chains import kill, listener, operator, wait_until
+from chains import listener, operator, wait_until
 from hostile_outward import HOSTILE_OUTWARD
 
 TESTS = Path(__file__).parents[1]
@@ -43,14 +43,18 @@ pytestmark = [
 
 @pytest.fixture
 def start_chain(broker, make_chain, monkeypatch):
-    """Starts the chain of the broker's connectors, with an operator that takes its time."""
+    """Starts the chain of the broker's connectors, with an operator that takes its time.
 
-    def start(window=65_536, backoff=SOON, every_s=0.001, **options):
+    `held_at`: index before which it waits for the gate.
+    """
+
+    def start(window=65_536, backoff=SOON, held_at=None, **options):
         inputs = broker.listener_options("in") | options
         again = f'backoff_s = "{backoff}"'
+        keys = f"replicas = 2\n{again}"
         chain = make_chain(
             listener("take", broker.listener, keys=f"window = {window}\n{again}", **inputs),
-            operator("work", "Pass", ["take"], keys=f"replicas = 2\n{again}", every_s=every_s),
+            operator("work", "Pass", ["take"], keys=keys, every_s=0.001, held_at=held_at),
             give(broker, again, options),
             keys=KEYS,
         )
@@ -95,11 +99,6 @@ def wait_for(broker, chain, count):
     )
 
 
-def kill_replica(chain, name):
-    wait_until(lambda: name in chain.pids(), chain.text)
-    kill(chain.pids()[name])
-
-
 def assert_all_came(broker, count, *, repeats_allowed):
     found = arrived(broker)
     assert sorted(set(found)) == list(range(count)), "messages are missing"
@@ -113,7 +112,7 @@ def test_nothing_is_lost_though_each_stage_is_killed_twice(broker, queues, start
     broker.produce("in", numbered(0, MESSAGES // 2))
     for turn, name in enumerate(STAGES * 2):
         wait_for(broker, chain, (turn + 1) * MESSAGES // 20)
-        kill_replica(chain, name)
+        chain.kill(name)
     broker.produce("in", numbered(MESSAGES // 2, MESSAGES))
     wait_for(broker, chain, MESSAGES)
     stop(chain, program)
@@ -135,10 +134,14 @@ def test_nothing_is_lost_though_the_server_is_killed(broker, queues, start_chain
 
 
 def test_a_chain_that_is_stopped_goes_on_where_it_was(broker, queues, start_chain):
-    chain, program = start_chain(window=100)
+    chain, program = start_chain(window=100, held_at=MESSAGES // 2)
     broker.produce("in", numbered(0, MESSAGES))
     wait_for(broker, chain, MESSAGES // 4)
-    stop(chain, program)
+    chain.wait_until_ready()
+    program.send(signal.SIGINT)
+    wait_until(lambda: chain.status()["take.0"]["state"] != "READY", chain.text)
+    chain.open_gate()
+    assert program.wait(DEADLINE_S) == 0, chain.text()
     first = arrived(broker)
     assert len(first) < MESSAGES, "it was stopped too late to tell"
     program = chain.supervise()
@@ -242,10 +245,11 @@ def test_a_chain_says_so_while_a_queue_is_missing(broker, start_chain):
 def test_a_chain_says_so_while_its_server_has_no_room(broker, queues, start_chain):
     if not broker.impatient:
         pytest.skip("there is no way to leave this server without room")
-    chain, program = start_chain(backoff="1 s", every_s=0.01, **broker.impatient)
+    chain, program = start_chain(backoff="1 s", held_at=MESSAGES // 10, **broker.impatient)
     broker.produce("in", numbered(0, MESSAGES))
     wait_for(broker, chain, MESSAGES // 20)
     broker.fill()
+    chain.open_gate()
     try:
         wait_until_said(chain, "takes nothing now")
     finally:

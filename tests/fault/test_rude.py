@@ -8,7 +8,7 @@ import os
 import re
 
 import pytest
-from chains import kill, unread, wait_until
+from chains import unread, wait_until
 from fault.faults import FAULTS
 from fault.rude_campaign import ClockStep, FullDisk, RudeCampaign
 from fault.rude_stages import PERIOD
@@ -53,10 +53,10 @@ def test_a_bad_day_costs_no_good_frame_and_the_account_is_true(tmp_path):
             for place, name in enumerate(["frames.0", "integrate.0", "integrate.1", "gather.0"]):
                 wait_until(lambda wanted=60 * (place + 1): campaign.written >= wanted, chain.text)
                 wait_until(lambda victim=name: victim in chain.pids(), chain.text)
-                kill(chain.pids()[name])
+                chain.kill(name)
             wait_until(lambda: campaign.written >= PERIOD, chain.text, 60.0)
             wait_until(lambda: "file.0" in chain.pids(), chain.text)
-            kill(chain.pids()["file.0"])
+            chain.kill("file.0")
             campaign.end_feeding()
             wait_until(lambda: supervisor.poll() is not None, chain.text, 120.0)
             broken, figures = campaign.judge(supervisor.returncode)

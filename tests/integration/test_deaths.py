@@ -60,7 +60,7 @@ def test_a_publisher_that_confirms_in_the_background_loses_nothing_when_it_is_ki
     supervisor = chain.supervise()
     for count in (100, HALF):
         chain.wait_for_lines(count)
-        kill(chain.pids()["write.0"])
+        chain.kill("write.0")
     chain.wait_until_ready()
     chain.open_gate()
     assert supervisor.wait() == 0, chain.text()
@@ -92,7 +92,7 @@ def test_work_goes_on_while_messages_flow_and_stages_die(make_chain):
     supervisor = chain.supervise()
     for count, victim in ((500, "work.0"), (3000, "more.0"), (6000, "work.1"), (9000, "write.0")):
         chain.wait_for_lines(count)
-        kill(chain.pids()[victim])
+        chain.kill(victim)
     assert supervisor.wait(60) == 0, chain.text()
     lines = chain.lines()
     assert set(indices(lines)) == set(range(20_000))
@@ -103,7 +103,7 @@ def test_a_killed_source_is_back_with_a_run_of_its_own(make_chain):
     chain = make_chain(*THREE)
     supervisor = chain.supervise()
     chain.wait_for_lines(100)
-    kill(chain.pids()["count.0"])
+    chain.kill("count.0")
     chain.open_gate()
     supervisor.wait()
     lines = chain.lines()
@@ -118,7 +118,7 @@ def test_the_run_of_a_killed_source_is_closed_and_says_what_is_missing(make_chai
     chain = make_chain(*THREE)
     supervisor = chain.supervise()
     chain.wait_for_lines(100)
-    kill(chain.pids()["count.0"])
+    chain.kill("count.0")
     chain.open_gate()
     code = supervisor.wait()
     lines = chain.lines()
@@ -322,7 +322,7 @@ def test_a_chain_that_is_to_exit_waits_for_nothing_that_a_failed_stage_holds_up(
     )
     supervisor = chain.supervise()
     chain.wait_for_lines(10)
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     assert supervisor.wait() == 1, chain.text()
     assert "stopping now because of work.0, which failed" in supervisor.text
     assert "work.0 failed" in supervisor.lines[-1]
@@ -346,7 +346,7 @@ def test_stages_come_back_although_the_fork_server_dies_again_and_again(make_cha
         for server in servers():
             server.kill()
             killed.add(server.pid)
-        kill(chain.pids()[f"work.{round_ % 2}"])
+        chain.kill(f"work.{round_ % 2}")
         chain.wait_until_ready()
     chain.open_gate()
     assert supervisor.wait() == 0, chain.text()
@@ -391,7 +391,7 @@ def test_with_best_effort_what_a_death_took_is_counted_and_named_and_no_more(mak
     )
     supervisor = chain.supervise()
     chain.wait_for_lines(100)
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     chain.open_gate()
     assert supervisor.wait() == 0, chain.text()
     lines = chain.lines()

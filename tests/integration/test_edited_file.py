@@ -8,6 +8,7 @@ from scrapes import Scraper
 
 from arroyo.cli.top import TopChain
 from arroyo.dashboard.chain_page import ChainPage
+from arroyo.web.access_token import AccessToken
 
 CHANGED = "chain.toml has changed since; to apply it: arroyo reload numbers"
 MISTAKEN = "chain.toml has changed since, and has mistakes: "
@@ -43,7 +44,7 @@ def names(status):
 )
 def test_what_runs_is_shown_and_that_the_file_is_another_is_said(chain, before, after, said):
     top = TopChain(str(chain.path))
-    page = ChainPage(chain.path, chain.environ)
+    page = ChainPage(chain.path, chain.environ, AccessToken())
     scraper = Scraper(chain)
     assert said not in chain.command("status", chain.path)
     edit(chain, before, after)
@@ -57,7 +58,7 @@ def test_what_runs_is_shown_and_that_the_file_is_another_is_said(chain, before, 
         assert [len(stage.replicas) for stage in seen.stages] == [1, 2, 1]
         assert any(note.startswith(said) for note in seen.notes)
     assert said in page._look().decode()
-    assert ChainPage(chain.path, chain.environ).chain == "numbers"
+    assert ChainPage(chain.path, chain.environ, AccessToken()).chain == "numbers"
     for each in (scraper, Scraper(chain)):
         ready = [key for key in each.samples() if key[0] == "arroyo_stage_ready"]
         assert len(ready) == 4

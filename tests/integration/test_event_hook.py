@@ -2,7 +2,7 @@
 
 import json
 
-from chains import kill, listener, operator, publisher, wait_until
+from chains import listener, operator, publisher, wait_until
 
 PAGE = """#!/bin/sh
 cat >> paged
@@ -23,7 +23,7 @@ def test_a_death_is_paged_and_nothing_waits_for_the_pager(make_chain):
     page.chmod(0o700)
     supervisor = chain.supervise()
     chain.wait_until_ready()
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     wait_until(lambda: chain.count("paged") == 1, chain.text)
     chain.wait_until_ready()
     chain.open_gate()

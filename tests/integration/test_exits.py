@@ -6,7 +6,7 @@ import signal
 
 import psutil
 import pytest
-from chains import PROGRAMS, indices, kill, listener, operator, publisher, wait_until
+from chains import PROGRAMS, indices, listener, operator, publisher, wait_until
 
 LEAVES = """
 import os
@@ -107,7 +107,7 @@ def test_a_broker_that_is_away_is_waited_for_and_a_stop_drains_what_waits_for_it
     supervisor = chain.supervise()
     chain.wait_for_lines(1)
     (chain.folder / "broker").unlink()
-    kill(chain.pids()["write.0"])
+    chain.kill("write.0")
     wait_until(lambda: (chain.status()["write.0"]["next_try_s"] or 0) > 10, chain.text)
     row = chain.status()["write.0"]
     assert row["state"] == "BACKOFF"
@@ -133,7 +133,7 @@ def test_a_module_that_is_corrected_brings_its_stage_back(make_chain):
     supervisor = chain.supervise()
     chain.wait_for_lines(1)
     (chain.folder / "own.py").write_text(WRONG)
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     supervisor.wait_for("started again once one of its files has changed")
     (chain.folder / "own.py").write_text(RIGHT)
     supervisor.wait_for("work.0: own.py has changed")
@@ -153,7 +153,7 @@ def test_a_supervisor_that_orphans_come_to_leaves_no_zombies(make_chain):
     command = PROGRAMS / "arroyo-supervise", chain.path
     supervisor = chain.start("python", "-c", AS_SUBREAPER, *command)  # as pid 1 of a container
     chain.wait_for_lines(50)
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     supervisor.wait_for("work.0 was killed (SIGKILL)")
     chain.wait_until_ready()
     stages = set(chain.pids().values())
@@ -237,7 +237,7 @@ def test_messages_that_come_again_after_a_death_are_told_apart(make_chain):
     )
     supervisor = chain.supervise()
     chain.wait_for_lines(20)
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     assert supervisor.wait() == 0, chain.text()
     received, again = map(int, re.findall(r"work: (\d+) received \((\d+) rep", supervisor.text)[0])
     assert again > 0

@@ -170,7 +170,7 @@ def test_a_crash_leaves_a_suspect_for_the_next_life(run):
 def test_a_plain_kill_leaves_no_suspect(run):
     chain, supervisor = run("loop", keys='restart = "never"\nprocess_timeout_s = 0')
     wait_until((chain.folder / "done").exists, chain.text)
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     supervisor.wait_for("work.0 was killed (SIGKILL)")
     supervisor.wait_for("FAILED")
     assert take_suspect(chain.run_directory, FATE) is None

@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from chains import indices, kill, publisher, totals, wait_until
+from chains import indices, publisher, totals, wait_until
 
 IMAGES = 200
 WINDOW = 8
@@ -298,7 +298,7 @@ def test_an_image_in_hand_stays_what_it_is_when_another_replica_finishes_it(make
     # for the first one, this has less to do.
     for last in (False, False, True):
         wait_until(lambda: "write.0" in chain.pids(), chain.text)
-        kill(chain.pids()["write.0"])
+        chain.kill("write.0")
         # Beyond the window: the first image is finished, and slabs are used again.
         with contextlib.nullcontext() if last else contextlib.suppress(pytest.fail.Exception):
             wait_until(lambda: max(published()) > WINDOW, chain.text, 30.0 if last else 3.0)

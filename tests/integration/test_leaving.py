@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from chains import indices, is_gone, kill, listener, operator, publisher, wait_until
+from chains import indices, is_gone, listener, operator, publisher, wait_until
 
 from arroyo.identifiers import ReplicaName
 from arroyo.shared_memory.files import pool_prefix
@@ -112,7 +112,7 @@ def test_an_orphaned_source_counts_what_it_held_and_removes_its_pool(make_chain,
     supervisor = chain.supervise()
     wait_until(lambda: pools(chain), chain.text)
     (chain.folder / "away").touch()
-    kill(chain.pids()["write.0"])
+    chain.kill("write.0")
     supervisor.wait_for("FAILED")
     wait_until(lambda: chain.status()["count.0"]["in_flight"] > 0, chain.text)
     pid = chain.pids()["count.0"]

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from chains import indices, kill, listener, operator, publisher, totals, wait_until
+from chains import indices, listener, operator, publisher, totals, wait_until
 
 STAGES = '''
 import ctypes
@@ -156,7 +156,7 @@ def test_plain_kills_cost_nothing_and_lists_stay_lists(make):
         chain.wait_for_lines(count)
         wait_until(lambda: chain.pids().get("work.0") not in killed, chain.text)
         killed.add(chain.pids()["work.0"])
-        kill(chain.pids()["work.0"])
+        chain.kill("work.0")
     assert supervisor.wait(60) == 0, chain.text()
     lines = chain.lines()
     assert sorted(indices(lines)) == list(range(3000))

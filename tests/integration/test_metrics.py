@@ -5,7 +5,7 @@ import socket
 
 import psutil
 import pytest
-from chains import indices, kill, listener, operator, publisher, wait_until
+from chains import indices, listener, operator, publisher, wait_until
 from outside import free_port
 from scrapes import Scraper, get
 
@@ -37,7 +37,7 @@ def test_what_is_served_follows_a_chain_through_start_restart_and_end(make_chain
     assert seen["arroyo_stage_phase_seconds_total", "idle", "0", "work"] > 0
     assert seen["arroyo_stage_resident_memory_bytes", "0", "work"] > 1_000_000
 
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     scraper.wait_for("stage_restarts_total", "0", "work", value=1)
     scraper.wait_for("stage_ready", "0", "work", value=1)
     chain.open_gate()

@@ -193,7 +193,7 @@ def test_plain_kills_put_nothing_into_quarantine(make_chain):
     for _ in range(10):
         wait_until(lambda: chain.pids().get("work.0") not in killed, chain.text)
         killed.add(chain.pids()["work.0"])
-        kill(chain.pids()["work.0"])
+        chain.kill("work.0")
     chain.open_gate()
     assert supervisor.wait() == 0, chain.text()
     assert entries(chain) == []

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pika
 import pytest
-from chains import indices, kill, listener, operator, publisher, wait_until
+from chains import indices, listener, operator, publisher, wait_until
 from outside import Recorder, array_event, assert_is_array_event, free_port, opened, running
 
 import arroyo.connectors
@@ -529,7 +529,7 @@ def test_what_a_listener_had_when_it_was_killed_comes_again_and_is_not_lost(
     )
     supervisor = chain.supervise()
     chain.wait_for_lines(50)
-    kill(chain.pids()["take.0"])
+    chain.kill("take.0")
     wait_until(lambda: set(indices(chain.lines())) == set(range(200)), chain.text)
     wait_until(lambda: any(line["type"] == "Stop" for line in chain.lines()), chain.text)
     wait_until(lambda: count(foreign, queue) == 0)

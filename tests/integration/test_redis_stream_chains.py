@@ -70,7 +70,7 @@ def test_replicas_share_a_stream_and_each_message_is_there_once(server, redis_se
     for turn, name in enumerate(["take.0", "take.1", "give.0", "give.1"]):
         wait_until(lambda turn=turn: server.xlen("curves") > 100 * turn, chain.text)
         wait_until(lambda name=name: name in chain.pids(), chain.text)
-        kill(chain.pids()[name])
+        chain.kill(name)
     add(server, 600, 1000)
     wait_until(lambda: len(set(published(server))) == 1000, chain.text)
     wait_until(lambda: server.xpending("frames", "chain")["pending"] == 0, chain.text)

@@ -4,7 +4,7 @@ import json
 import subprocess
 
 import pytest
-from chains import PROGRAMS, indices, kill, listener, operator, publisher, totals, wait_until
+from chains import PROGRAMS, indices, listener, operator, publisher, totals, wait_until
 
 OWN = """
 import arroyo
@@ -98,7 +98,7 @@ def test_a_mistake_changes_nothing_and_no_process_reads_it(chain):
     edit(chain, "every_s", "evry_s")
     told = reload(chain, code=78)
     assert "factr" in told and "evry_s" in told
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     wait_until(lambda: chain.status()["work.0"]["restarts"] == 1, chain.text)
     chain.wait_until_ready()
     stop_and_count(chain)
@@ -121,7 +121,7 @@ def test_a_process_that_is_killed_in_the_middle_of_a_reload_has_the_new_values_a
     edit(chain, "factor = 1", "factor = 2")
     running = chain.start("arroyo", "reload", "numbers")
     chain.supervisor.wait_for("reloading the chain file, on a reload command")
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     assert running.wait() == 0, running.text
     written = chain.count()
     chain.wait_until_ready()

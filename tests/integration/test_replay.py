@@ -50,7 +50,7 @@ def kill_at_random(chain, seed, victims, progress, until):
         wait_until(lambda count=count: progress() >= count, chain.text)
         for victim in dict.fromkeys(["images.0", rng.choice(victims)]):
             wait_until(lambda victim=victim: victim in chain.pids(), chain.text)
-            kill(chain.pids()[victim])
+            chain.kill(victim)
 
 
 def test_each_file_arrives_once_by_key_though_all_are_killed_again_and_again(make_chain):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import redis
 import report
-from chains import ChainFolder, kill, wait_until
+from chains import ChainFolder, wait_until
 from saxs_images import write_image
 
 pytest_plugins = ["redis_server"]
@@ -64,7 +64,7 @@ def test_each_frame_becomes_one_curve_and_they_are_right(server, chain, environ,
     chain.wait_until_ready()
     run("send_frames.py", environ | {"FRAMES": str(FRAMES // 2)})
     for name in ("frames.0", "average.1", "curves.0"):
-        kill(chain.pids()[name])
+        chain.kill(name)
     run("send_frames.py", environ)
     count = FRAMES // 2 + FRAMES + 4  # two runs with their Start and Stop
     wait_until(lambda: server.xlen("curves") >= count, chain.text)

@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from chains import PROGRAMS, indices, kill, listener, operator, publisher, totals, wait_until
+from chains import PROGRAMS, indices, listener, operator, publisher, totals, wait_until
 
 
 def levels(chain):
@@ -44,11 +44,11 @@ def test_parameters_are_set_in_mid_run_and_kept_over_a_kill(make_chain):
     assert chain.command("set", "numbers", "work") == "level = 5\n"
     set_by_all(chain, 7)
 
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     wait_until(lambda: chain.status()["work.0"]["restarts"] == 1, chain.text)
     chain.wait_until_ready()
     set_by_all(chain, 8)
-    kill(chain.pids()["work.1"])
+    chain.kill("work.1")
     wait_until(lambda: chain.status()["work.1"]["restarts"] == 1, chain.text)
     chain.wait_until_ready()
     written = len(levels(chain))

@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from chains import indices, kill, listener, operator, publisher, wait_until
+from chains import indices, listener, operator, publisher, wait_until
 
 STAGES = '''
 import ctypes
@@ -244,7 +244,7 @@ def test_what_the_sinks_have_is_not_repeated_when_the_stage_dies_at_the_next_mes
     wait_until(lambda: indices(chain.lines()) == [0, 1, 2, 3, 4], chain.text)
     # 5 events and the Start are finished, 15 events are not.
     wait_until(lambda: chain.status()["count.0"]["in_flight"] == 15, chain.text)
-    kill(chain.pids()["work.0"])
+    chain.kill("work.0")
     wait_until(lambda: calls(chain).count(5) == 2, chain.text)
     chain.open_gate()
     assert supervisor.wait() == 0

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pika
 import pytest
-from chains import ChainFolder, Program, kill, wait_until
+from chains import ChainFolder, Program, wait_until
 from spots import find_spots
 
 pytest_plugins = ["kafka_server", "rabbitmq_server"]
@@ -86,7 +86,7 @@ def kill_at_work(chain, name):
         return rows[name]["received"] > 0 and rows["frames.0"]["in_flight"] > 0
 
     wait_until(is_at_work, chain.text)
-    kill(chain.pids()[name])
+    chain.kill(name)
 
 
 def test_each_frame_is_counted_though_every_stage_is_killed_once(

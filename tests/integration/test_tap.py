@@ -6,7 +6,7 @@ import zlib
 
 import msgspec
 import numpy as np
-from chains import kill, listener, operator, publisher, wait_until
+from chains import listener, operator, publisher, wait_until
 
 from arroyo import Event
 from arroyo.codec import MessageCodec, decode_data
@@ -126,7 +126,7 @@ def test_a_tap_goes_on_when_its_replica_has_been_replaced(make_chain):
     chain, supervisor = make(make_chain)
     tapping = chain.start("arroyo", "tap", "numbers", "keep.0", "--rate", "20")
     tapping.wait_for("keep.0  Event")
-    kill(chain.pids()["keep.0"])
+    chain.kill("keep.0")
     wait_until(lambda: chain.status()["keep.0"]["restarts"] == 1)
     tapping.wait_for("keep.0  Event", len(tapping.lines) + 2)
     end(chain, supervisor)
