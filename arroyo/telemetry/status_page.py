@@ -16,6 +16,7 @@ from .status_words import (
     HEAD_BYTES,
     HISTOGRAM_OFFSET,
     MAGIC,
+    NO_SEQUENCE,
     OFFSET,
     PAGE_BYTES,
     SAID_HOLDS_S,
@@ -55,6 +56,7 @@ class StatusPage:
         self._map[:] = bytes(PAGE_BYTES)
         self.set("pid", pid)
         self.set("incarnation", incarnation)
+        self.set("hand_sequence", NO_SEQUENCE)
         self.set("magic", MAGIC)
 
     def set(self, field: str, value: int) -> None:
@@ -104,7 +106,7 @@ class StatusPage:
         """
         # In this order, so that a reader takes no message of one source for the other's.
         words, index = self._words, _INDEX
-        words[index["hand_sequence"]] = 0
+        words[index["hand_sequence"]] = NO_SEQUENCE
         words[index["hand_part"]] = 0
         words[index["hand_end"]] = 0
         words[index["hand_epoch"]] = epoch

@@ -18,7 +18,7 @@ from .histogram import BUCKETS
 HEAD_BYTES = 512
 """The words of `FIELDS`, and room for more of them."""
 PAGE_BYTES = 4608
-MAGIC = 0x4172726F796F0002
+MAGIC = 0x4172726F796F0003
 """First word of a page, with the layout's version in its low 16 bits."""
 
 
@@ -113,9 +113,9 @@ over; ``unseen``, how many events beyond ``received`` may have been handed over,
 
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,
-``hand_sequence`` (+ 1; 0: a Start or Stop), ``hand_base`` (the sequence of its run's first event)
-and ``hand_part`` (tells the parts of a split message from each other). Where it is a list,
-``hand_sequence`` is its first message, and ``hand_end`` its last (+ 1; 0: it is no list).
+``hand_sequence`` (`NO_SEQUENCE`: a Start or Stop), ``hand_base`` (the sequence of its run's first
+event) and ``hand_part`` (tells the parts of a split message from each other). Where it is a list,
+``hand_sequence`` is its first message, and ``hand_end`` its last + 1 (0: it is no list).
 ``hand_since_ns`` is when
 a batch was taken in hand, or a message of it that takes longer than a moment. It is for people:
 the supervisor compares samples instead. ``waits`` counts how often the stage's code has reported
@@ -130,6 +130,9 @@ out; see `phase_times_ns`.
 
 SAID_HOLDS_S = 5.0
 """What a stage waits for is believed for so long after it was said."""
+
+NO_SEQUENCE = (1 << 64) - 1
+"""In `hand_sequence`: a Start or Stop is in hand, which has no sequence of its own there."""
 
 OFFSET = {name: 8 * index for index, name in enumerate(FIELDS)}
 

@@ -39,7 +39,7 @@ from arroyo.runner.user_code.loading import load_message_types
 from arroyo.shared_memory.payloads import PayloadStore
 from arroyo.stages import AllocatingStage, WaitingStage
 from arroyo.telemetry.status_page import StatusPage
-from arroyo.telemetry.status_words import Phase
+from arroyo.telemetry.status_words import NO_SEQUENCE, Phase
 
 from .live_parameters import LiveParameters
 from .memory_tuning import tune_memory
@@ -132,7 +132,7 @@ class StageContext:
             name,
             self.incarnation,
             self._directory,
-            current_sequence=lambda: self.hand_sequence[0] - 1,
+            current_sequence=self._current_sequence,
             is_alive=self._is_alive,
         )
         note = None if folders is None or lifeline is None else folders.run.parameters(name.stage)
@@ -232,6 +232,11 @@ class StageContext:
         for each message, and no look at the clock.
         """
         self.page.take(self._places.get(batch.source, -1), batch.epoch, batch.base)
+
+    def _current_sequence(self) -> int:
+        """Return the sequence of the message in hand; -1 for a Start or Stop."""
+        sequence: int = self.hand_sequence[0]
+        return -1 if sequence == NO_SEQUENCE else sequence
 
     def take_suspect(self) -> Suspect | None:
         """Return what the life before has died of, if a message may be to blame; only once."""

@@ -19,7 +19,7 @@ class CurrentMessage:
     """Notes each message before the stage's code gets it.
 
     Those loops write it down themselves, as a call for each message would cost them a tenth of
-    their time: `sequence[0] = sequence + 1`, the message's origin as `make_origin` and the
+    their time: `sequence[0] = sequence`, the message's origin as `make_origin` and the
     sequence, and `note_part` for a part of a split message.
 
     Parameters

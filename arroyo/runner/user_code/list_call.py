@@ -99,7 +99,7 @@ class ListCall:
             message._make_origin = make_origin
             message._origin = (sequence, fragment) if fragment else sequence
             messages.append(message)
-        current.sequence[0], current.end[0] = work[0][0] + 1, work[-1][0] + 1
+        current.sequence[0], current.end[0] = work[0][0], work[-1][0] + 1
         try:
             returned = takes_list(messages)
             if inspect.isawaitable(returned):

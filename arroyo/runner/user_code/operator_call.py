@@ -168,7 +168,7 @@ class OperatorCall:
         outbox.begin(takes_lists=self.takes_lists)
         try:
             for sequence, fragment, message in left:
-                word[0] = sequence + 1
+                word[0] = sequence
                 message._make_origin = make_origin
                 message._origin = sequence
                 if fragment:
@@ -244,7 +244,7 @@ class OperatorCall:
     def _finish(self, each: Work, result: Any, payloads: OwnPayloads) -> Encoded | Output:
         """Return what becomes of one message of a list."""
         sequence, _, message = each
-        self._current.sequence[0] = sequence + 1  # a slab that is filled now is this one's
+        self._current.sequence[0] = sequence  # a slab that is filled now is this one's
         return self._outcome(message, payloads.own(message, result))
 
     def _outcome(self, message: Message, returned: Any) -> Encoded | Output:

@@ -133,7 +133,7 @@ class PublisherCall:
         before = len(done)
         try:
             for sequence, fragment, message in left:
-                word[0] = sequence + 1
+                word[0] = sequence
                 message._make_origin = make_origin
                 message._origin = sequence
                 if fragment:

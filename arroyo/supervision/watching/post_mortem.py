@@ -22,7 +22,7 @@ from arroyo.control.suspect_notes import (
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions.ending import FINISHED, Evidence, blame
 from arroyo.telemetry.output import set_aside
-from arroyo.telemetry.status_words import Phase
+from arroyo.telemetry.status_words import NO_SEQUENCE, Phase
 
 from .oom_kills import OomKills
 from .processes import Exit
@@ -78,7 +78,7 @@ class PostMortem:
         reason = blame(end.status, evidence)
         stacks = set_aside(stacks_file(log)) if reason else None
         source = self._source(page)
-        if reason and source is not None and page["hand_sequence"]:
+        if reason and source is not None and page["hand_sequence"] != NO_SEQUENCE:
             self._note_suspect(name, source, page, reason, stacks)
         _report(name, evidence)
         return msgspec.structs.replace(evidence, stacks=str(stacks)) if stacks else evidence
@@ -88,9 +88,9 @@ class PostMortem:
         source = self._source(page)
         if source is None:
             return ""
-        if not page["hand_sequence"]:
+        if page["hand_sequence"] == NO_SEQUENCE:
             return f"a Start or Stop of {source}"
-        first = page["hand_sequence"] - 1 - page["hand_base"]
+        first = page["hand_sequence"] - page["hand_base"]
         if _is_list(page):
             return f"{source} messages {first} to {page['hand_end'] - 1 - page['hand_base']}"
         return f"{source} message {first}"
@@ -113,7 +113,7 @@ class PostMortem:
         reason: str,
         stacks: Path | None,
     ) -> None:
-        place = str(source), page["hand_epoch"], page["hand_sequence"] - 1
+        place = str(source), page["hand_epoch"], page["hand_sequence"]
         stack = _read_stacks(stacks)[:STACK_CHARACTERS] if stacks else ""
         try:
             if _is_list(page):
@@ -142,7 +142,7 @@ def _report(name: ReplicaName, evidence: Evidence) -> None:
 
 def _is_list(page: Mapping[str, int]) -> bool:
     """Return True if not a single message was in hand but a list of them."""
-    return page["hand_end"] > page["hand_sequence"]
+    return page["hand_end"] > page["hand_sequence"] + 1
 
 
 def _read_stacks(path: Path) -> str:

@@ -238,7 +238,7 @@ def test_an_error_that_ends_the_stage_finds_it_closed_and_its_message_still_in_h
     with pytest.raises(StageFailedError, match="raised ValueError: no sense in 5"):
         run(operator, one_run, pages=pages, keys={"on_error": "crash"})
     assert operator.calls == ["open", "close"]
-    assert pages[0]["hand_sequence"] == 6 + 1
+    assert pages[0]["hand_sequence"] == 6
     assert pages[0]["received"] == 3
 
 

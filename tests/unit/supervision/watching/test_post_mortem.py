@@ -13,7 +13,7 @@ from arroyo.supervision.watching.post_mortem import LINE_CHARACTERS, PostMortem
 from arroyo.supervision.watching.processes import Exit
 from arroyo.telemetry.output import output_file
 from arroyo.telemetry.status_page import StatusPage, read_status_page
-from arroyo.telemetry.status_words import Phase
+from arroyo.telemetry.status_words import NO_SEQUENCE, Phase
 
 NAME = ReplicaName("integrate", 0)
 SEGFAULT = Exit(-signal.SIGSEGV)
@@ -32,7 +32,7 @@ def page(run_directory):
     made = StatusPage(path, os.getpid(), 1)
     made.enter(Phase.PROCESS, 1)
     made.take(0, 99, 11)
-    made.word("hand_sequence")[0] = 4712
+    made.word("hand_sequence")[0] = 4711
     made.close()
     return read_status_page(path)
 
@@ -107,7 +107,7 @@ def test_a_hang_leaves_one(examine, page, run_directory):
 
 
 def test_a_crash_with_a_list_in_hand_accuses_none_of_its_messages(examine, page, run_directory):
-    evidence = examine(SEGFAULT, {**page, "hand_end": 4712 + 99})
+    evidence = examine(SEGFAULT, {**page, "hand_end": 4711 + 100})
     assert evidence.message == "images.0 messages 4700 to 4799"
     assert take_suspect(run_directory, NAME) is None
     (found,) = SuspectLists(run_directory, [NAME]).read()
@@ -115,14 +115,14 @@ def test_a_crash_with_a_list_in_hand_accuses_none_of_its_messages(examine, page,
 
 
 def test_a_plain_kill_with_a_list_in_hand_leaves_nothing(examine, page, run_directory):
-    examine(Exit(-signal.SIGKILL), {**page, "hand_end": 4712 + 99})
+    examine(Exit(-signal.SIGKILL), {**page, "hand_end": 4711 + 100})
     assert SuspectLists(run_directory, [NAME]).read() == ()
 
 
 def test_a_crash_without_a_message_in_hand_leaves_none(examine, page, run_directory):
     assert examine(SEGFAULT, {**page, "hand_source": 0}).message == ""
     assert examine(SEGFAULT, {}).message == ""
-    start = examine(SEGFAULT, {**page, "hand_sequence": 0})
+    start = examine(SEGFAULT, {**page, "hand_sequence": NO_SEQUENCE})
     assert start.message == "a Start or Stop of images.0"
     assert take_suspect(run_directory, NAME) is None
 
