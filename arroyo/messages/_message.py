@@ -96,7 +96,7 @@ class Stop(Message):
     data: dict[str, Any] = {}
 
 
-class Event(Message):
+class Event(Message, gc=False):  # plain values have no cycles to look for
     """One datum of a run: a small dict, and a payload of any size.
 
     Attributes

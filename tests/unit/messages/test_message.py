@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
@@ -135,3 +138,16 @@ def test_a_copy_of_a_users_event_is_of_the_same_type():
     assert type(kept) is Frame
     assert kept.gain == 2.0
     assert kept.origin is None
+
+
+def test_an_event_leaves_nothing_behind_though_the_garbage_collector_does_not_look_at_it():
+    class Value:
+        pass
+
+    values = Value(), Value(), Value()
+    left = [weakref.ref(value) for value in values]
+    event = Event({"value": values[0]}, b"")
+    event._make_origin, event._origin = values[1:]
+    assert not gc.is_tracked(event)
+    del values, event
+    assert [each() for each in left] == [None] * 3
