@@ -26,6 +26,7 @@ from arroyo.telemetry.logs import LogLine
 from arroyo.web.access_token import AccessToken
 from arroyo.web.http_request import JSON, Answer, Later, Request, Stream
 
+from .frame_answers import FrameAnswers
 from .page_orders import PageOrders
 from .page_view import page_of
 from .view_stream import ViewStream
@@ -42,6 +43,8 @@ _FILES = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/asking.js": ("asking.js", "text/javascript; charset=utf-8"),
+    "/frames.js": ("frames.js", "text/javascript; charset=utf-8"),
+    "/colours.js": ("colours.js", "text/javascript; charset=utf-8"),
     "/orders.js": ("orders.js", "text/javascript; charset=utf-8"),
     "/graph.js": ("graph.js", "text/javascript; charset=utf-8"),
     "/elements.js": ("elements.js", "text/javascript; charset=utf-8"),
@@ -82,6 +85,7 @@ class ChainPage:
         self._token = token
         self._live = LiveChain(file, environ)
         self._live.look()
+        self._frames = FrameAnswers(lambda: self._live.chain, environ)
         self._orders = PageOrders(self.chain, file, environ) if takes_orders else None
         self._stream = ViewStream(self._look, EVERY_S)
         static = files(__package__) / "static"
@@ -107,8 +111,15 @@ class ChainPage:
             return found  # it has nothing of the chain
         if refusal := self._token.refuse(request):
             return refusal
+        return self._find_later(request) or self._answer_now(request)
+
+    def _find_later(self, request: Request) -> Later | None:
+        """Return the answer to an order, or to who wants a frame."""
         if self._orders and (carry_out := self._orders.find(request)):
             return Later(partial(asyncio.to_thread, _in_json, carry_out))
+        return None if request.method == "POST" else self._frames.find(request)
+
+    def _answer_now(self, request: Request) -> Answer | Stream:
         if request.path == "/stream" and request.method != "POST":
             return Stream(self._stream.follow, "text/event-stream")
         asked = self._answers.get(request.path)

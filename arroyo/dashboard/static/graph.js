@@ -5,7 +5,7 @@ import { drawn, element, showFigures, write } from "./elements.js";
 const MINUTE = { width: 120, height: 20 };
 
 export class Graph {
-  /** `actions`: functions of a stage, called when its `logs` or its `orders` are asked for. */
+  /** `actions`: functions of a stage, called when its `logs`, `frames` or `orders` are asked for. */
   constructor(graph, actions) {
     this.graph = graph;
     this.actions = actions;
@@ -74,6 +74,8 @@ class Box {
     };
     const name = button(stage.name, "", `show the logs of ${stage.name}`, actions.logs);
     const orders = button("orders…", "order", `give orders to ${stage.name}`, actions.orders);
+    const look = button("frames…", "look", `look at frames of ${stage.name}`, actions.frames);
+    look.hidden = stage.role === "program";
     this.state = element("span", "state");
     this.blame = element("p", "blame");
     this.links = element("p", "from");
@@ -90,7 +92,7 @@ class Box {
     });
     this.replicas = element("ul", "replicas");
     const title = element("h2", "", name);
-    const head = element("div", "top", title, element("span", "role", stage.role), orders, this.state);
+    const head = element("div", "top", title, element("span", "role", stage.role), look, orders, this.state);
     this.article = element("article", "stage", head, this.blame, this.links, this.shares);
     this.article.append(this.fill, this.minute, this.figures, this.replicas);
     this.article.setAttribute("aria-label", `stage ${stage.name}`);

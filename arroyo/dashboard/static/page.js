@@ -2,6 +2,7 @@
 
 import { follow } from "./asking.js";
 import { showFigures, element, write } from "./elements.js";
+import { Frames } from "./frames.js";
 import { Graph } from "./graph.js";
 import { Orders } from "./orders.js";
 import { Panels } from "./panels.js";
@@ -11,8 +12,10 @@ const AGAIN_MS = 2000;
 const find = (id) => document.getElementById(id);
 const panels = new Panels();
 const orders = new Orders(find("orders"));
+const frames = new Frames(find("frames"));
 const graph = new Graph(find("graph"), {
   logs: ({ name }) => panels.select(name),
+  frames: (stage) => frames.open(stage),
   orders: (stage) => orders.openStage(stage),
 });
 find("reload").addEventListener("click", () => orders.openReload());

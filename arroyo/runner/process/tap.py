@@ -30,7 +30,7 @@ from arroyo.shared_memory.payloads import PayloadStore
 
 SAMPLES_PER_S = 20
 """More are never given: to split a batch of small messages takes up to 0.3 ms."""
-BYTES_PER_S = 8 << 20
+BYTES_PER_S = 128 << 20
 PAYLOAD_BYTES_MAX = 64 << 20
 """Of a larger payload only the size is given."""
 LOOK_S = 0.01

@@ -133,7 +133,7 @@ def test_all_that_the_page_names_is_served_from_here(page):
     _, html = ask(page, "/")
     for name in ("page.css", "page.js", "icon.svg"):
         assert f'="{name}"' in html
-    for path in ("page", "asking", "elements", "graph", "orders", "panels"):
+    for path in ("page", "asking", "colours", "elements", "frames", "graph", "orders", "panels"):
         status, script = ask(page, f"/{path}.js")
         assert status is HTTPStatus.OK
         assert "innerHTML" not in script

@@ -39,12 +39,22 @@ def describe(header: Batch, message: Buffer, payload: Buffer, payload_bytes: int
     payload_bytes
         Its size; 0: it is in the message.
     """
+    found, payload = describe_head(header, message, payload, payload_bytes)
+    if found.get("dtype") and len(payload) == found["payload_bytes"]:
+        found |= summarise(payload, found["dtype"], found["shape"])
+    return found
+
+
+def describe_head(
+    header: Batch, message: Buffer, payload: Buffer, payload_bytes: int
+) -> tuple[dict[str, Any], Buffer]:
+    """Return what `describe` does, but nothing of the values of an array; and the payload."""
     kind, fields = _read(message)
     found: dict[str, Any] = {"kind": kind, **_origin(header)}
     if header.kind != Kind.EVENTS:
-        return found | {"data": _plain(fields[0] if fields else {})}
+        return found | {"data": _plain(fields[0] if fields else {})}, payload
     if list(map(type, fields[:_EVENT_FIELDS])) != [dict, bytes, str, list]:
-        return found | {"bytes": len(message), "fields": _plain(fields)}
+        return found | {"bytes": len(message), "fields": _plain(fields)}, payload
     metadata, inline, dtype, shape, *own = fields
     if not payload_bytes:
         payload, payload_bytes = inline, len(inline)
@@ -53,9 +63,7 @@ def describe(header: Batch, message: Buffer, payload: Buffer, payload_bytes: int
         found["fields"] = _plain(own)
     if dtype:
         found |= {"dtype": dtype, "shape": shape}
-        if len(payload) == payload_bytes:
-            found |= summarise(payload, dtype, shape)
-    return found
+    return found, payload
 
 
 def _read(message: Buffer) -> tuple[str, list[Any]]:

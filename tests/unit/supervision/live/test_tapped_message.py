@@ -8,8 +8,8 @@ import pytest
 from batches import make_batch
 
 from arroyo import Event, Message, Start
-from arroyo.cli.output.tapped_message import LINE_CHARACTERS, describe, line_of, summarise
 from arroyo.codec import Kind, MessageCodec
+from arroyo.supervision.live.tapped_message import LINE_CHARACTERS, describe, line_of, summarise
 
 ALONE = make_batch(ranges=((3, 4),), source="images.0", attempt=1)
 
