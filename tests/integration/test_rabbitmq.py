@@ -282,7 +282,7 @@ def test_a_header_too_large_for_a_frame_is_the_fault_of_its_message(rabbitmq_ser
 
 def test_both_outlive_the_server_and_nothing_is_lost(mortal_rabbitmq_server, caplog):
     server, recorder = mortal_rabbitmq_server, Recorder()
-    patient = {"retry_for_s": 60.0}  # the server's start may take longer than 10 s
+    patient = {"retry_for_s": 200.0}  # for a server that starts on a busy machine
     listener = RabbitMQListener(recorder, "lasting", server.url, declare="classic", **patient)
     sending = RabbitMQPublisher("", "lasting", server.url, **patient)
     with running(listener), opened(sending) as publisher:
