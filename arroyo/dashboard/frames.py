@@ -136,13 +136,15 @@ def _greatest(cells: np.ndarray, block: int) -> np.ndarray:
     import numpy as np
 
     greater = np.fmax if cells.dtype.kind == "f" else np.maximum
-    for _ in range(2):  # first along the rows, which lie in one piece
-        found = cells[::block].copy()
-        for offset in range(1, block):
-            more = cells[offset::block]
-            greater(found[: len(more)], more, out=found[: len(more)])
-        cells = found.T
-    return cells
+    rows = cells[::block].copy()  # first along the rows, which lie in one piece
+    for offset in range(1, block):
+        more = cells[offset::block]
+        greater(rows[: len(more)], more, out=rows[: len(more)])
+    found = rows[:, ::block].copy()
+    for offset in range(1, block):
+        more = rows[:, offset::block]
+        greater(found[:, : more.shape[1]], more, out=found[:, : more.shape[1]])
+    return found
 
 
 def value_at(plane: np.ndarray, x: int, y: int) -> Any:

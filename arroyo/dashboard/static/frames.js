@@ -156,6 +156,7 @@ export class Frames {
     if (!frame) return;
     write(this.facts, this.words(frame));
     this.canvas.dataset.number = frame.number;
+    this.canvas.dataset.region = frame.region;
     if (!frame.values) return;
     const bounds = this.bounds(frame.values);
     if (frame.high === 1) this.drawCurve(frame, bounds);
