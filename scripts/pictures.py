@@ -103,7 +103,7 @@ def take_pages(chain: Path) -> None:
         time.sleep(62)
         page.value("document.querySelector('.bottleneck button').click()")
         for name, dark in (("page.webp", False), ("page_dark.webp", True)):
-            page.look(width=1320, height=860, dark=dark)
+            page.look(width=1320, height=920, dark=dark)
             time.sleep(2)
             (PACKAGE / "dashboard" / name).write_bytes(page.picture())
     dashboard.send_signal(signal.SIGTERM)
