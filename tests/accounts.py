@@ -24,7 +24,7 @@ PROGRAMS = {
 DEADLINE_S = 120.0
 
 
-class ConsoleReport:
+class Account:
     """An account of this machine, with a home that it has just got."""
 
     def __init__(self, uid):
@@ -107,7 +107,7 @@ def account():
     made = []
 
     def make(uid):
-        made.append(ConsoleReport(uid))
+        made.append(Account(uid))
         return made[-1]
 
     yield make

@@ -77,19 +77,19 @@ def test_an_announcement_is_one_readable_line(happened, line):
 
 
 def test_a_complaint_that_replicas_share_is_told_once():
-    account = ConsoleReport(colour=False)
+    report = ConsoleReport(colour=False)
     ending = Ending(1.0, 78, "", Evidence(said="no such file"))
     lines = [
-        account.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in range(3)
+        report.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in range(3)
     ]
     assert lines == ["images.0 exited with 78 after 1.00 s: no such file; FAILED", None, None]
 
 
 def test_replicas_that_say_nothing_are_each_told():
-    account = ConsoleReport(colour=False)
+    report = ConsoleReport(colour=False)
     ending = Ending(1.0, 78)
     lines = [
-        account.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in (0, 1)
+        report.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in (0, 1)
     ]
     assert None not in lines
 
