@@ -116,7 +116,14 @@ def test_as_a_program_of_the_chain_it_starts_and_ends_with_it(make_chain):
     chain = make_chain(*SLOW, PAGE)
     supervisor = chain.supervise()
     chain.wait_until_ready()
-    address, known = seen_at(chain.command("logs", "numbers", "page"))
+    said = []
+
+    def is_told():
+        said[:] = [chain.command("logs", "numbers", "page")]
+        return "is shown at" in said[0]
+
+    wait_until(is_told, lambda: said)
+    address, known = seen_at(said[0])
     with views_from(address, known) as next_view:
         assert "page" in [stage["name"] for stage in next_view()["stages"]]
         supervisor.send(signal.SIGINT)

@@ -293,15 +293,6 @@ def test_a_stage_is_alone_in_its_session_and_reads_no_module_of_the_folder(super
         assert b"PYTHONSAFEPATH=arroyo-supervise" in environ
 
 
-def test_the_environment_of_a_stage_is_its_own(supervise):
-    chain = supervise(integrate='env = { DETECTOR = "pilatus" }')
-    chain.wait_for("all ready")
-    pid, other = chain.pid("integrate.0"), chain.pid("images.0")
-    environ = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    assert {b"DETECTOR=pilatus", b"OMP_NUM_THREADS=1"} <= set(environ)
-    assert b"DETECTOR=pilatus" not in Path(f"/proc/{other}/environ").read_bytes()
-
-
 def test_an_idle_supervisor_is_small_and_at_rest(supervise):
     chain = supervise()
     chain.wait_for("all ready")

@@ -46,19 +46,30 @@ class ForkRequest(msgspec.Struct):
 def main(chain_path: str, name: str, run_path: str, state_path: str, channel: int) -> None:
     """Fork what the supervisor asks for, until it closes the channel; or be one of these."""
     os.setsid()
-    stage = None
     with socket.socket(fileno=channel) as connection:
         connection.set_inheritable(False)
         _import_what_stages_need()
         gc.collect()
         gc.freeze()  # the collector would write into pages that all stages share
-        connection.send(READY)
-        while stage is None and (asked := _receive(connection)) is not None:
-            if _fork(*asked, connection):
-                stage = asked
+        stage = _serve(connection)
     # From here on nothing of the server is below the stage in its stack.
     if stage is not None:
         _become(*stage)
+
+
+def _serve(connection: socket.socket) -> tuple[ForkRequest, int] | None:
+    """Fork what is asked for; return what this process is to be, in a stage.
+
+    None where the supervisor has gone.
+    """
+    try:
+        connection.send(READY)
+        while (asked := _receive(connection)) is not None:
+            if _fork(*asked, connection):
+                return asked
+    except ConnectionError:
+        pass  # it has gone without having read all that it was told
+    return None
 
 
 def _receive(connection: socket.socket) -> tuple[ForkRequest, int] | None:

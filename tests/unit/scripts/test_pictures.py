@@ -10,7 +10,7 @@ def test_that_of_top_takes_nothing_from_elsewhere_and_is_small():
     svg = (PACKAGE / "supervision" / "top.svg").read_text("utf-8")
     assert "@font-face" not in svg
     assert not re.findall(r'url\("?http|(?<!xmlns=)"http', svg)
-    assert len(svg) < 30_000
+    assert len(svg) < 40_000
     assert "holds the chain up" in svg.replace("\u00a0", " ")
 
 

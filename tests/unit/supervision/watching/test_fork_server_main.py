@@ -2,7 +2,10 @@
 
 import json
 import os
+import select
 import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -10,6 +13,7 @@ from chains import wait_until
 from forked_stages import end_of, is_forked, start
 
 from arroyo.supervision.watching.child import SAFE_PATH_MARK
+from arroyo.supervision.watching.fork_server_main import _serve
 from arroyo.supervision.watching.processes import Exit
 
 
@@ -69,3 +73,13 @@ def test_the_server_has_one_thread_once_it_has_forked_and_no_users_code(make, tm
     assert "forked_for_a_test" not in Path(f"/proc/{spawner._server.pid}/maps").read_text()
     process.send(signal.SIGKILL)
     end_of(process)
+
+
+def test_a_server_whose_supervisor_has_gone_without_having_listened_ends_without_a_word():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(_serve, theirs)
+        assert select.select([ours], [], [], 60)[0]  # it has said that it is ready
+        ours.close()
+        assert serving.result(60) is None
+    theirs.close()
