@@ -76,7 +76,8 @@ class FrameTap:
             self._waiting += 1
             try:
                 async with asyncio.timeout(WAIT_S):
-                    await self._fresh.wait()
+                    while self._number <= after:  # it may be told of one that was taken already
+                        await self._fresh.wait()
             except TimeoutError:
                 return None
             finally:
