@@ -1,5 +1,6 @@
 """What is NATS's own about its publisher; the contract is in tests/conformance."""
 
+import asyncio
 import json
 import re
 import shutil
@@ -41,6 +42,12 @@ def test_a_message_is_a_header_and_a_body(program, curves, publisher):
     assert found.subject == "curves.powder"
     assert found.header["Nats-Msg-Id"] == "images.0/run-1/3"
     assert_is_array_event(found.header["arroyo"], found.data)
+
+
+def test_nothing_is_left_on_the_loop_of_a_session_that_is_closed(curves, publisher):
+    with opened(publisher()) as powder:
+        left = powder._session.begin(asyncio.sleep(3600))
+    assert left.cancelled()
 
 
 def test_the_page_s_reader_reads_what_a_chain_publishes(

@@ -117,7 +117,7 @@ class NATSSession(RetriedServer):
         if self._loop is None:
             return
         with suppress(*FAILED):
-            self.call(self._end())
+            self.call(self._leave())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -174,6 +174,16 @@ class NATSSession(RetriedServer):
         client, self._client = self._client, None
         if client is not None:
             await _close(client)
+
+    async def _leave(self) -> None:
+        """End the connection, and what the library still has on the loop, which ends after it."""
+        try:
+            await self._end()
+        finally:
+            if left := asyncio.all_tasks() - {asyncio.current_task()}:
+                for task in left:
+                    task.cancel()
+                await asyncio.wait(left, timeout=CLOSE_S)
 
     async def _report_loss(self) -> None:
         self.at_loss()
