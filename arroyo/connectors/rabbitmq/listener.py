@@ -188,6 +188,8 @@ class RabbitMQListener(ParsingListener):
 
     def _set_up(self, channel: Any) -> None:
         self._channel, self._acknowledged = channel, 0
+        # What was asked for between two connections was not done.
+        self._acknowledging = False
         self._number += 1
         channel.add_on_cancel_callback(lambda _: self._session.drop(self._deleted()))
         exchange, routing_key = self._binding

@@ -73,6 +73,7 @@ class Session:
 
     problem = None
     reconnects = 0
+    connected = True
 
     def __init__(self, set_up, channel):
         self.set_up, self.channel = set_up, channel
@@ -82,7 +83,8 @@ class Session:
         self.set_up(self.channel)
 
     def call(self, do):
-        do()
+        if self.connected:
+            do()
 
     def call_later(self, delay_s, do):
         self.channel.later.append((delay_s, do))
@@ -204,6 +206,22 @@ def test_nothing_is_acknowledged_by_another_channel_than_it_came_by(listener):
         made._set_up(channel)
         made.acknowledge_batch(recorder.tokens)
     assert channel.done == []
+
+
+def test_what_is_finished_between_two_connections_stops_no_later_acknowledgement(listener):
+    made, recorder, channel = listener()
+    with running(made):
+        channel.deliver(1)
+        recorder.wait_for(1)
+        made._note_lost()
+        made._session.connected = False
+        made.acknowledge_batch(recorder.tokens)
+        made._session.connected = True
+        made._set_up(channel)
+        channel.deliver(1, redelivered=True)
+        recorder.wait_for(2)
+        made.acknowledge_batch(recorder.tokens[1:])
+    assert channel.done == [("ack", 1, True)]
 
 
 def test_what_a_lost_connection_has_delivered_comes_again_and_is_left(listener):
