@@ -270,7 +270,8 @@ class NATSListener(ParsingListener):
             elif sequence > (self._finished or 0):
                 break
             done.append(sequence)
-        replies = [self._held.pop(sequence) for sequence in done]
+        # Some that were delivered again stand behind later ones, and the last reply counts for all.
+        replies = [self._held.pop(sequence) for sequence in sorted(done)]
         return [reply for reply in replies if reply]
 
 
