@@ -42,11 +42,14 @@ def payload_bytes(event: Event) -> int:
 
 
 def without_gaps(event: Event) -> Event:
-    """Return an event with a contiguous payload; the same event if it has one."""
-    payload = event.payload
-    if isinstance(payload, memoryview) and not payload.c_contiguous:
-        return msgspec.structs.replace(event, payload=payload.tobytes())
-    return event
+    """Return an event whose payload is encoded as its bytes; the same event if it is already."""
+    payload: object = event.payload
+    if isinstance(payload, bytes | bytearray):
+        return event
+    if isinstance(payload, memoryview) and payload.c_contiguous:
+        return event
+    # An array, of numpy or not, would be encoded as a list.
+    return msgspec.structs.replace(event, payload=memoryview(event.payload).tobytes())
 
 
 def freeze(payload: Buffer) -> bytes | memoryview:

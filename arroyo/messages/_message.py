@@ -134,8 +134,8 @@ class Event(Message, gc=False):  # plain values have no cycles to look for
                 f"an array of dtype {array.dtype} can't be a payload: "
                 "send plain numbers, one array per field"
             )
-        # As bytes, since the buffer protocol knows no datetime64; reshape copies only if it must.
-        flat = array.reshape(-1).view(np.uint8)
+        # As bytes, since the buffer protocol knows no datetime64.
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
         return cls(metadata, flat.data, array.dtype.str, array.shape)
 
     @property

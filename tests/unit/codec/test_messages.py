@@ -4,6 +4,7 @@ import collections
 import contextlib
 import datetime
 import mmap
+from array import array as numbers
 
 import msgspec
 import numpy as np
@@ -185,6 +186,13 @@ def test_a_payload_with_gaps_travels_without_them(codec, size):
     payload = memoryview(bytes(range(256)) * (size // 128 + 1))[::2]
     (arrived,) = travel(codec, Event({}, payload))
     assert bytes(arrived.payload) == payload.tobytes()
+
+
+@pytest.mark.parametrize("count", [2, 10_000])
+def test_any_object_with_a_buffer_is_a_payload(codec, count):
+    for payload in (numbers("H", range(count)), np.arange(count), np.arange(2 * count)[::2]):
+        (arrived,) = travel(codec, Event({}, payload))
+        assert bytes(arrived.payload) == bytes(payload)
 
 
 @pytest.mark.parametrize("payload", ["text", 5, None, [1, 2]])

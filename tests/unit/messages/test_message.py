@@ -75,6 +75,9 @@ def test_a_payload_becomes_an_array_without_a_copy():
     "array",
     [
         np.arange(24).reshape(2, 3, 4)[:, ::2].T,
+        np.arange(6)[::2],
+        np.arange(6)[::-1],
+        np.arange(6).reshape(3, 2)[:, 1],
         np.zeros((0, 5), "f4"),
         np.array(3.5),
         np.array(["2024-05-06", "NaT"], "datetime64[ns]"),
