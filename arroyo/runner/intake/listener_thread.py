@@ -8,8 +8,8 @@ from typing import Any
 
 from arroyo.errors import ArroyoError, StageError
 from arroyo.runner.user_code.error_policy import in_words
-from arroyo.runner.user_code.methods import call_if_there
-from arroyo.stages import Awaiter, Listener
+from arroyo.runner.user_code.methods import StageMethods
+from arroyo.stages import Listener
 
 LAST_WAIT_S = 5.0
 """How long the end of a listener's thread is waited for when everything else has ended."""
@@ -18,15 +18,15 @@ LAST_WAIT_S = 5.0
 class ListenerThread:
     """Runs `listener.start()`; `ended` and then `error` tell how it went.
 
-    `awaiter`: runs that where it is async, on the event loop of `open()` and `close()`.
+    `methods`: of the listener; an async one runs on the event loop of `open()` and `close()`.
     `wake`: called at its end, from its thread.
     """
 
-    def __init__(self, listener: Listener, awaiter: Awaiter, wake: Callable[[], None]) -> None:
+    def __init__(self, listener: Listener, methods: StageMethods, wake: Callable[[], None]) -> None:
         self.ended = False
         self.error: ArroyoError | None = None
         self._listener = listener
-        self._awaiter = awaiter
+        self._methods = methods
         self._wake = wake
         self._stopped = False
         self._acknowledge: Callable[[Any], Any] | None = getattr(listener, "acknowledge", None)
@@ -38,7 +38,7 @@ class ListenerThread:
 
     def _run(self) -> None:
         try:
-            call_if_there(self._listener, "start", self._awaiter)
+            self._methods.call("start")
         except ArroyoError as error:
             self.error = error
         except BaseException as error:  # noqa: BLE001  (`sys.exit()` would end this thread alone)

@@ -69,8 +69,8 @@ class RelayProcess:
         equipment = equip(replica)
         role = make_role(equipment, made)
         with contextlib.ExitStack() as closing:
-            role.call.open(replica.parameters.first)
-            closing.callback(role.call.close)
+            role.call.methods.open(replica.parameters.first)
+            closing.callback(role.call.methods.close)
             self._machine = role.make_machine()
             closing.pop_all()
             closing.callback(self._close, role)  # which closes that too
@@ -134,7 +134,7 @@ class RelayProcess:
 
     def _close(self, role: Role) -> None:
         self._replica.enter(Phase.DRAIN)
-        role.call.close()
+        role.call.methods.close()
         role.close()
 
     # The loop
@@ -253,7 +253,7 @@ class RelayProcess:
         parameters = self._replica.parameters
         note = parameters.look(now)
         if note is not None:
-            set_them = self._role.call.set_parameters
+            set_them = self._role.call.methods.set_parameters
             self._replica.enter(Phase.PARAMETERS)
             self._caller.call(lambda _: parameters.take(note, set_them))
         return note is not None

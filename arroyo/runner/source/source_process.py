@@ -16,8 +16,7 @@ from arroyo.runner.process.stage_context import StageContext, Wait
 from arroyo.runner.quarantine.requeue import Requeue
 from arroyo.runner.quarantine.writer import QuarantineWriter
 from arroyo.runner.user_code.loading import build_listener
-from arroyo.runner.user_code.methods import call_if_there, open_stage, set_parameters
-from arroyo.stages import Awaiter
+from arroyo.runner.user_code.methods import StageMethods
 from arroyo.telemetry.status_words import Phase
 
 from .input_recovery import make_recovery
@@ -65,16 +64,16 @@ class SourceProcess:
         self._status = SourceStatus(replica, self._listener, self._window, self._source)
         self._orphaned_at: float | None = None
         self._listening: ListenerThread | None = None
-        self._awaiter = Awaiter()
+        self._methods = StageMethods(self._listener)
         self._finishing = False
         self._linger_until = 0.0
 
     def steps(self) -> Generator[Wait, None, None]:
         """Run until the listener has ended and everything is finished, or a signal says so."""
-        replica, listener, awaiter = self._replica, self._listener, self._awaiter
-        replica.serve(listener)
+        replica = self._replica
+        replica.serve(self._listener)
         replica.enter(Phase.OPEN)
-        open_stage(listener, awaiter, replica.parameters.first)
+        self._methods.open(replica.parameters.first)
         try:
             self._recovery.note_open()
             self._perform(self._source.connect())
@@ -87,8 +86,7 @@ class SourceProcess:
             if self._listening is not None:
                 self._listening.stop()
                 self._listening.join(ORPHAN_JOIN_S if replica.signals.orphaned else LAST_WAIT_S)
-            call_if_there(listener, "close", awaiter)
-            awaiter.close()
+            self._methods.close()
             self._recovery.close()
         if self._listening is not None and self._listening.error is not None:
             raise self._listening.error
@@ -123,9 +121,7 @@ class SourceProcess:
         parameters = self._replica.parameters
         if (note := parameters.look(now)) is not None:
             self._replica.enter(Phase.PARAMETERS)
-            parameters.take(
-                note, lambda changed: set_parameters(self._listener, changed, self._awaiter)
-            )
+            parameters.take(note, self._methods.set_parameters)
 
     def _give_up_if_due(self, now: float) -> None:
         """Leave without a supervisor where what is below is away or slow."""
@@ -145,7 +141,7 @@ class SourceProcess:
             return
         self._replica.tell("everything below is ready; starting to listen")
         self._perform(self._recovery.close_former(now))
-        self._listening = ListenerThread(self._listener, self._awaiter, self._replica.links.wake)
+        self._listening = ListenerThread(self._listener, self._methods, self._replica.links.wake)
         self._perform(self._recovery.resume(now))
 
     def _send_pending(self, now: float) -> None:

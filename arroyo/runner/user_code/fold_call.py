@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -45,6 +44,7 @@ class FoldCall:
         current: CurrentMessage,
     ) -> None:
         self._call = call
+        self.methods = call.methods
         self._codec = codec
         self._target = stage.target
         self._due = current.due
@@ -67,18 +67,6 @@ class FoldCall:
     def errors(self) -> int:
         """How often it has raised."""
         return self._call.errors + self._failed_stops
-
-    def open(self, parameters: Mapping[str, Any] | None = None) -> None:
-        """Set the first parameters, and call the operator's `open()`."""
-        self._call.open(parameters)
-
-    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Set parameters between two messages; errors as in `methods.set_parameters`."""
-        self._call.set_parameters(parameters)
-
-    def close(self) -> None:
-        """Call the operator's `close()`."""
-        self._call.close()
 
     def control(self, message: Message) -> Encoded:
         """Process a Start; whatever comes of it, exactly one goes on."""

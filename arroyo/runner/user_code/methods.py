@@ -47,86 +47,86 @@ class MethodAwayError(MethodRaisedError, UnavailableError):
     """A method raised because something outside can't be reached just now."""
 
 
-def call_if_there(stage: object, method: str, awaiter: Awaiter) -> Any:
-    """Call a method that a class which only looks like a stage may lack, and finish it.
+class StageMethods:
+    """Calls methods of a stage's object, all async ones of it on one event loop."""
 
-    MethodRaisedError: it raised; the text says what, and the cause is that.
-    """
-    found = getattr(stage, method, None)
-    return None if found is None else call_part(found, stage, method, awaiter)
+    def __init__(self, made: object) -> None:
+        self._made = made
+        self.awaiter = Awaiter()
 
+    def open(self, parameters: Mapping[str, Any] | None = None) -> None:
+        """Set the first parameters and call `open()`.
 
-def call_part(code: Callable[[], Any], stage: object, method: str, awaiter: Awaiter) -> Any:
-    """Call a method, or what it has returned to be called later; raises as `call_if_there`."""
-    try:
-        return await_result(code(), stage, method, awaiter)
-    except ArroyoError:
-        raise
-    except Exception as error:  # users' code may raise anything
-        kind = MethodAwayError if may_pass(error) else MethodRaisedError
-        raise kind(f"{type(stage).__name__}.{method}() raised {in_words(error)}") from error
-
-
-def set_parameters(stage: object, parameters: Mapping[str, Any], awaiter: Awaiter) -> None:
-    """Give parameters to a stage's object, between two messages or before its `open()`.
-
-    They are its attributes; an object that has `set_parameters()` gets all of them there.
-
-    MethodRaisedError: it refuses them, and what it had before stays.
-    """
-    if (method := getattr(stage, "set_parameters", None)) is not None:
-        call_part(lambda: method(dict(parameters)), stage, "set_parameters", awaiter)
-        return
-    before = {name: getattr(stage, name) for name in parameters if hasattr(stage, name)}
-    for name, value in parameters.items():
+        Where that fails nothing will call `close()`, so the event loop ends here.
+        """
         try:
-            setattr(stage, name, value)
-        except Exception as error:  # a property is users' code, and may raise anything
-            for done, former in before.items():
-                with contextlib.suppress(Exception):
-                    setattr(stage, done, former)
-            raise MethodRaisedError(
-                f"{type(stage).__name__}.{name} = {say(value)} raised {in_words(error)}"
-            ) from error
+            if parameters:
+                self.set_parameters(parameters)
+            self.call("open")
+        except BaseException:  # whatever it is, it leaves no event loop
+            self.awaiter.close()
+            raise
 
+    def close(self) -> None:
+        """Call `close()`, and end the event loop, however that goes."""
+        try:
+            self.call("close")
+        finally:
+            self.awaiter.close()
 
-def open_stage(
-    stage: object, awaiter: Awaiter, parameters: Mapping[str, Any] | None = None
-) -> None:
-    """Set the first parameters and call `open()`.
+    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Give parameters to the object, between two messages or before its `open()`.
 
-    Where that fails nothing will call `close()`, so the event loop ends here.
-    """
-    try:
-        if parameters:
-            set_parameters(stage, parameters, awaiter)
-        call_if_there(stage, "open", awaiter)
-    except BaseException:  # whatever it is, it leaves no event loop
-        awaiter.close()
-        raise
+        They are its attributes; an object that has `set_parameters()` gets all of them there.
 
+        MethodRaisedError: it refuses them, and what it had before stays.
+        """
+        made = self._made
+        if (method := getattr(made, "set_parameters", None)) is not None:
+            self.call_part(lambda: method(dict(parameters)), "set_parameters")
+            return
+        before = {name: getattr(made, name) for name in parameters if hasattr(made, name)}
+        for name, value in parameters.items():
+            try:
+                setattr(made, name, value)
+            except Exception as error:  # a property is users' code, and may raise anything
+                for done, former in before.items():
+                    with contextlib.suppress(Exception):
+                        setattr(made, done, former)
+                raise MethodRaisedError(
+                    f"{type(made).__name__}.{name} = {say(value)} raised {in_words(error)}"
+                ) from error
 
-def close_stage(stage: object, awaiter: Awaiter) -> None:
-    """Call `close()`, and end the event loop, however that goes."""
-    try:
-        call_if_there(stage, "close", awaiter)
-    finally:
-        awaiter.close()
+    def call(self, method: str) -> Any:
+        """Call a method that a class which only looks like a stage may lack, and finish it.
 
+        MethodRaisedError: it raised; the text says what, and the cause is that.
+        """
+        found = getattr(self._made, method, None)
+        return None if found is None else self.call_part(found, method)
 
-def await_result(returned: Any, stage: object, method: str, awaiter: Awaiter) -> Any:
-    """Return what a method has returned, awaited where that is needed.
+    def call_part(self, code: Callable[[], Any], method: str) -> Any:
+        """Call a method, or what it has returned to be called later; raises as `call`."""
+        try:
+            return self.finish(code(), method)
+        except ArroyoError:
+            raise
+        except Exception as error:  # users' code may raise anything
+            kind = MethodAwayError if may_pass(error) else MethodRaisedError
+            name = type(self._made).__name__
+            raise kind(f"{name}.{method}() raised {in_words(error)}") from error
 
-    UnusableMethodError: it returned a generator, of which nothing has run.
-    """
-    if returned is None:
-        return None
-    if inspect.isawaitable(returned):
-        return awaiter.finish(returned)
-    if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
-        name = type(stage).__qualname__
-        raise UnusableMethodError(f"{name}.{method}() returned a generator{_NOTHING_RUNS}")
-    return returned
+    def finish(self, returned: Any, method: str) -> Any:
+        """Return what a method has returned, awaited where that is needed.
+
+        UnusableMethodError: it returned a generator, of which nothing has run.
+        """
+        if inspect.isawaitable(returned):
+            return self.awaiter.finish(returned)
+        if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+            name = type(self._made).__qualname__
+            raise UnusableMethodError(f"{name}.{method}() returned a generator{_NOTHING_RUNS}")
+        return returned
 
 
 def find_unusable(stage: object, role: Role) -> Iterator[str]:

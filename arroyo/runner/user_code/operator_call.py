@@ -8,26 +8,20 @@ users' code alike.
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arroyo.codec import DETACH_BYTES, Encoded, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.messages import Event, Message
 from arroyo.protocol.values.deliveries import Output, Work
-from arroyo.stages import (
-    Awaiter,
-    Operator,
-    each_result,
-    require_results,
-    sort_results,
-)
+from arroyo.stages import Operator, each_result, require_results, sort_results
 
 from .current_message import CurrentMessage
 from .dispatch_key import key_of
 from .error_policy import ErrorPolicy, Failure, require_users_own
 from .list_call import ListCall, OwnPayloads
-from .methods import close_stage, open_stage, set_parameters
+from .methods import StageMethods
 from .operator_outbox import OperatorOutbox
 from .results import FILTERED, QUARANTINED, SKIPPED, Results
 
@@ -71,11 +65,11 @@ class OperatorCall:
         restore: Callable[[], None] = lambda: None,
     ) -> None:
         self._stage = stage
-        self._operator = operator
         self._codec = codec
         self._current = current
         self._key_field = key_field
-        self._awaiter = Awaiter()
+        self.methods = StageMethods(operator)
+        self._awaiter = self.methods.awaiter
         self._outbox = OperatorOutbox(stage.target, self._awaiter)
         self._events = ErrorPolicy(
             stage,
@@ -112,14 +106,6 @@ class OperatorCall:
     def errors(self) -> int:
         """How often it has raised."""
         return self._events.errors + self._controls.errors + self._outbox.refused
-
-    def open(self, parameters: Mapping[str, Any] | None = None) -> None:
-        """Set the first parameters, and call the operator's `open()`."""
-        open_stage(self._operator, self._awaiter, parameters)
-
-    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Set parameters between two messages; errors as in `methods.set_parameters`."""
-        set_parameters(self._operator, parameters, self._awaiter)
 
     def events(
         self, work: Sequence[Work], results: Results | None = None
@@ -302,7 +288,3 @@ class OperatorCall:
         field = self._key_field
         keys = [] if field is None else [key_of(result, field) for result in results]
         return Output(items, sum(map(len, items)), None, keys)
-
-    def close(self) -> None:
-        """Call the operator's `close()`."""
-        close_stage(self._operator, self._awaiter)

@@ -10,19 +10,12 @@ from arroyo.config.graph import Stage
 from arroyo.errors import RefusedError
 from arroyo.messages import Message, Origin, Start, Stop
 from arroyo.protocol.values.deliveries import Output, Work
-from arroyo.stages import Awaiter, Publisher
+from arroyo.stages import Publisher
 
 from .current_message import CurrentMessage
 from .error_policy import ErrorPolicy, Failure, require_users_own
 from .list_call import ListCall
-from .methods import (
-    await_result,
-    call_if_there,
-    call_part,
-    close_stage,
-    open_stage,
-    set_parameters,
-)
+from .methods import StageMethods
 from .results import QUARANTINED, SKIPPED, ListedResults
 
 if TYPE_CHECKING:
@@ -68,7 +61,7 @@ class PublisherCall:
             quarantine=None,
         )
         self.publisher = publisher
-        self._awaiter = Awaiter()
+        self.methods = StageMethods(publisher)
         self._unflushed = 0
         """Messages that were published since the last flush began."""
         self._hears: Callable[[Message], Any] = getattr(publisher, "publish", lambda _: None)
@@ -79,7 +72,7 @@ class PublisherCall:
             self._finish_list,
             self._events,
             current,
-            awaiter=self._awaiter,
+            awaiter=self.methods.awaiter,
             restore=restore,
         )
         self._publish, self._method = self._lists.single, self._lists.method
@@ -90,14 +83,6 @@ class PublisherCall:
     def errors(self) -> int:
         """How often it has raised."""
         return self._events.errors + self._controls.errors
-
-    def open(self, parameters: Mapping[str, Any] | None = None) -> None:
-        """Set the first parameters, and call the publisher's `open()`."""
-        open_stage(self.publisher, self._awaiter, parameters)
-
-    def set_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Set parameters between two messages; errors as in `methods.set_parameters`."""
-        set_parameters(self.publisher, parameters, self._awaiter)
 
     def events(
         self, work: Sequence[Work], results: ListedResults | None = None
@@ -114,7 +99,7 @@ class PublisherCall:
         return results
 
     def _finish_list(self, work: Sequence[Work], returned: Any) -> list[None]:
-        await_result(returned, self.publisher, "publish_batch", self._awaiter)
+        self.methods.finish(returned, "publish_batch")
         self._unflushed += len(work)
         return [None] * len(work)
 
@@ -140,7 +125,7 @@ class PublisherCall:
                     current.note_part(message, sequence, fragment)
                 returned = publish(message)
                 if returned is not None:
-                    await_result(returned, self.publisher, method, self._awaiter)
+                    self.methods.finish(returned, method)
                     returned = None
                 done.append(None)
                 if due:
@@ -157,7 +142,7 @@ class PublisherCall:
     ) -> Failure[Message] | None:
         try:
             for message in left:
-                await_result(self._hears(message), self.publisher, "publish", self._awaiter)
+                self.methods.finish(self._hears(message), "publish")
                 done.append(None)
                 self._unflushed += 1
         except BaseException as error:  # noqa: BLE001  (users' code may raise anything)
@@ -179,18 +164,18 @@ class PublisherCall:
 
     def begin_flush(self) -> PendingFlush | None:
         """Call the publisher's `begin_flush()`; return what tells how it goes, None without one."""
-        is_over = call_if_there(self.publisher, "begin_flush", self._awaiter)
+        is_over = self.methods.call("begin_flush")
         if is_over is None:
             return None
         count = self._take_unflushed()
 
         def look() -> bool:
-            return bool(call_part(is_over, self.publisher, "begin_flush", self._awaiter))
+            return bool(self.methods.call_part(is_over, "begin_flush"))
 
         return lambda: self._end_flush(look, count)
 
     def _flush(self) -> bool:
-        call_if_there(self.publisher, "flush", self._awaiter)
+        self.methods.call("flush")
         return True
 
     def _take_unflushed(self) -> int:
@@ -221,7 +206,3 @@ class PublisherCall:
             output: Output = self._events.refuse(message, error)
             if message.origin is not None and output.reason is not None:
                 yield message.origin, output.reason
-
-    def close(self) -> None:
-        """Call the publisher's `close()`."""
-        close_stage(self.publisher, self._awaiter)

@@ -8,8 +8,7 @@ import pytest
 from arroyo import IteratingListener, Listener
 from arroyo.errors import UnavailableError
 from arroyo.runner.intake.listener_thread import LAST_WAIT_S, ListenerThread
-from arroyo.runner.user_code.methods import call_if_there
-from arroyo.stages import Awaiter
+from arroyo.runner.user_code.methods import StageMethods
 
 
 def listen(end):
@@ -21,7 +20,8 @@ def listen(end):
             return iter(())
 
     ended = threading.Event()
-    listening = ListenerThread(Ending(None), Awaiter(), ended.set)
+    listener = Ending(None)
+    listening = ListenerThread(listener, StageMethods(listener), ended.set)
     assert ended.wait(LAST_WAIT_S)
     listening.join()
     assert listening.ended
@@ -69,13 +69,14 @@ def test_an_async_start_is_awaited_on_the_event_loop_of_open():
         def stop(self):
             pass
 
-    listener, awaiter, ended = Async(None), Awaiter(), threading.Event()
-    call_if_there(listener, "open", awaiter)
-    listening = ListenerThread(listener, awaiter, ended.set)
+    listener, ended = Async(None), threading.Event()
+    methods = StageMethods(listener)
+    methods.open()
+    listening = ListenerThread(listener, methods, ended.set)
     assert ended.wait(LAST_WAIT_S)
     listening.join()
     assert listening.error is None
-    awaiter.close()
+    methods.close()
 
 
 class Told(IteratingListener):
@@ -101,7 +102,7 @@ class ToldTogether(ToldOneByOne):
 )
 def test_what_is_finished_together_is_acknowledged_in_one_call_where_that_is_defined(make, told):
     listener, ended = make(), threading.Event()
-    listening = ListenerThread(listener, Awaiter(), ended.set)
+    listening = ListenerThread(listener, StageMethods(listener), ended.set)
     assert ended.wait(LAST_WAIT_S)
     listening.join()
     for tokens in ([1, None, 2], [None], [3]):

@@ -350,12 +350,12 @@ def test_async_methods_are_awaited_on_one_event_loop(bad):
             super().publish_batch(messages)
 
     called, taken = Called(Later(raises_on(bad))), Called(PublishesLater(raises_on(bad)))
-    called.call.open()
+    called.call.methods.open()
     assert len(called.events(numbered(3))) == len(taken.events(numbered(3))) == 3
     assert called.made.lists == taken.made.lists
     assert len(called.made.lists) == (1 if bad is None else 4)
-    called.call.close()
-    taken.call.close()
+    called.call.methods.close()
+    taken.call.methods.close()
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -375,7 +375,7 @@ def test_publish_within_a_list_is_a_mistake_of_the_class(count, is_async):
     called = Called(Publishes())
     with pytest.raises(UnusableMethodError, match="nobody can tell of which one this is a result"):
         called.events(numbered(count))
-    called.call.close()
+    called.call.methods.close()
 
 
 def test_a_publisher_that_returns_a_generator_is_a_mistake_of_the_class():

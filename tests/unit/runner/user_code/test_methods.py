@@ -6,15 +6,10 @@ from arroyo.errors import ConfigurationError
 from arroyo.runner.user_code.methods import (
     MethodAwayError,
     MethodRaisedError,
+    StageMethods,
     UnusableMethodError,
-    await_result,
-    call_if_there,
-    close_stage,
     find_unusable,
-    open_stage,
-    set_parameters,
 )
-from arroyo.stages import Awaiter
 
 
 class Stage:
@@ -24,19 +19,13 @@ class Stage:
         self.open = self.close = does
 
 
-class CountedAwaiter(Awaiter):
+class Loop:
+    """An `Awaiter` of which only its end is looked at."""
+
     closed = 0
 
     def close(self):
         self.closed += 1
-        super().close()
-
-
-@pytest.fixture
-def awaiter():
-    made = CountedAwaiter()
-    yield made
-    Awaiter.close(made)
 
 
 def raising(error):
@@ -46,49 +35,56 @@ def raising(error):
     return does
 
 
-def test_a_method_that_is_not_there_is_not_called(awaiter):
-    call_if_there(object(), "open", awaiter)
+def test_a_method_that_is_not_there_is_not_called():
+    StageMethods(object()).call("open")
 
 
-def test_an_async_method_is_awaited(awaiter):
+def test_an_async_method_is_awaited():
     done = []
 
     async def later():
         done.append("opened")
 
-    call_if_there(Stage(later), "open", awaiter)
+    methods = StageMethods(Stage(later))
+    methods.call("open")
     assert done == ["opened"]
+    methods.close()
+    assert done == ["opened", "opened"]
 
 
-def test_what_a_method_raises_is_told_with_its_name(awaiter):
+def test_what_a_method_raises_is_told_with_its_name():
     with pytest.raises(MethodRaisedError, match=r"Stage.open\(\) raised ValueError: no beam"):
-        call_if_there(Stage(raising(ValueError("no beam"))), "open", awaiter)
+        StageMethods(Stage(raising(ValueError("no beam")))).call("open")
 
 
-def test_what_is_only_away_may_be_tried_again(awaiter):
+def test_what_is_only_away_may_be_tried_again():
     with pytest.raises(MethodAwayError):
-        call_if_there(Stage(raising(ConnectionRefusedError("no broker"))), "open", awaiter)
+        StageMethods(Stage(raising(ConnectionRefusedError("no broker")))).call("open")
 
 
-def test_an_error_of_arroyo_stays_what_it_is(awaiter):
+def test_an_error_of_arroyo_stays_what_it_is():
     with pytest.raises(ConfigurationError, match="no such port"):
-        call_if_there(Stage(raising(ConfigurationError("no such port"))), "open", awaiter)
+        StageMethods(Stage(raising(ConfigurationError("no such port")))).call("open")
 
 
-def test_a_generator_has_not_run_and_is_refused(awaiter):
+def test_a_generator_has_not_run_and_is_refused():
     with pytest.raises(UnusableMethodError, match=r"Stage.open\(\) returned a generator"):
-        await_result((each for each in "ab"), Stage(None), "open", awaiter)
+        StageMethods(Stage(None)).finish((each for each in "ab"), "open")
 
 
-def test_the_event_loop_ends_with_the_stage_and_where_it_can_not_open(awaiter):
-    open_stage(Stage(lambda: None), awaiter)
-    assert awaiter.closed == 0
-    close_stage(Stage(lambda: None), awaiter)
-    assert awaiter.closed == 1
-    for call in (open_stage, close_stage):
+def test_the_event_loop_ends_with_the_stage_and_where_it_can_not_open():
+    methods = StageMethods(Stage(lambda: None))
+    methods.awaiter = loop = Loop()
+    methods.open()
+    assert loop.closed == 0
+    methods.close()
+    assert loop.closed == 1
+    failing = StageMethods(Stage(raising(ValueError("no"))))
+    failing.awaiter = loop
+    for call in (failing.open, failing.close):
         with pytest.raises(MethodRaisedError):
-            call(Stage(raising(ValueError("no"))), awaiter)
-    assert awaiter.closed == 3
+            call()
+    assert loop.closed == 3
 
 
 class Wrong:
@@ -212,27 +208,27 @@ class Takes(Careful):
             setattr(self, name, value)
 
 
-def test_parameters_are_attributes(awaiter):
+def test_parameters_are_attributes():
     stage = Careful()
-    set_parameters(stage, {"level": 7, "mode": "slow"}, awaiter)
+    StageMethods(stage).set_parameters({"level": 7, "mode": "slow"})
     assert (stage.level, stage.mode) == (7, "slow")
 
 
-def test_an_attribute_that_refuses_leaves_the_others_as_they_were(awaiter):
+def test_an_attribute_that_refuses_leaves_the_others_as_they_were():
     stage = Careful()
     with pytest.raises(MethodRaisedError, match=r"Careful\.level = -1 raised ValueError: a level"):
-        set_parameters(stage, {"mode": "slow", "level": -1}, awaiter)
+        StageMethods(stage).set_parameters({"mode": "slow", "level": -1})
     assert (stage.level, stage.mode) == (0, "fast")
 
 
-def test_a_class_that_takes_parameters_gets_them_before_it_is_opened(awaiter):
+def test_a_class_that_takes_parameters_gets_them_before_it_is_opened():
     stage, found = Takes(), []
     stage.open = lambda: found.append(stage.level)
-    open_stage(stage, awaiter, {"level": 7})
+    methods = StageMethods(stage)
+    methods.open({"level": 7})
     assert found == [7]
     with pytest.raises(MethodRaisedError, match=r"Takes\.set_parameters\(\) raised ValueError"):
-        open_stage(stage, awaiter, {"level": -1})
-    assert awaiter.closed == 1
+        methods.open({"level": -1})  # which closes the event loop
 
 
 def test_set_parameters_of_a_listener_has_no_event_loop():

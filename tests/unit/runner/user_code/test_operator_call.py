@@ -58,7 +58,7 @@ WAYS = {
 def test_every_way_of_giving_results_is_understood(does, number):
     made, _ = call(does)
     outcome = on_one(made, Event())
-    made.close()
+    made.methods.close()
     assert count(outcome) == number
     if not number:
         assert outcome.reason == Reason.FILTERED
@@ -107,7 +107,7 @@ def test_a_class_that_only_looks_like_a_stage_is_closed(kind):
     made = Lookalike()
     stage = Stage(name="work", role="operator", target="own:Lookalike")
     codec = (MessageCodec(()),) if kind is OperatorCall else ()
-    kind(stage, made, *codec, current_message()).close()
+    kind(stage, made, *codec, current_message()).methods.close()
     assert made.closed == 1
 
 
@@ -295,7 +295,7 @@ def test_whatever_process_raises_counts_as_raised_on_its_message(error, way):
     assert on_one(made, Event()).reason == Reason.SKIPPED
     operator.does = later
     assert count(on_one(made, Event())) == 1  # also on the event loop that it was raised on
-    made.close()
+    made.methods.close()
 
 
 @pytest.mark.usefixtures("_signals_taken_over")

@@ -56,7 +56,7 @@ def test_publishing_after_process_has_returned_is_an_error_and_goes_into_no_othe
     with pytest.raises(StageError, match="nothing was published"):
         operator.publish(Event())
     assert count(on_one(made, Event())) == 1
-    made.close()
+    made.methods.close()
 
 
 @pytest.mark.parametrize("method", ["open", "close"])
@@ -64,7 +64,7 @@ def test_publishing_in_open_or_close_is_an_error(method):
     made, operator = call(later)
     setattr(operator, method, lambda: operator.publish(Event()))
     with pytest.raises(StageError, match="nothing was published"):
-        getattr(made, method)()
+        getattr(made.methods, method)()
 
 
 def test_a_task_that_is_left_behind_can_not_publish_into_the_next_message():
@@ -89,7 +89,7 @@ def test_a_task_that_is_left_behind_can_not_publish_into_the_next_message():
     made, _ = call(leaves_a_task)
     assert [count(on_one(made, Event())) for _ in range(2)] == [1, 1]
     assert len(refused) == 1
-    made.close()
+    made.methods.close()
 
 
 def test_a_coroutine_may_publish_also_from_its_own_tasks_and_threads():
@@ -103,7 +103,7 @@ def test_a_coroutine_may_publish_also_from_its_own_tasks_and_threads():
 
     made, _ = call(does)
     assert count(on_one(made, Event())) == 3
-    made.close()
+    made.methods.close()
 
 
 def test_coroutines_run_although_an_event_loop_runs_already():
@@ -114,7 +114,7 @@ def test_coroutines_run_although_an_event_loop_runs_already():
         return count(on_one(made, Event()))
 
     assert asyncio.run(cell()) == 2
-    made.close()
+    made.methods.close()
 
 
 async def publish_later_and_return(operator, message):

@@ -79,10 +79,10 @@ def publisher_call(publisher):
 def test_async_methods_are_awaited_on_one_event_loop():
     archive = Archive()
     made = publisher_call(archive)
-    made.open()
+    made.methods.open()
     on_one(made, Event())
     made.flush()
-    made.close()
+    made.methods.close()
     assert archive.done == ["open", "publish", "flush", "close"]
 
 
