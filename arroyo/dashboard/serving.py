@@ -21,34 +21,21 @@ def serve(
     *,
     takes_orders: bool = False,
 ) -> None:
-    """Serve the page of a chain until SIGINT or SIGTERM comes.
+    """Serve the page of a chain; parameters and errors as those of `web.serving.serve`.
 
-    Parameters
-    ----------
-    path
-        The chain file.
-    say
-        Takes sentences for people.
-    takes_orders
-        Whether the chain can be changed from the page.
+    `takes_orders`: the chain can be changed from the page.
 
-    Raises
-    ------
-    ConfigurationError
-        The chain file has mistakes, or the address is none of this host.
-    UnavailableError
-        Another program listens there.
-    UsageError
-        The chain can't be seen from here.
+    ConfigurationError: the chain file, `path`, has mistakes.
+    UsageError: the chain can't be seen from here.
     """
     token = AccessToken()
     page = ChainPage(path, environ, token, takes_orders=takes_orders)
-    listening = serving.announcing(
+    serving.serve(
+        HttpServer(address, page.answer, takes_orders=takes_orders),
         say,
         lambda at: f"chain {page.chain} is shown at http://{at}/#{token.text} until Ctrl-C",
-        lambda at: (
+        risk=lambda at: (
             f"whoever sees what travels to {at} can read it, and use the token; from another host, "
             "'ssh -L' to 127.0.0.1 is safe"
         ),
     )
-    serving.serve(HttpServer(address, page.answer, takes_orders=takes_orders), listening)

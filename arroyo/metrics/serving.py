@@ -19,28 +19,15 @@ def serve(
     say: Callable[[str], None],
     lifeline: int | None = None,
 ) -> None:
-    """Serve the figures of a chain until SIGINT or SIGTERM comes.
+    """Serve the figures of a chain; parameters and errors as those of `web.serving.serve`.
 
-    Parameters
-    ----------
-    path
-        The chain file.
-    say
-        Takes sentences for people.
-    lifeline
-        Descriptor that becomes readable when the supervisor dies; None: there is no supervisor.
-
-    Raises
-    ------
-    ConfigurationError
-        The chain file has mistakes, or the address is none of this host.
-    UnavailableError
-        Another program listens there.
-    UsageError
-        The chain can't be seen from here.
+    ConfigurationError: the chain file, `path`, has mistakes.
+    UsageError: the chain can't be seen from here.
     """
     exporter = Exporter(path, environ)
-    listening = serving.announcing(
-        say, lambda at: f"serving chain {exporter.chain} at http://{at}/metrics and /health"
+    serving.serve(
+        HttpServer(address, exporter.answer),
+        say,
+        lambda at: f"serving chain {exporter.chain} at http://{at}/metrics and /health",
+        lifeline=lifeline,
     )
-    serving.serve(HttpServer(address, exporter.answer), listening, lifeline)
