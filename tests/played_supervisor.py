@@ -1,6 +1,7 @@
 """A supervisor without processes: its state machine answers on a real control socket.
 
 `played` gives one whose replicas are all READY and obey: what is told to end does so at once.
+`silent_supervisor` is one that answers nothing; this process only has its lock.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from fake_checks import FakeChecks
 from supervised_histories import History
 
 from arroyo.clock import SystemClock
+from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import ChainNote, RunDirectory
 from arroyo.control.locks import Lock
 from arroyo.control.requests import RequestServer
+from arroyo.control.shared_folders import settle_folders
 from arroyo.supervision.answers import make_answers
 from arroyo.supervision.parameter_orders import ParameterOrders
 from arroyo.supervision.reporting.event_log import EventLog
@@ -38,6 +41,27 @@ inputs = ["images"]
 publisher = "own:Patterns"
 inputs = ["integrate"]
 """
+
+
+@contextlib.contextmanager
+def silent_supervisor(file, environ):
+    """Start the chain of a file, by a supervisor that answers nothing; yield its folders' run."""
+    chain = load_chain(file, environ)
+    run_directory = Folders.locate(chain.name, environ).run
+    run_directory.create()
+    lock = Lock.acquire(run_directory.lock("supervisor"))
+    try:
+        settle_folders(chain, environ, lock)
+        accept(run_directory, chain.text)
+        yield run_directory
+    finally:
+        lock.release()
+
+
+def accept(run_directory, text):
+    """Have the chain go on with this text of its file."""
+    run_directory.keep_version(text)
+    run_directory.accept_version(text)
 
 
 class PlayedSupervisor:

@@ -1,12 +1,12 @@
+import contextlib
 import os
 
 import pytest
+from played_supervisor import silent_supervisor
 
 from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
 from arroyo.control.accepted_chain import FileChanges, load_accepted
-from arroyo.control.locks import Lock
-from arroyo.control.shared_folders import settle_folders
 from arroyo.errors import ConfigurationError
 
 CHAIN = """
@@ -19,11 +19,6 @@ replicas = 2
 
 
 @pytest.fixture
-def environ(tmp_path):
-    return {"ARROYO_RUN_DIR": str(tmp_path / "run"), "ARROYO_STATE_DIR": str(tmp_path / "state")}
-
-
-@pytest.fixture
 def file(tmp_path):
     path = tmp_path / "chain.toml"
     path.write_text(CHAIN)
@@ -31,28 +26,20 @@ def file(tmp_path):
 
 
 @pytest.fixture
-def run(file, environ):
+def run(file):
     """Have this process play the supervisor that has started the chain of the file."""
-    locks = []
+    with contextlib.ExitStack() as running:
 
-    def play(**variables):
-        chain = load_chain(file, {**environ, **variables})
-        run_directory = Folders.locate(chain.name, environ).run
-        run_directory.create()
-        locks.append(Lock.acquire(run_directory.lock("supervisor")))
-        settle_folders(chain, environ, locks[-1])
-        run_directory.keep_version(chain.text)
-        run_directory.accept_version(chain.text)
-        return locks[-1]
+        def play(**variables):
+            running.enter_context(silent_supervisor(file, {**os.environ, **variables}))
 
-    yield play
-    for lock in locks:
-        lock.release()
+        play.end = running.close
+        yield play
 
 
 @pytest.fixture
-def load(file, environ):
-    return lambda path=file, **variables: load_accepted(path, {**environ, **variables})
+def load(file):
+    return lambda path=file, **variables: load_accepted(path, {**os.environ, **variables})
 
 
 def edit(file, before, after):
@@ -64,13 +51,13 @@ def replicas(chain):
 
 
 def test_a_running_chain_is_as_it_was_accepted_whatever_its_file_says_now(file, run, load):
-    supervisor = run()
+    run()
     edit(file, "= 2", "= 3")
     assert replicas(load()) == 2
     file.write_text("no toml")
     assert replicas(load()) == 2
     assert load().path == file
-    supervisor.release()
+    run.end()
     with pytest.raises(ConfigurationError, match="not valid TOML"):
         load()
     file.write_text(CHAIN.replace("= 2", "= 3"))
@@ -120,14 +107,14 @@ def test_a_file_that_stands_for_several_chains_is_the_one_that_its_variables_say
     ]
 
 
-def test_a_chain_of_which_nothing_is_accepted_yet_is_as_its_file_has_it(run, load, environ):
+def test_a_chain_of_which_nothing_is_accepted_yet_is_as_its_file_has_it(run, load):
     run()
-    os.unlink(Folders.locate("powder", environ).run.accepted)
+    os.unlink(Folders.locate("powder", os.environ).run.accepted)
     assert replicas(load()) == 2
 
 
-def test_changes_of_a_file_are_told_while_there_are_any(file, environ):
-    changes = FileChanges(load_chain(file, environ), environ)
+def test_changes_of_a_file_are_told_while_there_are_any(file):
+    changes = FileChanges(load_chain(file, os.environ), os.environ)
     assert changes.say() is None
     edit(file, "[chain]", "# a comment\n[chain]")
     assert changes.say() is None, "it means the same"
