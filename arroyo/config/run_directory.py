@@ -138,12 +138,14 @@ class RunDirectory:
     def socket(self, kind: str, name: ReplicaName | str) -> Path:
         """Return the path of a unix socket: ``in``, ``back``, ``pub`` of a replica, ``s`` (others).
 
-        A path that is too long for a socket address leads through a descriptor of the folder in
-        this process. It is the same socket, but other users can't use that path.
+        A path that is too long for a socket address, or no text, which ZMQ takes addresses as,
+        leads through a descriptor of the folder in this process. It is the same socket, but other
+        users can't use that path.
         """
         path = self.path / kind / str(name)
-        if len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT:
-            return path
+        with contextlib.suppress(UnicodeEncodeError):
+            if len(str(path).encode()) <= _SOCKET_PATH_LIMIT:
+                return path
         return Path(f"/proc/{os.getpid()}/fd/{_descriptor_of(self.path)}", kind, str(name))
 
     def address(self, kind: str, name: ReplicaName | str) -> str:

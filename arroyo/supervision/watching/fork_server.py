@@ -84,7 +84,7 @@ class ForkServer:
 
         OSError: no process or descriptors are to be had.
         """
-        request = ForkRequest(target.__module__, target.__name__, words, dict(environ))
+        request = _request(target, words, environ)
         lifeline, ours = os.pipe()
         try:
             self._channel.settimeout(ANSWER_S)
@@ -123,6 +123,13 @@ class ForkServer:
         with contextlib.suppress(ChildProcessError):  # reaped as an orphan
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED)
         os.close(self._pidfd)
+
+
+def _request(target: Target, words: Words, environ: Mapping[str, str]) -> ForkRequest:
+    variables = {os.fsencode(name): os.fsencode(value) for name, value in environ.items()}
+    return ForkRequest(
+        target.__module__, target.__name__, tuple(map(os.fsencode, words)), variables
+    )
 
 
 def _looked_at(environ: Mapping[str, str]) -> dict[str, str]:

@@ -35,12 +35,15 @@ _ARG_START = 45
 
 
 class ForkRequest(msgspec.Struct):
-    """A stage that is to be forked; its lifeline comes with it."""
+    """A stage that is to be forked; its lifeline comes with it.
+
+    Paths and variables are bytes, as the kernel has them: they need not be UTF-8.
+    """
 
     module: str
     function: str
-    words: tuple[str, ...]
-    environ: dict[str, str]
+    words: tuple[bytes, ...]
+    environ: dict[bytes, bytes]
 
 
 def main(chain_path: str, name: str, run_path: str, state_path: str, channel: int) -> None:
@@ -132,12 +135,12 @@ def _become(request: ForkRequest, lifeline: int) -> NoReturn:
     try:
         if os.read(lifeline, 1) == GO:
             os.environ.clear()
-            os.environ.update(request.environ)
-            _set_title((*request.words, str(lifeline)))
+            os.environb.update(request.environ)
+            _set_title((*request.words, b"%d" % lifeline))
             _draw_new_seeds()
             gc.unfreeze()
             target = getattr(importlib.import_module(request.module), request.function)
-            target(*request.words, lifeline)
+            target(*map(os.fsdecode, request.words), lifeline)
             code = 0
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
@@ -156,11 +159,11 @@ def _draw_new_seeds() -> None:
         numpy_random.seed()
 
 
-def _set_title(words: tuple[str, ...]) -> None:
+def _set_title(words: tuple[bytes, ...]) -> None:
     """Have `ps` show the words at the end of the command, as it does for a spawned stage."""
     fields = Path("/proc/self/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     start, end = int(fields[_ARG_START]), int(fields[_ARG_START + 1])
     head = "\0".join((sys.executable, "-c", f"# {__package__}.child, forked")).encode()
-    tail = "".join(f"\0{word}" for word in words).encode() + b"\0"
+    tail = b"".join(b"\0" + word for word in words) + b"\0"
     if end - start >= len(head) + len(tail):
         ctypes.memmove(start, head.ljust(end - start - len(tail)) + tail, end - start)

@@ -113,6 +113,14 @@ def test_a_stage_comes_back_on_a_full_disk_that_knows_its_chain(tmp_path, small_
     assert directory.chain_file("powder") == note.file
 
 
+def test_a_socket_in_a_folder_whose_name_is_no_text_has_an_address(tmp_path):
+    directory = RunDirectory(tmp_path / os.fsdecode(b"Li\xe8ge"))
+    directory.create()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(directory.address("in", NAME).encode().removeprefix(b"ipc://"))
+    assert (directory.path / "in" / str(NAME)).is_socket()
+
+
 def test_a_socket_whose_path_is_too_long_is_the_same_for_all(tmp_path):
     long = tmp_path / ("x" * 100) / "powder"
     ours, theirs = RunDirectory(long), RunDirectory(long)

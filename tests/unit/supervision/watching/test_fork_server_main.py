@@ -48,6 +48,12 @@ def test_stages_draw_different_random_numbers(make, tmp_path):
     assert len(set(drawn)) == 6
 
 
+def test_what_is_no_text_in_the_environment_reaches_a_stage(make, tmp_path, monkeypatch):
+    monkeypatch.setitem(os.environb, b"SITE", b"Li\xe8ge")
+    assert end_of(start(make("tell"))) == Exit(3)
+    assert os.fsencode(told(tmp_path)["environ"]["SITE"]) == b"Li\xe8ge"
+
+
 def test_how_a_forked_stage_has_ended_is_known(make, capfd):
     assert end_of(start(make("abort"))).status == -signal.SIGABRT
     assert end_of(start(make("fail"))) == Exit(1)
