@@ -79,7 +79,12 @@ class RunningChain:
         number: int = 0,
         values: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Return the supervisor's answer; errors as in `request`."""
+        """Return the supervisor's answer; errors as in `request`, and UsageError for no name.
+
+        `stage`: stage or replica; None: the whole chain.
+        """
+        if stage == "":  # a variable of a script that is not set must not stop the whole chain
+            raise UsageError("the name of the stage is empty; leave it out to mean the whole chain")
         try:
             return request(self._run_directory.control, verb, stage or "", number, values=values)
         except UnavailableError as error:

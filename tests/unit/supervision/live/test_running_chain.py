@@ -87,6 +87,13 @@ def test_a_chain_is_found_by_its_name_alone(played):
     assert chain.restart("integrate") == "restarting integrate.0"
 
 
+@pytest.mark.parametrize("command", [restart, start, stop], ids=lambda each: each.__name__)
+def test_an_empty_name_of_a_stage_does_not_mean_the_whole_chain(played, command):
+    result = CliRunner().invoke(command.command, ["chain", ""], catch_exceptions=False)
+    assert result.exit_code == 64
+    assert "the name of the stage is empty" in result.stderr
+
+
 def test_what_was_done_to_the_quarantine_is_noted_in_parts(played):
     RunningChain.named("chain", os.environ).note_quarantine("drop", [f"00{n}" for n in range(150)])
     assert [event for event, *_ in played.noted] == ["drop-ordered"] * 2
