@@ -7,6 +7,7 @@ shown only with `--debug` or ``ARROYO_DEBUG=1``.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -75,6 +76,12 @@ def _open_standard_files() -> None:
     sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
+def _show_what_is_no_text() -> None:
+    """Have stdout show what its encoding does not know, such as an odd byte of a path, escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _sentence(error: click.UsageError) -> str:
     text = error.format_message().rstrip(".")
     if error.ctx is None or text.endswith("?"):
@@ -124,6 +131,7 @@ class _Exiting(click.Command):
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         _open_standard_files()
+        _show_what_is_no_text()
         with exiting():
             result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         sys.exit(result if isinstance(result, int) else 0)

@@ -249,9 +249,13 @@ def request(
     """Ask the supervisor at `path`; return its reply.
 
     UnavailableError: there is no answer, or not in time.
-    UsageError: it does not know the verb or the target, or refuses; or the request is too long.
+    UsageError: it does not know the verb or the target, or refuses; or the request is too long, or
+    no text.
     """
-    line = msgspec.json.encode(Request(verb, target, number, dict(values or {}))) + b"\n"
+    try:
+        line = msgspec.json.encode(Request(verb, target, number, dict(values or {}))) + b"\n"
+    except UnicodeEncodeError as error:
+        raise UsageError(f"found {error.object!r}, which is not UTF-8 text") from error
     if len(line) > REQUEST_BYTES:
         raise UsageError(f"found {len(line):,} bytes in one request, expected {REQUEST_BYTES:,}")
     deadline = time.monotonic() + timeout_s

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import os
 import re
@@ -141,9 +140,6 @@ class Layout:
     """
 
     def __init__(self, names: Iterable[str], labels: Iterable[str]) -> None:
-        # A terminal of another encoding shows what it can.
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="backslashreplace")
         self._colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         self._width = max(map(len, labels))
         stages = dict.fromkeys(name.partition(".")[0] for name in names)

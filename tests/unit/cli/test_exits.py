@@ -125,6 +125,18 @@ def test_a_full_disk_behind_stdout_is_one_sentence():
     assert (ended.returncode, ended.stderr) == (74, words)
 
 
+def test_what_is_no_text_is_shown_escaped():
+    code = (
+        "import click\n"
+        "from arroyo.cli.exits import Command\n"
+        "click.command(cls=Command)(lambda: click.echo('caf\\udce9'))()\n"
+    )
+    environ = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    command = [sys.executable, "-c", code]
+    ended = subprocess.run(command, env=environ, capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"caf\\udce9\n", b"")
+
+
 @pytest.mark.parametrize("closed", [">&-", "<&- >&-", "<&- >&- 2>&-"])
 def test_what_is_written_to_a_closed_stdout_gets_into_no_file(tmp_path, closed):
     program = tmp_path / "program.py"

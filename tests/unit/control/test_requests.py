@@ -77,6 +77,12 @@ def test_an_answer_knows_the_target_and_who_asks(loop, tmp_path):
             request(other.path, "restart", "work", -1)
 
 
+@pytest.mark.parametrize("asked", [{"target": "\udcff"}, {"values": {"mode": "\udcff"}}])
+def test_a_request_that_is_no_text_is_a_mistake_of_who_asks(loop, asked):
+    with pytest.raises(UsageError, match="not UTF-8 text"):
+        request(loop.path, "status", **asked)
+
+
 def test_what_an_answer_refuses_is_told(tmp_path):
     def refuse(asked):
         raise UsageError(f"there is no {asked.target}")
