@@ -41,6 +41,7 @@ def _subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
 _CHAIN = click.argument("chain")
 _NUMBERS = click.argument("ids", nargs=-1, metavar="[ID]...")
 _ALL = click.option("--all", "every", is_flag=True, help="All messages in quarantine.")
+_STAGE = click.option("--stage", default="", help="All messages that this stage failed on.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -70,11 +71,12 @@ def list_entries(chain: str, as_json: bool) -> None:
 @_CHAIN
 @_NUMBERS
 @_ALL
+@_STAGE
 @_JSON
-def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> None:
+def show_entries(chain: str, ids: Sequence[str], every: bool, stage: str, as_json: bool) -> None:
     """Show messages: metadata, reason and stack; size, type and shape of the payload."""
     store = _store(chain)
-    found = _select(store, ids, every)
+    found = _select(store, ids, every, stage)
     shown = [_row(entry) | _plain(outline(store.message(entry.id))) for entry in found]
     if as_json:
         click.echo(json.dumps(shown))
@@ -92,7 +94,8 @@ def show_entries(chain: str, ids: Sequence[str], every: bool, as_json: bool) -> 
 @_CHAIN
 @_NUMBERS
 @_ALL
-def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
+@_STAGE
+def requeue_entries(chain: str, ids: Sequence[str], every: bool, stage: str) -> None:
     """Send messages again, into the stage that failed on them.
 
     Their source does so within a second, or when the chain runs again; if their run has ended, when
@@ -102,7 +105,7 @@ def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
     """
     store = _store(chain)
     done, problems = [], []
-    for returned in send_back(store, _file_of(chain), _select(store, ids, every)):
+    for returned in send_back(store, _file_of(chain), _select(store, ids, every, stage)):
         if returned.refusal:
             problems.append(str(returned))
         else:
@@ -117,10 +120,11 @@ def requeue_entries(chain: str, ids: Sequence[str], every: bool) -> None:
 @_CHAIN
 @_NUMBERS
 @_ALL
-def drop_entries(chain: str, ids: Sequence[str], every: bool) -> None:
+@_STAGE
+def drop_entries(chain: str, ids: Sequence[str], every: bool, stage: str) -> None:
     """Delete messages."""
     store = _store(chain)
-    entries = _select(store, ids, every)
+    entries = _select(store, ids, every, stage)
     for entry in entries:
         store.drop(entry.id)
         click.echo(f"{entry.id} ({entry.key}) is dropped")
@@ -175,9 +179,13 @@ def _folder(name: str) -> Path:
     return state.quarantine
 
 
-def _select(store: Quarantine, ids: Sequence[str], every: bool) -> list[QuarantineEntry]:
-    if every == bool(ids):
-        raise UsageError("name the IDs of the messages, or give --all for all of them")
+def _select(
+    store: Quarantine, ids: Sequence[str], every: bool, stage: str
+) -> list[QuarantineEntry]:
+    if bool(ids) + every + bool(stage) != 1:
+        raise UsageError("name the IDs of the messages, or give --stage, or --all for all of them")
+    if stage:
+        return store.of_stage(stage)
     return store.entries() if every else [store.find(number) for number in dict.fromkeys(ids)]
 
 

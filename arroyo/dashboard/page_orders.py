@@ -59,6 +59,7 @@ class PageOrders:
         self._questions: dict[str, Callable[[Mapping[str, str]], Said]] = {
             "/parameters": lambda query: self._running.ask("parameters", query.get("of", "")),
             "/reloading": lambda _: self._reloading(),
+            "/quarantined": lambda query: self._quarantined(query.get("of", "")),
         }
 
     def find(self, request: Request) -> Callable[[], Said] | None:
@@ -99,13 +100,29 @@ class PageOrders:
             "reason": told["reason"],
         }
 
+    @property
+    def _store(self) -> Quarantine:
+        return Quarantine(find_folders(self._chain, self._environ).state.quarantine)
+
+    def _quarantined(self, stage: str) -> Said:
+        """Return how many messages are in quarantine since this stage failed on them."""
+        return {"messages": sum(entry.stage == stage for entry in self._store.entries())}
+
     def _requeue(self, order: _Order) -> Said:
-        done = send_back_in_child(self._file, _ids_of(order), self._environ)
-        self._running.note_quarantine("requeue", [each.id for each in done if not each.refusal])
+        """Send messages again, or all that a stage failed on."""
+        is_all = bool(order.stage) and not order.ids
+        found = self._store.of_stage(order.stage) if is_all else ()
+        ids = [entry.id for entry in found] or _ids_of(order)
+        done = send_back_in_child(self._file, ids, self._environ)
+        back = [each.id for each in done if not each.refusal]
+        self._running.note_quarantine("requeue", back)
+        if is_all:
+            stay = [str(each) for each in done if each.refusal]
+            return {"said": "\n".join([f"{len(back)} of {len(done)} go back", *stay[:1]])}
         return {"said": "\n".join(map(str, done))}
 
     def _drop(self, order: _Order) -> Said:
-        store = Quarantine(find_folders(self._chain, self._environ).state.quarantine)
+        store = self._store
         entries = [store.find(number) for number in _ids_of(order)]
         for entry in entries:
             store.drop(entry.id)

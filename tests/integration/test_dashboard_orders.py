@@ -114,6 +114,17 @@ def test_a_message_in_quarantine_is_looked_at_and_sent_again(steered):
     assert f"pid {dashboard.pid}," in ordered(chain, "requeue-ordered")["by"]
 
 
+def test_all_messages_that_a_stage_failed_on_are_sent_again(steered):
+    chain, page = steered
+    page.wait_until("document.getElementById('quarantine-title').innerText == 'Quarantine: 1'")
+    (chain.folder / "mended").touch()
+    open_orders(page, "work")
+    asked = click(page, "#orders button", "Requeue all")
+    assert asked == "Really send 1 message of work again?"
+    page.wait_until(said("1 of 1 go back"))
+    wait_until(lambda: 3 in indices(chain.lines()), chain.text)
+
+
 def test_a_message_in_quarantine_is_dropped(steered):
     chain, page = steered
     page.wait_until("!!document.querySelector('#quarantine summary')")

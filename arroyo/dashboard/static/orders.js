@@ -70,9 +70,11 @@ export class Orders {
     const parts = [this.restartOf(name, replicas)];
     if (replicas.length > 1) parts.push(this.scaleOf(name, replicas.length));
     const parameters = element("fieldset", "", element("legend", "", "Parameters"));
-    parts.push(parameters);
+    const quarantine = element("fieldset", "", element("legend", "", "Quarantine"));
+    parts.push(parameters, quarantine);
     this.open(`Orders for ${name}`, ...parts);
     this.showParameters(parameters, name);
+    this.showQuarantine(quarantine, name);
   }
 
   restartOf(name, replicas) {
@@ -126,6 +128,15 @@ export class Orders {
       return `${name}: set`;
     };
     into.append(confirmed("Set", () => `Really set ${words() || "nothing"}?`, () => this.do(set)));
+  }
+
+  async showQuarantine(into, name) {
+    const { messages } = await ask(`quarantined?${new URLSearchParams({ of: name })}`);
+    const count = messages === 1 ? "1 message" : `${messages} messages`;
+    const words = messages ? `it failed on ${count}` : "nothing that it failed on";
+    into.append(element("p", "weak", words));
+    const requeue = () => this.do(async () => (await order("requeue", { stage: name })).said);
+    if (messages) into.append(confirmed("Requeue all", `Really send ${count} of ${name} again?`, requeue));
   }
 
   /** Wait until all processes of a stage have taken their parameters; throw, if one refuses. */

@@ -157,6 +157,15 @@ class Quarantine:
         """
         return self._read_all(self._folder)
 
+    def of_stage(self, stage: str) -> list[QuarantineEntry]:
+        """Return what waits here since this stage failed on it, oldest first.
+
+        UsageError: there is nothing.
+        """
+        if found := [entry for entry in self.entries() if entry.stage == stage]:
+            return found
+        raise UsageError(f"there is no message of a stage {stage!r} in quarantine")
+
     def requeued(self, source: str | None = None) -> list[QuarantineEntry]:
         """Return what is on its way back, oldest first; with `source`, only what it has to send."""
         found = self._read_all(self._requeue)

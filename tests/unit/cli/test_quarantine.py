@@ -71,11 +71,20 @@ def test_what_is_dropped_is_gone(store):
     assert "the quarantine is empty" in run("list", "saxs")
 
 
+def test_all_messages_of_a_stage_are_sent_again(store):
+    put(store, "cc", stage="other")
+    run("requeue", "saxs", "--stage", "work")
+    assert [entry.id for entry in store.entries()] == ["cc"]
+    assert sorted(entry.id for entry in store.requeued()) == ["aa", "bb"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("drop", "saxs"), "give --all"),
-        (("drop", "saxs", "aa", "--all"), "give --all"),
+        (("drop", "saxs"), "or --all"),
+        (("drop", "saxs", "aa", "--all"), "or --all"),
+        (("drop", "saxs", "--all", "--stage", "work"), "or --all"),
+        (("drop", "saxs", "--stage", "wrok"), "no message of a stage 'wrok'"),
         (("show", "saxs", "cc"), "no message 'cc'"),
     ],
 )

@@ -116,6 +116,24 @@ def test_messages_in_quarantine_are_sent_back_and_dropped(orders, store, played)
     assert [event for event, *_ in played.noted] == ["requeue-ordered", "drop-ordered"]
 
 
+def test_all_messages_of_a_stage_are_sent_back(orders, store, played):
+    other = make_entry("cc", chain="chain", source="images.0", enters="out", stage="out")
+    store.put(other, MessageCodec(()).pack(Event({}, b"")))
+    store.put(
+        make_entry("dd", chain="chain", source="gone.0"), MessageCodec(()).pack(Event({}, b""))
+    )
+    assert orders.get("/quarantined", of="work") == {"messages": 3}
+    said = orders.post("requeue", stage="work")["said"].splitlines()
+    assert said[0] == "2 of 3 go back"
+    assert "stays in quarantine" in said[1]
+    assert sorted(each.id for each in store.requeued()) == ["aa", "bb"]
+    assert [each.id for each in store.entries()] == ["cc", "dd"]
+    assert [event for event, *_ in played.noted] == ["requeue-ordered"]
+    for verb, stage in (("requeue", "integrate"), ("drop", "out")):
+        with pytest.raises(UsageError):
+            orders.post(verb, stage=stage)
+
+
 @pytest.mark.parametrize("verb", ["requeue", "drop"])
 @pytest.mark.parametrize("ids", [[], ["../aa"], ["aa", "-x"], ["aa\0"], ["cc"], ["à"]])
 def test_other_messages_are_refused_and_nothing_is_done(orders, store, played, verb, ids):

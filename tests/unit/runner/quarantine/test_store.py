@@ -65,6 +65,14 @@ def test_the_oldest_comes_first(store):
     assert [each.sequence for each in store.entries()] == [1, 2, 3]
 
 
+def test_what_one_stage_failed_on_is_found(store):
+    for number, stage in ((1, "work"), (2, "write"), (3, "work")):
+        store.put(entry(number, stage=stage), b"message")
+    assert store.of_stage("work") == [entry(1), entry(3)]
+    with pytest.raises(UsageError, match="no message of a stage 'wrok'"):
+        store.of_stage("wrok")
+
+
 def test_what_is_wanted_back_waits_for_its_source_and_is_gone_when_it_is_finished(store, tmp_path):
     store.put(entry(1), b"message")
     store.requeue(entry(1).id)
