@@ -82,6 +82,7 @@ class TappedStage:
                 f"arroyo status {self.chain.name}"
             )
         self._taps: dict[str, TapFile] = {}
+        self._asked_at: dict[str, float] = {}
         self._ask_at: dict[str, float] = {}
         """When each of them may be asked again, in s (monotonic)."""
 
@@ -128,8 +129,9 @@ class TappedStage:
                     yield _seen(name, sample)
                     size = len(sample.message) + sample.payload_bytes
                     rest_s = len(self._taps) * size / bytes_per_s
-                    self._ask_at[name] = max(self._ask_at[name], time.monotonic() + rest_s)
+                    self._ask_at[name] = max(self._ask_at[name], self._asked_at[name] + rest_s)
             elif (now := time.monotonic()) >= self._ask_at.get(name, 0.0):
+                self._asked_at[name] = now
                 self._ask_at[name] = now + len(self._taps) / rate_per_s
                 tap.ask()
 

@@ -1,6 +1,7 @@
 """Taps of a stage whose processes are played; the integration tests have real ones."""
 
 import os
+import threading
 
 import pytest
 from batches import make_batch
@@ -58,6 +59,17 @@ def test_after_a_message_it_rests_as_long_as_it_should(
     for _ in range(3):
         assert list(stage.look(rate, bytes_per_s)) == []
     assert not stage._taps["work.0"].waits
+
+
+def test_it_rests_from_the_asking_whenever_the_message_comes(stage, chain_directory, header):
+    rest_s = 0.2
+    bytes_per_s = len(b"message") / rest_s
+    assert list(stage.look(FAST, bytes_per_s)) == []
+    threading.Event().wait(rest_s)
+    give(chain_directory, 1, header)
+    assert len(list(stage.look(FAST, bytes_per_s))) == 1
+    assert list(stage.look(FAST, bytes_per_s)) == []
+    assert stage._taps["work.0"].waits
 
 
 def test_a_stage_that_does_not_run_is_named(chain_file):
