@@ -14,8 +14,8 @@ from arroyo.errors import ArroyoError, UsageError
 from arroyo.supervision.live.tapped_stage import TappedStage
 from arroyo.web.http_request import JSON, Answer, Later, Request
 
-from .frame_tap import Frame, FrameTap, FrameTaps
-from .frames import CELLS_MAX, Picture, Region, draw, value_at
+from .frame_tap import FrameTap, FrameTaps
+from .frames import CELLS_MAX, Orientation, Picture, Region, draw, measure, value_at
 
 BINARY = "application/octet-stream"
 PIXEL_MAX = 1 << 31
@@ -63,10 +63,20 @@ class FrameAnswers:
         else:
             frame = newest
         wide, high = (_whole(query, name, CELLS_MAX, least=1) for name in ("wide", "high"))
-        region = Region(*(_whole(query, name) for name in ("x", "y", "w", "h")))
+        region, marked = (_region(query, before) for before in ("", "marked_"))
+        lies = Orientation(_whole(query, "turn", 3), _whole(query, "flip", 1))
         shown = {"number": frame.number, "first": tap.first, "time": frame.time, **frame.facts}
-        body = await tap.run(lambda: _picture(frame, wide, high, region, shown))
-        return Answer(HTTPStatus.OK, body, BINARY)
+
+        def make() -> bytes:
+            if frame.plane is None:
+                return Picture(shown).packed()
+            picture = draw(frame.plane, wide, high, region, lies)
+            known: dict[str, Any] = {"plane": list(frame.plane.shape)}
+            if marked.wide:
+                known["marked"] = measure(frame.plane, marked)
+            return picture._replace(shown=shown | picture.shown | known).packed()
+
+        return Answer(HTTPStatus.OK, await tap.run(make), BINARY)
 
     async def _value(self, tap: FrameTap, query: Mapping[str, str]) -> Answer:
         """Return the value of a pixel, as it is in the array."""
@@ -78,12 +88,8 @@ class FrameAnswers:
         return Answer(HTTPStatus.OK, msgspec.json.encode({"value": value}), JSON)
 
 
-def _picture(frame: Frame, wide: int, high: int, region: Region, shown: dict[str, Any]) -> bytes:
-    if frame.plane is None:
-        return Picture(shown).packed()
-    picture = draw(frame.plane, wide, high, region)
-    plane = list(frame.plane.shape)
-    return picture._replace(shown=shown | picture.shown | {"plane": plane}).packed()
+def _region(query: Mapping[str, str], before: str) -> Region:
+    return Region(*(_whole(query, before + name) for name in ("x", "y", "w", "h")))
 
 
 def _whole(query: Mapping[str, str], name: str, most: int = PIXEL_MAX, least: int = 0) -> int:

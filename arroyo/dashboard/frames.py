@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CELLS_MAX = 2048
 """Most cells of a picture in one direction."""
+CUT_POINTS = 240
+"""Most points of a cut through a region."""
 
 
 class Region(NamedTuple):
@@ -29,6 +31,18 @@ class Region(NamedTuple):
 
 
 _WHOLE = Region()
+
+
+class Orientation(NamedTuple):
+    """How an image lies on the screen: turned, then flipped."""
+
+    turn: int = 0
+    """Quarters, clockwise."""
+    flip: int = 0
+    """1: left and right are exchanged."""
+
+
+_AS_IT_IS = Orientation()
 
 
 class Picture(NamedTuple):
@@ -73,27 +87,66 @@ def statistics(plane: np.ndarray) -> dict[str, Any]:
 
 def _values(plane: np.ndarray) -> np.ndarray | None:
     """Return the values of the pixels that have one; None: there are none."""
-    import numpy as np
-
-    if plane.dtype.kind == "u":
-        good = plane != np.iinfo(plane.dtype).max
-    elif plane.dtype.kind == "i":
-        good = plane >= 0
-    elif plane.dtype.kind == "f":
-        good = np.isfinite(plane)
-    else:
-        return plane if plane.size else None
+    good = _has_value(plane)
     values = plane if good.all() else plane[good]
     return values if values.size else None
 
 
-def draw(plane: np.ndarray, wide: int, high: int, region: Region = _WHOLE) -> Picture:
-    """Return a part of an image in at most so many cells."""
+def _has_value(plane: np.ndarray) -> np.ndarray:
+    """Return which pixels have a value, as bool of the same shape."""
     import numpy as np
 
+    if plane.dtype.kind == "u":
+        return np.asarray(plane != np.iinfo(plane.dtype).max)
+    if plane.dtype.kind == "i":
+        return np.asarray(plane >= 0)
+    return np.asarray(np.isfinite(plane))
+
+
+def _part(plane: np.ndarray, region: Region) -> tuple[np.ndarray, list[int]]:
+    """Return a part of an image, and where it is; one outside is brought inside."""
     rows, columns = plane.shape
     x, y = min(region.x, columns - 1), min(region.y, rows - 1)
     part = plane[y : y + (region.high or rows), x : x + (region.wide or columns)]
+    return part, [x, y, part.shape[1], part.shape[0]]
+
+
+def measure(plane: np.ndarray, region: Region) -> dict[str, Any]:
+    """Return sum and statistics of a region, and means along its sides; null: of no value.
+
+    `across` goes from left to right, `down` from top to bottom, both in CUT_POINTS steps at most.
+    """
+    import numpy as np
+
+    part, place = _part(plane, region)
+    good = _has_value(part)
+    wide = {"f": "f8", "i": "i8"}.get(part.dtype.kind, "u8")
+    counted = np.where(good, part, 0).astype(wide)
+    with np.errstate(all="ignore"):
+        cuts = [_cut(counted.sum(axis), good.sum(axis)) for axis in (0, 1)]
+        total = _plain(counted.sum())
+    return {"region": place, "sum": total, **statistics(part), "across": cuts[0], "down": cuts[1]}
+
+
+def _cut(sums: np.ndarray, pixels: np.ndarray) -> list[float | None]:
+    import numpy as np
+
+    steps = np.arange(0, len(sums), math.ceil(len(sums) / CUT_POINTS))
+    means = np.add.reduceat(sums.astype("f8"), steps) / np.add.reduceat(pixels, steps)
+    return [mean if math.isfinite(mean) else None for mean in means.tolist()]
+
+
+def draw(
+    plane: np.ndarray,
+    wide: int,
+    high: int,
+    region: Region = _WHOLE,
+    orientation: Orientation = _AS_IT_IS,
+) -> Picture:
+    """Return a part of an image in at most so many cells; a curve lies as it is."""
+    import numpy as np
+
+    part, place = _part(plane, region)
     block = max(1, math.ceil(part.shape[1] / wide), math.ceil(part.shape[0] / high))
     if part.dtype.kind == "b":
         part = part.astype("u1").astype("u2")
@@ -103,8 +156,10 @@ def draw(plane: np.ndarray, wide: int, high: int, region: Region = _WHOLE) -> Pi
         cells, form = _greatest(part + np.uint16(1), block), "u2"
     else:
         cells, form = _greatest(_with_gaps(part), block), "f4"
+    turn, flip = orientation if len(plane) > 1 else _AS_IT_IS
+    cells = np.rot90(cells, -turn)[:, :: -1 if flip else 1]
     shown = {"format": form, "block": block, "wide": cells.shape[1], "high": cells.shape[0]}
-    shown |= {"region": [x, y, part.shape[1], part.shape[0]]}
+    shown |= {"region": place, "turn": turn, "flip": flip}
     return Picture(shown, np.ascontiguousarray(cells, dtype=f"<{form}").tobytes())
 
 
@@ -123,11 +178,7 @@ def _with_gaps(part: np.ndarray) -> np.ndarray:
 
     with np.errstate(all="ignore"):
         wider = part.astype("f4")
-    if part.dtype.kind == "u":
-        wider[part == np.iinfo(part.dtype).max] = np.nan
-    elif part.dtype.kind == "i":
-        wider[part < 0] = np.nan
-    wider[~np.isfinite(wider)] = np.nan
+    wider[~(_has_value(part) & np.isfinite(wider))] = np.nan
     return wider
 
 

@@ -9,6 +9,8 @@ const MASKED = 0xffb400e6; // no colour of any map; ABGR
 const SAMPLES = 8192;
 const LEFT_OUT = 0.002;
 
+const COUNTS = Float32Array.from({ length: 1 << 16 }, (_, cell) => cell ? cell - 1 : NaN);
+
 export const MAPS = Object.keys(ANCHORS);
 
 /** Return 256 colours as ABGR. */
@@ -22,15 +24,20 @@ function tableOf(name) {
   });
 }
 
+/** Return the values of cells, NaN where there is none: of numbers that are sent as counts and 1, or as they are. */
+export function valuesOf(cells) {
+  return cells instanceof Uint16Array ? Float32Array.from(cells, (cell) => COUNTS[cell]) : cells;
+}
+
 /** Return all but the least and greatest few values' bounds, which gaps and hot pixels have no part in. */
-export function boundsOf(values) {
-  const step = Math.max(1, Math.floor(values.length / SAMPLES));
-  const found = [];
-  for (let at = 0; at < values.length; at += step) if (!Number.isNaN(values[at])) found.push(values[at]);
+export function boundsOf(cells) {
+  const step = Math.max(1, Math.floor(cells.length / SAMPLES));
+  const some = new cells.constructor(Math.floor(cells.length / step));
+  for (let at = 0; at < some.length; at += 1) some[at] = cells[at * step];
+  const found = valuesOf(some).filter((value) => value === value).sort();
   if (!found.length) return [0, 1];
-  const sorted = Float64Array.from(found).sort();
-  const out = Math.floor(sorted.length * LEFT_OUT);
-  return [sorted[out], sorted[sorted.length - 1 - out]];
+  const out = Math.floor(found.length * LEFT_OUT);
+  return [found[out], found[found.length - 1 - out]];
 }
 
 /** Return a function from a value to 0 … 1. */
@@ -41,16 +48,18 @@ export function scaleOf([low, high], logarithmic) {
   return (value) => Math.min(1, Math.max(0, (bend(value) - from) / over));
 }
 
-/** Colour values; those that are no number as masked. */
-export function paint(pixels, values, bounds, logarithmic, map) {
+/** Colour cells; those without a value as masked. */
+export function paint(pixels, cells, bounds, logarithmic, map) {
+  if (cells instanceof Uint16Array) {
+    const colours = new Uint32Array(COUNTS.length); // of all there may be: fewer than an image has
+    paint(colours, COUNTS, bounds, logarithmic, map);
+    for (let at = 0; at < cells.length; at += 1) pixels[at] = colours[cells[at]];
+    return;
+  }
   const table = tableOf(map);
   const scale = scaleOf(bounds, logarithmic);
-  const [low, high] = bounds;
-  const times = 255 / (high - low || 1);
-  for (let at = 0; at < values.length; at += 1) {
-    const value = values[at];
-    if (value !== value) pixels[at] = MASKED;
-    else if (logarithmic) pixels[at] = table[(255 * scale(value)) | 0];
-    else pixels[at] = table[value <= low ? 0 : value >= high ? 255 : (times * (value - low)) | 0];
+  for (let at = 0; at < cells.length; at += 1) {
+    const value = cells[at];
+    pixels[at] = value === value ? table[(255 * scale(value)) | 0] : MASKED;
   }
 }

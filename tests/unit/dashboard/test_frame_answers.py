@@ -39,6 +39,19 @@ def test_a_frame_is_given_with_what_is_known_of_it(answers):
     assert np.frombuffer(answer.body[4 + size :], "<u2").tolist() == [6, 8, 10, 12]
 
 
+def test_a_frame_lies_as_wanted_and_the_marked_region_is_measured(answers):
+    marked = {"marked_x": "1", "marked_y": "1", "marked_w": "2", "marked_h": "9"}
+    query = {"of": "images", "number": "5", "wide": "4", "high": "4", "turn": "1", **marked}
+    answer = ask(answers, "/frame", **query)
+    size = int.from_bytes(answer.body[:4], "little")
+    shown = json.loads(answer.body[4 : 4 + size])
+    assert (shown["wide"], shown["high"], shown["turn"], shown["flip"]) == (3, 4, 1, 0)
+    assert np.frombuffer(answer.body[4 + size :], "<u2")[:3].tolist() == [9, 5, 1]
+    assert shown["marked"]["region"] == [1, 1, 2, 2]
+    assert shown["marked"]["sum"] == 5 + 6 + 9 + 10
+    assert ask(answers, "/frame", **query | {"turn": "4"}).status is HTTPStatus.NOT_FOUND
+
+
 def test_a_message_without_an_array_is_given_without_a_picture(answers):
     answer = ask(answers, "/frame", of="images", number="6", wide="2", high="2")
     assert b'"kind": "Start"' in answer.body

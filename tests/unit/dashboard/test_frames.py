@@ -3,7 +3,16 @@ import json
 import numpy as np
 import pytest
 
-from arroyo.dashboard.frames import Region, draw, plane_of, statistics, value_at
+from arroyo.dashboard.frames import (
+    CUT_POINTS,
+    Orientation,
+    Region,
+    draw,
+    measure,
+    plane_of,
+    statistics,
+    value_at,
+)
 
 
 def cells(plane, wide, high, *region):
@@ -59,6 +68,46 @@ def test_a_part_is_drawn_in_full_and_one_outside_is_brought_inside():
     np.testing.assert_array_equal(cells(plane, 10, 10, 20, 30, 10, 10), plane[30:40, 20:30])
     picture = draw(plane, 10, 10, Region(500, 500, 10, 10))
     assert picture.shown["region"] == [99, 99, 1, 1]
+
+
+def test_an_image_is_turned_clockwise_then_flipped_and_a_curve_is_not():
+    plane = np.array([[1, 2, 3], [4, 5, 6]], "<u2")
+
+    def lying(plane, *orientation):
+        picture = draw(plane, 10, 10, orientation=Orientation(*orientation))
+        shown = picture.shown
+        found = np.frombuffer(picture.cells, "<u2").reshape(shown["high"], shown["wide"]) - 1
+        return found.tolist(), shown["turn"], shown["flip"]
+
+    assert lying(plane, 1, 0) == ([[4, 1], [5, 2], [6, 3]], 1, 0)
+    assert lying(plane, 1, 1) == ([[1, 4], [2, 5], [3, 6]], 1, 1)
+    assert lying(plane, 2, 0) == ([[6, 5, 4], [3, 2, 1]], 2, 0)
+    assert lying(plane[:1], 1, 1) == ([[1, 2, 3]], 0, 0)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", "<i4", "<u8", "<f4", "<f8", "?"])
+def test_a_region_is_summed_in_full_and_cut_along_its_sides(dtype):
+    values = np.random.default_rng(0).integers(0, 250, (900, 700))
+    plane = (values > 100 if dtype == "?" else values).astype(dtype)
+    found = measure(plane, Region(100, 50, 500, 30))
+    part = plane[50:80, 100:600].astype("f8")
+    assert (found["region"], found["sum"]) == ([100, 50, 500, 30], part.sum())
+    assert found["mean"] == pytest.approx(part.mean())
+    assert found["down"] == pytest.approx(part.mean(axis=1))
+    assert len(found["across"]) == 167 <= CUT_POINTS
+    assert found["across"][1] == pytest.approx(part[:, 3:6].mean())
+    assert found["across"][-1] == pytest.approx(part[:, 498:].mean())
+
+
+def test_in_a_region_gaps_count_in_nothing_and_large_sums_are_exact():
+    plane = np.array([[2**32 - 2, 2**32 - 2, 7], [2**32 - 1, 1, 2**32 - 1]], "<u4")
+    found = measure(plane, Region(0, 0, 3, 2))
+    assert (found["sum"], found["masked"], found["min"]) == (2 * (2**32 - 2) + 8, 2, 1)
+    assert found["across"] == [2**32 - 2, (2**32 - 1) / 2, 7]
+    assert found["down"] == [(2 * (2**32 - 2) + 7) / 3, 1]
+    empty = measure(np.array([[np.nan, np.inf]]), Region(0, 0, 2, 1))
+    assert (empty["sum"], empty["mean"], empty["across"]) == (0, None, [None, None])
+    json.dumps([found, empty], allow_nan=False)
 
 
 def test_what_is_sent_has_its_cells_where_numbers_may_begin():
