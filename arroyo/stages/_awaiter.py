@@ -66,14 +66,22 @@ class Awaiter:
 
 def _beside_loops(call: Callable[[], T]) -> T:
     """Call something that runs an event loop, in another thread where this one runs a loop."""
-    import asyncio
-
-    if asyncio._get_running_loop() is None:
+    if not _loop_runs():
         return call()
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(1, "arroyo-await") as aside:
         return aside.submit(call).result()
+
+
+def _loop_runs() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def _await(awaitable: Awaitable[T], call: object) -> T:

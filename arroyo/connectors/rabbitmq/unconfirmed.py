@@ -62,10 +62,6 @@ class UnconfirmedMessages:
         """Return True if a publisher that waited for room may go on."""
         return len(self) <= self._most_messages // 2 and self._size <= self._most_bytes // 2
 
-    def is_empty(self) -> bool:
-        """Return True if everything is confirmed."""
-        return not self._waiting and not self._sent
-
     def begin_flush(self) -> int:
         """Begin a flush of all messages so far; return its number."""
         number = self._flush

@@ -133,7 +133,7 @@ def leave(exit_code: int) -> NoReturn:
     deadline.start()
     sys.stdout.flush()
     sys.stderr.flush()
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # it has no public name, and `sys.exit()` would wait for the threads
     os._exit(exit_code)
 
 

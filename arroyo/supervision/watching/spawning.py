@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeAlias
 
 from multiprocess import util
+from multiprocess.spawn import get_command_line
 
 Words: TypeAlias = tuple[str, str, str, str]
 """Chain file, name of the replica, run directory, state directory."""
@@ -41,7 +42,8 @@ def spawn(
     """
     code = f"from {target.__module__} import {target.__name__} as main; import sys; "
     code += "a = sys.argv; main(*a[1:5], int(a[5]))"
-    flags = util._args_from_interpreter_flags()
+    # [interpreter, *flags, "-c", code, mark]: as it starts a process that unpickles what to do.
+    flags = get_command_line()[1:-3]
     command = [sys.executable, *flags, "-c", code + " " * room, *words, str(descriptor)]
     with _environment(environ), _child_signals():
         pid: int = util.spawnv_passfds(os.fsencode(sys.executable), command, [descriptor])

@@ -37,7 +37,7 @@ def test_what_is_confirmed_makes_room():
     unconfirmed.confirm(100, multiple=False)
     assert len(unconfirmed) == 39
     unconfirmed.confirm(100, multiple=True)
-    assert unconfirmed.is_empty()
+    assert len(unconfirmed) == 0
 
 
 def test_bytes_are_bounded_too_but_for_one_message():
@@ -59,7 +59,7 @@ def test_a_new_channel_gets_what_the_last_one_did_not_confirm_in_order():
     unconfirmed.begin_channel()
     assert numbers(unconfirmed.send()) == [0, 2, 3, 4, 5]
     unconfirmed.confirm(5, multiple=True)
-    assert unconfirmed.is_empty()
+    assert len(unconfirmed) == 0
 
 
 def test_what_the_server_could_not_take_is_sent_again():
@@ -67,10 +67,10 @@ def test_what_the_server_could_not_take_is_sent_again():
     list(unconfirmed.send())
     unconfirmed.refuse(2, multiple=True)
     unconfirmed.confirm(3, multiple=False)
-    assert not unconfirmed.is_empty()
+    assert len(unconfirmed) == 2
     assert numbers(unconfirmed.send()) == [0, 1]
     unconfirmed.confirm(5, multiple=True)
-    assert unconfirmed.is_empty()
+    assert len(unconfirmed) == 0
 
 
 def test_what_the_server_returned_is_refused_once_it_is_confirmed():
