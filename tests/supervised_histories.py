@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from arroyo.config.graph import Chain, Input, Stage, Supervision
 from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.state_machine import ChainMachine
 
@@ -65,15 +66,15 @@ class History:
         for event in events:
             for action in self.machine.handle(event, self.now):
                 match action:
-                    case ev.Spawn(name):
+                    case act.Spawn(name):
                         self.spawned.append(str(name))
                         self.pids += 1
                         told += self.do(ev.ProcessStarted(name, self.pids))
-                    case ev.Signal(name, number):
+                    case act.Signal(name, number):
                         self.signals.append((str(name), int(number)))
-                    case ev.UseVersion(chain):
+                    case act.UseVersion(chain):
                         self.chain = chain
-                    case ev.Finish(exit_code, reasons):
+                    case act.Finish(exit_code, reasons):
                         assert self.exit_code is None
                         assert bool(exit_code) == bool(reasons), "a reason for each code but 0"
                         self.exit_code, self.reasons = exit_code, reasons

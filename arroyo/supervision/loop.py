@@ -31,6 +31,7 @@ from arroyo.identifiers import ReplicaName
 from arroyo.runner.quarantine.store import Quarantine
 
 from .answers import make_answers
+from .decisions import actions as act
 from .decisions import events as ev
 from .decisions.state_machine import ChainMachine
 from .decisions.totals import ExitStatus, Totals
@@ -293,20 +294,20 @@ class Supervisor:
                 self._carry_out(action)
             self._events.popleft()
 
-    def _carry_out(self, action: ev.Action) -> None:
+    def _carry_out(self, action: act.Action) -> None:
         match action:
-            case ev.Spawn(name):
+            case act.Spawn(name):
                 self._corrected_files.note(name)
                 self._reporter.follow(name)
                 spawned = self._processes.spawn(name, self._monotonic())
                 if isinstance(spawned, ev.ProcessStarted):
                     self._reporter.note_start(spawned)
                 self._handle(spawned)
-            case ev.Signal(name, number):
+            case act.Signal(name, number):
                 self._processes.send(name, number)
-            case ev.UseVersion(chain):
+            case act.UseVersion(chain):
                 self._use(chain)
-            case ev.Finish(exit_code, reasons):
+            case act.Finish(exit_code, reasons):
                 self._trouble = ExitStatus(exit_code, reasons)
             case _:
                 self._announce(action)
@@ -323,10 +324,10 @@ class Supervisor:
         except ArroyoError as error:  # commands still show the version before
             self._reporter.say(f"warning: {error}")
 
-    def _announce(self, happened: ev.Announcement) -> None:
+    def _announce(self, happened: act.Announcement) -> None:
         match happened:
-            case ev.ChainBecameReady():
+            case act.ChainBecameReady():
                 self._notifier.ready(f"{len(self._chain.replicas)} processes ready")
-            case ev.Draining():
+            case act.Draining():
                 self._notifier.stopping()
         self._reporter.announce(happened)

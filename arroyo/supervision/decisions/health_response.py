@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 
+from . import actions as act
 from . import events as ev
-from .events import Action
+from .actions import Action
 from .health import Condition
 from .replica import ReplicaState
 
@@ -29,16 +30,16 @@ def respond(replica: ReplicaState, change: ev.ConditionChanged, now: float) -> l
     if condition is Condition.HUNG:
         replica.hung = f"hung in {change.place} for {for_s:.0f} s"
         replica.kill_at = now + STACKS_S
-        return [ev.Hung(replica.name, replica.hung), ev.Signal(replica.name, DUMP_SIGNAL)]
+        return [act.Hung(replica.name, replica.hung), act.Signal(replica.name, DUMP_SIGNAL)]
     if condition is Condition.TOO_LARGE:
         return _end_too_large(replica, change.memory_bytes, now)
     if condition is Condition.FORGOTTEN:
-        killed = ev.Killed(replica.name, f"it was stopped for {for_s:.0f} s")
-        return [killed, ev.Signal(replica.name, signal.SIGKILL)]
+        killed = act.Killed(replica.name, f"it was stopped for {for_s:.0f} s")
+        return [killed, act.Signal(replica.name, signal.SIGKILL)]
     if condition in STANDING_STILL:
-        return [ev.BecameUnwell(replica.name, condition)]
+        return [act.BecameUnwell(replica.name, condition)]
     stood_still = before is Condition.HUNG or before in STANDING_STILL
-    return [ev.BecameWell(replica.name)] if stood_still else []
+    return [act.BecameWell(replica.name)] if stood_still else []
 
 
 def _end_too_large(replica: ReplicaState, memory_bytes: int, now: float) -> list[Action]:
@@ -51,11 +52,11 @@ def _end_too_large(replica: ReplicaState, memory_bytes: int, now: float) -> list
         f"{_mebibytes(memory_bytes)} of memory, more than its memory_max_bytes of "
         f"{_mebibytes(limit_bytes)}"
     )
-    killed = ev.Killed(replica.name, f"it has {replica.too_large}")
+    killed = act.Killed(replica.name, f"it has {replica.too_large}")
     if not replica.is_up:
-        return [killed, ev.Signal(replica.name, signal.SIGKILL)]
+        return [killed, act.Signal(replica.name, signal.SIGKILL)]
     replica.kill_at = now + LAST_STACKS_S
-    return [killed, ev.Signal(replica.name, DUMP_SIGNAL)]
+    return [killed, act.Signal(replica.name, DUMP_SIGNAL)]
 
 
 def _mebibytes(size_bytes: int) -> str:

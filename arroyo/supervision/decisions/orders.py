@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from . import events as ev
+from . import actions as act
 from .events import State
 from .replica import ReplicaState
 from .replicas import Replicas
@@ -36,7 +36,7 @@ class Orders:
         self,
         replicas: Replicas,
         terminate: Callable[[ReplicaState], None],
-        emit: Callable[[ev.Action], None],
+        emit: Callable[[act.Action], None],
     ) -> None:
         self._replicas = replicas
         self._terminate = terminate
@@ -54,7 +54,7 @@ class Orders:
             if replica.alive:
                 self._waiting.setdefault(replica, by)
             elif replica.state in {State.BACKOFF, State.FAILED}:
-                self._emit(ev.RestartsOnRequest(replica.name, by))
+                self._emit(act.RestartsOnRequest(replica.name, by))
                 replica.retry(now)
 
     def stop(self, target: str, by: str, now: float) -> None:
@@ -84,11 +84,11 @@ class Orders:
     def _hold(self, replica: ReplicaState, by: str, now: float) -> None:
         self._waiting.pop(replica, None)
         replica.held_by = by
-        self._emit(ev.StopsOnRequest(replica.name, by))
+        self._emit(act.StopsOnRequest(replica.name, by))
         if not replica.alive:
             replica.rest()
             replica.ending = None
-            self._emit(ev.StoppedOnRequest(replica.name))
+            self._emit(act.StoppedOnRequest(replica.name))
         elif replica.state is not State.DRAINING:
             self._tell_to_end(replica, now)
         if replica.is_listener:
@@ -96,7 +96,7 @@ class Orders:
 
     def _release(self, replica: ReplicaState, by: str, now: float) -> None:
         replica.held_by, replica.is_spare = "", False
-        self._emit(ev.StartsOnRequest(replica.name, by))
+        self._emit(act.StartsOnRequest(replica.name, by))
         if not replica.alive:
             replica.retry(now)
 
@@ -120,7 +120,7 @@ class Orders:
             by = self._waiting.pop(replica)
             if replica.alive and not replica.overdue and replica.state is not State.DRAINING:
                 self._current = replica
-                self._emit(ev.RestartsOnRequest(replica.name, by))
+                self._emit(act.RestartsOnRequest(replica.name, by))
                 self._tell_to_end(replica, now)
 
     def _open_to_orders(self, target: str) -> list[ReplicaState]:
@@ -137,7 +137,7 @@ class Orders:
             return False
         if replica.state is State.FAILED and self._waiting:
             left = tuple(each.name for each in self._waiting)
-            self._emit(ev.RestartsGivenUp(replica.name, left))
+            self._emit(act.RestartsGivenUp(replica.name, left))
             self._waiting.clear()
         if replica.state in {State.READY, State.STOPPED, State.FAILED}:
             self._current = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from . import events as ev
+from . import actions as act
 from .ending import Ending
 from .events import State
 from .replica import ReplicaState
@@ -38,7 +38,7 @@ class ProcessEnds:
         restarts: RestartPolicy,
         shutdown: Shutdown,
         *,
-        emit: Callable[[ev.Action], None],
+        emit: Callable[[act.Action], None],
         note_trouble: Callable[[str, int], None],
     ) -> None:
         self._replicas = replicas
@@ -65,7 +65,7 @@ class ProcessEnds:
         elif replica.has_finished(ending) and may_finish and not held:
             replica.held_by = ""
             replica.rest()
-            self._emit(ev.Finished(replica.name, ending.after_s))
+            self._emit(act.Finished(replica.name, ending.after_s))
         elif replica.held_by:
             self._rest_held(replica, ending)
         elif (
@@ -109,29 +109,29 @@ class ProcessEnds:
         if replica.is_listener and not in_order:
             replica.ending = ending  # what it had in flight may be lost
         replica.rest()
-        self._emit(ev.StoppedOnRequest(replica.name))
+        self._emit(act.StoppedOnRequest(replica.name))
 
     def _tell_of_disorder(self, replica: ReplicaState, ending: Ending) -> bool:
         """Return True if a replica that was told to end has ended in order; else tell of it."""
         in_order = replica.has_finished(ending) or ending.status == -signal.SIGTERM
         if not in_order and not replica.overdue:
-            self._emit(ev.EndedBadly(replica.name, ending))
+            self._emit(act.EndedBadly(replica.name, ending))
         return in_order
 
     def _rest_stopped(self, replica: ReplicaState, ending: Ending, was_draining: bool) -> None:
         replica.rest()
         told = ending.status == -signal.SIGTERM and was_draining
         if replica.has_finished(ending) or told:
-            self._emit(ev.Finished(replica.name, ending.after_s))
+            self._emit(act.Finished(replica.name, ending.after_s))
             return
         self._note_trouble(f"{replica.name} did not end in order", UNWELL)
         if not replica.overdue and not self._shutdown.has_killed:
-            self._emit(ev.EndedBadly(replica.name, ending))
+            self._emit(act.EndedBadly(replica.name, ending))
 
     def _restart_or_give_up(self, replica: ReplicaState, ending: Ending, now: float) -> None:
         plan = self._restarts.plan(replica, ending, now)
         self._emit(plan)
-        if not isinstance(plan, ev.GaveUp):
+        if not isinstance(plan, act.GaveUp):
             return
         if self._restarts.makes_useless(ending):
             reason = f"{replica.name} can not run as it is configured"

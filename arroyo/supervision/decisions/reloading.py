@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from arroyo.config.graph import Chain
 
+from . import actions as act
 from . import events as ev
 from .ending import Ending, describe_end
 from .events import State
@@ -37,7 +38,7 @@ class Reloading:
     """
 
     def __init__(
-        self, replicas: Replicas, orders: Orders, emit: Callable[[ev.Action], None]
+        self, replicas: Replicas, orders: Orders, emit: Callable[[act.Action], None]
     ) -> None:
         self._replicas = replicas
         self._orders = orders
@@ -71,7 +72,7 @@ class Reloading:
             return
         self._order, self._former, self._began_at = order, self._replicas.chain, now
         self.outcome = self.reason = ""
-        self._emit(ev.ReloadOrdered(order.by, order.keys))
+        self._emit(act.ReloadOrdered(order.by, order.keys))
         self._use(order.chain)
         self._affected = [
             replica for stage in order.restarts for replica in self._replicas.named(stage)
@@ -122,10 +123,10 @@ class Reloading:
 
     def _finish(self, now: float) -> None:
         if self.is_rolling_back:
-            self._emit(ev.RolledBack(self.reason))
+            self._emit(act.RolledBack(self.reason))
             self._end("rolled-back")
         else:
-            self._emit(ev.Reloaded(now - self._began_at))
+            self._emit(act.Reloaded(now - self._began_at))
             self._end("reloaded")
 
     def _end(self, outcome: str) -> None:
@@ -139,7 +140,7 @@ class Reloading:
 
     def _use(self, chain: Chain) -> None:
         self._replicas.use(chain)
-        self._emit(ev.UseVersion(chain))
+        self._emit(act.UseVersion(chain))
 
     def _is_on_trial(self, replica: ReplicaState) -> bool:
         """Whether it shows if the new version, which is not taken back yet, is any good."""

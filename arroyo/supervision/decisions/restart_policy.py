@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from arroyo.protocol.values.recent_times import RecentTimes
 
+from .actions import GaveUp, WillRestart, WillRetry
 from .backoff import backoff_delay_s
 from .ending import PERMANENT_EXITS, TRY_LATER_EXIT, Ending
-from .events import GaveUp, State, WillRestart, WillRetry
+from .events import State
 from .replica import ReplicaState
 from .replicas import Replicas
 

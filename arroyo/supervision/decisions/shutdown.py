@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 
-from . import events as ev
+from . import actions as act
 from .ending import name_replicas
 from .events import State
 from .replica import ReplicaState, is_due
@@ -32,7 +32,7 @@ class Shutdown:
     def __init__(
         self,
         replicas: Replicas,
-        emit: Callable[[ev.Action], None],
+        emit: Callable[[act.Action], None],
         note_trouble: Callable[[str], None],
     ) -> None:
         self._replicas = replicas
@@ -81,7 +81,7 @@ class Shutdown:
             for each in self._replicas
             if each.held_by and not (each.is_listener or each.is_spare)
         )
-        self._emit(ev.Draining(by, timeout_s, held))
+        self._emit(act.Draining(by, timeout_s, held))
         for replica in self._replicas:
             if replica.told_to_end:
                 continue  # it drains; a second signal would stop it now
@@ -119,18 +119,18 @@ class Shutdown:
     def terminate(self, replica: ReplicaState) -> None:
         """Tell a replica to drain and end."""
         replica.state = State.DRAINING
-        self._emit(ev.Signal(replica.name, signal.SIGTERM))
+        self._emit(act.Signal(replica.name, signal.SIGTERM))
 
     def kill(self, replica: ReplicaState, cause: str) -> None:
         """End a replica's process at once."""
-        self._emit(ev.Killed(replica.name, cause))
-        self._emit(ev.Signal(replica.name, signal.SIGKILL))
+        self._emit(act.Killed(replica.name, cause))
+        self._emit(act.Signal(replica.name, signal.SIGKILL))
 
     def _cut_short(self, by: str, now: float) -> None:
         self._kill_at = now + KILL_AFTER_S
         if left := tuple(replica.name for replica in self._replicas.living):
             self._note_trouble(f"it was stopped before {name_replicas(left)} had finished")
-            self._emit(ev.CutShort(left, by))
+            self._emit(act.CutShort(left, by))
         for replica in self._replicas:
             self._dismiss(replica)
 

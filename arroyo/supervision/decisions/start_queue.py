@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .events import Action, Spawn, State
+from .actions import Action, Spawn
+from .events import State
 from .replica import ReplicaState, is_due
 from .replicas import Replicas
 

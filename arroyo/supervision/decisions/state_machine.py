@@ -21,9 +21,11 @@ from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.history import History
 
+from . import actions as act
 from . import events as ev
+from .actions import Action
 from .ending import Ending, Evidence, name_replicas
-from .events import Action, State
+from .events import State
 from .happening import OfReplica
 from .health_response import respond
 from .orders import Orders
@@ -158,7 +160,7 @@ class ChainMachine:
         self.replicas.flowing = self.replicas.flowing or replica.is_listener
         if replica.state is State.STARTING:
             replica.state = State.READY
-            self._emit(ev.BecameReady(replica.name, now - replica.spawned_at))
+            self._emit(act.BecameReady(replica.name, now - replica.spawned_at))
 
     def _on_idle(self, replica: ReplicaState, since: float, now: float) -> None:
         if replica.state is not State.READY or replica.ready_at is None:
@@ -190,7 +192,7 @@ class ChainMachine:
     def _on_corrected(self, replica: ReplicaState, file: str, now: float) -> None:
         if replica.awaits_correction and not self.replicas.stopping:
             replica.due_at = now
-            self._emit(ev.TriesAgain(replica.name, file))
+            self._emit(act.TriesAgain(replica.name, file))
 
     def _on_folder_removed(self, path: str, now: float) -> None:
         """Stop while links hold: a stage that starts again would not find the others."""
@@ -219,7 +221,7 @@ class ChainMachine:
         for replica in self.replicas.living:
             if is_due(replica.kill_at, now):
                 replica.kill_at = None
-                self._emit(ev.Signal(replica.name, signal.SIGKILL))
+                self._emit(act.Signal(replica.name, signal.SIGKILL))
             elif is_due(self._overdue_at(replica), now):
                 replica.overdue = True
                 cause = TOO_SLOW if replica.term_at else "it did not become ready"
@@ -233,7 +235,7 @@ class ChainMachine:
         ready = (replica.ready_at is not None and replica.state in up for replica in wanted)
         if wanted and all(ready):
             self.replicas.was_ready = True
-            self._emit(ev.ChainBecameReady(now - self._began_at))
+            self._emit(act.ChainBecameReady(now - self._began_at))
 
     def _finish(self) -> None:
         self.finished = True
@@ -246,7 +248,7 @@ class ChainMachine:
         ):
             if names := [replica.name for replica in replicas]:
                 self._note_trouble(f"{name_replicas(names)} {what}")
-        self._emit(ev.Finish(*self._trouble))
+        self._emit(act.Finish(*self._trouble))
 
     # Small questions of our own.
 

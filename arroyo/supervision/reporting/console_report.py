@@ -6,7 +6,7 @@ import re
 
 from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.ending import Ending, describe_end, name_replicas
 from arroyo.supervision.decisions.health import Condition
 from arroyo.supervision.decisions.totals import ENDS, QUARANTINED, ExitStatus, Totals, say_messages
@@ -36,13 +36,17 @@ class ConsoleReport:
         text = f"chain {chain.name}: {_many(stages, 'stage')}, {_many(count, 'process', 'es')}"
         return self._paint("bold", text)
 
-    def line(self, happened: ev.Announcement) -> str | None:
+    def line(self, happened: act.Announcement) -> str | None:
         """Return the line of an announcement; None where it would only repeat an earlier one."""
-        if isinstance(happened, ev.GaveUp) and happened.retry_s is None and self._is_said(happened):
+        if (
+            isinstance(happened, act.GaveUp)
+            and happened.retry_s is None
+            and self._is_said(happened)
+        ):
             return None
         return self._paint(*_tell(happened))
 
-    def _is_said(self, happened: ev.GaveUp) -> bool:
+    def _is_said(self, happened: act.GaveUp) -> bool:
         """Return True if another replica gave the same reason, as replicas of a stage often do."""
         reason = happened.ending.evidence.said
         said = reason in self._reasons
@@ -76,66 +80,66 @@ class ConsoleReport:
         return f"\033[{code}m{text}\033[0m" if self._colour and code else text
 
 
-def sentence(happened: ev.Announcement) -> str:
+def sentence(happened: act.Announcement) -> str:
     """Return an announcement in words."""
     return _tell(happened)[1]
 
 
-def _tell(happened: ev.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (a table)
+def _tell(happened: act.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 (a table)
     """Return the colour and the text of an announcement."""
     match happened:
-        case ev.BecameReady(name, took_s):
+        case act.BecameReady(name, took_s):
             return "good", f"{name} ready after {_seconds(took_s)}"
-        case ev.ChainBecameReady(took_s):
+        case act.ChainBecameReady(took_s):
             return "good", f"all ready after {_seconds(took_s)}"
-        case ev.Finished(name, after_s):
+        case act.Finished(name, after_s):
             return "plain", f"{name} finished after {_seconds(after_s)}"
-        case ev.WillRestart(name, ending, delay_s, attempt, limit):
+        case act.WillRestart(name, ending, delay_s, attempt, limit):
             how = _how(name, ending)
             return "warning", f"{how}; {_restart(delay_s)} (try {attempt} of {limit})"
-        case ev.WillRetry(name, ending, delay_s):
+        case act.WillRetry(name, ending, delay_s):
             return "warning", f"{_waits(name, ending)}; {_try(delay_s)}"
-        case ev.GaveUp(name, ending, retry_s, until_changed):
+        case act.GaveUp(name, ending, retry_s, until_changed):
             return "bad", f"{_how(name, ending)}; FAILED{_retry(retry_s, until_changed)}"
-        case ev.TriesAgain(name, file):
+        case act.TriesAgain(name, file):
             return "plain", f"{name}: {file} has changed; starting it again"
-        case ev.RestartsOnRequest(name, by):
+        case act.RestartsOnRequest(name, by):
             return "plain", f"{name}: restarting, on {by}"
-        case ev.StopsOnRequest(name, by):
+        case act.StopsOnRequest(name, by):
             return "plain", f"{name}: stopping, on {by}"
-        case ev.StoppedOnRequest(name):
+        case act.StoppedOnRequest(name):
             return "plain", f"{name} stopped until it is started by command"
-        case ev.StartsOnRequest(name, by):
+        case act.StartsOnRequest(name, by):
             return "plain", f"{name}: starting, on {by}"
-        case ev.RestartsGivenUp(name, left):
+        case act.RestartsGivenUp(name, left):
             kept = name_replicas(left)
             return "warning", f"{name} failed after its restart; {kept} not restarted"
-        case ev.ReloadOrdered(by, keys):
+        case act.ReloadOrdered(by, keys):
             return "bold", f"reloading the chain file, on {by}: changed: {', '.join(keys)}"
-        case ev.Reloaded(took_s):
+        case act.Reloaded(took_s):
             return "good", f"reloaded after {_seconds(took_s)}"
-        case ev.RolledBack(why):
+        case act.RolledBack(why):
             return "bad", f"the chain file was not reloaded: {why}; all runs as it did before"
-        case ev.EndedBadly(name, ending):
+        case act.EndedBadly(name, ending):
             return "bad", _how(name, ending)
-        case ev.Draining(by, timeout_s, held):
+        case act.Draining(by, timeout_s, held):
             again = "Ctrl-C again" if by == "SIGINT" else "a second signal"
             text = f"draining, up to {_seconds(timeout_s)}; {again} stops it now"
             if held:
                 names = name_replicas(held)
                 text += f"; what waits for {names}, stopped by command, waits until it is started"
             return "bold", f"stopping because of {by}: {text}"
-        case ev.CutShort(left, by):
+        case act.CutShort(left, by):
             names = ", ".join(map(str, left))
             return "bad", f"stopping now because of {by}; still running: {names}"
-        case ev.Killed(name, cause):
+        case act.Killed(name, cause):
             return "bad", f"{name} killed: {cause}"
-        case ev.Hung(name, how):
+        case act.Hung(name, how):
             how = how.removeprefix("hung ")
             return "warning", f"{name} hangs: {how}; its stacks are saved, then it is killed"
-        case ev.BecameUnwell(name, condition):
+        case act.BecameUnwell(name, condition):
             return "warning", f"{name} {_UNWELL[condition]}"
-        case ev.BecameWell(name):
+        case act.BecameWell(name):
             return "good", f"{name} goes on"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from arroyo.config.event_names import EventName
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.ending import Ending, signal_name
 from arroyo.supervision.decisions.happening import OfReplica
 from arroyo.telemetry.event_line import ExitReport
@@ -20,48 +20,51 @@ class Kind(NamedTuple):
     level: str = "INFO"
 
 
-KINDS: Mapping[type[ev.Announcement], Kind] = {
-    ev.BecameReady: Kind("ready"),
-    ev.ChainBecameReady: Kind("chain-ready"),
-    ev.Finished: Kind("finished"),
-    ev.WillRestart: Kind("restarting", "WARNING"),
-    ev.WillRetry: Kind("waiting", "WARNING"),
-    ev.GaveUp: Kind("failed", "ERROR"),
-    ev.TriesAgain: Kind("corrected"),
-    ev.RestartsOnRequest: Kind("restart-ordered"),
-    ev.StopsOnRequest: Kind("stop-ordered"),
-    ev.StoppedOnRequest: Kind("stopped"),
-    ev.StartsOnRequest: Kind("start-ordered"),
-    ev.RestartsGivenUp: Kind("restarts-given-up", "WARNING"),
-    ev.ReloadOrdered: Kind("reload-ordered"),
-    ev.Reloaded: Kind("reloaded"),
-    ev.RolledBack: Kind("rolled-back", "ERROR"),
-    ev.EndedBadly: Kind("ended-badly", "ERROR"),
-    ev.Draining: Kind("chain-stopping"),
-    ev.CutShort: Kind("cut-short", "ERROR"),
-    ev.Killed: Kind("killed", "WARNING"),
-    ev.Hung: Kind("hung", "WARNING"),
-    ev.BecameUnwell: Kind("stands-still", "WARNING"),
-    ev.BecameWell: Kind("goes-on"),
+KINDS: Mapping[type[act.Announcement], Kind] = {
+    act.BecameReady: Kind("ready"),
+    act.ChainBecameReady: Kind("chain-ready"),
+    act.Finished: Kind("finished"),
+    act.WillRestart: Kind("restarting", "WARNING"),
+    act.WillRetry: Kind("waiting", "WARNING"),
+    act.GaveUp: Kind("failed", "ERROR"),
+    act.TriesAgain: Kind("corrected"),
+    act.RestartsOnRequest: Kind("restart-ordered"),
+    act.StopsOnRequest: Kind("stop-ordered"),
+    act.StoppedOnRequest: Kind("stopped"),
+    act.StartsOnRequest: Kind("start-ordered"),
+    act.RestartsGivenUp: Kind("restarts-given-up", "WARNING"),
+    act.ReloadOrdered: Kind("reload-ordered"),
+    act.Reloaded: Kind("reloaded"),
+    act.RolledBack: Kind("rolled-back", "ERROR"),
+    act.EndedBadly: Kind("ended-badly", "ERROR"),
+    act.Draining: Kind("chain-stopping"),
+    act.CutShort: Kind("cut-short", "ERROR"),
+    act.Killed: Kind("killed", "WARNING"),
+    act.Hung: Kind("hung", "WARNING"),
+    act.BecameUnwell: Kind("stands-still", "WARNING"),
+    act.BecameWell: Kind("goes-on"),
 }
 
 
-def facts_of(happened: ev.Announcement) -> dict[str, Any]:
+def facts_of(happened: act.Announcement) -> dict[str, Any]:
     """Return the fields of an `EventLine` that the announcement has something for."""
     facts: dict[str, Any] = {}
     if isinstance(happened, OfReplica):
         facts["stage"] = str(happened.replica)
     match happened:
-        case ev.WillRestart(_, ending, next_s) | ev.WillRetry(_, ending, next_s):
+        case act.WillRestart(_, ending, next_s) | act.WillRetry(_, ending, next_s):
             facts |= {"exit": exit_report(ending), "next_s": round(next_s, 3)}
-        case ev.GaveUp(_, ending, retry_s):
+        case act.GaveUp(_, ending, retry_s):
             facts |= {"exit": exit_report(ending), "next_s": retry_s}
-        case ev.EndedBadly(_, ending):
+        case act.EndedBadly(_, ending):
             facts |= {"exit": exit_report(ending)}
-        case ev.Draining(by) | ev.CutShort(_, by):
+        case act.Draining(by) | act.CutShort(_, by):
             facts |= {"by": by}
         case (
-            ev.RestartsOnRequest() | ev.StopsOnRequest() | ev.StartsOnRequest() | ev.ReloadOrdered()
+            act.RestartsOnRequest()
+            | act.StopsOnRequest()
+            | act.StartsOnRequest()
+            | act.ReloadOrdered()
         ):
             facts |= {"by": happened.by}
     return facts

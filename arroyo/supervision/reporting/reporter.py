@@ -9,6 +9,7 @@ from arroyo.config.event_names import EventName
 from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.totals import QUARANTINED, ExitStatus, Totals, say_messages
 from arroyo.telemetry.console import Console
@@ -54,18 +55,18 @@ class Reporter:
         self.say(header)
         self._events.note("chain-started", self._report.plain(header))
 
-    def announce(self, happened: ev.Announcement) -> None:
+    def announce(self, happened: act.Announcement) -> None:
         """Tell what has happened; of a wait for the same thing only the first time."""
-        if isinstance(happened, ev.WillRetry) and self._still_waits(happened):
+        if isinstance(happened, act.WillRetry) and self._still_waits(happened):
             return
-        if isinstance(happened, ev.BecameReady):
+        if isinstance(happened, act.BecameReady):
             self._waits_for.pop(happened.replica, None)
         event, level = KINDS[type(happened)]
         self._events.note(event, sentence(happened), level=level, **facts_of(happened))
         if line := self._report.line(happened):
             self.say(line)
 
-    def _still_waits(self, happened: ev.WillRetry) -> bool:
+    def _still_waits(self, happened: act.WillRetry) -> bool:
         """Return True if this was told before; `arroyo status` shows each try."""
         reason = happened.ending.evidence.said
         told = self._waits_for.get(happened.replica) == reason

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from supervised_histories import LINE, PROGRAM, make_chain
 
 from arroyo.config.graph import Supervision
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.backoff import BACKOFF_LIMIT_S
 from arroyo.supervision.decisions.events import State
@@ -66,19 +67,19 @@ class Orders(RuleBasedStateMachine):
         killed = []
         for action in self.machine.handle(event, self.now):
             match action:
-                case ev.Spawn(name):
+                case act.Spawn(name):
                     self.phase[name] = "importing"
                     self.factor[name] = self.chain.stages[name.stage].options["factor"]
-                case ev.UseVersion(chain):
+                case act.UseVersion(chain):
                     self.chain = chain
-                case ev.Reloaded() | ev.RolledBack():
+                case act.Reloaded() | act.RolledBack():
                     self.ended += 1
-                case ev.Signal(name, signal.SIGTERM):
+                case act.Signal(name, signal.SIGTERM):
                     assert self.phase[name] != "told", "a second signal would cut it short"
                     self.phase[name] = "told"
-                case ev.Signal(name, signal.SIGKILL):
+                case act.Signal(name, signal.SIGKILL):
                     killed.append(name)
-                case ev.Finish(exit_code):
+                case act.Finish(exit_code):
                     self.exit_code = exit_code
         for name in killed:
             del self.phase[name]

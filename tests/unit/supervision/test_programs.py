@@ -5,7 +5,8 @@ import signal
 from supervised_histories import LINE, PROGRAM, History, name_of
 
 from arroyo.config.graph import Supervision
-from arroyo.supervision.decisions.events import EndedBadly, State
+from arroyo.supervision.decisions.actions import EndedBadly
+from arroyo.supervision.decisions.events import State
 
 TERM, KILL = int(signal.SIGTERM), int(signal.SIGKILL)
 

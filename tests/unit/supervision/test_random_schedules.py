@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from supervised_histories import LINE, PROGRAM, make_chain
 
 from arroyo.config.graph import Supervision
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.events import State
 from arroyo.supervision.decisions.health import Condition
@@ -71,7 +72,7 @@ class Schedules(RuleBasedStateMachine):
         for action in self.machine.handle(event, self.now):
             assert self.exit_code is None, "nothing happens after the end"
             match action:
-                case ev.Spawn(name):
+                case act.Spawn(name):
                     assert name not in self.alive, "two processes of one replica"
                     if name in self.failed_at:
                         assert self.now >= self.failed_at.pop(name) + RETRY_FAILED_S
@@ -80,7 +81,7 @@ class Schedules(RuleBasedStateMachine):
                     self.started.add(name)
                     self.alive[name] = "importing"
                     assert self.importing <= LIMIT, "too many import at once"
-                case ev.Signal(name, number):
+                case act.Signal(name, number):
                     assert name in self.alive, "a signal to nobody"
                     assert number in (signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1)
                     if number == signal.SIGTERM and self.is_program(name) and not self.was_ordered:
@@ -88,13 +89,13 @@ class Schedules(RuleBasedStateMachine):
                         assert not others or self.stops > 1 or self.is_late, "others need it"
                     if number == signal.SIGUSR1:
                         assert self.alive[name] == "ready", "it would die of it"
-                case ev.UseVersion(chain):
+                case act.UseVersion(chain):
                     self.chain = chain
-                case ev.RestartsOnRequest(name):
+                case act.RestartsOnRequest(name):
                     self.failed_at.pop(name, None)  # a reload tries again what has failed, too
-                case ev.GaveUp(name, _, retry_s):
+                case act.GaveUp(name, _, retry_s):
                     self.failed_at[name] = self.now if retry_s else float("inf")
-                case ev.Finish(exit_code):
+                case act.Finish(exit_code):
                     self.exit_code = exit_code
 
     @property

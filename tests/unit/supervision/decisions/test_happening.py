@@ -3,6 +3,7 @@
 import pytest
 
 from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, Evidence
 
@@ -17,12 +18,12 @@ ENDING = Ending(1.5, -11, "", Evidence(stacks="work.0.stacks.1", last_lines=("x"
         (ev.ProcessStarted(WORK, 4711), "work.0 ProcessStarted pid=4711"),
         (ev.StopRequested("SIGINT"), "StopRequested by=SIGINT"),
         (
-            ev.WillRestart(WORK, ENDING, 0.25, 1, 5),
+            act.WillRestart(WORK, ENDING, 0.25, 1, 5),
             "work.0 WillRestart after_s=1.500 status=-11 stacks=work.0.stacks.1 delay_s=0.250 "
             "attempt=1 limit=5",
         ),
         (
-            ev.GaveUp(WORK, ENDING, None),
+            act.GaveUp(WORK, ENDING, None),
             "work.0 GaveUp after_s=1.500 status=-11 stacks=work.0.stacks.1 retry_s=None",
         ),
     ],

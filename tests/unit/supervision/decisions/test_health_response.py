@@ -4,7 +4,7 @@ import signal
 
 from supervised_histories import History
 
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.events import State
 from arroyo.supervision.decisions.health import Condition
 from arroyo.supervision.decisions.health_response import LAST_STACKS_S, STACKS_S
@@ -21,7 +21,7 @@ def ready():
 def test_a_hung_stage_writes_its_stacks_and_then_dies():
     history = ready()
     told = history.condition(NAME, Condition.HUNG, 31.2)
-    assert told == [ev.Hung(_name(history), "hung in process() for 31 s")]
+    assert told == [act.Hung(_name(history), "hung in process() for 31 s")]
     assert history.signals == [(NAME, signal.SIGUSR1)]
     assert history.machine.replicas[_name(history)].hung == "hung in process() for 31 s"
     history.pass_time(STACKS_S)
@@ -35,7 +35,7 @@ def test_it_comes_back_by_the_policy_and_is_well():
     history.condition(NAME, Condition.HUNG, 31.2)
     history.pass_time(STACKS_S)
     told = history.end(NAME, -9)
-    assert [type(each) for each in told] == [ev.WillRestart]
+    assert [type(each) for each in told] == [act.WillRestart]
     assert history.spawned.count(NAME) == 2
     history.ready(NAME)
     assert history.machine.replicas.state is State.READY
@@ -45,7 +45,7 @@ def test_it_comes_back_by_the_policy_and_is_well():
 def test_one_that_comes_to_itself_in_time_lives():
     history = ready()
     history.condition(NAME, Condition.HUNG, 31.2)
-    assert history.condition(NAME, Condition.WELL) == [ev.BecameWell(_name(history))]
+    assert history.condition(NAME, Condition.WELL) == [act.BecameWell(_name(history))]
     history.pass_time(10)
     assert history.signals == [(NAME, signal.SIGUSR1)]
 
@@ -53,10 +53,10 @@ def test_one_that_comes_to_itself_in_time_lives():
 def test_a_stopped_stage_is_announced_once_and_degraded_until_it_goes_on():
     history = ready()
     told = history.condition(NAME, Condition.STOPPED)
-    assert told == [ev.BecameUnwell(_name(history), Condition.STOPPED)]
+    assert told == [act.BecameUnwell(_name(history), Condition.STOPPED)]
     assert history.machine.replicas[_name(history)].seen_state is State.DEGRADED
     assert history.machine.replicas.state is State.DEGRADED
-    assert history.condition(NAME, Condition.WELL) == [ev.BecameWell(_name(history))]
+    assert history.condition(NAME, Condition.WELL) == [act.BecameWell(_name(history))]
     assert history.machine.replicas.state is State.READY
     assert history.signals == []
 
@@ -73,7 +73,7 @@ def test_one_that_was_forgotten_is_killed():
     history = ready()
     history.condition(NAME, Condition.STOPPED)
     told = history.condition(NAME, Condition.FORGOTTEN, 60.1)
-    assert told == [ev.Killed(_name(history), "it was stopped for 60 s")]
+    assert told == [act.Killed(_name(history), "it was stopped for 60 s")]
     assert history.signals == [(NAME, signal.SIGKILL)]
 
 
@@ -83,7 +83,7 @@ def limited(*, is_ready):
     history.signals.clear()
     told = history.condition(NAME, Condition.TOO_LARGE, memory_bytes=612 << 20)
     assert told == [
-        ev.Killed(
+        act.Killed(
             _name(history),
             "it has 612 MiB of memory, more than its memory_max_bytes of 512 MiB",
         )
@@ -99,7 +99,7 @@ def test_a_stage_with_too_much_memory_writes_its_stacks_and_then_dies():
     too_large = history.machine.replicas[_name(history)].too_large
     assert too_large == "612 MiB of memory, more than its memory_max_bytes of 512 MiB"
     told = history.end(NAME, -9)
-    assert [type(each) for each in told] == [ev.WillRestart]
+    assert [type(each) for each in told] == [act.WillRestart]
     assert history.machine.replicas[_name(history)].too_large == ""
 
 

@@ -4,7 +4,7 @@ import pytest
 from supervised_histories import History, name_of
 
 from arroyo.config.graph import Supervision
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.events import State
 
 TERM, KILL = int(signal.SIGTERM), int(signal.SIGKILL)
@@ -27,7 +27,7 @@ def come_back(history, name):
 def test_replicas_of_a_stage_are_restarted_one_after_the_other():
     history = two_workers()
     told = history.restart("integrate")
-    assert told == [ev.RestartsOnRequest(name_of("integrate.1"), "a restart command")]
+    assert told == [act.RestartsOnRequest(name_of("integrate.1"), "a restart command")]
     assert history.signals == [("integrate.1", TERM)]
     history.end("integrate.1")
     assert history.spawned[-1] == "integrate.1"
@@ -43,7 +43,7 @@ def test_a_restart_is_no_failure_and_is_counted():
     history = two_workers()
     history.restart("integrate.0")
     told = come_back(history, "integrate.0")
-    assert kinds(told) == [ev.BecameReady]
+    assert kinds(told) == [act.BecameReady]
     replica = history.machine.replicas[name_of("integrate.0")]
     assert (replica.restarts, replica.failures) == (1, 0)
 
@@ -79,7 +79,7 @@ def test_a_failed_one_is_tried_again_now():
     history = History(supervision=Supervision(max_restarts=0)).all_ready()
     history.end("integrate.0", 1)
     assert history.state("integrate.0") is State.FAILED
-    assert kinds(history.restart("integrate")) == [ev.RestartsOnRequest]
+    assert kinds(history.restart("integrate")) == [act.RestartsOnRequest]
     assert history.state("integrate.0") is State.STARTING
     assert history.signals == []
 
@@ -98,7 +98,7 @@ def test_one_that_fails_after_its_restart_leaves_the_others_as_they_are():
     history.restart("integrate")
     history.end("integrate.1")
     told = history.end("integrate.1", 78)
-    assert told[-1] == ev.RestartsGivenUp(name_of("integrate.1"), (name_of("integrate.0"),))
+    assert told[-1] == act.RestartsGivenUp(name_of("integrate.1"), (name_of("integrate.0"),))
     assert history.state("integrate.0") is State.READY
     assert history.signals == [("integrate.1", TERM)]
 
@@ -166,10 +166,10 @@ def test_a_stage_that_is_stopped_drains_and_stays_so():
     history = two_workers()
     told = history.stop_stage("integrate")
     assert told == [
-        ev.StopsOnRequest(name_of(f"integrate.{replica}"), "a stop command") for replica in (1, 0)
+        act.StopsOnRequest(name_of(f"integrate.{replica}"), "a stop command") for replica in (1, 0)
     ]
     assert history.signals == [("integrate.1", TERM), ("integrate.0", TERM)]
-    assert history.end("integrate.1") == [ev.StoppedOnRequest(name_of("integrate.1"))]
+    assert history.end("integrate.1") == [act.StoppedOnRequest(name_of("integrate.1"))]
     history.end("integrate.0")
     history.pass_time(1000)
     assert history.state("integrate.0") is State.STOPPED
@@ -184,7 +184,7 @@ def test_it_comes_back_when_it_is_started():
     history.end("integrate.1")
     assert history.machine.replicas.state is State.READY, "all that is wanted works"
     told = history.start_stage("integrate.1")
-    assert told == [ev.StartsOnRequest(name_of("integrate.1"), "a start command")]
+    assert told == [act.StartsOnRequest(name_of("integrate.1"), "a start command")]
     history.ready("integrate.1")
     assert history.machine.replicas.state is State.READY
     replica = history.machine.replicas[name_of("integrate.1")]
@@ -231,7 +231,7 @@ def test_one_that_dies_while_it_is_stopped_has_not_failed():
     history = two_workers()
     history.stop_stage("integrate.0")
     told = history.end("integrate.0", -11)
-    assert kinds(told) == [ev.EndedBadly, ev.StoppedOnRequest]
+    assert kinds(told) == [act.EndedBadly, act.StoppedOnRequest]
     assert history.machine.replicas[name_of("integrate.0")].failures == 0
 
 
@@ -240,7 +240,7 @@ def test_one_that_does_not_stop_is_killed():
     history.stop_stage("integrate.0")
     history.pass_time(history.chain.supervision.stop_timeout_s + 0.1)
     assert history.signals[-1] == ("integrate.0", KILL)
-    assert kinds(history.end("integrate.0", -9)) == [ev.StoppedOnRequest]
+    assert kinds(history.end("integrate.0", -9)) == [act.StoppedOnRequest]
 
 
 def test_a_listener_is_not_killed_since_all_it_has_sent_is_in_flight():
@@ -261,7 +261,7 @@ def test_a_listener_that_has_finished_before_it_was_told_has_finished():
     history = History().all_ready()
     history.stopping("images.0")
     history.stop_stage("images")
-    assert kinds(history.end("images.0", 0)) == [ev.Finished]
+    assert kinds(history.end("images.0", 0)) == [act.Finished]
     for name in ("integrate.0", "patterns.0"):
         history.end(name)
     assert history.exit_code == 0
@@ -284,7 +284,7 @@ def test_one_that_is_stopped_and_has_nothing_above_it_any_more_has_finished():
     history = two_workers()
     history.end("images.0")
     history.stop_stage("integrate")
-    assert kinds(history.end("integrate.0") + history.end("integrate.1")) == [ev.Finished] * 2
+    assert kinds(history.end("integrate.0") + history.end("integrate.1")) == [act.Finished] * 2
     history.end("patterns.0")
     assert history.exit_code == 0
 
@@ -345,11 +345,11 @@ def test_a_stop_before_the_first_ready_does_not_keep_the_chain_from_being_it():
 def test_a_failed_stage_is_tried_again_at_once_or_put_to_rest():
     history = History(supervision=Supervision(max_restarts=0)).all_ready()
     history.end("integrate.0", 1)
-    assert kinds(history.start_stage("integrate")) == [ev.StartsOnRequest]
+    assert kinds(history.start_stage("integrate")) == [act.StartsOnRequest]
     assert history.state("integrate.0") is State.STARTING
     history.end("integrate.0", 1)
     told = history.stop_stage("integrate")
-    assert kinds(told) == [ev.StopsOnRequest, ev.StoppedOnRequest]
+    assert kinds(told) == [act.StopsOnRequest, act.StoppedOnRequest]
     history.pass_time(1000)
     assert history.state("integrate.0") is State.STOPPED
 

@@ -5,7 +5,7 @@ import signal
 from supervised_histories import History, name_of
 
 from arroyo.config.graph import Supervision
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.events import State
 from arroyo.supervision.decisions.process_ends import STABLE_S
 from arroyo.supervision.decisions.restart_policy import RETRY_FAILED_S
@@ -25,21 +25,21 @@ def test_failures_before_a_stable_time_are_forgotten():
 def test_an_end_with_its_work_unfinished_is_a_failure_though_it_exits_with_0():
     history = History().all_ready()
     (told,) = history.end(NAME, 0)
-    assert isinstance(told, ev.WillRestart)
+    assert isinstance(told, act.WillRestart)
 
 
 def test_one_that_gives_up_stops_the_chain_where_that_is_wanted():
     limits = Supervision(max_restarts=0, on_failed="stop-chain")
     history = History(supervision=limits).all_ready()
     told = history.end(NAME, 1)
-    assert [type(each) for each in told] == [ev.GaveUp, ev.Draining]
+    assert [type(each) for each in told] == [act.GaveUp, act.Draining]
 
 
 def test_one_that_gives_up_ends_the_chain_at_once_where_that_is_wanted():
     limits = Supervision(max_restarts=0, on_failed="exit")
     history = History(supervision=limits).all_ready()
     told = history.end(NAME, 1)
-    assert [type(each) for each in told] == [ev.GaveUp, ev.Draining, ev.CutShort]
+    assert [type(each) for each in told] == [act.GaveUp, act.Draining, act.CutShort]
     assert set(history.signals) == {("images.0", signal.SIGTERM), ("patterns.0", signal.SIGTERM)}
     history.end("images.0")
     history.end("patterns.0")
@@ -50,7 +50,7 @@ def test_one_that_gives_up_while_the_chain_drains_does_not_cut_that_short():
     limits = Supervision(max_restarts=0, on_failed="exit")
     history = History(supervision=limits).all_ready()
     history.stop()
-    assert [type(each) for each in history.end(NAME, 1)] == [ev.GaveUp]
+    assert [type(each) for each in history.end(NAME, 1)] == [act.GaveUp]
 
 
 def test_a_wrong_configuration_at_the_start_ends_the_chain_whatever_is_wanted():
@@ -64,7 +64,7 @@ def test_a_wrong_configuration_at_the_start_ends_the_chain_whatever_is_wanted():
 
 def test_one_that_gives_up_is_held_if_nothing_is_said_and_the_rest_works_on():
     history = History(supervision=Supervision(max_restarts=0)).all_ready()
-    assert [type(each) for each in history.end(NAME, 1)] == [ev.GaveUp]
+    assert [type(each) for each in history.end(NAME, 1)] == [act.GaveUp]
     assert history.state("images.0") is State.READY
     assert history.machine.replicas.state is State.DEGRADED
     history.pass_time(RETRY_FAILED_S)

@@ -4,6 +4,7 @@ import pytest
 from supervised_histories import History, name_of
 
 from arroyo.config.graph import Supervision
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Evidence
 from arroyo.supervision.decisions.events import State
@@ -28,13 +29,13 @@ def factor(history, name):
 def test_a_stage_is_restarted_one_process_after_the_other_and_that_is_told():
     history = two_workers()
     told = history.reload("integrate", integrate=NEW)
-    assert told[0] == ev.ReloadOrdered("a reload command", ("a key",))
+    assert told[0] == act.ReloadOrdered("a reload command", ("a key",))
     assert history.chain.stages["integrate"].options == {"factor": 2}, "before the first restart"
     assert history.signals == [("integrate.1", TERM)]
     come_back(history, "integrate.1")
     assert history.signals[1:] == [("integrate.0", TERM)]
     history.now += 3
-    assert come_back(history, "integrate.0")[-1] == ev.Reloaded(3.0)
+    assert come_back(history, "integrate.0")[-1] == act.Reloaded(3.0)
     assert history.machine.reloading.outcome == "reloaded"
 
 
@@ -43,7 +44,7 @@ def test_limits_change_at_once_and_nothing_is_restarted():
     told = history.reload(
         supervision=Supervision(max_restarts=0, stop_timeout_s=7.0), integrate={"backoff_s": 9.0}
     )
-    assert told[-1] == ev.Reloaded(0.0)
+    assert told[-1] == act.Reloaded(0.0)
     assert history.signals == []
     history.end("integrate.0", 1)
     assert history.state("integrate.0") is State.FAILED
@@ -56,7 +57,7 @@ def test_one_that_died_meanwhile_comes_back_with_the_new_version_and_is_not_rest
     history.end("integrate.0", -9)
     history.ready("integrate.0")
     told = come_back(history, "integrate.1")
-    assert isinstance(told[-1], ev.Reloaded)
+    assert isinstance(told[-1], act.Reloaded)
     assert history.signals == [("integrate.1", TERM)]
     assert history.spawned.count("integrate.0") == 2
 
@@ -70,12 +71,12 @@ def test_what_can_not_start_has_everything_taken_back(status):
     told = history.end("integrate.0", status)
     assert factor(history, "integrate.0") is None
     assert history.chain.stages["integrate"].options == {}
-    assert not any(isinstance(each, ev.GaveUp | ev.WillRestart | ev.WillRetry) for each in told)
+    assert not any(isinstance(each, act.GaveUp | act.WillRestart | act.WillRetry) for each in told)
     assert history.state("integrate.0") is State.STARTING, "at once, with the old values"
     assert history.signals[-1] == ("integrate.1", TERM), "it had the new ones already"
     history.ready("integrate.0")
     (told,) = come_back(history, "integrate.1")[1:]
-    assert told == ev.RolledBack(history.machine.reloading.reason)
+    assert told == act.RolledBack(history.machine.reloading.reason)
     assert told.why.startswith("integrate.0 ")
     assert history.machine.reloading.outcome == "rolled-back"
     assert history.machine.replicas.state is State.READY
@@ -87,7 +88,7 @@ def test_a_stage_that_was_not_restarted_yet_is_not_in_a_roll_back_either():
     history.end("integrate.1")
     history.end("integrate.1", 1)
     told = history.ready("integrate.1")
-    assert isinstance(told[-1], ev.RolledBack)
+    assert isinstance(told[-1], act.RolledBack)
     assert ("integrate.0", TERM) not in history.signals
 
 
@@ -98,7 +99,7 @@ def test_one_that_does_not_become_ready_in_time_has_it_taken_back():
     history.pass_time(6.0)
     history.end("integrate.1", -9)
     told = history.ready("integrate.1")
-    assert isinstance(told[-1], ev.RolledBack)
+    assert isinstance(told[-1], act.RolledBack)
     assert "not ready within 5 s" in told[-1].why
 
 
@@ -108,7 +109,7 @@ def test_one_that_somebody_kills_as_it_starts_is_tried_again():
     history.end("integrate.1")
     history.end("integrate.1", -9)
     history.ready("integrate.1")
-    assert isinstance(come_back(history, "integrate.0")[-1], ev.Reloaded)
+    assert isinstance(come_back(history, "integrate.0")[-1], act.Reloaded)
 
 
 def test_one_that_is_killed_for_lack_of_memory_as_it_starts_has_it_taken_back():
@@ -125,7 +126,7 @@ def test_one_that_is_killed_again_and_again_until_it_is_failed_has_it_taken_back
     history.end("integrate.0")
     history.end("integrate.0", -9)
     assert history.state("integrate.0") is State.STARTING
-    assert isinstance(history.ready("integrate.0")[-1], ev.RolledBack)
+    assert isinstance(history.ready("integrate.0")[-1], act.RolledBack)
 
 
 def test_values_with_which_nothing_starts_do_not_stop_a_chain_that_stops_on_failures():
@@ -143,7 +144,7 @@ def test_a_stage_that_is_failed_is_tried_with_the_new_values():
     history.end("integrate.0", 1)
     assert history.state("integrate.0") is State.FAILED
     history.reload("integrate", integrate=NEW)
-    assert isinstance(history.ready("integrate.0")[-1], ev.Reloaded)
+    assert isinstance(history.ready("integrate.0")[-1], act.Reloaded)
 
 
 def test_a_stage_that_is_stopped_stays_so_and_starts_with_the_new_values():
@@ -151,7 +152,7 @@ def test_a_stage_that_is_stopped_stays_so_and_starts_with_the_new_values():
     history.stop_stage("integrate")
     for name in ("integrate.1", "integrate.0"):
         history.end(name)
-    assert isinstance(history.reload("integrate", integrate=NEW)[-1], ev.Reloaded)
+    assert isinstance(history.reload("integrate", integrate=NEW)[-1], act.Reloaded)
     assert history.state("integrate.0") is State.STOPPED
     assert factor(history, "integrate.0") == 2
 
@@ -165,7 +166,7 @@ def test_a_restart_that_failed_elsewhere_does_not_end_a_reload():
     history.do(ev.Tick())
     assert history.signals[-1] == ("integrate.1", TERM)
     come_back(history, "integrate.1")
-    assert isinstance(come_back(history, "integrate.0")[-1], ev.Reloaded)
+    assert isinstance(come_back(history, "integrate.0")[-1], act.Reloaded)
 
 
 def test_a_stop_of_the_chain_ends_it():

@@ -2,8 +2,9 @@ import pytest
 from supervised_histories import make_chain, name_of
 
 from arroyo.config.graph import Supervision
+from arroyo.supervision.decisions.actions import GaveUp, WillRestart, WillRetry
 from arroyo.supervision.decisions.ending import Ending
-from arroyo.supervision.decisions.events import GaveUp, State, WillRestart, WillRetry
+from arroyo.supervision.decisions.events import State
 from arroyo.supervision.decisions.replicas import Replicas
 from arroyo.supervision.decisions.restart_policy import RETRY_FAILED_S, RestartPolicy
 

@@ -4,7 +4,7 @@ import pytest
 from supervised_histories import LINE, make_chain
 
 from arroyo.config.graph import Supervision
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.replicas import Replicas
 from arroyo.supervision.decisions.shutdown import ABANDON_AFTER_S, KILL_AFTER_S, Shutdown
 
@@ -27,7 +27,7 @@ class Stopped:
         sent = [
             (str(action.replica), action.number)
             for action in self.actions
-            if isinstance(action, ev.Signal)
+            if isinstance(action, act.Signal)
         ]
         self.actions.clear()
         return sent
@@ -43,7 +43,7 @@ def chain():
 
 def test_only_listeners_are_told_first(chain):
     chain.shutdown.request("SIGINT", 100.0)
-    assert chain.actions[0] == ev.Draining("SIGINT", TIMEOUT_S)
+    assert chain.actions[0] == act.Draining("SIGINT", TIMEOUT_S)
     assert chain.signals() == [("images.0", signal.SIGTERM)]
     assert chain.shutdown.next_at == 100.0 + TIMEOUT_S
 

@@ -4,6 +4,7 @@ import pytest
 from supervised_histories import LINE, History, name_of
 
 from arroyo.config.graph import Supervision
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Evidence
 from arroyo.supervision.decisions.events import State
@@ -42,17 +43,17 @@ def test_the_chain_is_ready_once_when_every_replica_is():
     history = History()
     assert history.machine.replicas.state is State.STARTING
     told = history.ready("patterns.0", "integrate.0", "images.0")
-    assert kinds(told)[-1] is ev.ChainBecameReady
+    assert kinds(told)[-1] is act.ChainBecameReady
     assert history.machine.replicas.state is State.READY
     history.end("integrate.0", -9)
     assert history.machine.replicas.state is State.DEGRADED
-    assert kinds(history.ready("integrate.0")) == [ev.BecameReady]
+    assert kinds(history.ready("integrate.0")) == [act.BecameReady]
     assert history.machine.replicas.state is State.READY
 
 
 def test_ready_twice_is_ready_once():
     history = History()
-    assert kinds(history.ready("images.0", "images.0")) == [ev.BecameReady]
+    assert kinds(history.ready("images.0", "images.0")) == [act.BecameReady]
 
 
 def test_a_stage_that_is_not_ready_in_time_is_killed_and_tried_again():
@@ -77,7 +78,7 @@ def test_a_process_that_can_not_be_made_is_tried_again_later():
     history = History()
     history.end("images.0", -9)
     told = history.do(ev.StartFailed(name_of("images.0"), "Too many open files"))
-    assert told[0].ending == ev.Ending(0.0, None, "Too many open files")
+    assert told[0].ending == act.Ending(0.0, None, "Too many open files")
     assert told[0].delay_s == 0.5
     assert history.state("images.0") is State.BACKOFF
     history.pass_time(0.6)
@@ -90,7 +91,7 @@ def test_a_process_that_can_not_be_made_is_tried_again_later():
 def test_a_killed_stage_starts_again_at_once():
     history = History().all_ready()
     (told,) = history.end("integrate.0", -9)
-    assert told == ev.WillRestart(name_of("integrate.0"), ev.Ending(0.0, -9), 0.0, 1, 5)
+    assert told == act.WillRestart(name_of("integrate.0"), act.Ending(0.0, -9), 0.0, 1, 5)
     assert history.spawned[-1] == "integrate.0"
     assert history.machine.replicas[name_of("integrate.0")].restarts == 1
 
@@ -119,7 +120,7 @@ def test_a_minute_of_ready_forgives_everything():
 def crash_until_failed(history, name="integrate.0", status=1):
     for _ in range(100):
         (told, *_) = history.end(name, status)
-        if isinstance(told, ev.GaveUp):
+        if isinstance(told, act.GaveUp):
             return told
         history.pass_time(told.delay_s + 0.001)
     raise AssertionError("it is never given up")
@@ -142,7 +143,7 @@ def test_one_failure_after_failed_is_enough_to_be_held_again():
     history = History().all_ready()
     crash_until_failed(history)
     history.pass_time(301)
-    assert kinds(history.end("integrate.0", 1)) == [ev.GaveUp]
+    assert kinds(history.end("integrate.0", 1)) == [act.GaveUp]
 
 
 def test_a_failed_stage_that_holds_out_is_as_good_as_new():
@@ -151,7 +152,7 @@ def test_a_failed_stage_that_holds_out_is_as_good_as_new():
     history.pass_time(301)
     history.ready("integrate.0")
     history.pass_time(61)
-    assert kinds(history.end("integrate.0", 1)) == [ev.WillRestart]
+    assert kinds(history.end("integrate.0", 1)) == [act.WillRestart]
 
 
 def test_ends_of_the_whole_chain_are_limited_too():
@@ -163,15 +164,15 @@ def test_ends_of_the_whole_chain_are_limited_too():
             kinds_told += kinds(history.end(name, -9))
             history.pass_time(3)
             history.ready(name)
-    assert kinds_told == [ev.WillRestart] * 6 + [ev.GaveUp] * 2
+    assert kinds_told == [act.WillRestart] * 6 + [act.GaveUp] * 2
 
 
 @pytest.mark.parametrize("status", [64, 78])
 def test_a_permanent_error_is_never_tried_again(status):
     history = History().all_ready()
     (told,) = history.end("patterns.0", status)
-    ending = ev.Ending(0.0, status)
-    assert told == ev.GaveUp(name_of("patterns.0"), ending, None, until_changed=True)
+    ending = act.Ending(0.0, status)
+    assert told == act.GaveUp(name_of("patterns.0"), ending, None, until_changed=True)
     history.pass_time(10_000)
     assert history.state("patterns.0") is State.FAILED
     assert history.exit_code is None
@@ -182,7 +183,7 @@ def wait_often(history, name, times):
     delays = []
     for _ in range(times):
         (told,) = history.end(name, 75)
-        assert isinstance(told, ev.WillRetry)
+        assert isinstance(told, act.WillRetry)
         delays.append(told.delay_s)
         history.pass_time(told.delay_s + 0.001)
     return delays
@@ -201,7 +202,7 @@ def test_to_wait_is_no_failure_of_the_stage_or_of_the_chain():
     supervision = Supervision(max_restarts=0, chain_max_restarts=0)
     history = History(supervision=supervision).all_ready()
     wait_often(history, "patterns.0", 20)
-    assert ev.GaveUp not in kinds(history.told)
+    assert act.GaveUp not in kinds(history.told)
 
 
 def test_a_minute_of_ready_makes_the_next_wait_short_again():
@@ -233,7 +234,7 @@ def test_a_corrected_file_brings_back_a_stage_that_failed_for_its_configuration(
     assert told.until_changed
     assert history.machine.awaiting_correction == [name_of("patterns.0")]
     told = history.do(ev.Corrected(name_of("patterns.0"), "own.py"))
-    assert told == [ev.TriesAgain(name_of("patterns.0"), "own.py")]
+    assert told == [act.TriesAgain(name_of("patterns.0"), "own.py")]
     assert history.state("patterns.0") is State.STARTING
     history.end("patterns.0", 78)  # corrected, but not enough
     assert history.machine.awaiting_correction == [name_of("patterns.0")]
@@ -258,7 +259,7 @@ def test_a_permanent_error_at_start_ends_the_chain_with_its_code():
     history = History()
     history.ready("patterns.0", "integrate.0")
     told = history.end("images.0", 78)
-    assert kinds(told) == [ev.GaveUp, ev.Draining]
+    assert kinds(told) == [act.GaveUp, act.Draining]
     assert history.signals == [("integrate.0", TERM), ("patterns.0", TERM)]
     history.end("integrate.0")
     assert history.exit_code is None
@@ -276,13 +277,13 @@ def test_never_means_never():
 
 def test_an_exit_with_0_that_nobody_wanted_is_a_failure():
     history = History().all_ready()
-    assert kinds(history.end("integrate.0", 0)) == [ev.WillRestart]
+    assert kinds(history.end("integrate.0", 0)) == [act.WillRestart]
 
 
 def test_on_failed_can_stop_the_chain():
     supervision = Supervision(max_restarts=0, on_failed="stop-chain")
     history = History(supervision=supervision).all_ready()
-    assert kinds(history.end("integrate.0", 1)) == [ev.GaveUp, ev.Draining]
+    assert kinds(history.end("integrate.0", 1)) == [act.GaveUp, act.Draining]
     history.end("images.0")
     history.idle("patterns.0", since=0)
     history.pass_time(2)
@@ -305,7 +306,7 @@ def test_a_finite_chain_ends_well():
     history = History().all_ready()
     finish(history, "images.0", "integrate.0", "patterns.0")
     assert history.exit_code == 0
-    assert kinds(history.told).count(ev.Finished) == 3
+    assert kinds(history.told).count(act.Finished) == 3
 
 
 def test_a_stage_may_end_before_the_one_above_that_told_it_to():
@@ -315,12 +316,12 @@ def test_a_stage_may_end_before_the_one_above_that_told_it_to():
     for name in ("patterns.0", "integrate.0", "images.0"):
         history.end(name)
     assert history.exit_code == 0
-    assert ev.WillRestart not in kinds(history.told)
+    assert act.WillRestart not in kinds(history.told)
 
 
 def test_a_listener_that_always_restarts_does_not_finish():
     history = History(images={"restart": "always"}).all_ready()
-    assert kinds(history.end("images.0")) == [ev.WillRestart]
+    assert kinds(history.end("images.0")) == [act.WillRestart]
 
 
 def test_a_stage_that_missed_the_end_is_told_once_it_is_idle():
@@ -348,7 +349,7 @@ def test_a_stage_that_was_told_and_does_not_end_is_killed_and_named():
     history.pass_time(2)
     history.idle("integrate.0", since=0)
     told = history.pass_time(30)
-    assert told == [ev.Killed(name_of("integrate.0"), "it did not end in time")]
+    assert told == [act.Killed(name_of("integrate.0"), "it did not end in time")]
     history.end("integrate.0", -9)
     finish(history, "patterns.0")
     assert history.exit_code == 1
@@ -357,7 +358,7 @@ def test_a_stage_that_was_told_and_does_not_end_is_killed_and_named():
 def test_stages_below_one_that_comes_back_come_back_too():
     history = History().all_ready()
     history.stopping("integrate.0")
-    assert kinds(history.end("patterns.0")) == [ev.Finished]
+    assert kinds(history.end("patterns.0")) == [act.Finished]
     history.end("integrate.0")
     assert history.spawned[-2:] == ["integrate.0", "patterns.0"]
     assert history.state("patterns.0") is State.STARTING
@@ -384,7 +385,7 @@ def test_a_failed_listener_keeps_the_chain():
 def test_an_exit_with_0_is_no_end_of_the_work_unless_the_stage_said_stopping():
     history = History().all_ready()
     history.stopping("images.0")  # drains: from now on a stage below may end
-    assert kinds(history.end("integrate.0", 0)) == [ev.WillRestart]
+    assert kinds(history.end("integrate.0", 0)) == [act.WillRestart]
     history.ready("integrate.0")
     finish(history, "images.0", "integrate.0", "patterns.0")
     assert history.exit_code == 0
@@ -392,10 +393,10 @@ def test_an_exit_with_0_is_no_end_of_the_work_unless_the_stage_said_stopping():
 
 def test_a_listener_that_exits_with_0_in_mid_work_has_not_finished():
     history = History().all_ready()
-    assert kinds(history.end("images.0", 0)) == [ev.WillRestart]
+    assert kinds(history.end("images.0", 0)) == [act.WillRestart]
 
 
-@pytest.mark.parametrize(("phase", "told"), [("PROCESS", ev.WillRestart), ("ENDED", ev.Finished)])
+@pytest.mark.parametrize(("phase", "told"), [("PROCESS", act.WillRestart), ("ENDED", act.Finished)])
 def test_the_status_page_says_how_far_a_process_came_that_exits_with_0(phase, told):
     history = History().all_ready()
     finish(history, "images.0")
@@ -407,7 +408,7 @@ def test_the_status_page_says_how_far_a_process_came_that_exits_with_0(phase, to
 
 @pytest.mark.parametrize(
     ("phase", "told"),
-    [("DRAIN", ev.EndedBadly), ("ENDED", ev.EndedBadly), ("IDLE", ev.WillRestart)],
+    [("DRAIN", act.EndedBadly), ("ENDED", act.EndedBadly), ("IDLE", act.WillRestart)],
 )
 def test_a_stage_that_hung_after_its_work_does_not_do_it_again(phase, told):
     history = History().all_ready()
@@ -421,7 +422,7 @@ def test_a_stage_that_hung_after_its_work_does_not_do_it_again(phase, told):
 def test_a_listener_that_exits_with_0_in_mid_drain_is_named():
     history = History().all_ready()
     history.stop()
-    assert kinds(history.end("images.0", 0)) == [ev.EndedBadly]
+    assert kinds(history.end("images.0", 0)) == [act.EndedBadly]
 
 
 # Stopping.
@@ -429,7 +430,7 @@ def test_a_listener_that_exits_with_0_in_mid_drain_is_named():
 
 def test_a_stop_goes_down_level_by_level():
     history = History().all_ready()
-    assert kinds(history.stop()) == [ev.Draining]
+    assert kinds(history.stop()) == [act.Draining]
     assert history.signals == [("images.0", TERM)]
     assert history.machine.replicas.state is State.DRAINING
     history.end("images.0")
@@ -438,7 +439,7 @@ def test_a_stop_goes_down_level_by_level():
     history.end("patterns.0")
     assert history.exit_code == 0
     assert history.signals == [(f"{name}.0", TERM) for name in LINE]
-    assert ev.WillRestart not in kinds(history.told)
+    assert act.WillRestart not in kinds(history.told)
 
 
 def test_before_anything_flows_a_stop_goes_to_all():
@@ -479,7 +480,7 @@ def test_a_stop_while_a_stage_waits_for_something_outside_is_no_trouble():
 def test_what_is_in_flight_may_need_a_stage_that_dies_in_the_drain():
     history = History().all_ready()
     history.stop()
-    assert kinds(history.end("integrate.0", -9)) == [ev.WillRestart]
+    assert kinds(history.end("integrate.0", -9)) == [act.WillRestart]
     history.ready("integrate.0")
     for name in ("images.0", "integrate.0", "patterns.0"):
         history.end(name)
@@ -489,7 +490,7 @@ def test_what_is_in_flight_may_need_a_stage_that_dies_in_the_drain():
 def test_a_listener_that_dies_in_the_drain_stays_dead_and_is_named():
     history = History().all_ready()
     history.stop()
-    assert kinds(history.end("images.0", -9)) == [ev.EndedBadly]
+    assert kinds(history.end("images.0", -9)) == [act.EndedBadly]
     history.pass_time(2)
     history.idle("integrate.0", since=0)
     assert history.signals[-1] == ("integrate.0", TERM)
@@ -514,11 +515,11 @@ def test_at_the_deadline_everything_left_is_told_then_killed():
     assert history.signals[1:] == [("integrate.0", TERM)]
     told = history.pass_time(10)
     assert told == [
-        ev.CutShort((name_of("integrate.0"), name_of("patterns.0")), "the stop timeout of 10 s")
+        act.CutShort((name_of("integrate.0"), name_of("patterns.0")), "the stop timeout of 10 s")
     ]
     assert history.signals[2:] == [("integrate.0", TERM), ("patterns.0", TERM)]
     history.end("integrate.0")
-    assert history.pass_time(2) == [ev.Killed(name_of("patterns.0"), "it did not end in time")]
+    assert history.pass_time(2) == [act.Killed(name_of("patterns.0"), "it did not end in time")]
     assert history.signals[-1] == ("patterns.0", KILL)
     history.end("patterns.0", -9)
     assert history.exit_code == 1
@@ -527,7 +528,7 @@ def test_at_the_deadline_everything_left_is_told_then_killed():
 def test_a_second_signal_stops_now():
     history = History().all_ready()
     history.stop()
-    assert kinds(history.stop()) == [ev.CutShort]
+    assert kinds(history.stop()) == [act.CutShort]
     assert history.signals[1:] == [(f"{name}.0", TERM) for name in LINE]
     assert history.stop() == []
     for name in LINE:

@@ -2,7 +2,7 @@ import pytest
 from supervised_histories import LINE, make_chain
 
 from arroyo.identifiers import ReplicaName
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.ending import Ending, Evidence
 from arroyo.supervision.decisions.health import Condition
 from arroyo.supervision.decisions.totals import ExitStatus, Totals
@@ -10,62 +10,62 @@ from arroyo.supervision.reporting.console_report import ConsoleReport
 
 IMAGES = ReplicaName("images", 0)
 LINES = [
-    (ev.BecameReady(IMAGES, 0.214), "images.0 ready after 0.21 s"),
+    (act.BecameReady(IMAGES, 0.214), "images.0 ready after 0.21 s"),
     (
-        ev.WillRestart(IMAGES, Ending(3.2, -9), 0.0, 1, 5),
+        act.WillRestart(IMAGES, Ending(3.2, -9), 0.0, 1, 5),
         "images.0 was killed (SIGKILL) after 3.20 s; starting it again now (try 1 of 5)",
     ),
     (
-        ev.WillRestart(IMAGES, Ending(130.0, 1, "", Evidence(said="no beam")), 1.0, 3, 5),
+        act.WillRestart(IMAGES, Ending(130.0, 1, "", Evidence(said="no beam")), 1.0, 3, 5),
         "images.0 exited with 1 after 2.2 min: no beam; next in 1.00 s (try 3 of 5)",
     ),
     (
-        ev.WillRestart(IMAGES, Ending(0.0, None, "Too many open files"), 0.5, 1, 5),
+        act.WillRestart(IMAGES, Ending(0.0, None, "Too many open files"), 0.5, 1, 5),
         "images.0 could not be started: Too many open files; next in 0.50 s (try 1 of 5)",
     ),
     (
-        ev.GaveUp(
+        act.GaveUp(
             IMAGES, Ending(60.0, -9, "not ready within 60 s", Evidence(said="an error")), 300.0
         ),
         "images.0 ended after 60.0 s: not ready within 60 s; FAILED, next try in 5.0 min",
     ),
     (
-        ev.WillRetry(IMAGES, Ending(1.0, 75, "", Evidence(said="no server at mq:5672")), 4.0),
+        act.WillRetry(IMAGES, Ending(1.0, 75, "", Evidence(said="no server at mq:5672")), 4.0),
         "images.0 waits: no server at mq:5672; trying again in 4.00 s",
     ),
     (
-        ev.WillRetry(IMAGES, Ending(1.0, 75), 0.0),
+        act.WillRetry(IMAGES, Ending(1.0, 75), 0.0),
         "images.0 exited with 75 after 1.00 s, which asks to try later; trying again now",
     ),
     (
-        ev.GaveUp(IMAGES, Ending(1.0, 78, "", Evidence(said="no file")), None, until_changed=True),
+        act.GaveUp(IMAGES, Ending(1.0, 78, "", Evidence(said="no file")), None, until_changed=True),
         "images.0 exited with 78 after 1.00 s: no file; FAILED; it is started again once one of "
         "its files has changed",
     ),
-    (ev.TriesAgain(IMAGES, "own.py"), "images.0: own.py has changed; starting it again"),
+    (act.TriesAgain(IMAGES, "own.py"), "images.0: own.py has changed; starting it again"),
     (
-        ev.EndedBadly(IMAGES, Ending(1.0, -77)),
+        act.EndedBadly(IMAGES, Ending(1.0, -77)),
         "images.0 was killed (signal 77) after 1.00 s",
     ),
     (
-        ev.BecameUnwell(IMAGES, Condition.STOPPED),
+        act.BecameUnwell(IMAGES, Condition.STOPPED),
         "images.0 is stopped by a signal; kill -CONT lets it go on",
     ),
-    (ev.BecameWell(IMAGES), "images.0 goes on"),
+    (act.BecameWell(IMAGES), "images.0 goes on"),
     (
-        ev.Hung(IMAGES, "hung in process() for 31 s"),
+        act.Hung(IMAGES, "hung in process() for 31 s"),
         "images.0 hangs: in process() for 31 s; its stacks are saved, then it is killed",
     ),
-    (ev.StopsOnRequest(IMAGES, "a stop command"), "images.0: stopping, on a stop command"),
-    (ev.StoppedOnRequest(IMAGES), "images.0 stopped until it is started by command"),
-    (ev.StartsOnRequest(IMAGES, "a start command"), "images.0: starting, on a start command"),
+    (act.StopsOnRequest(IMAGES, "a stop command"), "images.0: stopping, on a stop command"),
+    (act.StoppedOnRequest(IMAGES), "images.0 stopped until it is started by command"),
+    (act.StartsOnRequest(IMAGES, "a start command"), "images.0: starting, on a start command"),
     (
-        ev.Draining("SIGINT", 30.0, (IMAGES,)),
+        act.Draining("SIGINT", 30.0, (IMAGES,)),
         "stopping because of SIGINT: draining, up to 30.0 s; Ctrl-C again stops it now; what waits "
         "for images.0, stopped by command, waits until it is started",
     ),
     (
-        ev.CutShort((IMAGES, ReplicaName("sink", 1)), "SIGINT"),
+        act.CutShort((IMAGES, ReplicaName("sink", 1)), "SIGINT"),
         "stopping now because of SIGINT; still running: images.0, sink.1",
     ),
 ]
@@ -80,7 +80,7 @@ def test_a_complaint_that_replicas_share_is_told_once():
     report = ConsoleReport(colour=False)
     ending = Ending(1.0, 78, "", Evidence(said="no such file"))
     lines = [
-        report.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in range(3)
+        report.line(act.GaveUp(ReplicaName("images", number), ending, None)) for number in range(3)
     ]
     assert lines == ["images.0 exited with 78 after 1.00 s: no such file; FAILED", None, None]
 
@@ -89,13 +89,13 @@ def test_replicas_that_say_nothing_are_each_told():
     report = ConsoleReport(colour=False)
     ending = Ending(1.0, 78)
     lines = [
-        report.line(ev.GaveUp(ReplicaName("images", number), ending, None)) for number in (0, 1)
+        report.line(act.GaveUp(ReplicaName("images", number), ending, None)) for number in (0, 1)
     ]
     assert None not in lines
 
 
 def test_colour_comes_and_goes():
-    line = ConsoleReport(colour=True).line(ev.BecameReady(IMAGES, 0.1))
+    line = ConsoleReport(colour=True).line(act.BecameReady(IMAGES, 0.1))
     assert line == "\033[32mimages.0 ready after 0.10 s\033[0m"
     assert ConsoleReport.plain(line) == "images.0 ready after 0.10 s"
 

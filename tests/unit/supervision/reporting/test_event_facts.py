@@ -5,7 +5,7 @@ import pytest
 from supervised_histories import name_of
 
 from arroyo.config.event_names import EventName
-from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.ending import Ending, Evidence
 from arroyo.supervision.reporting.event_facts import KINDS, exit_report, facts_of
 from arroyo.telemetry.event_line import ExitReport
@@ -15,25 +15,25 @@ ENDING = Ending(1.2345, 1)
 
 
 def test_each_announcement_is_an_event():
-    assert set(KINDS) == set(get_args(ev.Announcement))
+    assert set(KINDS) == set(get_args(act.Announcement))
     assert {kind.event for kind in KINDS.values()} <= set(get_args(EventName))
 
 
 @pytest.mark.parametrize(
     ("happened", "facts"),
     [
-        (ev.BecameReady(WORK, 1.0), {"stage": "work.0"}),
-        (ev.ChainBecameReady(1.0), {}),
+        (act.BecameReady(WORK, 1.0), {"stage": "work.0"}),
+        (act.ChainBecameReady(1.0), {}),
         (
-            ev.WillRestart(WORK, ENDING, 0.5, 2, 5),
+            act.WillRestart(WORK, ENDING, 0.5, 2, 5),
             {"stage": "work.0", "exit": ExitReport(1.234, code=1), "next_s": 0.5},
         ),
         (
-            ev.GaveUp(WORK, ENDING, None),
+            act.GaveUp(WORK, ENDING, None),
             {"stage": "work.0", "exit": ExitReport(1.234, code=1), "next_s": None},
         ),
-        (ev.CutShort((WORK,), "SIGINT"), {"by": "SIGINT"}),
-        (ev.RestartsOnRequest(WORK, "pid 7"), {"stage": "work.0", "by": "pid 7"}),
+        (act.CutShort((WORK,), "SIGINT"), {"by": "SIGINT"}),
+        (act.RestartsOnRequest(WORK, "pid 7"), {"stage": "work.0", "by": "pid 7"}),
     ],
 )
 def test_an_event_has_in_fields_what_a_script_needs(happened, facts):

@@ -7,6 +7,7 @@ import pytest
 from supervised_histories import name_of
 
 from arroyo.clock import SystemClock
+from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, Evidence
 from arroyo.supervision.reporting.count_changes import Change
@@ -48,7 +49,7 @@ def events(run_directory):
 
 def test_what_happens_is_on_the_console_and_without_colour_in_the_log(reporter, shown, caplog):
     caplog.set_level(logging.INFO, "arroyo.supervision")
-    reporter.announce(ev.BecameReady(NAME, 0.5))
+    reporter.announce(act.BecameReady(NAME, 0.5))
     assert shown[1]() == ["\033[32mimages.0 ready after 0.50 s\033[0m"]
     assert caplog.messages == ["images.0 ready after 0.50 s"]
 
@@ -85,7 +86,7 @@ def test_without_a_console_there_is_only_the_log(run_directory, caplog):
 
 def test_what_happens_is_in_the_event_log_as_it_is_told(reporter, events):
     reporter.note_start(ev.ProcessStarted(NAME, 4711))
-    reporter.announce(ev.BecameReady(NAME, 0.5))
+    reporter.announce(act.BecameReady(NAME, 0.5))
     reporter.note_refusal("restart wrok", "pid 7, uid 0", "there is none")
     started, ready, refused = events()
     assert (started.event, started.stage, started.process) == ("started", "images.0", 4711)
@@ -107,13 +108,13 @@ def test_messages_that_do_not_arrive_are_in_the_event_log(reporter, events, what
 
 def test_what_a_replica_waits_for_is_told_once_until_it_has_been_ready(reporter, shown, events):
     first, other = (
-        ev.WillRetry(NAME, Ending(1.0, 75, "", Evidence(said=said)), 1.0)
+        act.WillRetry(NAME, Ending(1.0, 75, "", Evidence(said=said)), 1.0)
         for said in ("no server", "no room")
     )
     for waits in (first, first, other):
         reporter.announce(waits)
     assert len(shown[1]()) == 2
-    reporter.announce(ev.BecameReady(NAME, 0.1))
+    reporter.announce(act.BecameReady(NAME, 0.1))
     reporter.announce(other)
     assert [line.event for line in events()] == ["waiting", "waiting", "ready", "waiting"]
     assert events()[0].exit.said == "no server"
