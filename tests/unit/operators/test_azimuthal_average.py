@@ -5,20 +5,17 @@ import itertools
 import h5py
 import numpy as np
 import pytest
+from detector_files import SHAPE, detector, q_map
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from arroyo.errors import ConfigurationError, DecodeError
 from arroyo.messages import Event, Start, Stop
-from arroyo.operators.azimuthal_average import AzimuthalAverage, Binning, Pixels, bin_edges
+from arroyo.operators.azimuthal_average import AzimuthalAverage, Binning, bin_edges
+from arroyo.operators.detector_pixels import Pixels
 
-SHAPE = (7, 9)
-
-
-def q_map(shape=SHAPE):
-    rows, columns = np.indices(shape)
-    return np.hypot(rows - 2.3, columns - 4.1) / 10
+__all__ = ["detector"]
 
 
 def looped_average(image, q, usable, variance, edges):
@@ -36,22 +33,6 @@ def looped_average(image, q, usable, variance, edges):
             curve[0, number] = sum(values) / len(values)
             curve[1, number] = np.sqrt(sum(variances)) / len(values)
     return curve
-
-
-@pytest.fixture
-def detector(tmp_path):
-    """An HDF5 file with what the operator reads."""
-    path = tmp_path / "detector.h5"
-    random = np.random.default_rng(5)
-    with h5py.File(path, "w") as file:
-        file["q"] = q_map()
-        file["q"].attrs["units"] = "1/A"
-        file["components"] = np.stack((q_map() * 0.6, q_map() * 0.8, np.zeros(SHAPE)))
-        file["mask"] = random.random(SHAPE) < 0.2
-        file["sigma"] = random.random(SHAPE)
-        file["small"] = np.zeros((2, 2))
-        file["line"] = np.zeros(4)
-    return path
 
 
 def opened(path, q="q", **options):
@@ -159,10 +140,6 @@ def test_an_image_of_another_detector_is_refused_with_both_shapes(detector):
     [
         ({"bins": 0}, "bins is 0"),
         ({"spacing": "cubic"}, "'log' or 'linear'"),
-        ({"q": "Q"}, "has no dataset 'Q'; it has components, line, mask, q, sigma, small"),
-        ({"q": "line"}, r"shape \(4,\); expected \(rows, columns\)"),
-        ({"mask": "small"}, r"small .* shape \(2, 2\), but the Q map has \(7, 9\)"),
-        ({"sigma": "small"}, r"small .* shape \(2, 2\)"),
         ({"q_min": 3, "q_max": 2}, "q_min must be below q_max"),
         ({"q_min": 0}, "must be above 0 when spacing is 'log'"),
         ({"q_min": 50, "q_max": 60}, "no unmasked pixel .* from 50 to 60"),
@@ -172,16 +149,3 @@ def test_an_image_of_another_detector_is_refused_with_both_shapes(detector):
 def test_a_wrong_option_is_one_clear_sentence(detector, options, words):
     with pytest.raises(ConfigurationError, match=words):
         opened(detector, **options)
-
-
-def test_a_missing_file_and_a_wrong_one_are_told_apart(tmp_path):
-    with pytest.raises(ConfigurationError, match=r"nowhere.h5 does not exist \(seen from /"):
-        opened(tmp_path / "nowhere.h5")
-    (tmp_path / "text.h5").write_text("no HDF5")
-    with pytest.raises(ConfigurationError, match=r"text.h5 is no readable HDF5 file"):
-        opened(tmp_path / "text.h5")
-
-
-def test_relative_paths_mean_the_working_directory(detector, monkeypatch):
-    monkeypatch.chdir(detector.parent)
-    assert opened("detector.h5", bins=3).process(Start()).data["Q_units"] == "1/A"
