@@ -9,33 +9,27 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import psutil
 
 from arroyo.config.graph import Chain
-from arroyo.config.private_folder import name_of
 from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.control.accepted_chain import FileChanges
 from arroyo.control.locks import owner
-from arroyo.control.requests import request
 from arroyo.control.shared_folders import find_folders
-from arroyo.errors import UnavailableError, UsageError
+from arroyo.errors import UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.runner.quarantine.store import BYTES_MAX, ENTRIES_MAX, Quarantine
 from arroyo.supervision.decisions.events import State
-from arroyo.supervision.watching import child
-from arroyo.supervision.watching.replica_files import read_counters
 from arroyo.telemetry.histogram import merge, quantile_s
 from arroyo.telemetry.status_page import read_whole_page
 from arroyo.telemetry.status_words import HISTOGRAMS, INPUTS, Phase, phase_times_ns
 
+from .replica_rows import read_rows, require_not_elsewhere
 from .snapshot import Snapshot
 
 CPU_SAMPLE_S = 0.1
-_STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
-"""Last arguments of the command of a supervised stage."""
 _COUNTERS = (
     *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
     *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost", "inline"),
@@ -114,10 +108,10 @@ class StatusReader:
         """
         chain, run_directory = self._chain, self._run_directory
         supervisor = owner(run_directory.lock("supervisor"))
-        state, rows, parameters = _from_supervisor(chain, run_directory, supervisor)
+        state, rows, parameters = read_rows(chain, run_directory, supervisor)
         is_first, self._is_first = self._is_first, False
         if is_first and state == State.STOPPED:
-            _require_not_elsewhere(chain, run_directory)
+            require_not_elsewhere(chain, run_directory)
         latencies: dict[str, Sequence[int]] = {}
         for name, row in zip(chain.replicas, rows, strict=True):
             latencies[str(name)] = self._add_page(name, row)
@@ -229,75 +223,3 @@ def _in_hand_s(page: Mapping[str, int], now_ns: int) -> float | None:
 
 def _quantiles(name: str, counts: Sequence[int]) -> dict[str, float | None]:
     return {f"{name}_p50_s": quantile_s(counts, 0.5), f"{name}_p99_s": quantile_s(counts, 0.99)}
-
-
-def _from_supervisor(
-    chain: Chain, run_directory: RunDirectory, supervisor: int | None
-) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
-    """Ask the supervisor; without an answer, look at the locks: it has just ended, or starts."""
-    if supervisor is not None:
-        try:
-            reply = request(run_directory.control, "status")
-        except UnavailableError:
-            pass
-        else:
-            known = {entry.pop("replica"): entry for entry in reply["replicas"]}
-            if known.keys() == set(map(str, chain.replicas)):
-                rows = [_row(chain, name) | known[str(name)] for name in chain.replicas]
-                return reply["state"], rows, reply["parameters"]
-    rows = [_by_hand(chain, run_directory, name) for name in chain.replicas]
-    return _state_of_all({row["state"] for row in rows}), rows, _declared_parameters(chain)
-
-
-def _declared_parameters(chain: Chain) -> dict[str, Any]:
-    """Return the parameters of stages whose supervisor, if there is one, says nothing of them."""
-    return {
-        name: {
-            key: {"value": value, "file": value, "by": None}
-            for key, value in stage.parameters.items()
-        }
-        for name, stage in chain.stages.items()
-        if stage.parameters
-    }
-
-
-def _require_not_elsewhere(chain: Chain, run_directory: RunDirectory) -> None:
-    """Raise UsageError where somebody runs the chain elsewhere, as its processes say."""
-    for process in psutil.process_iter(["cmdline", "uids"]):
-        words = process.info["cmdline"] or []
-        if len(words) < len(_STAGE_WORDS) or not any(child.__name__ in word for word in words):
-            continue
-        told = dict(zip(_STAGE_WORDS, words[-len(_STAGE_WORDS) :], strict=True))
-        if Path(told["chain"]) != chain.path or Path(told["run"]) == run_directory.path:
-            continue
-        user = name_of(process.info["uids"].effective)
-        raise UsageError(
-            f"can't see chain {chain.name}: {user} runs it, with the run directory {told['run']}; "
-            f"ask as that user, with ARROYO_RUN_DIR={Path(told['run']).parent}"
-        )
-
-
-def _row(chain: Chain, name: ReplicaName) -> dict[str, Any]:
-    return {"stage": name.stage, "replica": name.replica, "role": chain.stages[name.stage].role}
-
-
-def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> dict[str, Any]:
-    """Return the row of a replica that no supervisor knows, by the lock that it holds."""
-    pid = owner(run_directory.lock(name))
-    page = read_counters(run_directory, name, pid) if pid else {}
-    state, uptime_s = State.STOPPED, None
-    if pid is not None:
-        state = State.STARTING
-        if page.get("ready_since_ns"):
-            draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
-            state = State.DRAINING if draining else State.READY
-            uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
-    found = {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
-    return _row(chain, name) | found | dict.fromkeys(("stopped_by", "reason", "next_try_s"))
-
-
-def _state_of_all(states: set[State]) -> State:
-    if len(states) == 1:
-        return next(iter(states))
-    # Some run, and others don't, or not yet.
-    return State.STARTING if State.STARTING in states else State.DEGRADED

@@ -1,18 +1,15 @@
 import json
 import os
-import time
 
 import pytest
+from played_replica import by_hand
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from arroyo.config.run_directory import RunDirectory
-from arroyo.control.locks import Lock
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
 from arroyo.metrics import exporter as module
 from arroyo.metrics.exporter import Exporter
-from arroyo.telemetry.status_page import StatusPage
-from arroyo.telemetry.status_words import Phase
 from arroyo.web.http_request import Request
 
 CHAIN = """
@@ -42,14 +39,8 @@ def images():
     """The chain's only replica, played by this process."""
     run_directory = RunDirectory.locate("small", os.environ)
     run_directory.create()
-    name = ReplicaName("images", 0)
-    lock = Lock.acquire(run_directory.lock(name))
-    page = StatusPage(run_directory.status_page(name), os.getpid(), 1)
-    page.enter(Phase.IDLE, time.monotonic_ns())
-    page.set("ready_since_ns", time.monotonic_ns())
-    yield page
-    page.close()
-    lock.release()
+    with by_hand(run_directory, ReplicaName("images", 0)) as page:
+        yield page
 
 
 def get(exporter, path, accept=""):

@@ -1,10 +1,10 @@
-import contextlib
 import os
 import re
 import time
 
 import msgspec
 import pytest
+from played_replica import by_hand
 from quarantine_entries import make_entry
 from supervised_histories import LINE, make_chain
 
@@ -43,24 +43,6 @@ def run_directory(environ):
     directory = RunDirectory.locate("chain", environ)
     directory.create()
     return directory
-
-
-@contextlib.contextmanager
-def by_hand(run_directory, name, phase=Phase.IDLE, ready=True, latencies_ns=(), **counters):
-    """A replica that runs without a supervisor; this process plays it."""
-    lock = Lock.acquire(run_directory.lock(name))
-    page = StatusPage(run_directory.status_page(name), os.getpid(), 42)
-    page.enter(phase, time.monotonic_ns())
-    page.set("ready_since_ns", time.monotonic_ns() if ready else 0)
-    for field, value in counters.items():
-        page.set(field, value)
-    for latency_ns in latencies_ns:
-        note(page.histogram("latency"), latency_ns, 1)
-    try:
-        yield page
-    finally:
-        page.close()
-        lock.release()
 
 
 @pytest.mark.parametrize(
@@ -106,13 +88,6 @@ def test_what_a_stage_waits_for_is_told_with_since_when(environ, run_directory):
     assert status_table(status).endswith("s: no beam; open the shutter")
 
 
-def test_a_chain_that_never_ran_is_stopped(environ):
-    status = read_status(make_chain(LINE), environ)
-    assert status["state"] == "STOPPED"
-    assert [row["state"] for row in status["stages"]] == ["STOPPED"] * 3
-    assert status_table(status).endswith("none of its processes runs")
-
-
 def test_each_replica_has_the_promised_fields(environ):
     status = read_status(make_chain(LINE), environ)
     assert set(status) >= {"chain", "state", "stages"}
@@ -132,22 +107,6 @@ def test_stages_started_by_hand_are_seen(environ, run_directory):
     table = status_table(status).splitlines()
     assert table[0] == "chain chain: DEGRADED (no supervisor)"
     assert "1,200" in table[3]
-
-
-@pytest.mark.parametrize(
-    ("phase", "ready", "state"),
-    [
-        (Phase.OPEN, False, "STARTING"),
-        (Phase.PROCESS, True, "READY"),
-        (Phase.DRAIN, True, "DRAINING"),
-    ],
-)
-def test_the_page_tells_the_state_of_a_stage_started_by_hand(
-    environ, run_directory, phase, ready, state
-):
-    with by_hand(run_directory, ReplicaName("images", 0), phase, ready):
-        status = read_status(make_chain({"images": ()}), environ)
-    assert status["state"] == status["stages"][0]["state"] == state
 
 
 def test_counters_of_a_predecessor_are_not_shown(environ, run_directory):

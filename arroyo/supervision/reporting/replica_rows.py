@@ -1,0 +1,96 @@
+"""Rows of the status: which replicas run, as the supervisor says, or else the locks they hold."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from arroyo.config.graph import Chain
+from arroyo.config.private_folder import name_of
+from arroyo.config.run_directory import RunDirectory
+from arroyo.control.locks import owner
+from arroyo.control.requests import request
+from arroyo.errors import UnavailableError, UsageError
+from arroyo.identifiers import ReplicaName
+from arroyo.supervision.decisions.events import State
+from arroyo.supervision.watching import child
+from arroyo.supervision.watching.replica_files import read_counters
+from arroyo.telemetry.status_words import Phase
+
+_STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
+"""Last arguments of the command of a supervised stage."""
+
+
+def read_rows(
+    chain: Chain, run_directory: RunDirectory, supervisor: int | None
+) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
+    """Ask the supervisor; without an answer, look at the locks: it has just ended, or starts."""
+    if supervisor is not None:
+        try:
+            reply = request(run_directory.control, "status")
+        except UnavailableError:
+            pass
+        else:
+            known = {entry.pop("replica"): entry for entry in reply["replicas"]}
+            if known.keys() == set(map(str, chain.replicas)):
+                rows = [_row(chain, name) | known[str(name)] for name in chain.replicas]
+                return reply["state"], rows, reply["parameters"]
+    rows = [_by_hand(chain, run_directory, name) for name in chain.replicas]
+    return _state_of_all({row["state"] for row in rows}), rows, _declared_parameters(chain)
+
+
+def _declared_parameters(chain: Chain) -> dict[str, Any]:
+    """Return the parameters of stages whose supervisor, if there is one, says nothing of them."""
+    return {
+        name: {
+            key: {"value": value, "file": value, "by": None}
+            for key, value in stage.parameters.items()
+        }
+        for name, stage in chain.stages.items()
+        if stage.parameters
+    }
+
+
+def require_not_elsewhere(chain: Chain, run_directory: RunDirectory) -> None:
+    """Raise UsageError where somebody runs the chain elsewhere, as its processes say."""
+    for process in psutil.process_iter(["cmdline", "uids"]):
+        words = process.info["cmdline"] or []
+        if len(words) < len(_STAGE_WORDS) or not any(child.__name__ in word for word in words):
+            continue
+        told = dict(zip(_STAGE_WORDS, words[-len(_STAGE_WORDS) :], strict=True))
+        if Path(told["chain"]) != chain.path or Path(told["run"]) == run_directory.path:
+            continue
+        user = name_of(process.info["uids"].effective)
+        raise UsageError(
+            f"can't see chain {chain.name}: {user} runs it, with the run directory {told['run']}; "
+            f"ask as that user, with ARROYO_RUN_DIR={Path(told['run']).parent}"
+        )
+
+
+def _row(chain: Chain, name: ReplicaName) -> dict[str, Any]:
+    return {"stage": name.stage, "replica": name.replica, "role": chain.stages[name.stage].role}
+
+
+def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> dict[str, Any]:
+    """Return the row of a replica that no supervisor knows, by the lock that it holds."""
+    pid = owner(run_directory.lock(name))
+    page = read_counters(run_directory, name, pid) if pid else {}
+    state, uptime_s = State.STOPPED, None
+    if pid is not None:
+        state = State.STARTING
+        if page.get("ready_since_ns"):
+            draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
+            state = State.DRAINING if draining else State.READY
+            uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
+    found = {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
+    return _row(chain, name) | found | dict.fromkeys(("stopped_by", "reason", "next_try_s"))
+
+
+def _state_of_all(states: set[State]) -> State:
+    if len(states) == 1:
+        return next(iter(states))
+    # Some run, and others don't, or not yet.
+    return State.STARTING if State.STARTING in states else State.DEGRADED
