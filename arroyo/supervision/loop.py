@@ -14,7 +14,7 @@ import selectors
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from arroyo.clock import Clock
 from arroyo.config.folders import Folders
@@ -36,7 +36,6 @@ from .decisions import events as ev
 from .decisions.state_machine import ChainMachine
 from .decisions.totals import ExitStatus, Totals
 from .parameter_orders import ParameterOrders
-from .reporting.count_changes import CountChanges
 from .reporting.reporter import Reporter
 from .watching.chain_checks import ChainChecks
 from .watching.corrected_files import CorrectedFiles
@@ -46,13 +45,10 @@ from .watching.http_process import HttpProcess
 from .watching.orphans import adopts_orphans, reap_orphans
 from .watching.process_table import ProcessTable
 from .watching.processes import Spawner
-from .watching.signal_bytes import signals_as_bytes
+from .watching.signal_bytes import STOP_SIGNALS, say_ignored, signals_as_bytes, signals_to_take
 from .watching.spawning import Target
 
 IDLE_CHECK_S = 0.5
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP)
-_IGNORED_SIGNALS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM)
-"""Each ends a process unless it is handled."""
 _log = logging.getLogger("arroyo.supervision")
 
 
@@ -94,7 +90,6 @@ class Supervisor:
         self._totals = Totals(chain)
         self._events: deque[ev.Event] = deque()
         self._trouble: ExitStatus | None = None
-        self._counts = CountChanges()
         self._away: tuple[ReplicaName, ...] | None = None
         """The replicas that `away_note` names; None: those of an earlier supervisor."""
         self._parameters = ParameterOrders(
@@ -129,31 +124,28 @@ class Supervisor:
                 folders.run.control, self._selector, answers, self._monotonic
             )
             opened.callback(self._requests.close)
-            self._http = list(self._http_processes(spawner, http))
-            for process in self._http:
+            self._http: list[HttpProcess] = []
+            if http is not None and (address := chain.supervision.http) is not None:
+                process = HttpProcess(
+                    HttpAddress.parse(address),
+                    lambda: spawner.spawn_beside(http, HTTP_NAME),
+                    self._selector,
+                    folders.run.log(HTTP_NAME),
+                    say=reporter.say,
+                    monotonic=self._monotonic,
+                )
                 opened.callback(process.close)
-            numbers = opened.enter_context(signals_as_bytes(self._signals()))
+                self._http.append(process)
+            numbers = opened.enter_context(signals_as_bytes(signals_to_take(self._adopts_orphans)))
             self._selector.register(
                 numbers, selectors.EVENT_READ, lambda: self._take_signals(numbers)
             )
             self._resources = opened.pop_all()
 
-    def _http_processes(self, spawner: Spawner, target: Target | None) -> Iterator[HttpProcess]:
-        address = self._chain.supervision.http
-        if target is not None and address is not None:
-            yield HttpProcess(
-                HttpAddress.parse(address),
-                lambda: spawner.spawn_beside(target, HTTP_NAME),
-                self._selector,
-                self._folders.run.log(HTTP_NAME),
-                say=self._reporter.say,
-                monotonic=self._monotonic,
-            )
-
     def close(self) -> None:
         """Give back files, sockets, signals. Processes that could not be killed are left alone."""
         # All is done: from here on no signal may end this process with another exit code.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         self._resources.close()
 
     def run(self) -> int:
@@ -182,17 +174,15 @@ class Supervisor:
                 process.start_if_due()
             self._hook.look()
             if self._adopts_orphans:
-                others = [*(each.pids for each in self._http), self._hook.pids]
-                others.append(self._chain_checks.pids)
-                reap_orphans(self._processes.pids.union(*others))
+                beside = (each.pids for each in self._http)
+                reap_orphans(
+                    self._processes.pids.union(self._hook.pids, self._chain_checks.pids, *beside)
+                )
             self._requests.expire()
             self._chain_checks.expire()
             self._notifier.watchdog()
-            self._look_out()
-            self._look_for_idle()
-            self._look_for_corrections()
-            self._look_for_removal()
-            self._handle(ev.Tick())
+            for event in self._look_out():
+                self._handle(event)
             self._note_away()
         waiting = Quarantine(self._folders.state.quarantine).count()
         status = self._totals.exit_status(self._trouble, waiting=waiting)
@@ -203,8 +193,7 @@ class Supervisor:
     def _timeout_s(self) -> float | None:
         now = self._monotonic()
         times = [self._machine.next_at, self._requests.next_at, self._processes.look_at]
-        times.append(self._chain_checks.next_at)
-        times += [process.next_at for process in self._http]
+        times += [self._chain_checks.next_at, *(process.next_at for process in self._http)]
         if self._machine.awaiting_end:
             times.append(now + IDLE_CHECK_S)
         if self._machine.awaiting_correction:
@@ -224,64 +213,44 @@ class Supervisor:
 
     def _take_signals(self, numbers: socket.socket) -> None:
         for number in numbers.recv(64):
-            if number in _STOP_SIGNALS:
+            if number in STOP_SIGNALS:
                 # A terminal that closes sends two SIGHUP; the second does not mean: stop now.
                 if number != signal.SIGHUP or not self._machine.replicas.stopping:
                     self._handle(ev.StopRequested(signal.Signals(number).name))
-            elif number in _IGNORED_SIGNALS:
-                self._reporter.say(
-                    f"{signal.Signals(number).name} is ignored: it means nothing here. "
-                    "Ctrl-C or SIGTERM stops the chain"
-                )
-
-    def _signals(self) -> list[signal.Signals]:
-        """Return the signals to handle."""
-        found = [*_STOP_SIGNALS, *_IGNORED_SIGNALS]
-        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-            found.remove(signal.SIGHUP)  # nohup
-        return [*found, signal.SIGCHLD] if self._adopts_orphans else found
+            elif number != signal.SIGCHLD:
+                self._reporter.say(say_ignored(number))
 
     def _take_end(self, name: ReplicaName) -> None:
         replica = self._machine.replicas[name]
         ended, page = self._processes.take_end(name, hung=replica.hung, too_large=replica.too_large)
         self._totals.note(name, page)
-        self._note_counts(name, page, last=True)
+        self._reporter.note_counts(name, page, self._monotonic(), last=True)
         self._reporter.pass_on_rest(name, ended.evidence.said)
         self._handle(ended)
         self._parameters.hear(ended)
 
-    def _look_out(self) -> None:
+    def _look_out(self) -> Iterator[ev.Event]:
+        """Yield events of which nobody tells, and pass on what the stages count and print."""
         now, look_at = self._monotonic(), self._processes.look_at
-        if look_at is None or now < look_at:
-            return
-        for change in self._processes.look(now):
-            self._handle(change)
-        for name, page in self._processes.pages:
-            self._note_counts(name, page)
-        self._reporter.pass_on(self._processes, now)
-
-    def _note_counts(self, name: ReplicaName, page: Mapping[str, int], last: bool = False) -> None:
-        for change in self._counts.look(name, page, self._monotonic(), last=last):
-            self._reporter.note_change(change)
-
-    def _look_for_idle(self) -> None:
+        if look_at is not None and now >= look_at:
+            yield from self._processes.look(now)
+            for name, page in self._processes.pages:
+                self._reporter.note_counts(name, page, now)
+            self._reporter.pass_on(self._processes, now)
         for name in self._machine.awaiting_end:
             if (since := self._processes.idle_since(name)) is not None:
-                self._handle(ev.Idle(name, since))
-
-    def _look_for_corrections(self) -> None:
+                yield ev.Idle(name, since)
         awaited = self._machine.awaiting_correction
         for name, file in self._corrected_files.look(awaited, self._monotonic()):
-            self._handle(ev.Corrected(name, file))
+            yield ev.Corrected(name, file)
+        if not self._lock.is_in_place:
+            yield ev.FolderRemoved(str(self._folders.run.path))
+        yield ev.Tick()
 
     def _note_away(self) -> None:
         away = self._machine.replicas.dispensable
         if away != self._away and write_away(self._folders.run, away):
             self._away = away
-
-    def _look_for_removal(self) -> None:
-        if not self._lock.is_in_place:
-            self._handle(ev.FolderRemoved(str(self._folders.run.path)))
 
     # Actions.
 
@@ -310,7 +279,11 @@ class Supervisor:
             case act.Finish(exit_code, reasons):
                 self._trouble = ExitStatus(exit_code, reasons)
             case _:
-                self._announce(action)
+                if isinstance(action, act.ChainBecameReady):
+                    self._notifier.ready(f"{len(self._chain.replicas)} processes ready")
+                elif isinstance(action, act.Draining):
+                    self._notifier.stopping()
+                self._reporter.announce(action)
 
     def _use(self, chain: Chain) -> None:
         """Go on with another version of the chain file."""
@@ -323,11 +296,3 @@ class Supervisor:
             self._folders.run.accept_version(chain.text)
         except ArroyoError as error:  # commands still show the version before
             self._reporter.say(f"warning: {error}")
-
-    def _announce(self, happened: act.Announcement) -> None:
-        match happened:
-            case act.ChainBecameReady():
-                self._notifier.ready(f"{len(self._chain.replicas)} processes ready")
-            case act.Draining():
-                self._notifier.stopping()
-        self._reporter.announce(happened)

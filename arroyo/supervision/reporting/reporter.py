@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from arroyo.config.event_names import EventName
 from arroyo.config.graph import Chain
@@ -15,7 +15,7 @@ from arroyo.supervision.decisions.totals import QUARANTINED, ExitStatus, Totals,
 from arroyo.telemetry.console import Console
 
 from .console_report import ConsoleReport, sentence
-from .count_changes import Change
+from .count_changes import CountChanges
 from .event_facts import KINDS, facts_of
 from .event_log import EventLog
 from .stage_output import StageOutput
@@ -42,6 +42,7 @@ class Reporter:
         self._events = events
         self._outputs: dict[ReplicaName, StageOutput] = {}
         self._waits_for: dict[ReplicaName, str] = {}
+        self._counts = CountChanges()
 
     def close(self) -> None:
         """Close the files."""
@@ -78,13 +79,15 @@ class Reporter:
         name, pid = started.replica, started.pid
         self._events.note("started", f"{name} started as pid {pid}", stage=str(name), process=pid)
 
-    def note_change(self, change: Change) -> None:
-        """Note in the event log that messages are in quarantine, or lost."""
-        what, name, more = change
-        text, level = f"{name} has lost {say_messages(more)}", "ERROR"
-        if what == "quarantined":
-            text, level = f"{name} has put {say_messages(more)} into quarantine", "WARNING"
-        self._events.note(what, text, level=level, stage=str(name), count=more)
+    def note_counts(
+        self, name: ReplicaName, page: Mapping[str, int], now: float, *, last: bool = False
+    ) -> None:
+        """Note in the event log that messages are in quarantine, or lost, as `page` counts them."""
+        for what, _, more in self._counts.look(name, page, now, last=last):
+            text, level = f"{name} has lost {say_messages(more)}", "ERROR"
+            if what == "quarantined":
+                text, level = f"{name} has put {say_messages(more)} into quarantine", "WARNING"
+            self._events.note(what, text, level=level, stage=str(name), count=more)
 
     def note_set(self, stage: str, values: str, by: str) -> None:
         """Tell that parameters of a stage have been set."""

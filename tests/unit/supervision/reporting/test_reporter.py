@@ -10,7 +10,6 @@ from arroyo.clock import SystemClock
 from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, Evidence
-from arroyo.supervision.reporting.count_changes import Change
 from arroyo.supervision.reporting.event_log import EventLog
 from arroyo.supervision.reporting.reporter import Reporter
 from arroyo.telemetry.console import Console
@@ -100,7 +99,7 @@ def test_what_happens_is_in_the_event_log_as_it_is_told(reporter, events):
     [("quarantined", "WARNING", "put 3 messages into quarantine"), ("lost", "ERROR", "lost 3")],
 )
 def test_messages_that_do_not_arrive_are_in_the_event_log(reporter, events, what, level, words):
-    reporter.note_change(Change(what, NAME, 3))
+    reporter.note_counts(NAME, {"incarnation": 1, what: 3}, 0.0)
     (line,) = events()
     assert (line.event, line.level, line.count) == (what, level, 3)
     assert words in line.message

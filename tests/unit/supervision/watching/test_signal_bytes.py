@@ -4,7 +4,12 @@ import signal
 
 import pytest
 
-from arroyo.supervision.watching.signal_bytes import signals_as_bytes
+from arroyo.supervision.watching.signal_bytes import (
+    STOP_SIGNALS,
+    say_ignored,
+    signals_as_bytes,
+    signals_to_take,
+)
 
 NUMBERS = (signal.SIGUSR1, signal.SIGUSR2)
 
@@ -42,3 +47,24 @@ def test_afterwards_signals_do_what_they_did_before():
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize(
+    ("hangup", "ends", "left_out"),
+    [
+        (signal.SIG_DFL, True, set()),
+        (signal.SIG_IGN, True, {signal.SIGHUP}),
+        (signal.SIG_DFL, False, {signal.SIGCHLD}),
+    ],
+)
+def test_a_hangup_is_left_to_nohup_and_ends_to_who_has_no_orphans(hangup, ends, left_out):
+    before = signal.signal(signal.SIGHUP, hangup)
+    try:
+        taken = set(signals_to_take(ends))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert {*STOP_SIGNALS, signal.SIGCHLD} - taken == left_out
+
+
+def test_a_signal_that_does_not_stop_says_which_ones_do():
+    assert say_ignored(signal.SIGUSR1).startswith("SIGUSR1 is ignored")
