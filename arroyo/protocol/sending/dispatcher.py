@@ -107,7 +107,10 @@ class Dispatcher:
             header = msgspec.structs.replace(header, path=header.path + self.edge)
         if self.edge or size != batch.size:
             batch = OutgoingBatch(header, batch.items, size, batch.keys, batch.trim)
-        self._queue.extend(cut(batch, BATCH_MESSAGES))
+        if len(batch.items) <= BATCH_MESSAGES:  # nearly all
+            self._queue.append(batch)
+        else:
+            self._queue.extend(cut(batch, BATCH_MESSAGES))
         self._pump()
 
     def end(self, *, final: bool) -> None:
@@ -142,7 +145,7 @@ class Dispatcher:
         replica.up, replica.leaving = True, False
         self._history.note("{} takes batches, incarnation {}", replica.name, hello.incarnation)
         for start in self._starts:
-            self._transmit(replica, start)
+            self._transmit(replica, start, len(start.items))
         self._pump()
         return lost
 
@@ -212,15 +215,14 @@ class Dispatcher:
                 if not batch.items and not batch.header.tombstones:
                     self._queue.popleft()
                     continue
-            replica, count = self._choose(batch)
+            replica, count = self._choose(batch, messages := len(batch.items))
             if replica is None:
                 break
-            head, rest = split(batch, count)
-            if rest is None:
+            if count >= messages:
                 self._queue.popleft()
             else:
-                self._queue[0] = rest
-            self._transmit(replica, head)
+                batch, self._queue[0] = split(batch, count)
+            self._transmit(replica, batch, count)
         self._note_wait()
         if self._ending is not None and not self._queue:
             for replica in self._replicas:
@@ -239,13 +241,12 @@ class Dispatcher:
         self._starts.note(control)
         for replica in self._replicas:
             if replica.up:
-                self._transmit(replica, control)
+                self._transmit(replica, control, len(control.items))
             elif control.header.kind != Kind.START:
                 replica.missed = True
 
-    def _choose(self, batch: OutgoingBatch) -> tuple[ReplicaLink | None, int]:
-        """Return which replica gets the first messages of a batch, and how many. PROTOCOL 10."""
-        messages = len(batch.items)
+    def _choose(self, batch: OutgoingBatch, messages: int) -> tuple[ReplicaLink | None, int]:
+        """Return which replica gets the first of a batch's messages, and how many. PROTOCOL 10."""
         item_size = batch.size // messages if messages else 0
         if len(self._replicas) == 1:
             [replica], count = self._replicas, messages
@@ -272,8 +273,8 @@ class Dispatcher:
         count = next((at for at, owner in enumerate(owners) if owner != owners[0]), len(owners))
         return owners[0], count
 
-    def _transmit(self, replica: ReplicaLink, batch: OutgoingBatch) -> None:
-        record, count = replica.put(self._sender_text, batch), len(batch.items)
+    def _transmit(self, replica: ReplicaLink, batch: OutgoingBatch, count: int) -> None:
+        record = replica.put(self._sender_text, batch, count)
         self._batches += 1
         replica.used = self._batches
         self._history.note("sent batch {} to {}: {} messages", record.number, replica.name, count)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
+from operator import attrgetter
 
 from arroyo.codec import PROTOCOL_VERSION, BackRecord, Bye, Credit, Hello, Lost
 from arroyo.identifiers import ReplicaName
@@ -16,6 +17,8 @@ from arroyo.protocol.values.history import History
 
 from .dispatcher import Dispatcher
 from .publication import Publication
+
+_is_blocked = attrgetter("blocked")
 
 
 class LossSign(IntEnum):
@@ -67,7 +70,7 @@ class Downstream:
     @property
     def blocked(self) -> bool:
         """Whether something waits for credit, or for a replica to come up."""
-        return any(each.blocked for each in self._dispatchers.values())
+        return any(map(_is_blocked, self._dispatchers.values()))
 
     @property
     def in_flight(self) -> int:

@@ -71,12 +71,11 @@ class ReplicaLink(msgspec.Struct):
         by_size = (AHEAD_BYTES - self.size) // item_size if item_size else self._ahead
         return max(least, min(self._batch, by_size))
 
-    def put(self, sender: str, batch: OutgoingBatch) -> Batch:
-        """Count a batch as sent, and return its header as it travels on this link."""
+    def put(self, sender: str, batch: OutgoingBatch, messages: int) -> Batch:
+        """Count a batch of so many messages as sent; return its header as it travels here."""
         header: Batch = msgspec.structs.replace(
             batch.header, sender=sender, link=self.link, number=self.number
         )
-        messages = len(batch.items)
         self._sent.append((self.number, messages, batch.size))
         self.number += 1
         self.messages += messages

@@ -186,11 +186,9 @@ def merge(stones: Sequence[Tombstone]) -> tuple[Tombstone, ...]:
     return tuple(merged)
 
 
-def split(batch: OutgoingBatch, count: int) -> tuple[OutgoingBatch, OutgoingBatch | None]:
-    """Split a batch after `count` messages; its tombstones go with the first part."""
+def split(batch: OutgoingBatch, count: int) -> tuple[OutgoingBatch, OutgoingBatch]:
+    """Split a batch after `count` of its messages; its tombstones go with the first part."""
     end = len(batch.items)
-    if count >= end:
-        return batch, None
     front, back = _split(batch.header, count)
     return _piece(batch, 0, count, front), _piece(batch, count, end, back | {"tombstones": ()})
 

@@ -19,7 +19,7 @@ def link():
 
 def put(link, messages, size=0):
     header = make_batch(ranges=((0, messages),))
-    return link.put("a.0", OutgoingBatch(header, [b""] * messages, size))
+    return link.put("a.0", OutgoingBatch(header, [b""] * messages, size), messages)
 
 
 def test_batches_are_numbered_on_each_link_anew(link):

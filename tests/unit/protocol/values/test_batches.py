@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pytest
 from batches import make_batch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,21 +62,21 @@ def test_cutting_a_load_loses_nothing(positions, most, keyed):
     assert [stone for piece in pieces for stone in piece.header.tombstones] == list(stones)
 
 
-@given(POSITIONS, st.integers(1, 40), st.booleans())
-def test_taking_a_share_loses_nothing(positions, count, keyed):
+@given(POSITIONS.filter(lambda positions: len(positions) > 1), st.integers(0, 40), st.booleans())
+def test_taking_a_share_loses_nothing(positions, place, keyed):
+    count = 1 + place % (len(positions) - 1)
     items = [object() for _ in positions]
     keys = list(range(len(items))) if keyed else None
     stones = tombstones_for([(90, ()), (91, ())], Reason.FILTERED)
-    head, rest = split(
+    head, rest = parts = split(
         OutgoingBatch(header(positions, stones), items, 10 * len(items), keys), count
     )
-    parts = [head] if rest is None else [head, rest]
     assert [item for part in parts for item in part.items] == items
     assert [each for part in parts for each in positions_of(part.header)] == positions
     assert sum(part.size for part in parts) == 10 * len(items)
     assert head.header.tombstones == stones
-    assert rest is None or rest.header.tombstones == ()
-    assert len(head.items) == min(count, len(items))
+    assert rest.header.tombstones == ()
+    assert len(head.items) == count
     if keyed:
         assert [key for part in parts for key in part.keys] == keys
 
@@ -98,12 +97,6 @@ def test_neighbours_share_a_tombstone():
         (3, 5),
         (7, 8),
     ]
-
-
-@pytest.mark.parametrize("count", [0, 3])
-def test_an_empty_load_is_taken_whole(count):
-    load = OutgoingBatch(header([], tombstones_for([(1, ())], 0)))
-    assert split(load, count) == (load, None)
 
 
 @given(POSITIONS, st.sets(st.integers(0, 29)))
