@@ -23,11 +23,13 @@ LATENCY_S = 3.0
 INTEGRATED_BYTES = 8 * 1024**2
 INTEGRATED_EVENTS = 256
 
-Work: TypeAlias = Literal["pass", "read", "fill", "transform", "integrate"]
+Work: TypeAlias = Literal["pass", "lists", "read", "fill", "transform", "integrate"]
 """What happens to the bytes. PASS: frames that lie in the source's memory are passed on. READ:
 besides, each stage in between reads every byte. FILL: the source makes each frame, and the stages
 read it. TRANSFORM: each stage makes a new frame of the one that it gets. INTEGRATE: a stage makes
-a curve of each frame, which takes 20 ms. Small messages are only passed on."""
+a curve of each frame, which takes 20 ms. Small messages are only passed on, one by one or as LISTS,
+by `process_batch` and `publish_batch`."""
+SMALL_WORK: tuple[Work, ...] = ("pass", "lists")
 FRAME_WORK: tuple[Work, ...] = ("pass", "read", "fill", "transform")
 _WORK_TEXT = {"fill": "fill and read"}
 _RUN_SHARE = {"read": 0.5, "fill": 0.5, "transform": 0.5}

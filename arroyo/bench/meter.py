@@ -32,8 +32,9 @@ class Note(msgspec.Struct):
     ----------
     role, cpu_ns
         Place of the process in its chain, and its CPU time.
-    arrived, first_ns, last_ns, latencies_ns
-        At a sink: messages, the times of the first and last one, and their time on the way.
+    arrived, first, first_ns, last_ns, latencies_ns
+        At a sink: messages; those that came first, which are one or a list; the times of the first
+        and the last; and how long they were on the way.
     work_ns, work_cpu_ns, work_faults
         Of each call of a function that was timed.
     """
@@ -41,6 +42,7 @@ class Note(msgspec.Struct):
     role: Role
     cpu_ns: int = 0
     arrived: int = 0
+    first: int = 1
     first_ns: int = 0
     last_ns: int = 0
     latencies_ns: list[int] = []
@@ -81,13 +83,13 @@ class Meter:
         """Begin the run."""
         self._begin_ns = self._cpu_ns()
 
-    def arrive(self) -> bool:
-        """Count a message; return True if it was the last one."""
+    def arrive(self, count: int = 1) -> bool:
+        """Count messages; return True if the last one is among them."""
         note = self.note
-        note.arrived += 1
         note.last_ns = time.monotonic_ns()
-        if note.arrived == 1:
-            note.first_ns = note.last_ns
+        if not note.arrived:
+            note.first, note.first_ns = count, note.last_ns
+        note.arrived += count
         return note.arrived >= self._events
 
     def arrive_from(self, sent_ns: int) -> bool:
@@ -146,8 +148,8 @@ def measurement_of(case: Case, notes: Sequence[Note], *, lossless: bool = True) 
             f"({'with' if finished else 'without'} the sink); is the machine out of memory?"
         )
     rate = 0.0
-    if sink.arrived > 1:
-        rate = (sink.arrived - 1) / ((sink.last_ns - sink.first_ns) / 1e9)
+    if sink.arrived > sink.first:
+        rate = (sink.arrived - sink.first) / ((sink.last_ns - sink.first_ns) / 1e9)
     latencies_us = sorted(each / 1e3 / case.hops for each in sink.latencies_ns)
     cpu_us = {
         role: sum(note.cpu_ns for note in notes if note.role == role) / 1e3 / case.events

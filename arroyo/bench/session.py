@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from arroyo.errors import UsageError
@@ -13,6 +13,7 @@ from .case import (
     FRAME_WORK,
     LATENCY_PAYLOAD_BYTES,
     LATENCY_RATES,
+    SMALL_WORK,
     Case,
     Work,
     delivery_case,
@@ -169,11 +170,11 @@ def throughput_cases(
     replicas: Sequence[int],
     effort: float,
 ) -> list[Case]:
-    """Return a case for each combination; small messages are only passed on.
+    """Return a case for each combination that there is.
 
-    `works`: what happens to frames; none: all that can.
+    `works`: what happens to messages; none: all that can.
 
-    UsageError: they are only small, and not to be passed on.
+    UsageError: with messages of one of these sizes, nothing of that is done.
     """
     return [
         throughput_case(size, length, count, work, effort=effort)
@@ -182,14 +183,12 @@ def throughput_cases(
     ]
 
 
-def _works_of(size: int, works: Sequence[Work]) -> Iterator[Work]:
-    """Yield what is measured with payloads of this size."""
-    if size >= FRAME_BYTES:
-        yield from works or FRAME_WORK
-    elif works and "pass" not in works:
-        raise UsageError(
-            f"messages of {size_text(size)} are only passed on; --case {works[0]} is for frames "
-            f"of {size_text(FRAME_BYTES)} and more"
-        )
-    else:
-        yield "pass"
+def _works_of(size: int, works: Sequence[Work]) -> Sequence[Work]:
+    """Return what is measured with payloads of this size."""
+    of_size = FRAME_WORK if size >= FRAME_BYTES else SMALL_WORK
+    if chosen := [work for work in works or of_size if work in of_size]:
+        return chosen
+    raise UsageError(
+        f"--case {works[0]} is not for messages of {size_text(size)}, "
+        f"but {', '.join(of_size)} are; those from {size_text(FRAME_BYTES)} on are frames"
+    )

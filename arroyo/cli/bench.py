@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from arroyo.bench.case import FRAME_WORK, Work
+from arroyo.bench.case import FRAME_WORK, SMALL_WORK, Work
 from arroyo.bench.reporting.gate import read_gate
 from arroyo.bench.reporting.results_file import open_results
 from arroyo.bench.session import FULL, QUICK, Session, throughput_cases
@@ -46,9 +46,10 @@ class Size(click.ParamType[int]):
 @click.option(
     "--case",
     "works",
-    type=click.Choice(FRAME_WORK),
+    type=click.Choice(dict.fromkeys((*SMALL_WORK, *FRAME_WORK))),
     multiple=True,
-    help="What happens to the bytes; default: all, and small messages are only passed on.",
+    help="What happens to the bytes; default: all, and small messages are only passed on, "
+    "also as lists.",
 )
 @click.option(
     "--length",
@@ -100,7 +101,8 @@ def command(
 
     \b
     PARTS (default: all):
-    throughput  as fast as it goes; frames are passed on, read, filled and read, transformed
+    throughput  as fast as it goes: small messages one by one and as lists; frames passed on, read,
+                filled and read, transformed
     latency     of a hop, at 10/s, at 1,000/s, and at half the rate of the slower chain
     delivery    reliable beside best-effort
     work        20 ms of work on each frame, two replicas, beside a multiprocessing.Pool

@@ -146,8 +146,9 @@ def case_chain(case: Case, notes: Path, source_keys: str = "") -> str:
             f'inputs = ["{above}"]\nreplicas = {case.replicas}',
         ]
         above = f"work{number}"
+    sink = "ListSink" if case.work == "lists" else "Sink"
     lines += [
-        f'[stages.sink]\npublisher = "{_STAGES}:Sink"\ninputs = ["{above}"]',
+        f'[stages.sink]\npublisher = "{_STAGES}:{sink}"\ninputs = ["{above}"]',
         _options(notes, {"events": case.events}),
     ]
     return "\n".join(lines)
@@ -156,7 +157,8 @@ def case_chain(case: Case, notes: Path, source_keys: str = "") -> str:
 def _stages_of(case: Case) -> tuple[str, str]:
     """Return the classes of the source and of the stages in between."""
     if not case.frames:
-        return f"{_STAGES}:EventSource", f"{_STAGES}:PassThrough"
+        passes = "PassThroughLists" if case.work == "lists" else "PassThrough"
+        return f"{_STAGES}:EventSource", f"{_STAGES}:{passes}"
     source = "FillingSource" if case.work == "fill" else "FrameSource"
     operators = {
         "pass": f"{_STAGES}:PassThrough",

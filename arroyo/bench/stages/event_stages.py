@@ -93,6 +93,14 @@ class PassThrough(Operator):
         return message
 
 
+class PassThroughLists(PassThrough):
+    """The same with lists of messages."""
+
+    def process_batch(self, messages: list[Event]) -> list[Event]:
+        """Return the messages."""
+        return messages
+
+
 class Sink(Publisher):
     """Notes when messages arrive."""
 
@@ -111,6 +119,14 @@ class Sink(Publisher):
             self._meter.begin()
         else:
             self._meter.end()
+
+
+class ListSink(Sink):
+    """The same with lists of messages."""
+
+    def publish_batch(self, messages: list[Event]) -> None:
+        """Note the time of the list."""
+        self._meter.arrive(len(messages))
 
 
 class IdleSource(Listener):

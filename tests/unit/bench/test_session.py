@@ -44,7 +44,9 @@ def test_cases_are_all_combinations_with_the_work_that_their_size_allows():
         (2, 1 << 20, "pass"),
         (2, 1 << 20, "read"),
     ]
-    with pytest.raises(UsageError, match="messages of 100 B are only passed on"):
+    alone = throughput_cases([100], [], [1], [1], effort=1.0)
+    assert [case.work for case in alone] == ["pass", "lists"]
+    with pytest.raises(UsageError, match="read is not for messages of 100 B, but pass, lists are"):
         throughput_cases([100], ["read"], [1], [1], effort=1.0)
 
 
@@ -58,7 +60,7 @@ def test_latency_is_measured_at_half_of_what_the_slower_chain_does(session, meas
 
 
 def test_a_rate_that_is_known_is_not_measured_again(session, measured):
-    session.throughput(throughput_cases([1024], (), [2], [1], QUICK.effort))
+    session.throughput(throughput_cases([1024], ["pass"], [2], [1], QUICK.effort))
     session.latency(2)
     assert [case.interval_s for case in measured] == [0, 0.1, 0.001, pytest.approx(1 / 50)]
 

@@ -10,7 +10,9 @@ from arroyo.bench.stages.event_stages import (
     IdleOperator,
     IdleSink,
     IdleSource,
+    ListSink,
     PassThrough,
+    PassThroughLists,
     Sink,
 )
 from arroyo.messages import Event, Start, Stop
@@ -67,6 +69,20 @@ def test_a_sink_notes_what_has_arrived_and_how_long_that_took(metadata, tmp_path
     (note,) = read_notes(tmp_path)
     assert (note.role, note.arrived) == ("sink", 2)
     assert len(note.latencies_ns) == (2 if "sent_ns" in metadata else 0)
+
+
+def test_lists_are_passed_on_and_counted_as_what_is_in_them(tmp_path):
+    events = [Event({"index": index}) for index in range(5)]
+    (tmp_path / "relay").mkdir()
+    assert PassThroughLists(notes=str(tmp_path / "relay")).process_batch(events) == events
+    sink = ListSink(notes=str(tmp_path), events=8)
+    sink.publish(Start())
+    sink.publish_batch(events[:3])
+    sink.publish_batch(events)
+    sink.publish(Stop())
+    (note,) = read_notes(tmp_path)
+    assert (note.role, note.first, note.arrived) == ("sink", 3, 8)
+    assert note.first_ns < note.last_ns
 
 
 def test_an_idle_chain_does_nothing_until_it_is_stopped():
