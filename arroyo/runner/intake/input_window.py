@@ -12,24 +12,22 @@ Rules:
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.errors import EncodeError, StageError
-from arroyo.messages import Event, Message, Start, Stop
+from arroyo.messages import Message
 from arroyo.protocol.source.input import InputBatch
 from arroyo.protocol.values.flow_limits import BATCH_MESSAGES
 from arroyo.runner.user_code.dispatch_key import key_of
 
-from .window_batch import BATCH_BYTES, Counts, WindowBatch, WindowRun
+from .waiting_batches import WaitingBatches
+from .window_batch import BATCH_BYTES, Counts, WindowBatch, WindowRun, kind_of
 from .window_lock import WindowLock
+from .window_room import WindowRoom
 from .window_runs import WindowRuns
-
-ROOMY = 8
-"""A listener that found the window full may go on when one part in so many of it is free."""
 
 
 class InputWindow:
@@ -54,20 +52,14 @@ class InputWindow:
         self._key_field = key_field
         self._wake = wake
         self._lock = WindowLock()
-        self._batches: deque[WindowBatch] = deque()
-        self._open: WindowBatch | None = None
-        self._messages = self._size = 0
+        self._batches = WaitingBatches()
+        self._room = WindowRoom(stage)
         self._slot = self._lock.slot
         """Has the body that messages may join while it is below these limits; see `_count`."""
         self._tokens: list[Any] = []
         self._joins_tokens = False
         """The tokens of its messages, and whether all that join have to have one, or none may."""
         self._length_limit = self._bytes_limit = 0
-        # With `drop-oldest` half of the window stays in front of the ledger: what is in there
-        # can't be dropped any more.
-        share = 2 if stage.when_full == "drop-oldest" else 1
-        self._ledger_messages = max(1, stage.window // share)
-        self._ledger_size = stage.window_bytes // share
         self._packs = key_field is None and stage.when_full != "drop-oldest"
         """Whether messages of a batch need not be looked at one by one."""
         self._waiting = 0
@@ -115,9 +107,7 @@ class InputWindow:
 
     def _take_up(self, message: Message, token: Any) -> bool:
         """Take any message up; returns whether the main thread has to be woken."""
-        kind = _KINDS.get(type(message))
-        if kind is None:
-            kind = _kind_of(message)
+        kind = kind_of(message)
         try:
             item = self._codec.encode(message)
         except EncodeError:
@@ -132,11 +122,10 @@ class InputWindow:
             if not self._fits(size) and not self._make_room(kind, size):
                 return False
             self._require_open()
-            self._messages += 1
-            self._size += size
+            self._room.add(1, size)
             if kind is Kind.EVENTS:
                 self._received = self._received_word[0] = self._received + 1
-            batch = self._open
+            batch = self._batches.open
             if batch is None or kind is not Kind.EVENTS:
                 batch = self._begin(kind, message)
             batch.add(item, size, token, key)
@@ -146,8 +135,8 @@ class InputWindow:
 
     def _has_to_wake(self, batch: WindowBatch) -> bool:
         full = batch.is_full
-        if full and batch is self._open:
-            self._open = None
+        if full and batch is self._batches.open:
+            self._batches.open = None
         wake = self._wakes_at > 0 and (
             full or batch.kind is not Kind.EVENTS or len(batch.items) >= self._wakes_at
         )
@@ -157,18 +146,19 @@ class InputWindow:
 
     def _limit_growth(self) -> None:
         """Say how far the open body may grow before anybody has to look at it."""
-        batch = self._open
+        batch = self._batches.open
         if batch is None or batch.body is None:
             self._lock.growing = None
             self._expect(0)
             return
         self._lock.growing, self._tokens = batch.body, batch.tokens
         self._joins_tokens = bool(batch.tokens)
-        room = self._stage.window - self._messages
-        size = self._stage.window_bytes - 2 * DETACH_BYTES - self._size
+        room, size = self._room.left
         # The message that makes it full, or wakes the main thread, is not one of them.
         self._length_limit = min((self._wakes_at or BATCH_MESSAGES) - 1, batch.body.length + room)
-        self._bytes_limit = HEAD_BYTES + min(BATCH_BYTES - DETACH_BYTES, batch.size + size)
+        self._bytes_limit = HEAD_BYTES + min(
+            BATCH_BYTES - DETACH_BYTES, batch.size + size - 2 * DETACH_BYTES
+        )
         # A message has one byte at least.
         most = self._bytes_limit - HEAD_BYTES - batch.size
         self._expect(max(0, min(self._length_limit - batch.counted, most)))
@@ -180,32 +170,26 @@ class InputWindow:
 
     def _count(self) -> None:
         """Count what has joined the open body since the last time."""
-        batch = self._open
+        batch = self._batches.open
         if batch is not None and batch.body is not None:
             joined = batch.body.length - batch.counted
             if joined:
-                self._messages += joined
-                self._size += batch.body.size - batch.size
+                self._room.add(joined, batch.body.size - batch.size)
                 batch.counted, batch.size = batch.body.length, batch.body.size
                 self._received = self._received_word[0] = self._received + joined
                 self._expect(max(0, self._unseen - joined))
 
     def _begin(self, kind: Kind, message: Message) -> WindowBatch:
-        packs = self._packs and kind is Kind.EVENTS
-        batch = WindowBatch(
-            kind, self.runs.note(kind), None if kind is Kind.EVENTS else message, packs=packs
-        )
-        self._open = batch if kind is Kind.EVENTS else None
-        if kind is not Kind.EVENTS and not self.counts.run_end[0]:
+        run = self.runs.note(kind)
+        if kind is Kind.EVENTS:
+            return self._batches.begin(WindowBatch(kind, run, None, packs=self._packs))
+        if not self.counts.run_end[0]:
             self.counts.run_end[0] = self._received + 1
-        self._batches.append(batch)
-        return batch
+        return self._batches.begin(WindowBatch(kind, run, message))
 
     def _fits(self, size: int) -> bool:
         self._count()
-        if self._messages == 0:
-            return True  # or a message larger than the window could never pass
-        return self._messages < self._stage.window and self._size + size <= self._stage.window_bytes
+        return self._room.fits(size)
 
     def _make_room(self, kind: Kind, size: int) -> bool:
         """Wait or drop until the message fits; False where it is this one that is dropped."""
@@ -227,23 +211,16 @@ class InputWindow:
 
     def _drop_oldest(self) -> bool:
         """Give up the oldest event that has not been sent; False where there is none."""
+        dropped = self._batches.drop_oldest()
+        if dropped is None:
+            return False
+        self._received = self._received_word[0] = self._received - 1
         # The source may have been given the next run already, and wait to begin it.
-        of_open_run = self.counts.run_end[0] > self._taken + 1
-        for batch in self._batches:
-            if batch.kind is not Kind.EVENTS:
-                of_open_run = False
-            else:
-                self._received = self._received_word[0] = self._received - 1
-                if of_open_run and self.counts.run_end[0]:
-                    self.counts.run_end[0] -= 1
-                self._messages -= 1
-                self._size -= batch.drop_first()
-                self._count_drop(batch.run)
-                if not batch.items:
-                    self._batches.remove(batch)
-                    self._open = None if batch is self._open else self._open
-                return True
-        return False
+        if dropped.is_first and self.counts.run_end[0] > self._taken + 1:
+            self.counts.run_end[0] -= 1
+        self._room.release(1, dropped.size)
+        self._count_drop(dropped.run)
+        return True
 
     def _count_drop(self, run: WindowRun) -> None:
         self.dropped += 1
@@ -269,48 +246,23 @@ class InputWindow:
         `whole`: leave a batch alone that more messages can still join.
         """
         with self._lock:
-            if whole and self._batches and self._batches[0] is self._open:
+            if whole and self._batches.first_is_open:
                 return None
             self._count()
-            count = self._sendable()
+            count = self._room.sendable(self._batches)
             return self._intake(self._pop(count)) if count else None
 
     def look_for_end(self) -> None:
         """The source has opened a run: find out whether the listener has ended that already."""
         with self._lock:
-            count = self._taken
-            for batch in self._batches:
-                if batch.kind is not Kind.EVENTS:
-                    self.counts.run_end[0] = count + 1
-                    return
-                count += len(batch.items)
-            self.counts.run_end[0] = 0
-
-    def _sendable(self) -> int:
-        """How many messages of the first batch may be sent."""
-        if not self._batches:
-            return 0
-        items = self._batches[0].items
-        if self._stage.when_full != "drop-oldest":
-            return len(items)
-        sent = self._messages - sum(len(batch.items) for batch in self._batches)
-        size = self._size - sum(batch.size for batch in self._batches)
-        count = 0
-        for item in items:
-            if sent and (sent >= self._ledger_messages or size >= self._ledger_size):
-                break
-            sent, size, count = sent + 1, size + len(item), count + 1
-        return count
+            events = self._batches.events_of_first_run
+            self.counts.run_end[0] = 0 if events is None else self._taken + events + 1
 
     def _pop(self, count: int) -> WindowBatch:
-        batch = self._batches.popleft()
-        if batch is self._open:
-            self._open = self._lock.growing = None
+        if self._batches.first_is_open:
+            self._lock.growing = None
             self._expect(0)
-        if len(batch.items) > count:
-            batch, rest = batch.split(count)
-            self._batches.appendleft(rest)
-        return batch
+        return self._batches.pop(count)
 
     def _intake(self, batch: WindowBatch) -> InputBatch:
         if batch.kind is Kind.EVENTS:
@@ -323,7 +275,7 @@ class InputWindow:
         """Bytes of these."""
         with self._lock:
             self._count()
-            return self._taken_size + sum(batch.size for batch in self._batches)
+            return self._taken_size + self._batches.size
 
     def fall_asleep(self, *, whole: bool = False) -> bool:
         """Announce a wait; False where something has come meanwhile, so don't.
@@ -331,13 +283,12 @@ class InputWindow:
         `whole`: to be woken by a full batch only, see `take`.
         """
         with self._lock:
-            waits = (whole and self._batches and self._batches[0] is self._open) or (
-                not self._sendable()
-            )
+            sendable = self._room.sendable(self._batches)
+            waits = not sendable or (whole and self._batches.first_is_open)
             self._wakes_at = (BATCH_MESSAGES if whole else 1) if waits else 0
             self._count()
             self._limit_growth()
-            return bool(waits)
+            return waits
 
     @property
     def is_full(self) -> bool:
@@ -356,18 +307,10 @@ class InputWindow:
         messages would travel one by one.
         """
         with self._lock:
-            # A Stop that the source made itself is released as well, but nobody handed it over.
             self._count()
-            self._messages = max(0, self._messages - messages)
-            self._size = max(0, self._size - size)
-            if self._waiting and self._is_roomy():
+            self._room.release(messages, size)
+            if self._waiting and self._room.is_roomy:
                 self._lock.notify_all()
-
-    def _is_roomy(self) -> bool:
-        window, size = self._stage.window, self._stage.window_bytes
-        return self._messages <= window - max(1, window // ROOMY) and self._size <= size - (
-            size // ROOMY
-        )
 
     def shut(self) -> None:
         """Refuse whatever else a listener may want to hand over."""
@@ -375,12 +318,3 @@ class InputWindow:
             self._shut = True
             self._lock.growing = None
             self._lock.notify_all()
-
-
-_KINDS: dict[type[Message], Kind] = {Start: Kind.START, Event: Kind.EVENTS, Stop: Kind.STOP}
-
-
-def _kind_of(message: Message) -> Kind:
-    if isinstance(message, Start):
-        return Kind.START
-    return Kind.STOP if isinstance(message, Stop) else Kind.EVENTS

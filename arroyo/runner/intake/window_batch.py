@@ -8,10 +8,23 @@ from typing import Any, NamedTuple
 import msgspec
 
 from arroyo.codec import Body, Encoded, Kind, Shared
+from arroyo.messages import Event, Message, Start, Stop
 from arroyo.protocol.values.flow_limits import BATCH_MESSAGES
 
 BATCH_BYTES = 1024 * 1024
 """A batch takes no further message once so much of it goes through the socket."""
+
+
+_KINDS: dict[type[Message], Kind] = {Start: Kind.START, Event: Kind.EVENTS, Stop: Kind.STOP}
+
+
+def kind_of(message: Message) -> Kind:
+    """Return the kind of batch in which a message travels."""
+    kind = _KINDS.get(type(message))
+    if kind is None:
+        kind = Kind.START if isinstance(message, Start) else Kind.EVENTS
+        kind = Kind.STOP if isinstance(message, Stop) else kind
+    return kind
 
 
 class WindowRun(msgspec.Struct):
