@@ -44,6 +44,10 @@ _SIZED = re.compile(r"[<>|][SUV][1-9]\d{0,8}", re.ASCII)
 _EVENT_FIELDS = frozenset(Event.__struct_fields__)
 
 
+UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
+"""What `encode_json` raises."""
+
+
 class _Header(msgspec.Struct):
     type: str
     run: str | UnsetType = UNSET
@@ -95,8 +99,8 @@ def write_header(message: Message) -> bytes:
     if kind is not Event:
         header.data = _data_of(message)
     try:
-        return _encode(header)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return encode_json(header)
+    except UNWRITABLE as error:
         raise EncodeError(f"this {header.type} can't be written as JSON: {error}") from error
 
 
@@ -291,7 +295,7 @@ def _encode_foreign(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} {value!r:.60} has no form in JSON")
 
 
-_encode = msgspec.json.Encoder(enc_hook=_encode_foreign).encode
+encode_json = msgspec.json.Encoder(enc_hook=_encode_foreign).encode
 _decode = msgspec.json.Decoder(_Header).decode
 _pack = msgspec.msgpack.Encoder().encode
 _unpacker = msgspec.msgpack.Decoder(tuple[bytes, memoryview])

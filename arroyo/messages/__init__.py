@@ -1,6 +1,6 @@
 """Messages of a chain: runs of `Start`, `Event`, `Stop`, and users' own types."""
 
-from ._message import Event, Message, Payload, Start, Stop
+from ._message import Event, Message, Payload, Start, Stop, plain_sequences
 from ._origin import Fragment, Origin, origin_key
 from ._slab_reference import SlabReference
 
@@ -14,4 +14,5 @@ __all__ = [
     "Start",
     "Stop",
     "origin_key",
+    "plain_sequences",
 ]

@@ -8,7 +8,7 @@ it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -52,10 +52,13 @@ class Message(_Provenance, msgspec.Struct, tag=True, array_like=True):
             found = self._origin
         except AttributeError:
             return None
-        if isinstance(found, Origin):
+        if isinstance(found, int):  # nearly always when it is asked for at first
+            origin = self._make_origin(found, ())
+        elif isinstance(found, Origin):
             return found
-        sequence, fragment = found if isinstance(found, tuple) else (found, ())
-        origin = self._origin = self._make_origin(sequence, fragment)
+        else:
+            origin = self._make_origin(*found)
+        self._origin = origin
         return origin
 
     @property
@@ -173,7 +176,33 @@ class Event(Message, gc=False):  # plain values have no cycles to look for
 
     def copy(self) -> Event:
         """Return the event with a payload of its own, which can be kept for any time."""
-        twin = msgspec.structs.replace(self, payload=bytes(self.payload))
+        payload = bytes(self.payload)
+        if type(self) is Event:  # takes a third of what `replace` does
+            twin = Event(self.metadata, payload, self.dtype, self.shape)
+        else:
+            twin = msgspec.structs.replace(self, payload=payload)
         if (origin := self.origin) is not None:
             twin._origin = origin
         return twin
+
+
+def plain_sequences(messages: Sequence[Message]) -> list[int] | None:
+    """Return the sequences of messages of one batch, none of which has a fragment or a path.
+
+    None where that can't be told at once. Such messages differ in nothing of their origin but the
+    sequence, with which their keys end; so publishers need no object for each of them.
+    """
+    try:
+        make_origin = messages[0]._make_origin
+        made_of = [each._origin for each in messages if each._make_origin is make_origin]
+    except (AttributeError, IndexError):
+        return None
+    numbers = [each for each in made_of if isinstance(each, int)]
+    if len(numbers) < len(messages):
+        return None
+    first, last = make_origin(numbers[0], ()), make_origin(numbers[-1], ())
+    begin = first.sequence - numbers[0]
+    # What comes from quarantine has the sequence that it had, whatever its number is now.
+    if first.path or first.fragment or last.sequence - numbers[-1] != begin:
+        return None
+    return [begin + number for number in numbers]

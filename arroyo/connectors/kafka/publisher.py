@@ -17,12 +17,13 @@ from typing import Any, Literal
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException
 
-from arroyo.connectors.wire_format import write_header
-from arroyo.errors import ArroyoError, RefusedError, StageError
+from arroyo.connectors.named_headers import write_named
+from arroyo.errors import ArroyoError, RefusedError
 from arroyo.messages import Event, Message, Start, Stop
 from arroyo.stages import Publisher
 
 from .client import HEADER, MESSAGE_BYTES_MAX, Servers
+from .refusals import ends_producer, find_refusal
 
 WINDOW_MESSAGES = 10_000
 WINDOW_BYTES = 64 * 1024 * 1024
@@ -31,6 +32,8 @@ KEPT_MESSAGES = 2 * WINDOW_MESSAGES
 KEPT_BYTES = 2 * WINDOW_BYTES
 """Confirmed messages are forgotten only when none is unconfirmed, so more are kept than that; at
 so many, `publish()` waits until none is."""
+SMALL_BYTES = 4096
+"""Smaller payloads are kept as they came: they are views of the batch that brought them."""
 LOOK_EVERY = 256
 """The producer is asked what has become of messages after so many, when there is no room, and in
 `flush()`. It takes as long as to hand over a dozen."""
@@ -106,6 +109,7 @@ class KafkaPublisher(Publisher):
         """Messages that are not known to be confirmed, by the record's key if that is the message's
         own, as in a chain, else by number."""
         self._kept_bytes = self._next = 0
+        self._look_at = LOOK_EVERY
         self._refused: list[tuple[Message, Exception]] = []
         self._error: ArroyoError | None = None
         self._is_dead = False
@@ -116,18 +120,20 @@ class KafkaPublisher(Publisher):
         self._servers.require_topics(self._producer, [self._topic])
 
     def publish(self, message: Message) -> None:
-        """Hand the message to the producer; wait while too much is unconfirmed.
+        """Publish a Start or Stop; as `publish_batch`."""
+        self.publish_batch([message])
+
+    def publish_batch(self, messages: Sequence[Message]) -> None:
+        """Hand the messages to the producer; wait while too much is unconfirmed.
 
         UnavailableError: servers were away for `AWAY_S` or confirmed nothing for `STUCK_S`.
+        EncodeError: one of them holds a value that JSON can't express; none is published.
         """
-        if isinstance(message, Event) and not isinstance(message.payload, bytes):
-            message = message.copy()
-        self._send(message)
-        if self._next % LOOK_EVERY == 0:
+        self._send(messages)
+        if self._next >= self._look_at:
+            self._look_at = self._next + LOOK_EVERY
             self._producer.poll(0)
             self._look()
-        if len(self._kept) > KEPT_MESSAGES or self._kept_bytes > KEPT_BYTES:
-            self._wait_until(self._is_confirmed)
 
     def flush(self) -> None:
         """Wait until the servers have confirmed everything; UnavailableError as for `publish`.
@@ -150,26 +156,31 @@ class KafkaPublisher(Publisher):
         settings = {**self._settings, "on_delivery": partial(self._note_failure, self.replaced)}
         return self._servers.make(confluent_kafka.Producer, settings)
 
-    def _send(self, message: Message) -> None:
-        """Hand a message to the producer, which is nobody else's; wait while there is no room."""
-        headers = {HEADER: write_header(message)}
-        if not self._produce(message, headers):
-            self._wait_until(lambda: self._produce(message, headers), for_room=True)
+    def _send(self, messages: Sequence[Message]) -> None:
+        """Hand messages to the producer, which is nobody else's; wait while there is no room."""
+        for message, (key, header) in zip(messages, write_named(messages), strict=True):
+            if not self._produce(message, key, header):
+                self._wait_until(partial(self._produce, message, key, header), for_room=True)
+            if len(self._kept) > KEPT_MESSAGES or self._kept_bytes > KEPT_BYTES:
+                self._wait_until(self._is_confirmed)
 
-    def _produce(self, message: Message, headers: dict[str, bytes]) -> bool:
+    def _produce(self, message: Message, key: str, header: bytes) -> bool:
         """Hand a record to the producer; return False if it has no room."""
-        value = message.payload if isinstance(message, Event) else b""
-        name: bytes | int
+        value = b""
+        if isinstance(message, Event):
+            message, value = _own(message)
+        name: bytes | int = key.encode() or self._next
+        note = None
+        if self._key is not None or not key:
+            note = partial(self._note_failure, self.replaced, name=name)
         try:
-            if self._key is None and message.origin is not None:  # nearly all
-                name = message.key.encode()
-                self._producer.produce(self._topic, value, name, headers=headers)
-            else:
-                name = self._next
-                note = partial(self._note_failure, self.replaced, name=name)
-                self._producer.produce(
-                    self._topic, value, self._key_of(message), headers=headers, on_delivery=note
-                )
+            self._producer.produce(
+                self._topic,
+                value,
+                name if note is None else self._key_of(message),
+                headers=[(HEADER, header)],
+                on_delivery=note,
+            )
         except BufferError:
             return False
         except KafkaException as error:
@@ -183,12 +194,9 @@ class KafkaPublisher(Publisher):
 
     def _key_of(self, message: Message) -> bytes | None:
         """Return the value of the field that is the key, if the message has that."""
-        if self._key is None:
-            return None
-        if isinstance(message, Event):
-            value = message.metadata.get(self._key)
-        else:
-            value = message.data.get(self._key) if isinstance(message, Start | Stop) else None
+        fields = message.data if isinstance(message, Start | Stop) else {}
+        fields = message.metadata if isinstance(message, Event) else fields
+        value = None if self._key is None else fields.get(self._key)
         return None if value is None else str(value).encode()
 
     def _wait_until(self, is_done: Callable[[], bool], *, for_room: bool = False) -> None:
@@ -245,22 +253,14 @@ class KafkaPublisher(Publisher):
             self._note_error(record.key() if name is None else name, error)
 
     def _note_error(self, name: bytes | int, error: KafkaError) -> None:
-        if error.fatal() or error.code() in _DEAD:
+        if ends_producer(error):
             self._is_dead = True
             return
         message = self._kept.pop(name, None)
         if message is None:
             return  # it was sent twice, and has been refused before
-        if error.code() in _TOO_LARGE:
-            size = memoryview(message.payload).nbytes if isinstance(message, Event) else 0
-            reason = (
-                f"the topic {self._topic!r} takes no message with {size} bytes of payload; make "
-                "its max.message.bytes larger, or that of the Kafka servers (message.max.bytes)"
-            )
-            self._refused.append((message, StageError(reason)))
-        elif error.code() in _INVALID:
-            reason = f"the topic {self._topic!r} does not take this message: {error.str()}"
-            self._refused.append((message, StageError(reason)))
+        if (refusal := find_refusal(error, message, self._topic)) is not None:
+            self._refused.append((message, refusal))
         else:
             self._error = self._servers.explain(error, self._topic)
 
@@ -278,25 +278,19 @@ class KafkaPublisher(Publisher):
         self._producer = self._make_producer()
         kept, self._kept, self._kept_bytes = self._kept, {}, 0
         try:
-            for message in kept.values():
-                self._send(message)
+            self._send(list(kept.values()))
         except ArroyoError as error:
             self._error = error  # the others are lost to this process: no flush may succeed
             raise
 
 
-_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
-_INVALID = (KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD, KafkaError.INVALID_TIMESTAMP)
-_DEAD = (
-    KafkaError._FATAL,
-    KafkaError._PURGE_QUEUE,
-    KafkaError._PURGE_INFLIGHT,
-    KafkaError.UNKNOWN_PRODUCER_ID,
-    KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER,
-    KafkaError.INVALID_PRODUCER_EPOCH,
-    KafkaError.PRODUCER_FENCED,
-)
-"""Errors of a producer that can't go on."""
+def _own(event: Event) -> tuple[Event, bytes]:
+    """Return what can be kept of an event, and its payload."""
+    payload = event.payload
+    if isinstance(payload, memoryview) and payload.readonly and payload.nbytes <= SMALL_BYTES:
+        return event, bytes(payload)
+    event = event if isinstance(payload, bytes) else event.copy()
+    return event, bytes(event.payload)
 
 
 def _discard(producer: Any) -> None:

@@ -9,7 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from arroyo.connectors import KafkaPublisher
 from arroyo.connectors.kafka import publisher as kafka_publisher
-from arroyo.errors import RefusedError, UnavailableError
+from arroyo.errors import EncodeError, RefusedError, UnavailableError
 from arroyo.messages import Event, Origin
 
 
@@ -155,3 +155,44 @@ def test_servers_that_are_there_and_confirm_nothing_are_named(monkeypatch):
     publisher = Publisher(Producer(confirms=False))
     with pytest.raises(UnavailableError, match=r"'det' takes nothing now \(nothing was conf"):
         publish(publisher, events(b"one"))
+
+
+def test_of_a_list_the_servers_refuse_one_message_and_it_is_that_one():
+    publisher = Publisher(Producer({b"two": TOO_LARGE}))
+    one, two, three = events(b"one", b"two", b"three")
+    publisher.publish_batch([one, two, three])
+    with pytest.raises(RefusedError) as caught:
+        publisher.flush()
+    assert [refused for refused, _ in caught.value.refused] == [two]
+
+
+def test_of_a_list_nothing_is_sent_if_one_message_can_not_be_written():
+    producer = Producer()
+    publisher = Publisher(producer)
+    one, two = events(b"one", b"two")
+    two.metadata["value"] = object()
+    with pytest.raises(EncodeError):
+        publisher.publish_batch([one, two])
+    assert producer.sent == []
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_what_is_kept_does_not_change_when_its_sender_reuses_a_buffer(size):
+    dead, alive = Producer({b"a" * size: DEAD}), Producer()
+    publisher = Publisher(dead, alive)
+    buffer = bytearray(b"a" * size)
+    (event,) = events(buffer)
+    publisher.publish(event)
+    buffer[:] = b"b" * size
+    publisher.flush()
+    assert alive.sent == [b"a" * size]
+
+
+def test_a_large_payload_is_copied_and_a_small_one_is_not():
+    publisher = Publisher(Producer())
+    large, small = events(memoryview(bytes(100_000)), memoryview(bytes(10)))
+    publisher.publish_batch([large, small])
+    first, second = publisher._kept.values()
+    assert first is not large
+    assert type(first.payload) is bytes
+    assert second is small
