@@ -39,6 +39,27 @@ def test_a_stage_that_is_stopped_and_started_in_mid_run_loses_and_doubles_nothin
     assert totals(chain.lines())["lost"] == 0
 
 
+def test_what_passes_a_stopped_stage_by_pub_sub_is_counted_when_it_is_back(make_chain):
+    chain = make_chain(
+        listener("count", every_s=0.001),
+        publisher("write", ["count"]),
+        publisher("look", [{"stage": "count", "link": "pub-sub"}], path="look.jsonl"),
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(100, "look.jsonl")
+    chain.command("stop", "numbers", "look")
+    before = len(indices(chain.lines("look.jsonl")))
+    chain.wait_for_lines(chain.count() + 100)
+    chain.command("start", "numbers", "look")
+    wait_until(lambda: chain.status()["look.0"]["dropped"], chain.text)
+    dropped = chain.status()["look.0"]["dropped"]
+    chain.command("stop", "numbers")
+    assert supervisor.wait() == 0, chain.text()
+    seen = indices(chain.lines("look.jsonl"))
+    assert dropped == seen[before] - seen[before - 1] - 1 >= 100
+    assert seen[before:] == list(range(seen[before], seen[-1] + 1))
+
+
 def test_a_stage_that_is_scaled_in_mid_run_loses_and_doubles_nothing(make_chain):
     chain = make_chain(*endless(replicas=4))
     supervisor = chain.supervise()

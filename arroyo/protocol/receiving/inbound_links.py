@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 
 from arroyo.codec import Batch, Open
+
+LinkPlaces: TypeAlias = dict[str, tuple[int, int]]
+"""By sender: a pub-sub link, and the number of the message that is next on it."""
 
 
 class _Sender(msgspec.Struct):
@@ -20,8 +24,8 @@ class _Sender(msgspec.Struct):
 class InboundLinks:
     """The links into one replica.
 
-    A push-pull link begins with an Open and misses nothing. A pub-sub link begins anywhere; what
-    it misses is counted.
+    A push-pull link begins with an Open and misses nothing. A pub-sub link begins anywhere, or
+    where the life before has left it; what it misses is counted.
 
     `names`: every replica above, ``STAGE.R``, and whether it sends by pub-sub.
     """
@@ -29,10 +33,23 @@ class InboundLinks:
     def __init__(self, names: Mapping[str, bool]) -> None:
         self._names = names
         self._senders: dict[str, _Sender] = {}
+        self._left: LinkPlaces = {}
+        """Where the life before has left links on which nothing has come since."""
         self.dropped = 0
         """Messages that pub-sub links lost."""
         self.all_finished = not names
         """Whether every replica above has finished for good."""
+
+    def resume(self, left: LinkPlaces) -> None:
+        """Go on where the life before has left pub-sub links."""
+        self._left = {name: place for name, place in left.items() if self._names.get(name)}
+
+    @property
+    def places(self) -> LinkPlaces:
+        """Where pub-sub links are left now."""
+        senders = self._senders.items()
+        heard = {name: (each.link, each.next) for name, each in senders if self._names[name]}
+        return self._left | heard
 
     def open(self, name: str, record: Open) -> bool:
         """Note a link; False if no replica of this name sends here."""
@@ -62,8 +79,11 @@ class InboundLinks:
         if by_pub_sub is None:
             return False
         if by_pub_sub:
-            if sender is not None and sender.link == batch.link:
-                self.dropped += max(0, batch.number - sender.next)
+            link, following = self._left.pop(batch.sender, (None, 0))
+            if sender is not None:
+                link, following = sender.link, sender.next
+            if link == batch.link:
+                self.dropped += max(0, batch.number - following)
             self._begin(batch.sender, _Sender(batch.link, batch.number + max(1, messages)))
             return True
         if sender is None or sender.link != batch.link or batch.number != sender.next:

@@ -17,7 +17,7 @@ from arroyo.protocol.values.deduplication import Deduplication
 from arroyo.protocol.values.deliveries import Delivery, LazyWork, Work
 from arroyo.protocol.values.history import History
 
-from .inbound_links import InboundLinks
+from .inbound_links import InboundLinks, LinkPlaces
 from .run_gate import Admission, RunGate, Verdict
 from .source_order import SourceOrder
 from .upstream import Upstream
@@ -72,6 +72,15 @@ class Receiver:
         return self._links.known_ended
 
     # Coming and going
+
+    def resume(self, left: LinkPlaces) -> None:
+        """Go on where the life before has left pub-sub links."""
+        self._links.resume(left)
+
+    @property
+    def places(self) -> LinkPlaces:
+        """Where pub-sub links are left, for the next life."""
+        return self._links.places
 
     def greet_all(self) -> list[Action]:
         """Say Hello to every replica above that has to know of this one. PROTOCOL 1."""

@@ -34,6 +34,7 @@ from arroyo.messages import Message
 from arroyo.protocol.values.history import History
 from arroyo.runner.quarantine.store import Quarantine
 from arroyo.runner.state.incarnations import next_incarnation
+from arroyo.runner.state.link_places import LinkPlacesFile
 from arroyo.runner.state.unclosed_runs import UnclosedRuns
 from arroyo.runner.user_code.loading import load_message_types
 from arroyo.shared_memory.payloads import PayloadStore
@@ -112,6 +113,7 @@ class StageContext:
         self.runs: UnclosedRuns | None = None
         self._directory = None if folders is None else folders.run
         self.suspect_lists = SuspectLists(self._directory, self.stage.names)
+        self.link_places = LinkPlacesFile(self._directory, name)
         if folders is not None:
             self.state = folders.state
             self.quarantine = Quarantine(folders.state.quarantine)

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 LEAVE_S = 2.0
-"""A stage that leaves waits so long for replicas above that don't answer, counted from the last
-thing that came."""
+"""A stage that leaves waits so long for replicas above, counted from the last thing that came."""
 ORPHAN_LEAVE_S = 4.0
 """The same for a stage whose supervisor has died, which waits for the sources to end."""
 LOOK_S = 0.002
@@ -75,10 +74,12 @@ class RelayProcess:
             closing.pop_all()
             closing.callback(self._close, role)  # which closes that too
             self._assemble(equipment, role, closing)
+            self._machine.receiver.resume(replica.link_places.take())
             self._neighbours.perform(self._machine.connect())
             replica.report_ready("working")
             yield from self._loop()
             self.flush()
+            replica.link_places.leave(self._machine.receiver.places)
 
     def _assemble(self, equipment: Equipment, role: Role, closing: contextlib.ExitStack) -> None:
         """Make the parts; `closing` gets what to do at the end, however it ends."""

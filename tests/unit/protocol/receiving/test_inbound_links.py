@@ -95,6 +95,29 @@ def test_what_pub_sub_loses_is_counted():
     assert senders.dropped == 5
 
 
+def test_what_came_by_pub_sub_between_two_lives_is_counted_once():
+    before, after = InboundLinks({"a.0": False, "p.0": True}), InboundLinks({"p.0": True})
+    before.open("a.0", opening())
+    assert before.takes(batch(10, sender="p.0"), 3)
+    assert before.places == {"p.0": (1, 13)}
+    after.resume(before.places)
+    assert (after.dropped, after.places) == (0, before.places)
+    assert after.takes(batch(20, sender="p.0"), 2)
+    assert after.takes(batch(22, sender="p.0"), 2)
+    assert (after.dropped, after.places) == (7, {"p.0": (1, 24)})
+
+
+def test_what_another_life_of_the_sender_has_sent_is_not_known():
+    senders = InboundLinks({"p.0": True})
+    senders.resume({"p.0": (1, 13), "gone.0": (1, 1)})
+    assert senders.takes(batch(20, link=2, sender="p.0"), 1)
+    assert senders.takes(batch(21, link=2, sender="p.0"), 1)
+    assert (senders.dropped, senders.places) == (0, {"p.0": (2, 22)})
+    senders.resume({"p.0": (1, 13)})
+    assert senders.end("p.0", 2, final=True)
+    assert senders.all_finished
+
+
 def test_the_inputs_have_finished_when_each_has_said_so_for_good():
     senders = InboundLinks({"a.0": False, "a.1": False, "p.0": True})
     for name in ("a.0", "a.1"):
