@@ -281,7 +281,7 @@ class DirectoryListener(Listener):
             raise ValueError(f"it has {status.st_size} bytes, expected less than 4 GiB")
         if self._read == "bytes":
             return Event(metadata, file.read_bytes()), stamp
-        return Event.from_array(read_array(file), **metadata), stamp
+        return Event.from_array(read_array(file, self.allocate), **metadata), stamp
 
 
 def stamp_of(path: str) -> Stamp | None:
