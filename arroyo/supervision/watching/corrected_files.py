@@ -64,9 +64,8 @@ class CorrectedFiles:
 
 def files_of(chain: Chain, stage: Stage) -> list[Path]:
     """Return the files in which a stage can be corrected; some of them may not exist."""
-    beside = sorted(chain.folder.glob("*.py"))
     named = _named(chain.folder, [stage.options, stage.command])
-    return [*beside, *_modules(chain, stage), *named][:_FILES_MAX]
+    return [*_modules_in(chain.folder), *_modules(chain, stage), *named][:_FILES_MAX]
 
 
 def _modules(chain: Chain, stage: Stage) -> list[Path]:
@@ -75,13 +74,21 @@ def _modules(chain: Chain, stage: Stage) -> list[Path]:
     if top in {"", "arroyo"}:
         return []
     for folder in (*map(Path, sys.path), chain.folder):
-        with contextlib.suppress(PermissionError):  # Python skips such a folder, too
+        with contextlib.suppress(OSError):  # Python skips such a folder, too
             if (folder / top).is_dir():
                 within = folder.joinpath(top, *inner)
-                return sorted((within if within.is_dir() else within.parent).glob("*.py"))
+                return _modules_in(within if within.is_dir() else within.parent)
             if (found := folder / f"{top}.py").is_file():
                 return [found]
     return []
+
+
+def _modules_in(folder: Path) -> list[Path]:
+    """Return the modules in a folder; none while it can't be read."""
+    try:
+        return sorted(folder.glob("*.py"))
+    except OSError:
+        return []
 
 
 def _named(folder: Path, options: object) -> list[Path]:

@@ -8,13 +8,14 @@ supervisor has ended before it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import subprocess
 import time
 from collections import deque
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from arroyo.config.graph import Hook
 from arroyo.telemetry.event_line import EventLine
@@ -38,8 +39,8 @@ class _Run(NamedTuple):
     process: subprocess.Popen[bytes]
     program: str
     event: str
-    output: int
-    """Descriptor of what it prints: a file, which it may write to when we are gone."""
+    output: BinaryIO
+    """What it prints: a file, which it may write to when we are gone."""
 
 
 class EventHook:
@@ -98,16 +99,23 @@ class EventHook:
             self.look()
         while self._running:
             run = self._running.pop()
-            os.close(run.output)
+            run.output.close()
             run.process.returncode = 0  # nobody waits for it any more
 
     def _start(self, hook: Hook, event: str, encoded: bytes) -> None:
+        try:
+            self._running.append(self._run(hook, event, encoded))
+        except OSError as error:
+            _log.warning("on_event: %s can't be run: %s", hook.command[0], error.strerror)
+
+    def _run(self, hook: Hook, event: str, encoded: bytes) -> _Run:
+        """Start the program for an event; OSError: that can't be."""
         limit = ["timeout", f"--kill-after={KILL_AFTER_S}", str(TIME_LIMIT_S)]
         # Files rather than pipes, so that nobody waits for a reader.
-        stdin, output = os.memfd_create("event"), os.memfd_create("output")
-        try:
-            os.write(stdin, encoded)
-            os.lseek(stdin, 0, os.SEEK_SET)
+        with contextlib.ExitStack() as opened, _memory_file("event") as stdin:
+            stdin.write(encoded)
+            stdin.seek(0)
+            output = opened.enter_context(_memory_file("output"))
             process = subprocess.Popen(  # noqa: S603  (the program that the chain file names)
                 [*limit, *hook.command],
                 cwd=self._folder,
@@ -116,13 +124,8 @@ class EventHook:
                 stderr=output,
                 start_new_session=True,
             )
-        except OSError as error:
-            os.close(output)
-            _log.warning("on_event: %s can't be run: %s", hook.command[0], error.strerror)
-        else:
-            self._running.append(_Run(process, hook.command[0], event, output))
-        finally:
-            os.close(stdin)
+            opened.pop_all()
+        return _Run(process, hook.command[0], event, output)
 
     def _tell_of_failure(self, run: _Run) -> None:
         code, said = run.process.returncode, _last_line(run.output)
@@ -132,9 +135,13 @@ class EventHook:
             _log.warning("on_event: %s %s after the event %s%s", run.program, how, run.event, said)
 
 
-def _last_line(output: int) -> str:
+def _memory_file(name: str) -> BinaryIO:
+    return os.fdopen(os.memfd_create(name), "w+b", buffering=0)
+
+
+def _last_line(output: BinaryIO) -> str:
     """Return the last line that was printed, for the end of a sentence; the file is closed then."""
-    with open(output, "rb") as file:
-        file.seek(max(0, os.fstat(output).st_size - _TAIL_BYTES))
-        lines = file.read(_TAIL_BYTES).splitlines()
+    with output:
+        output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL_BYTES))
+        lines = output.read(_TAIL_BYTES).splitlines()
     return f": {lines[-1].decode(errors='backslashreplace')}" if lines else ""

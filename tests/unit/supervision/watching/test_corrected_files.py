@@ -1,6 +1,7 @@
 import os
 
 import pytest
+from descriptors import none_left
 from supervised_histories import LINE, make_chain
 
 from arroyo.config.graph import Chain, Stage
@@ -59,6 +60,14 @@ def test_a_module_elsewhere_is_found_as_python_finds_it(tmp_path, monkeypatch):
     corrections.note(NAME)
     write_anew(package / "azint.py")
     assert corrections.look([NAME], 0.0) == [(NAME, "azint.py")]
+
+
+def test_a_supervisor_without_descriptors_knows_of_fewer_files_for_a_while(corrections, tmp_path):
+    with none_left():
+        corrections.note(NAME)
+    corrections.note(NAME)
+    write_anew(tmp_path / "own.py")
+    assert corrections.look([NAME], 0.0) == [(NAME, "own.py")]
 
 
 def test_nobody_looks_more_often_than_needed(corrections, tmp_path):

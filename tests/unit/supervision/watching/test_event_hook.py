@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import psutil
 import pytest
 from chains import wait_until
+from descriptors import none_left
 
 from arroyo.config.graph import Hook
 from arroyo.supervision.watching import event_hook
@@ -51,6 +52,18 @@ def make(tmp_path):
             return told
 
         yield make
+
+
+def test_a_supervisor_without_descriptors_runs_no_program_and_says_so(make, caplog):
+    told = make("cat > $1.json")
+    with none_left():
+        told.offer()
+    told.wait_for_ends()
+    assert "./tell can't be run: Too many open files" in caplog.text
+    assert told.files() == []
+    told.offer()
+    told.wait_for_ends()
+    assert len(told.files()) == 1
 
 
 def test_the_program_gets_the_event_on_stdin_and_its_arguments(make):
