@@ -96,14 +96,14 @@ def find_python(uid):
         except (PermissionError, subprocess.CalledProcessError):
             continue
         return candidate
-    return pytest.skip(f"there is no Python here that user {uid} may use")
+    return pytest.skip(f"install Python where others may use it: user {uid} may not use this one")
 
 
 @pytest.fixture
 def account():
     """Make accounts by their numbers; what they have started is ended after the test."""
     if os.geteuid() != 0:
-        pytest.skip("only root may be somebody else")
+        pytest.skip("run as root, who alone may be somebody else")
     made = []
 
     def make(uid):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from installed import require
 
 KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
@@ -23,8 +24,7 @@ class Certificates(NamedTuple):
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     """A new authority that nobody trusts yet, and what it has signed."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    require("" if shutil.which("openssl") else "openssl is not installed: apt-get install openssl")
     folder = tmp_path_factory.mktemp("certificates")
     made = Certificates(folder / "ca.pem", folder / "server.pem", folder / "server.key")
     signing = folder / "ca.key"

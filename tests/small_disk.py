@@ -31,8 +31,8 @@ def small_disk(tmp_path):
             check=False,
         )
         if done.returncode:
-            # Nothing else is as full as a full disk, and only root may mount one.
-            pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+            # Nothing else is as full as a full disk.
+            pytest.skip(f"run as root, who alone may mount a small disk: {done.stderr.strip()}")
         mounted.append(folder)
         return folder
 

@@ -18,7 +18,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -152,7 +152,7 @@ class OutwardParser(MessageParser):
 def _data_of(message: Message) -> dict[str, Any] | UnsetType:
     kind = type(message)
     if kind is Start or kind is Stop:
-        return message.data  # type: ignore[attr-defined, no-any-return]
+        return cast("Start | Stop", message).data
     own = _own_fields(kind)
     return {field.name: getattr(message, field.name) for field in own} if own else UNSET
 

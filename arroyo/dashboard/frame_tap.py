@@ -13,6 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from arroyo.errors import UsageError
@@ -101,11 +102,10 @@ class FrameTap:
 
     def _open(self) -> TappedStage:
         stage = self._open_stage()
-        try:
+        with ExitStack() as failing:
+            failing.callback(stage.close)
             stage.open()
-        except BaseException:
-            stage.close()
-            raise
+            failing.pop_all()
         return stage
 
     async def _follow(self, stage: TappedStage) -> None:

@@ -79,19 +79,22 @@ def begin_file(path: Path, content: bytes, *, sync: bool) -> int:
     draft = path.with_name(f"{path.name}.draft")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
     descriptor = os.open(draft, flags, 0o600)
-    try:
+    with contextlib.ExitStack() as failing:
+        failing.callback(_unlink, draft)
+        failing.callback(os.close, descriptor)
         write_all(descriptor, content)
         if sync:
             os.fsync(descriptor)
         draft.replace(path)
         if sync:
             sync_folder(path.parent)
-    except BaseException:  # whatever it is, it leaves no draft
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
+        failing.pop_all()
     return descriptor
+
+
+def _unlink(draft: Path) -> None:
+    with contextlib.suppress(OSError):
+        draft.unlink()
 
 
 def write_all(descriptor: int, content: bytes) -> None:

@@ -76,7 +76,9 @@ class Links:
         """Sockets that receive records: nearly always no others are ready."""
         self._back: zmq.Socket[bytes] | None = None
         self._publication: zmq.Socket[bytes] | None = None
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(os.close, self._wake)
+            failing.callback(self._context.close, 0)
             if sends:
                 self._back = self._context.bind(zmq.PULL, addresses.back(name))
                 self._watch(self._back)
@@ -86,10 +88,7 @@ class Links:
                 self._publication = self._context.bind(zmq.XPUB, addresses.publication(name))
                 self._publication.setsockopt(zmq.XPUB_VERBOSE, 1)
                 self._watch(self._publication)
-        except BaseException:  # whatever it is, it leaves no socket
-            self._context.close(0)
-            os.close(self._wake)
-            raise
+            failing.pop_all()
         if subscriptions:
             above_addresses = list(map(addresses.publication, subscriptions))
             self._inputs.append(self._context.subscribe(str(name), above_addresses))

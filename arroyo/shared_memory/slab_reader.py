@@ -7,6 +7,7 @@ mapped here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import sys
@@ -143,13 +144,12 @@ class _OpenPool:
     def __init__(self, path: Path) -> None:
         self._name = path.name
         self._descriptor, self._size = _open_pool(path)
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(os.close, self._descriptor)
             self._pages: SlabPages | None = SlabPages(self._descriptor, self._size)
             self._head = SlabPages(self._descriptor, FIRST_SLAB, writable=True)
             place = claim(self._descriptor)
-        except BaseException:  # whatever it is, it leaves no file open
-            os.close(self._descriptor)
-            raise
+            failing.pop_all()
         # Without a place, since too many others read the pool.
         self._lease = None if place is None else Lease(self._head.words, place)
         # The oldest and the youngest generation of each loan.
@@ -253,7 +253,8 @@ def _open_pool(path: Path) -> tuple[int, int]:
     # A sender's file is a plain one of this user. Anything else of its name is not waited for, not
     # followed and not trusted.
     descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
+    with contextlib.ExitStack() as failing:
+        failing.callback(os.close, descriptor)
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
             raise DecodeError(f"{path} is no slab pool: not a plain file of this user")
@@ -261,7 +262,5 @@ def _open_pool(path: Path) -> tuple[int, int]:
             raise DecodeError(f"{path} is no slab pool: {found.st_size} bytes are not whole pages")
         if os.pread(descriptor, 8, 0) != MAGIC_NUMBER.to_bytes(8, sys.byteorder):
             raise DecodeError(f"{path} is no slab pool: it begins differently")
-    except BaseException:  # whatever it is, it leaves no file open
-        os.close(descriptor)
-        raise
+        failing.pop_all()
     return descriptor, found.st_size

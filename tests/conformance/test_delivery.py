@@ -230,7 +230,7 @@ def test_hostile_messages_are_counted_and_kept_and_end_no_stage(broker, queues, 
 @pytest.mark.logs_errors("has it not", "has no s", "have no topic")
 def test_a_chain_says_so_while_a_queue_is_missing(broker, start_chain):
     if not broker.missing:
-        pytest.skip("this server makes what is missing")
+        pytest.skip("for brokers that do not make a missing queue themselves")
     chain, program = start_chain(backoff="1 s")
     wait_until_said(chain, broker.missing, "take")
     for queue in ("in", "out"):
@@ -244,7 +244,7 @@ def test_a_chain_says_so_while_a_queue_is_missing(broker, start_chain):
 @pytest.mark.logs_errors("takes nothing now")
 def test_a_chain_says_so_while_its_server_has_no_room(broker, queues, start_chain):
     if not broker.impatient:
-        pytest.skip("there is no way to leave this server without room")
+        pytest.skip("for brokers that can be left without room by a test")
     chain, program = start_chain(backoff="1 s", held_at=MESSAGES // 10, **broker.impatient)
     broker.produce("in", numbered(0, MESSAGES))
     wait_for(broker, chain, MESSAGES // 20)

@@ -34,7 +34,7 @@ class JumpingClock:
 @pytest.fixture
 def clock(tmp_path):
     if shutil.which("cc") is None:
-        pytest.skip("a clock that jumps needs a C compiler (cc)")
+        pytest.skip("install a C compiler (cc): a clock that jumps is made with it")
     return JumpingClock(tmp_path)
 
 

@@ -58,13 +58,17 @@ class TwoHosts:
 def ip(*words):
     done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"no network namespaces can be made here: {done.stderr.strip()}")
+        pytest.skip(
+            f"run where network namespaces can be made (CAP_NET_ADMIN): {done.stderr.strip()}"
+        )
 
 
 @pytest.fixture
 def hosts():
     if os.geteuid() != 0 or shutil.which("ip") is None:
-        pytest.skip("network namespaces need root and the program ip (package iproute2)")
+        pytest.skip(
+            "run as root with the program ip (package iproute2): it makes network namespaces"
+        )
     two = TwoHosts()
     try:
         two.connect()

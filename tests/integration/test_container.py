@@ -120,7 +120,10 @@ def can_make_namespaces():
     return subprocess.run(namespace("true"), capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(not can_make_namespaces(), reason="needs a namespace of processes")
+@pytest.mark.skipif(
+    not can_make_namespaces(),
+    reason="run as root with the program unshare: it makes a namespace of processes",
+)
 def test_as_process_1_it_is_healthy_and_drains_when_it_is_told_to_end(chain, tmp_path):
     supervise = Path(sys.executable).parent / "arroyo-supervise"
     environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}

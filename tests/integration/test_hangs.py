@@ -225,7 +225,7 @@ def memory_group():
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(64 << 20))
     except OSError as error:
-        pytest.skip(f"no memory control group can be made here: {error}")
+        pytest.skip(f"run as root with control groups of version 1 for memory: {error}")
     return group
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from chains import listener, operator, publisher, wait_until
 
-h5py = pytest.importorskip("h5py")
+h5py = pytest.importorskip("h5py", reason="h5py is not installed: pip install 'arroyo[hdf5]'")
 
 STAGES = '''
 import threading

@@ -38,7 +38,7 @@ def measured_image():
     except UnavailableError as error:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"needs the measured image: {error}")
+        pytest.skip(f"run where the measured image can be fetched: {error}")
 
 
 class Collector:

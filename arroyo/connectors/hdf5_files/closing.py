@@ -18,12 +18,11 @@ import h5py
 @contextlib.contextmanager
 def closing(file: h5py.File) -> Iterator[None]:
     """Flush and close a file at the end of the block; after an error only close it."""
-    try:
+    with contextlib.ExitStack() as failing:
+        failing.callback(close_unwritten, file)
         yield
         file.flush()
-    except BaseException:  # whatever it is, the library must not write any more
-        close_unwritten(file)
-        raise
+        failing.pop_all()
     file.close()
 
 

@@ -268,12 +268,11 @@ def take_over(path: Path) -> int:
     """
     with explained(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(os.close, descriptor)
             _lock(descriptor, path)
             clear_marks(path)
-        except BaseException:  # whatever it is, it leaves no lock
-            os.close(descriptor)
-            raise
+            failing.pop_all()
     return descriptor
 
 

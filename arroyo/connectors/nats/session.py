@@ -11,7 +11,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any, TypeVar
 
 from nats.aio.client import Client
@@ -100,12 +100,11 @@ class NATSSession(RetriedServer):
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="nats", daemon=True)
         self._thread.start()
-        try:
+        with ExitStack() as failing:
+            failing.callback(self.close)
             with self.explained():
                 self.connect()
-        except BaseException:  # whatever it is, it leaves no thread
-            self.close()
-            raise
+            failing.pop_all()
 
     def connect(self) -> None:
         """Replace the connection by a new one."""
@@ -152,7 +151,8 @@ class NATSSession(RetriedServer):
     async def _connect(self) -> None:
         await self._end()
         client = Client()
-        try:
+        async with AsyncExitStack() as failing:
+            failing.push_async_callback(_close, client)
             await client.connect(
                 self._servers,
                 error_cb=self._note_error,
@@ -165,9 +165,7 @@ class NATSSession(RetriedServer):
                 ping_interval=int(PING_S),
                 **self._login,
             )
-        except BaseException:  # cancelled, too: it leaves no connection
-            await _close(client)
-            raise
+            failing.pop_all()
         self._client = client
 
     async def _end(self) -> None:

@@ -59,13 +59,12 @@ class StageMethods:
 
         Where that fails nothing will call `close()`, so the event loop ends here.
         """
-        try:
+        with contextlib.ExitStack() as failing:
+            failing.callback(self.awaiter.close)
             if parameters:
                 self.set_parameters(parameters)
             self.call("open")
-        except BaseException:  # whatever it is, it leaves no event loop
-            self.awaiter.close()
-            raise
+            failing.pop_all()
 
     def close(self) -> None:
         """Call `close()`, and end the event loop, however that goes."""

@@ -73,13 +73,17 @@ def _convert(value: Any, hint: Any) -> Any:
         return msgspec.convert(value, hint, strict=strict, dec_hook=_convert_path)
     except msgspec.ValidationError:
         raise
-    except (TypeError, NotImplementedError):  # no type of msgspec's: the class must know itself
+    except (TypeError, _ForeignTypeError):  # the class must know itself
         return value
+
+
+class _ForeignTypeError(Exception):
+    """A type of an option is none that msgspec knows, nor `Path`."""
 
 
 def _convert_path(kind: type, value: Any) -> Any:
     if kind is not Path:
-        raise NotImplementedError  # so msgspec is told that the type is none of ours
+        raise _ForeignTypeError
     if not isinstance(value, str):
         raise ValueError("Expected `str`")
     return Path(value)

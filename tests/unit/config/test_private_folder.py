@@ -55,7 +55,7 @@ def test_a_link_in_its_place_or_in_it_is_refused(folder, tmp_path, part):
     assert mode_of(elsewhere) == 0o755
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may give folders away")
+@pytest.mark.skipif(os.getuid() != 0, reason="run as root, who alone may give folders away")
 @pytest.mark.parametrize("part", ["", "in"])
 def test_what_belongs_to_somebody_else_is_refused(folder, part):
     (folder.path / part).mkdir(parents=True)

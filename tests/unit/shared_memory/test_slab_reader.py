@@ -238,7 +238,7 @@ def test_a_pipe_or_a_link_with_the_name_of_a_pool_is_not_opened(tmp_path, pool, 
         reader.view(good._replace(pool="p-images.0-5"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.skipif(os.geteuid() != 0, reason="run as root, who alone may give a file away")
 def test_a_file_of_another_user_is_not_believed(tmp_path, pool, reader):
     reference = pool.write(b"abc")
     os.chown(tmp_path / NAME, 12345, -1)

@@ -15,7 +15,8 @@ EXAMPLES = Path(__file__).parents[3] / "deploy" / "systemd"
 PROGRAMS = Path("/opt/arroyo/bin")
 
 needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze"
+    shutil.which("systemd-analyze") is None,
+    reason="install systemd: systemd-analyze checks the units",
 )
 
 

@@ -488,7 +488,9 @@ def test_a_missing_folder_is_named(tmp_path):
         HDF5Publisher(str(tmp_path / "results" / "out.h5")).open()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="run as an ordinary account: root may write everywhere"
+)
 def test_a_folder_that_can_not_be_written_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ConfigurationError, match="can't be written"):

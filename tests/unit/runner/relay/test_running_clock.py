@@ -19,7 +19,8 @@ def test_it_goes_on_while_the_thread_sleeps():
 
 
 @pytest.mark.skipif(
-    not Path("/proc/self/schedstat").exists(), reason="this kernel does not count how long it waits"
+    not Path("/proc/self/schedstat").exists(),
+    reason="run on a kernel with CONFIG_SCHED_INFO, which counts how long a thread waits",
 )
 def test_it_stands_still_while_the_thread_waits_for_a_processor():
     """Of two threads on one processor each runs half of the time, in the kernel's own turns."""

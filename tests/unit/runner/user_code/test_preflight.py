@@ -142,7 +142,7 @@ def test_a_port_out_of_range_is_found(check):
     ],
 )
 def test_a_port_of_a_server_out_of_range_is_found(check, options, words):
-    pytest.importorskip("redis")
+    pytest.importorskip("redis", reason="redis is not installed: pip install 'arroyo[redis]'")
     options = f'channel = "a", {options}'
     (found,) = check(publisher("out", "arroyo.connectors:RedisPublisher", options))
     assert words in found

@@ -48,7 +48,7 @@ def test_a_group_of_version_2_is_found_and_counted(tmp_path, monkeypatch):
     lines = Path("/proc/self/cgroup").read_text().splitlines()
     groups = [line.partition("::/")[2] for line in lines if line.startswith("0::/")]
     if not groups:
-        pytest.skip("this machine has no control groups of version 2")
+        pytest.skip("run where control groups of version 2 are mounted")
     events = tmp_path / groups[0] / "memory.events"
     events.parent.mkdir(parents=True, exist_ok=True)
     monkeypatch.setattr(memory, "_MOUNT", tmp_path)
