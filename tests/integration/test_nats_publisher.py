@@ -10,7 +10,7 @@ import sys
 import pytest
 from outside import DEADLINE_S, array_event, assert_is_array_event, event, opened
 
-from arroyo import ConfigurationError, EncodeError, Event, UnavailableError
+from arroyo import EncodeError, Event, UnavailableError
 from arroyo.connectors import NATSPublisher
 
 pytest_plugins = ["nats_server"]
@@ -162,9 +162,3 @@ def test_messages_that_are_too_large_are_refused_one_by_one(program, publisher):
         powder.publish(event(2))
         powder.flush()
     assert published(program) == [0, 2]
-
-
-@pytest.mark.parametrize("subject", ["", "curves.>", "two words"])
-def test_a_subject_that_can_not_be_is_refused_at_once(subject):
-    with pytest.raises(ConfigurationError, match="expected one without wildcards and spaces"):
-        NATSPublisher(subject)

@@ -119,11 +119,6 @@ def test_the_permissions_of_the_page_are_enough(locked, page, monkeypatch):
     assert len(admin.read("curves")) == 1
 
 
-def test_a_secret_that_is_not_set_is_named():
-    for stage in both("nats://127.0.0.1:4222", user="chain", password_env="NO_SUCH_VARIABLE"):
-        assert "NO_SUCH_VARIABLE, which is not set" in str(refusal(stage))
-
-
 def test_one_server_of_several_is_enough(nats_server, program):
     program.make("frames", "frames")
     for stage in both(["nats://127.0.0.1:1", nats_server.url]):

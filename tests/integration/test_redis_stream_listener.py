@@ -302,22 +302,3 @@ def test_a_wrong_password_is_a_configuration_error(locked_redis_server, monkeypa
         with pytest.raises(ConfigurationError, match="refuses the password"):
             stage.open()
         stage.close()
-
-
-@pytest.mark.parametrize(
-    ("make", "complaint"),
-    [
-        (lambda: RedisStreamPublisher("curves", maxlen=0), "maxlen is 0; expected 1 or more"),
-        (
-            lambda: RedisStreamListener(None, "frames", "chain", claim_after_s=0),
-            "claim_after_s is 0; expected more than 0",
-        ),
-        (
-            lambda: RedisStreamPublisher("curves", "redis://:sesame@host"),
-            "url holds a password",
-        ),
-    ],
-)
-def test_options_that_can_not_be_are_refused_at_once(make, complaint):
-    with pytest.raises(ConfigurationError, match=complaint):
-        make()

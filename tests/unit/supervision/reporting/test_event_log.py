@@ -52,13 +52,6 @@ def test_each_event_is_passed_on_with_its_json(path):
     assert encoded == path.read_bytes()
 
 
-def test_fields_that_do_not_apply_are_left_out(log, path):
-    log.note("chain-ready", "all ready after 1.00 s")
-    assert set(msgspec.json.decode(path.read_bytes())) == {
-        *("time", "level", "logger", "chain", "stage", "pid", "message", "event", "monotonic_s"),
-    }
-
-
 def test_odd_bytes_of_a_path_are_escaped(log, path):
     log.note("failed", "no file scan\udcff.tif")
     assert lines(path)[0].message == "no file scan\\udcff.tif"
