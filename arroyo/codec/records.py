@@ -201,7 +201,7 @@ class Credit(_Record, frozen=True, tag=18):
     link: Count
     number: Count
     message_s: Seconds
-    """How long it has taken over one message lately, in s."""
+    """How long it has taken over one message lately, in s; 0: it has worked on none."""
 
 
 class Ack(_Record, frozen=True, tag=19):

@@ -36,7 +36,8 @@ class DelayedReplies:
         self._credits: dict[tuple[ReplicaName, int], Credit] = {}
         self._acks: dict[_AckKey, list[Ack]] = {}
         self._told: dict[tuple[ReplicaName, int], float] = {}
-        """What the sender of each link knows of this stage's speed."""
+        """What the sender of each link knows of this stage's speed; 0, as it is after a Start:
+        nothing."""
         self._messages = self._size = self._shared = self._in_flight = 0
         self._limit = 1
         self._due: float | None = None
@@ -52,9 +53,9 @@ class DelayedReplies:
             link = (to, record.link)
             self._credits[link] = record
             # A sender that does not know yet how quick this stage is gives it little.
-            known_s = self._told.get(link)
-            wait_s = 0.0 if known_s is None else CREDIT_WAIT_S
-            slower_s = max(record.message_s, known_s or 0.0)
+            known_s = self._told.get(link, 0.0)
+            wait_s = CREDIT_WAIT_S if known_s else 0.0
+            slower_s = max(record.message_s, known_s)
             self._limit = max(1, messages_ahead(slower_s) // PART)
         else:
             # Taken and finished are different things to say.

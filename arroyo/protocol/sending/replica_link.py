@@ -83,9 +83,13 @@ class ReplicaLink(msgspec.Struct):
         return header
 
     def credit(self, number: int, message_s: float) -> None:
-        """The replica is done with the batches below `number`, and takes so long for a message."""
+        """The replica is done with the batches below `number`, and takes so long for a message.
+
+        `message_s`: 0 where it does not know yet, as after a Start.
+        """
         while self._sent and self._sent[0][0] < number:
             _, messages, size = self._sent.popleft()
             self.messages -= messages
             self.size -= size
-        self._batch, self._ahead = messages_at_once(message_s), messages_ahead(message_s)
+        if message_s:
+            self._batch, self._ahead = messages_at_once(message_s), messages_ahead(message_s)

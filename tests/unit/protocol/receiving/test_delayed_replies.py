@@ -62,6 +62,12 @@ def ack(first, end):
     return Ack("b", 0, "s.0", 1, 0, ((first, end),))
 
 
+def test_the_first_credit_that_tells_a_speed_leaves_at_once():
+    replies = told(0.0)  # of a Start
+    replies.put(SENDER, credit(2), 5.0)
+    assert replies.is_due(5.0)
+
+
 def told(message_s=QUICK_S):
     """Replies whose sender knows how quick the stage is."""
     replies = DelayedReplies()

@@ -43,6 +43,12 @@ def test_room_is_used_up_by_what_has_no_credit_and_comes_back_with_it(link):
     assert (link.room(0), link.messages, link.in_flight) == (2, 0, False)
 
 
+def test_a_credit_that_tells_no_speed_makes_batches_no_longer(link):
+    put(link, 1)
+    link.credit(1, 0.0)
+    assert link.room(0) == FIRST_BATCH_MESSAGES
+
+
 def test_one_message_always_fits_where_nothing_is_in_flight(link):
     assert link.room(2 * AHEAD_BYTES) == 1
     put(link, 1, 2 * AHEAD_BYTES)
