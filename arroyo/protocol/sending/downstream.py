@@ -63,6 +63,8 @@ class Downstream:
         """Whether nothing is below at all."""
         self._awaited = set(expected)
         self._lives: dict[ReplicaName, int] = {}
+        self._broken: set[ReplicaName] = set()
+        """Neighbours whose loss was reported when their link broke, and that have not come back."""
         self._told_end = False
 
     # What is looked at
@@ -145,14 +147,19 @@ class Downstream:
     def disconnected(self, replica: ReplicaName, link: int) -> LossSign:
         """The link to a neighbour below broke."""
         dispatcher = self._dispatchers.get(replica.stage)
-        lost = dispatcher is not None and dispatcher.disconnected(replica.replica, link)
-        return LossSign.NEAR if lost else LossSign.NONE
+        if dispatcher is None or not dispatcher.disconnected(replica.replica, link):
+            return LossSign.NONE
+        self._broken.add(replica)
+        return LossSign.NEAR
 
     def _hello(self, hello: Hello) -> LossSign:
         if hello.version != PROTOCOL_VERSION:
             return LossSign.NONE  # PROTOCOL 4: nothing goes to one that speaks another version
         name = ReplicaName(hello.stage, hello.replica)
         another_life = self._lives.get(name) not in (None, hello.incarnation)
+        # One death is one loss: what was sent again for the broken link may have left only now.
+        is_reported = name in self._broken
+        self._broken.discard(name)
         if self._lives.get(name) != hello.incarnation:
             self._history.note("{} is there, incarnation {}", name, hello.incarnation)
         self._lives[name] = hello.incarnation
@@ -163,4 +170,4 @@ class Downstream:
                 return LossSign.NEAR
         elif self._publication is not None:
             self._publication.repeat_starts()
-        return LossSign.FAR if another_life else LossSign.NONE
+        return LossSign.FAR if another_life and not is_reported else LossSign.NONE

@@ -64,6 +64,18 @@ def test_a_stage_further_below_in_its_next_life_has_lost_what_it_had(below):
     assert below.hello("far", incarnation=2) is LossSign.FAR
 
 
+def test_a_neighbour_that_comes_back_after_its_link_broke_has_lost_nothing_more(below):
+    assert below.stages.disconnected(NEAR, 1) is LossSign.NEAR
+    assert below.hello(incarnation=2) is LossSign.NONE
+    assert below.hello(incarnation=3) is LossSign.NEAR
+
+
+def test_a_neighbour_that_died_when_nothing_was_on_its_link_has_lost_what_it_had(below):
+    below.stages.record(Bye("b", 0, 1))
+    assert below.stages.disconnected(NEAR, 1) is LossSign.NONE
+    assert below.hello(incarnation=2) is LossSign.FAR
+
+
 def test_another_version_is_no_life_that_anything_can_be_lost_with(below):
     below.hello("far")
     assert below.hello("far", incarnation=2, version=2) is LossSign.NONE
