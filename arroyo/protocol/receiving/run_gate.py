@@ -14,7 +14,7 @@ import msgspec
 from arroyo.codec import Batch, Kind
 from arroyo.protocol.values import bounded_table
 from arroyo.protocol.values.batches import count_of
-from arroyo.protocol.values.bounded_table import drop_oldest
+from arroyo.protocol.values.bounded_table import BoundedTable, drop_oldest
 from arroyo.protocol.values.deliveries import Delivery
 
 CLOSED_RUNS = 64
@@ -65,7 +65,9 @@ class _Run(msgspec.Struct):
     """Epoch of the last life that was heard; a fold has greater ones in each life."""
     closed: bool = False
     epoch: int = 0
-    """The life of the source that closed it."""
+    """The life of the source that closed it,"""
+    end: int = 0
+    """and the sequence behind its Stop."""
     started_by: set[str] = set()
     stopped_by: set[str] = set()
 
@@ -75,6 +77,11 @@ class _Run(msgspec.Struct):
         return found
 
 
+class _Forgotten(msgspec.Struct):
+    end: int = 0
+    """The greatest sequence behind the Stop of a run that is not remembered."""
+
+
 class RunGate:
     """The runs that one replica knows, and what waits for a run to begin or end."""
 
@@ -82,6 +89,8 @@ class RunGate:
         self.dropped = 0
         """Messages by pub-sub that were given up because their Start never came."""
         self._runs: dict[_Key, _Run] = {}
+        self._forgotten: BoundedTable[tuple[str, int], _Forgotten] = BoundedTable(_Forgotten)
+        """By source and epoch."""
         self._parked: dict[_Key, list[Delivery]] = {}
         self._held: dict[_Key, tuple[float, Delivery]] = {}
         """Stops by pub-sub that wait for their twins, and until when."""
@@ -94,7 +103,7 @@ class RunGate:
     def admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         """Say what to do with a batch, and with those that waited for it."""
         kind = delivery.batch.kind
-        if self._is_outlived(delivery.batch):
+        if self._is_outlived(delivery.batch) or self._is_forgotten(delivery.batch):
             yield Verdict.NOTHING, delivery
         elif kind == Kind.EVENTS:
             yield from self._events(delivery)
@@ -115,6 +124,16 @@ class RunGate:
             return False
         run.newest = max(run.newest, batch.epoch)
         return batch.epoch < run.newest
+
+    def _is_forgotten(self, batch: Batch) -> bool:
+        """Whether its run is over, and so many others since then that it isn't known here any more.
+
+        A replica above may be that late. The runs of one life of a source follow each other, and
+        all that stands before a Stop which is forgotten was finished long ago.
+        """
+        if not batch.ranges or _key(batch) in self._runs:
+            return False
+        return batch.ranges[0][0] < self._forgotten[batch.source, batch.epoch].end
 
     def tick(self, now: float) -> list[Delivery]:
         """Time has passed: return Stops that waited long enough for their twins."""
@@ -192,7 +211,7 @@ class RunGate:
         else:
             run.stopped_by.add(batch.sender)
             if batch.reliable or run.stopped_by >= run.started_by:
-                run.closed, run.epoch = True, batch.epoch
+                _close(run, batch)
                 self._held.pop(key, None)
                 yield Verdict.WORK, delivery
             else:
@@ -213,7 +232,9 @@ class RunGate:
         for key, each in self._runs.items():
             if key[0] == batch.source and key not in self._held:
                 (over if each.closed or each.implicit else opened).append(key)
-        drop_oldest(self._runs, over, CLOSED_RUNS)
+        for each in drop_oldest(self._runs, over, CLOSED_RUNS):
+            forgotten = self._forgotten[batch.source, each.epoch]
+            forgotten.end = max(forgotten.end, each.end)
         drop_oldest(self._runs, opened, bounded_table.OPEN_RUNS)
         return run
 
@@ -243,6 +264,11 @@ class RunGate:
             return
         self.dropped += sum(count_of(each.batch) for each in self._parked.pop(key, ()))
         yield Verdict.NOTHING, stop
+
+
+def _close(run: _Run, stop: Batch) -> None:
+    run.closed, run.epoch = True, stop.epoch
+    run.end = stop.ranges[-1][1] if stop.ranges else 0
 
 
 def _key(batch: Batch) -> _Key:

@@ -214,10 +214,27 @@ def test_a_run_by_pub_sub_that_passed_unseen_is_forgotten_with_its_stop():
     assert admit(gate, Kind.START, reliable=False) == [(Verdict.WORK, Kind.START)]
 
 
-def test_only_the_last_runs_are_remembered():
+def at(place):
+    return ((place, place + 1),)
+
+
+def test_a_run_that_is_over_does_not_begin_again_when_it_is_not_remembered():
     gate = RunGate()
-    for number in range(run_gate.CLOSED_RUNS + 2):
-        for kind in (Kind.START, Kind.STOP):
-            admit(gate, kind, run=f"r{number}")
-    assert admit(gate, Kind.STOP, run="r1") == [(Verdict.AGAIN, Kind.STOP)]
-    assert admit(gate, Kind.STOP, run="r0") == []
+    runs = range(run_gate.CLOSED_RUNS + 2)
+    for number in runs:
+        admit(gate, Kind.START, run=f"r{number}", ranges=at(3 * number))
+        admit(gate, Kind.STOP, run=f"r{number}", ranges=at(3 * number + 2))
+    assert admit(gate, Kind.STOP, run="r1", ranges=at(5)) == [(Verdict.AGAIN, Kind.STOP)]
+    for place, kind in enumerate((Kind.START, Kind.EVENTS, Kind.STOP)):
+        late = admit(gate, kind, sender="a.1", run="r0", ranges=at(place))
+        assert late == [(Verdict.NOTHING, kind)]
+    begun = admit(gate, Kind.START, run="next", ranges=at(3 * len(runs)))
+    assert begun == [(Verdict.WORK, Kind.START)]
+
+
+def test_the_places_of_one_life_of_a_source_say_nothing_about_another():
+    gate = RunGate()
+    admit(gate, Kind.START, ranges=at(7))
+    admit(gate, Kind.STOP, ranges=at(8))
+    begun = admit(gate, Kind.START, run="new", epoch=2, ranges=at(0))
+    assert begun == [(Verdict.WORK, Kind.START)]
