@@ -43,6 +43,9 @@ class ReplicaLink(msgspec.Struct):
     """Number, messages and bytes of each batch without credit."""
 
     def __post_init__(self) -> None:
+        self._forget_speed()
+
+    def _forget_speed(self) -> None:
         self._batch, self._ahead = FIRST_BATCH_MESSAGES, 2 * FIRST_BATCH_MESSAGES
 
     @property
@@ -56,6 +59,7 @@ class ReplicaLink(msgspec.Struct):
         self.up = self.leaving = self.ended = False
         self.incarnation = self.number = self.messages = self.size = 0
         self._sent.clear()
+        self._forget_speed()
 
     def room(self, item_size: int) -> int:
         """Return how many messages of a size may be sent now; at least one when none is in flight.

@@ -49,6 +49,14 @@ def test_a_credit_that_tells_no_speed_makes_batches_no_longer(link):
     assert link.room(0) == FIRST_BATCH_MESSAGES
 
 
+def test_the_speed_of_a_new_life_is_not_known(link):
+    put(link, 1)
+    link.credit(1, 1.0)
+    link.begin(8)
+    link.up = True
+    assert link.room(0) == FIRST_BATCH_MESSAGES
+
+
 def test_one_message_always_fits_where_nothing_is_in_flight(link):
     assert link.room(2 * AHEAD_BYTES) == 1
     put(link, 1, 2 * AHEAD_BYTES)
