@@ -108,16 +108,17 @@ class InputWindow:
     def _take_up(self, message: Message, token: Any) -> bool:
         """Take any message up; returns whether the main thread has to be woken."""
         kind = kind_of(message)
+        key = None
         try:
-            item = self._codec.encode(message)
+            # What is no message at all is refused behind this.
+            if self._key_field and kind is Kind.EVENTS and isinstance(message, Message):
+                key = key_of(message, self._key_field)
+            item = self._codec.encode(message)  # last: it may fill a slab
         except EncodeError:
             with self._lock:
                 self.refused += 1
             raise
         size = len(item)
-        key = None
-        if self._key_field is not None and kind is Kind.EVENTS:
-            key = key_of(message, self._key_field)
         with self._lock:
             if not self._fits(size) and not self._make_room(kind, size):
                 return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from typing import Any
 
-from arroyo.errors import StageError
+from arroyo.errors import EncodeError
 from arroyo.messages import Message
 
 from .error_policy import label
@@ -14,12 +14,13 @@ from .error_policy import label
 def key_of(message: Message, field: str) -> int:
     """Return the number that decides which replica gets a message: same value, same number.
 
-    StageError: the message has no such metadata (or, for users' own types, attribute).
+    EncodeError: the message has no such metadata (or, for users' own types, attribute), so that it
+    can't be sent.
     """
     metadata = getattr(message, "metadata", None)
     source = metadata if isinstance(metadata, dict) else _fields_of(message)
     if field not in source:
-        raise StageError(
+        raise EncodeError(
             f'a stage below asks for dispatch = "key:{field}", but {label(message)} has no {field}'
         )
     value = source[field]

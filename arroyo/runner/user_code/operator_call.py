@@ -284,7 +284,7 @@ class OperatorCall:
 
     def encoded(self, results: Sequence[Message]) -> Output:
         """Return what travels of several results of one message."""
-        items = [self._codec.encode(result) for result in results]
         field = self._key_field
         keys = [] if field is None else [key_of(result, field) for result in results]
+        items = [self._codec.encode(result) for result in results]
         return Output(items, sum(map(len, items)), None, keys)

@@ -427,3 +427,14 @@ def test_the_end_of_the_open_run_is_told_once_the_listener_has_said_it():
         gate.take()
     gate.look_for_end()
     assert ended_at(gate) == 7
+
+
+def test_a_message_without_the_key_of_the_next_stage_is_refused_and_holds_up_no_other():
+    gate = gateway(key_field="group")
+    gate.process(Event({"index": 0, "group": 1}))
+    with pytest.raises(EncodeError, match='dispatch = "key:group"'):
+        gate.process(Event({"index": 1}))
+    with pytest.raises(EncodeError, match="hand over a Start, an Event or a Stop"):
+        gate.process("text")
+    gate.process(Event({"index": 2, "group": 1}))
+    assert (indices(gate.take()), gate.refused) == ([0, 2], 2)
