@@ -19,8 +19,20 @@ LOG_INTERVAL_S = 10.0
 """A flood of bad messages must not become a flood of log lines."""
 
 # What code for a foreign format raises on bytes that are not of it, although it should raise
-# DecodeError: a missing key, text for a number, too few bytes. msgspec's are ValueErrors.
-_BROKEN_INPUT = (DecodeError, ValueError, LookupError, TypeError, AttributeError, struct.error)
+# DecodeError: a missing key, text for a number, too few bytes, a number beyond all bounds, JSON
+# nested without end, what it asserts. msgspec's are ValueErrors.
+_BROKEN_INPUT = (
+    DecodeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    RecursionError,
+    struct.error,
+)
 
 Keep = Callable[[Sequence[Frame], str, str], None]
 """Keeps the frames of a message that was refused, with its name and the reason."""

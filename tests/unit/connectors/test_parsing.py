@@ -27,7 +27,9 @@ class StrictJSON(MessageParser):
     """As a user would write one, without a thought of broken input."""
 
     def parse(self, frames):
-        return Event({"value": json.loads(bytes(frames[0]))["value"] + 0})
+        header = json.loads(bytes(frames[0]))
+        assert header.get("version", 1) == 1
+        return Event({"value": header["value"] + 100 // int(header.get("rows", 1000))})
 
 
 class Refusing(Recorder):
@@ -133,7 +135,21 @@ def test_a_single_text_is_not_taken_for_a_list_of_letters():
             check_texts("X", "topics", wrong)
 
 
-@pytest.mark.parametrize("frame", [b"{", b"{}", b"[1]", b'{"value": null}', b"3", b"\xff"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"{",
+        b"{}",
+        b"[1]",
+        b'{"value": null}',
+        b"3",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"value": 1, "rows": 0}',
+        b'{"value": 1, "rows": 1e400}',
+        b'{"value": 1, "version": 2}',
+    ],
+)
 def test_what_a_users_parser_raises_on_broken_input_is_counted(frame):
     parser = TolerantParser(StrictJSON(), FakeClock())
     assert parser.parse([frame]) is None
