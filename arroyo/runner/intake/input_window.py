@@ -12,10 +12,10 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Kind, MessageCodec
+from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Encoded, Kind, MessageCodec
 from arroyo.config.graph import Stage
 from arroyo.errors import EncodeError, StageError
 from arroyo.messages import Message
@@ -36,6 +36,8 @@ class InputWindow:
     `codec`: encodes messages when they are handed over, which is when a listener can be told.
     `wake`: called when the main thread may be asleep and there is something for it.
     `counts`: written when messages are looked at, which is not at each of them.
+    `give_back`: called, in any thread, with messages that are dropped: their payloads may be in
+    shared memory.
     """
 
     def __init__(
@@ -45,12 +47,15 @@ class InputWindow:
         key_field: str | None,
         wake: Callable[[], None],
         counts: Counts,
+        *,
+        give_back: Callable[[Iterable[Encoded]], None] = lambda _: None,
     ) -> None:
         self._stage = stage
         self._codec = codec
         self._write = codec.write
         self._key_field = key_field
         self._wake = wake
+        self._give_back = give_back
         self._lock = WindowLock()
         self._batches = WaitingBatches()
         self._room = WindowRoom(stage)
@@ -121,6 +126,7 @@ class InputWindow:
         size = len(item)
         with self._lock:
             if not self._fits(size) and not self._make_room(kind, size):
+                self._count_drop(self.runs.current, item)
                 return False
             self._require_open()
             self._room.add(1, size)
@@ -198,7 +204,6 @@ class InputWindow:
             self._require_open()
             if kind is Kind.EVENTS and self._stage.when_full != "block":
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
-                    self._count_drop(self.runs.current)
                     return False
                 continue
             self._waiting += 1
@@ -219,13 +224,14 @@ class InputWindow:
         # The source may have been given the next run already, and wait to begin it.
         if dropped.is_first and self.counts.run_end[0] > self._taken + 1:
             self.counts.run_end[0] -= 1
-        self._room.release(1, dropped.size)
-        self._count_drop(dropped.run)
+        self._room.release(1, len(dropped.item))
+        self._count_drop(dropped.run, dropped.item)
         return True
 
-    def _count_drop(self, run: WindowRun) -> None:
+    def _count_drop(self, run: WindowRun, item: Encoded) -> None:
         self.dropped += 1
         run.dropped += 1
+        self._give_back((item,))
 
     # The main thread
 

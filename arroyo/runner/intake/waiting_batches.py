@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from arroyo.codec import Kind
+from arroyo.codec import Encoded, Kind
 
 from .window_batch import WindowBatch, WindowRun
 
@@ -14,7 +14,7 @@ class DroppedEvent(NamedTuple):
     """An event that was given up; `is_first`: it was of the run that the first batch is of."""
 
     run: WindowRun
-    size: int
+    item: Encoded
     is_first: bool
 
 

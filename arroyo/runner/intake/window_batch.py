@@ -111,12 +111,12 @@ class WindowBatch:
         inline = self.size if self.body is not None else self.inline
         return len(self.items) >= BATCH_MESSAGES or inline >= BATCH_BYTES
 
-    def drop_first(self) -> int:
-        """Give up the first message, and return its size."""
-        size = len(self._list().pop(0))
+    def drop_first(self) -> Encoded:
+        """Give up the first message, and return it."""
+        item = self._list().pop(0)
         del self.tokens[:1], self.keys[:1]
-        self.size -= size
-        return size
+        self.size -= len(item)
+        return item
 
     def split(self, count: int) -> tuple[WindowBatch, WindowBatch]:
         """Return the first `count` messages and the others."""

@@ -24,9 +24,10 @@ class Wakes:
         self.count += 1
 
 
-def gateway(wake=lambda: None, key_field=None, **settings):
+def gateway(wake=lambda: None, key_field=None, give_back=lambda items: None, **settings):
     stage = Stage(name="count", role="listener", target="own:Count", **settings)
-    return InputWindow(stage, MessageCodec(()), key_field, wake, Counts([0], [0], [0]))
+    counts = Counts([0], [0], [0])
+    return InputWindow(stage, MessageCodec(()), key_field, wake, counts, give_back=give_back)
 
 
 def received(gate):
@@ -117,6 +118,17 @@ def test_the_oldest_that_waits_is_dropped():
     gate.release(2, 0)
     assert indices(gate.take()) == [5, 6]
     assert gate.dropped == 3
+
+
+@pytest.mark.parametrize(
+    ("when_full", "dropped"), [("drop-newest", [2, 3]), ("drop-oldest", [0, 1])]
+)
+def test_the_payload_of_a_message_that_is_dropped_is_given_back(when_full, dropped):
+    given_back = []
+    gate = gateway(window=2, when_full=when_full, give_back=given_back.extend)
+    for number in range(4):
+        gate.process(Event({"index": number}, bytes([number]) * DETACH_BYTES))
+    assert [item.payload[0] for item in given_back] == dropped
 
 
 def test_what_is_dropped_after_the_next_start_does_not_count_for_the_run_before():

@@ -48,7 +48,7 @@ def test_a_batch_may_be_taken_in_parts(waiting):
 
 def test_the_oldest_events_are_dropped_and_no_start_or_stop(waiting):
     dropped = [waiting.drop_oldest() for _ in range(3)]
-    assert [(each.run, each.size, each.is_first) for each in dropped] == [
+    assert [(each.run, len(each.item), each.is_first) for each in dropped] == [
         *((FIRST, 1, True), (FIRST, 2, True), (SECOND, 3, False))
     ]
     assert waiting.drop_oldest() is None
