@@ -40,8 +40,9 @@ class Outage:
         self._since, self._wait_s = None, FIRST_WAIT_S
 
     def is_hopeless(self) -> bool:
-        """Return True if it has lasted for `retry_for_s`."""
-        return self._since is not None and time.monotonic() - self._since > self._retry_for_s
+        """Return True if it has lasted for `retry_for_s`. From any thread."""
+        since = self._since  # another thread may end it meanwhile
+        return since is not None and time.monotonic() - since > self._retry_for_s
 
     def next_wait_s(self) -> float:
         """Return how long to wait before the next attempt, in s."""

@@ -52,6 +52,18 @@ def test_an_outage_begins_with_its_first_failure_and_is_hopeless_after_a_time(cl
     assert outage.note()
 
 
+def test_an_outage_may_end_while_another_thread_asks_about_it(monkeypatch):
+    outage = Outage(10.0)
+    outage.note()
+
+    def now():
+        outage.end()
+        return 0.0
+
+    monkeypatch.setattr(time, "monotonic", now)
+    assert not outage.is_hopeless()
+
+
 class Server(RetriedServer):
     """A server that refuses a value, and is away for an OSError."""
 
