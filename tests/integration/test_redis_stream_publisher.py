@@ -105,11 +105,12 @@ def test_a_large_message_that_two_replicas_add_at_once_is_there_once(
     assert published(server) == [0]
 
 
-def test_the_memory_beside_a_stream_is_bounded(server, publisher, monkeypatch):
+@pytest.mark.parametrize("size", [3, stream_publisher.LARGE_BYTES])
+def test_the_memory_beside_a_stream_is_bounded(server, publisher, monkeypatch, size):
     monkeypatch.setattr(stream_publisher, "REMEMBERED", 50)
     with opened(publisher()) as curves:
         for index in range(300):
-            curves.publish(event(index))
+            curves.publish(event(index, bytes(size)))
         curves.flush()
     assert server.zcard("curves:published") == 50
     assert len(published(server)) == 300

@@ -166,6 +166,7 @@ class RedisStreamPublisher(Publisher):
                 pipeline.xadd(self._stream, fields, maxlen=self._maxlen or None)
                 if key:
                     pipeline.zadd(self._published, {key: int(time.time() * 1000)})
+                    pipeline.zremrangebyrank(self._published, 0, -REMEMBERED - 1)
                     pipeline.set(mine, "", ex=MARK_S)
                 pipeline.execute()
                 return
