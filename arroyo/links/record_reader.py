@@ -41,9 +41,9 @@ class RecordReader:
         self._reject = reject
 
     def read_back(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
-        """Yield records from below."""
-        for _ in range(RECORDS_AT_ONCE):
-            if not int(socket.get(_EVENTS)) & _POLLIN:
+        """Yield records from below, of a socket that has some."""
+        for count in range(RECORDS_AT_ONCE):
+            if count and not int(socket.get(_EVENTS)) & _POLLIN:
                 return
             header = socket.recv(zmq.NOBLOCK)
             try:
@@ -56,9 +56,9 @@ class RecordReader:
                 yield BackRecordReceived(record)
 
     def read_data(self, socket: zmq.Socket[bytes]) -> Iterator[LinkEvent]:
-        """Yield records from above; payloads are views of the received frames."""
-        for _ in range(RECORDS_AT_ONCE):
-            if not int(socket.get(_EVENTS)) & _POLLIN:
+        """Yield records from above, of a socket that has some; payloads are views of frames."""
+        for count in range(RECORDS_AT_ONCE):
+            if count and not int(socket.get(_EVENTS)) & _POLLIN:
                 return
             frame = socket.recv(zmq.NOBLOCK, copy=False)
             header = frame.buffer
