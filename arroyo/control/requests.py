@@ -4,6 +4,7 @@ A connection carries one request and one reply, each a line of JSON. The socket 
 private directory, with mode 0600, and the kernel vouches for the peer: our own user or root. A verb
 is one of a fixed set; none takes a command or a path. Sizes, times and the number of clients have
 limits. Clients beyond that wait in the kernel's queue; a slow client holds them up only briefly.
+What a client asked for that has given up meanwhile is not done any more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import selectors
 import socket
 import struct
@@ -92,6 +94,8 @@ class _Client:
         data = self.connection.recv(REQUEST_BYTES)
         self._received += data
         if b"\n" in self._received:
+            if _has_hung_up(self.connection):
+                return False
             pid, uid = _peer(self.connection)
             line = self._received.partition(b"\n")[0]
             reply = _answer(line, answers, f"pid {pid}, uid {uid}")
@@ -228,6 +232,13 @@ class RequestServer:
 
 def _is_trusted(connection: socket.socket) -> bool:
     return _peer(connection)[1] in (0, os.geteuid())
+
+
+def _has_hung_up(connection: socket.socket) -> bool:
+    """Return True if the client has gone: it gave up, so its order must not be carried out late."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def _peer(connection: socket.socket) -> tuple[int, int]:

@@ -92,6 +92,21 @@ def test_what_an_answer_refuses_is_told(tmp_path):
         request(loop.path, "restart", "work")
 
 
+def test_an_order_whose_client_has_given_up_is_not_carried_out_late(tmp_path):
+    asked = []
+    loop = Loop(tmp_path / "control", {"stop": asked.append})
+    with contextlib.closing(loop):
+        with pytest.raises(UnavailableError, match="no answer to 'stop'"):
+            request(loop.path, "stop", timeout_s=0.05)
+        client = loop.connect()
+        client.sendall(b'{"verb": "stop", "target": "work"}\n')
+        client.shutdown(socket.SHUT_WR)  # this one still reads
+        while not asked:
+            loop.turn(1.0)
+        client.close()
+    assert [order.target for order in asked] == ["work"]
+
+
 def test_a_long_reply_arrives_whole(loop):
     with loop.turning():
         assert request(loop.path, "long") == "x" * 3_000_000
