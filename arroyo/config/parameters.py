@@ -53,7 +53,7 @@ def parse_value(typed: str) -> Any:
     """Return a value of TOML; what is none is text."""
     try:
         found = tomllib.loads(f"value = {typed}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # Python reads no number of more than 4300 digits
         return typed
     return found["value"] if len(found) == 1 else typed
 

@@ -70,6 +70,8 @@ def survey_chain(
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(_explain(error, path, text)) from error
+    except (ValueError, RecursionError) as error:  # more digits or brackets than Python reads
+        raise ConfigurationError(f"{path}: this can't be read: {error}") from error
     problems: list[str] = []
     document = substitute(document, environ, "", problems)
     tables = read_tables(document, problems)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from arroyo.config.parameters import parse_assignment
+from arroyo.config.parameters import parse_value
 from arroyo.control.requests import NUMBER_MAX
 from arroyo.control.shared_folders import find_folders
 from arroyo.errors import UsageError
@@ -82,7 +82,7 @@ class PageOrders:
         return {"said": scaled.say("stopping, when they have finished")}
 
     def _set(self, order: _Order) -> Said:
-        values = dict(parse_assignment(f"{name}={typed}") for name, typed in order.values.items())
+        values = {name: parse_value(typed) for name, typed in order.values.items()}
         answer: Said = self._running.ask("set", _stage_of(order), values=values)
         return answer
 

@@ -95,6 +95,10 @@ def test_what_is_nested_too_deep_is_refused_and_never_an_error_of_ours():
     assert parse_assignment(f"level={'[' * 5000}")[1] == "[" * 5000
 
 
+def test_what_no_number_can_be_is_text():
+    assert parse_assignment(f"level={'1' * 5000}")[1] == "1" * 5000
+
+
 def test_parameters_are_shown_as_people_write_them():
     assert say_all({"level": 5, "mode": "größer", "on": True}) == (
         'level = 5, mode = "größer", on = true'

@@ -143,6 +143,13 @@ def test_what_is_not_toml_is_told_with_its_line(write):
     assert found.startswith(f"{path}:3: this is not valid TOML")
 
 
+@pytest.mark.parametrize("value", ["1" * 5000, "[" * 5000], ids=["digits", "brackets"])
+def test_what_python_can_not_read_is_a_mistake_of_the_file(write, value):
+    path = write(f'[chain]\nname = "a"\nmessages = {value}\n')
+    (found,) = problems_of(path)
+    assert found.startswith(f"{path}: this can't be read: ")
+
+
 def test_what_ends_too_early_is_told_with_the_last_line(write):
     path = write('[chain]\nname = "a')
     (found,) = problems_of(path)

@@ -65,6 +65,8 @@ def test_parameters_are_typed_as_in_the_chain_file(orders):
     assert values == {"level": 7, "mode": "slow"}
     with pytest.raises(UsageError, match="expected a number"):
         orders.post("set", stage="integrate", values={"level": "high"})
+    with pytest.raises(UsageError, match="there is no parameter ''"):
+        orders.post("set", stage="integrate", values={"": "7"})
 
 
 def test_a_plan_is_seen_before_it_is_carried_out(orders, played):
