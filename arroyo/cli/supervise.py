@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
 import click
 
 from arroyo.config.reader import find_chain, load_chain
@@ -23,6 +27,9 @@ def main(chain: str, in_process: bool) -> int | None:
     now. Exit codes: 0 all is finished; 65 messages are in quarantine; 1 something was lost or left
     undone; 78 the chain file is wrong; 75 the chain runs already.
     """
+    if os.getpid() == 1:
+        # Of a container: until the loop takes it, the kernel would drop a SIGTERM for process 1.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     path = find_chain(chain)
     if in_process:
         from arroyo.runner.in_process import run_and_count

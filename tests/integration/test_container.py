@@ -4,6 +4,7 @@ No image is built here, which would take a network and a daemon; the chain runs 
 processes of its own, as in a container, with the environment that the Containerfile sets.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -120,33 +121,67 @@ def can_make_namespaces():
     return subprocess.run(namespace("true"), capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(
+needs_namespaces = pytest.mark.skipif(
     not can_make_namespaces(),
     reason="run as root with the program unshare: it makes a namespace of processes",
 )
-def test_as_process_1_it_is_healthy_and_drains_when_it_is_told_to_end(chain, tmp_path):
+
+
+@contextlib.contextmanager
+def process_1(chain, output):
+    """Supervise a chain as process 1; yields the program outside, which ends with it."""
     supervise = Path(sys.executable).parent / "arroyo-supervise"
-    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
-    environ |= {f"ARROYO_{name}_DIR": str(tmp_path / name) for name in ("RUN", "STATE")}
-    with (tmp_path / "output").open("w") as output:
+    environ = {"PATH": os.environ["PATH"], "HOME": str(output.parent)}
+    environ |= {f"ARROYO_{name}_DIR": str(output.parent / name) for name in ("RUN", "STATE")}
+    with output.open("w") as file:
         outer = subprocess.Popen(
-            namespace(supervise, chain.name), cwd=chain.parent, env=environ, stdout=output
+            namespace(supervise, chain.name), cwd=chain.parent, env=environ, stdout=file
         )
     try:
+        yield outer
+    finally:
+        outer.kill()
+        outer.wait()
+
+
+def stop(outer):
+    """What the container's engine does to end process 1."""
+    (inner,) = map(int, Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split())
+    os.kill(inner, getattr(signal, values("STOPSIGNAL")[0]))
+
+
+@needs_namespaces
+def test_as_process_1_it_is_healthy_and_drains_when_it_is_told_to_end(chain, tmp_path):
+    output = tmp_path / "output"
+    with process_1(chain, output) as outer:
         port = load_chain(chain).supervision.http.rpartition(":")[2]
         program, *arguments = SERVICE["healthcheck"]["test"][1:]
         assert program == "python"
         check = [sys.executable, *(each.replace("9464", port) for each in arguments)]
-        assert outer.poll() is None, (tmp_path / "output").read_text()
+        assert outer.poll() is None, output.read_text()
         wait_until(
             lambda: subprocess.run(check, capture_output=True, check=False).returncode == 0,
-            (tmp_path / "output").read_text,
+            output.read_text,
         )
-        (inner,) = map(
-            int, Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
-        )
-        os.kill(inner, getattr(signal, values("STOPSIGNAL")[0]))
-        assert outer.wait(DEADLINE_S) == 0, (tmp_path / "output").read_text()
-    finally:
-        outer.kill()
-        outer.wait()
+        stop(outer)
+        assert outer.wait(DEADLINE_S) == 0, output.read_text()
+
+
+@needs_namespaces
+def test_as_process_1_it_ends_when_it_is_told_to_while_modules_are_imported(tmp_path):
+    begun = tmp_path / "begun"
+    (tmp_path / "slow.py").write_text(f"import time; open({str(begun)!r}, 'w'); time.sleep(600)")
+    chain = tmp_path / "slow.toml"
+    chain.write_text("""
+        [chain]
+        name = "slow"
+        [stages.images]
+        listener = "slow:Images"
+        [stages.patterns]
+        publisher = "slow:Patterns"
+        inputs = ["images"]
+    """)
+    with process_1(chain, tmp_path / "output") as outer:
+        wait_until(begun.exists, (tmp_path / "output").read_text)
+        stop(outer)
+        assert outer.wait(20) == 128 + signal.SIGTERM
