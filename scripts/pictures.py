@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from arroyo.cli.commands.top import TopChain
 from arroyo.cli.terminal.app import TopApp
-from arroyo.cli.top import TopChain
 from arroyo.config.reader import load_chain
 from arroyo.supervision.reporting.status import read_status
 

@@ -1,6 +1,6 @@
 """`arroyo`: the commands for chains.
 
-Each command is a module of this folder that exports `command`, imported when it is called. What
+Each command is a module of `commands` that exports `command`, imported when it is called. What
 commands print is in `output`, the screen of `arroyo top` in `terminal`, and what `arroyo follow`
 makes of what others say in `following`.
 The table below is all that `arroyo --help` needs.
@@ -50,7 +50,7 @@ class _LazyGroup(Group):
     def get_command(self, _: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"arroyo.cli.{name}").command
+        command: click.Command = importlib.import_module(f"arroyo.cli.commands.{name}").command
         return command
 
     def resolve_command(

@@ -11,7 +11,7 @@ from arroyo.bench.case import FRAME_WORK, SMALL_WORK, Case
 from arroyo.bench.comparison import measure_round
 from arroyo.bench.meter import read_notes
 from arroyo.bench.running.supervised import SupervisedChain, case_chain, run_supervised
-from arroyo.cli.bench import command
+from arroyo.cli.commands.bench import command
 from arroyo.identifiers import ReplicaName
 from arroyo.telemetry.histogram import quantile_s
 from arroyo.telemetry.status_page import read_whole_page

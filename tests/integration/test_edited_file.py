@@ -6,7 +6,7 @@ import pytest
 from chains import listener, operator, publisher
 from scrapes import Scraper
 
-from arroyo.cli.top import TopChain
+from arroyo.cli.commands.top import TopChain
 from arroyo.dashboard.chain_page import ChainPage
 from arroyo.web.access_token import AccessToken
 

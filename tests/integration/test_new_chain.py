@@ -6,7 +6,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
-from arroyo.cli.new import command
+from arroyo.cli.commands.new import command
 
 PROGRAMS = Path(sys.executable).parent
 

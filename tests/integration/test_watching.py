@@ -7,8 +7,8 @@ from chains import indices, listener, operator, publisher
 from scripted_top import Screen
 from textual.widgets import RichLog
 
+from arroyo.cli.commands.top import TopChain
 from arroyo.cli.terminal.app import TopApp
-from arroyo.cli.top import TopChain
 
 SLOW = (
     listener("count", keys="window = 20"),

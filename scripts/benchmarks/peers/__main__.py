@@ -11,7 +11,7 @@ from arroyo.bench.case import Case
 from arroyo.bench.machine import describe_machine
 from arroyo.bench.reporting.results_file import open_results
 from arroyo.bench.reporting.tables import table
-from arroyo.cli.bench import Size
+from arroyo.cli.commands.bench import Size
 
 from .frameworks import OTHERS, OURS, Framework, Match, framework_case, match_rows
 

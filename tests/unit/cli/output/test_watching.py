@@ -12,8 +12,8 @@ import pytest
 from chains import wait_until
 from click.testing import CliRunner
 
+from arroyo.cli.commands.status import command
 from arroyo.cli.output.watching import on_screen
-from arroyo.cli.status import command
 
 WAITS = "chain saxs: not running; waiting for it"
 

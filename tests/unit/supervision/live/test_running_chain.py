@@ -5,7 +5,7 @@ import os
 import pytest
 from click.testing import CliRunner
 
-from arroyo.cli import drain, restart, start, stop
+from arroyo.cli.commands import drain, restart, start, stop
 from arroyo.clock import SystemClock
 from arroyo.control.locks import Lock
 from arroyo.errors import UnavailableError

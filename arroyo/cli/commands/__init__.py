@@ -1,0 +1,1 @@
+"""The commands of `arroyo`, each in the module of its name."""
