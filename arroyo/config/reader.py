@@ -17,12 +17,12 @@ from arroyo.errors import ConfigurationError, UsageError
 from arroyo.identifiers import is_name
 
 from .graph import Chain
-from .key_lines import KeyLines
+from .reading.key_lines import KeyLines
+from .reading.tables import read_tables
+from .reading.variables import substitute
+from .reading.wiring import wire
 from .run_directory import RunDirectory, find_hidden, list_known_chains
 from .suggestions import did_you_mean
-from .tables import read_tables
-from .variables import substitute
-from .wiring import wire
 
 
 def load_chain(

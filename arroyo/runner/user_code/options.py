@@ -16,9 +16,9 @@ from typing import Any
 import msgspec
 
 from arroyo.config.graph import Stage
-from arroyo.config.mismatch import explain_mismatch
+from arroyo.config.reading.mismatch import explain_mismatch
+from arroyo.config.reading.variables import VariableText, as_plain
 from arroyo.config.suggestions import did_you_mean
-from arroyo.config.variables import VariableText, as_plain
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from arroyo.config.graph import Stage
-from arroyo.config.variables import VariableText
+from arroyo.config.reading.variables import VariableText
 from arroyo.runner.user_code.options import bind_options
 
 

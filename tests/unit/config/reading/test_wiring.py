@@ -1,9 +1,9 @@
 from pathlib import Path
 
 from arroyo.config.graph import Input
+from arroyo.config.reading.tables import Tables
+from arroyo.config.reading.wiring import wire
 from arroyo.config.schema import ChainTable, InputTable, StageTable, SupervisorTable
-from arroyo.config.tables import Tables
-from arroyo.config.wiring import wire
 
 SOURCE = StageTable(listener="stages:Source")
 

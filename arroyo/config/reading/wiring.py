@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from .graph import Chain, Input, Stage, Supervision
+from arroyo.config.graph import Chain, Input, Stage, Supervision
+from arroyo.config.schema import StageTable
+
 from .programs import make_program, process_keys
 from .rules import (
     DISPATCH,
@@ -18,7 +20,6 @@ from .rules import (
     target_of,
     too_many_paths,
 )
-from .schema import StageTable
 from .tables import Tables
 from .variables import as_plain
 

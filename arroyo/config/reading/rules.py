@@ -10,15 +10,15 @@ import re
 from collections.abc import Iterator
 from itertools import combinations
 
+from arroyo.config.graph import Chain, Hook, Role
+from arroyo.config.http_address import HttpAddress
+from arroyo.config.listen import Listen
+from arroyo.config.parameters import parameter_problems
+from arroyo.config.schema import InputTable, StageTable
+from arroyo.config.suggestions import did_you_mean
 from arroyo.identifiers import NAME_RULE, is_name
 
-from .graph import Chain, Hook, Role
-from .http_address import HttpAddress
-from .listen import Listen
-from .parameters import parameter_problems
 from .programs import program_problems
-from .schema import InputTable, StageTable
-from .suggestions import did_you_mean
 from .tables import Tables
 
 MAX_PATHS = 1024

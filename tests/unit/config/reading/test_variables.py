@@ -1,6 +1,6 @@
 import msgspec
 
-from arroyo.config.variables import VariableText, as_plain, substitute
+from arroyo.config.reading.variables import VariableText, as_plain, substitute
 
 
 def fill(value, **environ):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 import pytest
 
-from arroyo.config.mismatch import explain_mismatch
+from arroyo.config.reading.mismatch import explain_mismatch
 
 PLACE = "stages.work.points"
 

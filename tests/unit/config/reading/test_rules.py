@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arroyo.config.rules import MAX_PATHS
+from arroyo.config.reading.rules import MAX_PATHS
+from arroyo.config.reading.tables import Tables
+from arroyo.config.reading.wiring import wire
 from arroyo.config.schema import (
     ChainTable,
     InputTable,
@@ -12,8 +14,6 @@ from arroyo.config.schema import (
     StageTable,
     SupervisorTable,
 )
-from arroyo.config.tables import Tables
-from arroyo.config.wiring import wire
 
 
 def problems_of(stages, name="powder", messages=(), damaged=(), **supervisor):

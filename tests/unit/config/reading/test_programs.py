@@ -1,7 +1,7 @@
 import pytest
 
 from arroyo.config.graph import Ready
-from arroyo.config.programs import make_program, program_problems
+from arroyo.config.reading.programs import make_program, program_problems
 from arroyo.config.schema import ReadyTable, StageTable
 
 

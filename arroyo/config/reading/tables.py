@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from .mismatch import explain_mismatch
-from .quantities import parse_duration, parse_size
-from .schema import (
+from arroyo.config.quantities import parse_duration, parse_size
+from arroyo.config.schema import (
     ZERO_IS_NO_LIMIT,
     ChainFile,
     ChainTable,
@@ -26,7 +25,9 @@ from .schema import (
     StageTable,
     SupervisorTable,
 )
-from .suggestions import did_you_mean
+from arroyo.config.suggestions import did_you_mean
+
+from .mismatch import explain_mismatch
 from .variables import VariableText, as_plain
 
 Table = TypeVar("Table", bound=msgspec.Struct)

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from arroyo.config.key_lines import KeyLines
+from arroyo.config.reading.key_lines import KeyLines
+from arroyo.config.reading.tables import read_tables
+from arroyo.config.reading.variables import substitute
+from arroyo.config.reading.wiring import wire
 from arroyo.config.schema import (
     ChainFile,
     ChainTable,
@@ -13,9 +16,6 @@ from arroyo.config.schema import (
     StageTable,
     SupervisorTable,
 )
-from arroyo.config.tables import read_tables
-from arroyo.config.variables import substitute
-from arroyo.config.wiring import wire
 
 names = st.sampled_from(["a", "b", "c", "Bad name"])
 scalars = st.one_of(

@@ -1,4 +1,4 @@
-from arroyo.config.key_lines import KeyLines
+from arroyo.config.reading.key_lines import KeyLines
 
 TEXT = '''\
 # a comment = 1

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from .graph import Ready, Stage
-from .schema import ReadyTable, StageTable
+from arroyo.config.graph import Ready, Stage
+from arroyo.config.schema import ReadyTable, StageTable
 
 _OWN_KEYS = ("command", "ready")
 _PROCESS_KEYS = (
