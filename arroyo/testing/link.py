@@ -19,7 +19,7 @@ from arroyo.protocol.values.actions import Action
 from arroyo.runner.assembly.sources import make_source
 from arroyo.runner.cooperative_scheduler import CooperativeScheduler, MemoryContext
 from arroyo.runner.intake.input_window import InputWindow
-from arroyo.runner.intake.window_batch import Counts
+from arroyo.runner.intake.window_counts import Counts
 from arroyo.runner.process.stage_context import Wait
 from arroyo.runner.process.stage_process import make_shell
 from arroyo.runner.user_code.methods import MethodRaisedError

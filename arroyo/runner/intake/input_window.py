@@ -24,7 +24,8 @@ from arroyo.protocol.values.flow_limits import BATCH_MESSAGES
 from arroyo.runner.user_code.dispatch_key import key_of
 
 from .waiting_batches import WaitingBatches
-from .window_batch import BATCH_BYTES, Counts, WindowBatch, WindowRun, kind_of
+from .window_batch import BATCH_BYTES, WindowBatch, WindowRun, kind_of
+from .window_counts import Counts
 from .window_lock import WindowLock
 from .window_room import WindowRoom
 from .window_runs import WindowRuns
@@ -73,9 +74,7 @@ class InputWindow:
         self._wakes_at = 0
         """How many messages in a batch wake the main thread; 0: it is awake."""
         self._taken = self._taken_size = 0
-        self._received = self._unseen = 0
         self.counts = counts
-        self._received_word = counts.received
         self.dropped = 0
         self.refused = 0
         """Messages that can't travel, which the listener was told."""
@@ -125,13 +124,13 @@ class InputWindow:
             raise
         size = len(item)
         with self._lock:
-            if not self._fits(size) and not self._make_room(kind, size):
+            if not self._make_room(kind, size):
                 self._count_drop(self.runs.current, item)
                 return False
             self._require_open()
             self._room.add(1, size)
             if kind is Kind.EVENTS:
-                self._received = self._received_word[0] = self._received + 1
+                self.counts.add(1)
             batch = self._batches.open
             if batch is None or kind is not Kind.EVENTS:
                 batch = self._begin(kind, message)
@@ -156,24 +155,17 @@ class InputWindow:
         batch = self._batches.open
         if batch is None or batch.body is None:
             self._lock.growing = None
-            self._expect(0)
+            self.counts.expect(0)
             return
         self._lock.growing, self._tokens = batch.body, batch.tokens
         self._joins_tokens = bool(batch.tokens)
-        room, size = self._room.left
+        room, free = self._room.left
         # The message that makes it full, or wakes the main thread, is not one of them.
         self._length_limit = min((self._wakes_at or BATCH_MESSAGES) - 1, batch.body.length + room)
-        self._bytes_limit = HEAD_BYTES + min(
-            BATCH_BYTES - DETACH_BYTES, batch.size + size - 2 * DETACH_BYTES
-        )
+        size = min(BATCH_BYTES - DETACH_BYTES, batch.size + free - 2 * DETACH_BYTES)
+        self._bytes_limit = HEAD_BYTES + size
         # A message has one byte at least.
-        most = self._bytes_limit - HEAD_BYTES - batch.size
-        self._expect(max(0, min(self._length_limit - batch.counted, most)))
-
-    def _expect(self, unseen: int) -> None:
-        """Say how many messages may join before anybody looks, at most."""
-        if unseen != self._unseen:
-            self._unseen = self.counts.unseen[0] = unseen
+        self.counts.expect(max(0, min(self._length_limit - batch.counted, size - batch.size)))
 
     def _count(self) -> None:
         """Count what has joined the open body since the last time."""
@@ -183,32 +175,28 @@ class InputWindow:
             if joined:
                 self._room.add(joined, batch.body.size - batch.size)
                 batch.counted, batch.size = batch.body.length, batch.body.size
-                self._received = self._received_word[0] = self._received + joined
-                self._expect(max(0, self._unseen - joined))
+                self.counts.see(joined)
 
     def _begin(self, kind: Kind, message: Message) -> WindowBatch:
         run = self.runs.note(kind)
         if kind is Kind.EVENTS:
             return self._batches.begin(WindowBatch(kind, run, None, packs=self._packs))
-        if not self.counts.run_end[0]:
-            self.counts.run_end[0] = self._received + 1
+        self.counts.end_run()
         return self._batches.begin(WindowBatch(kind, run, message))
-
-    def _fits(self, size: int) -> bool:
-        self._count()
-        return self._room.fits(size)
 
     def _make_room(self, kind: Kind, size: int) -> bool:
         """Wait or drop until the message fits; False where it is this one that is dropped."""
-        while not self._fits(size):
+        self._count()
+        while not self._room.fits(size):
             self._require_open()
             if kind is Kind.EVENTS and self._stage.when_full != "block":
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
                     return False
-                continue
-            self._waiting += 1
-            self._lock.wait()
-            self._waiting -= 1
+            else:
+                self._waiting += 1
+                self._lock.wait()
+                self._waiting -= 1
+            self._count()
         return True
 
     def _require_open(self) -> None:
@@ -220,10 +208,7 @@ class InputWindow:
         dropped = self._batches.drop_oldest()
         if dropped is None:
             return False
-        self._received = self._received_word[0] = self._received - 1
-        # The source may have been given the next run already, and wait to begin it.
-        if dropped.is_first and self.counts.run_end[0] > self._taken + 1:
-            self.counts.run_end[0] -= 1
+        self.counts.drop(taken=self._taken, of_first_run=dropped.is_first)
         self._room.release(1, len(dropped.item))
         self._count_drop(dropped.run, dropped.item)
         return True
@@ -245,7 +230,7 @@ class InputWindow:
         """How many events were handed over, those left out that were dropped."""
         with self._lock:
             self._count()
-            return self._received
+            return self.counts.events
 
     def take(self, *, whole: bool = False) -> InputBatch | None:
         """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing.
@@ -253,29 +238,24 @@ class InputWindow:
         `whole`: leave a batch alone that more messages can still join.
         """
         with self._lock:
-            if whole and self._batches.first_is_open:
-                return None
             self._count()
-            count = self._room.sendable(self._batches)
-            return self._intake(self._pop(count)) if count else None
+            joinable = self._batches.first_is_open
+            count = 0 if whole and joinable else self._room.sendable(self._batches)
+            if not count:
+                return None
+            batch = self._batches.pop(count)
+            if joinable:
+                self._limit_growth()
+            if batch.kind is Kind.EVENTS:
+                self._taken += len(batch.items)
+                self._taken_size += batch.size
+            return self.runs.take(batch)
 
     def look_for_end(self) -> None:
         """The source has opened a run: find out whether the listener has ended that already."""
         with self._lock:
             events = self._batches.events_of_first_run
             self.counts.run_end[0] = 0 if events is None else self._taken + events + 1
-
-    def _pop(self, count: int) -> WindowBatch:
-        if self._batches.first_is_open:
-            self._lock.growing = None
-            self._expect(0)
-        return self._batches.pop(count)
-
-    def _intake(self, batch: WindowBatch) -> InputBatch:
-        if batch.kind is Kind.EVENTS:
-            self._taken += len(batch.items)
-            self._taken_size += batch.size
-        return self.runs.take(batch)
 
     @property
     def bytes_in(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -32,14 +32,6 @@ class WindowRun(msgspec.Struct):
 
     implicit: bool = True
     dropped: int = 0
-
-
-class Counts(NamedTuple):
-    """Words of the status page that count what was handed over, for the next life."""
-
-    received: memoryview | list[int]
-    unseen: memoryview | list[int]
-    run_end: memoryview | list[int]
 
 
 class WindowBatch:

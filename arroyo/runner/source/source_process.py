@@ -11,7 +11,7 @@ from arroyo.protocol.values.actions import Action, Persist, PutInQuarantine, Rel
 from arroyo.runner.assembly.topology import key_field
 from arroyo.runner.intake.input_window import InputWindow
 from arroyo.runner.intake.listener_thread import LAST_WAIT_S, ListenerThread
-from arroyo.runner.intake.window_batch import Counts
+from arroyo.runner.intake.window_counts import Counts
 from arroyo.runner.process.stage_context import StageContext, Wait
 from arroyo.runner.quarantine.requeue import Requeue
 from arroyo.runner.quarantine.writer import QuarantineWriter

@@ -11,7 +11,7 @@ from arroyo.messages import Event, Start, Stop
 from arroyo.protocol.values.flow_limits import BATCH_MESSAGES
 from arroyo.protocol.values.run_totals import RunTotals
 from arroyo.runner.intake.input_window import InputWindow
-from arroyo.runner.intake.window_batch import Counts
+from arroyo.runner.intake.window_counts import Counts
 
 DEADLINE_S = 60.0
 

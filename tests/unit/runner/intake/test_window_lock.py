@@ -8,9 +8,15 @@ from interleaving import interleave
 from arroyo.codec import Kind, MessageCodec, _writing
 from arroyo.config.graph import Stage
 from arroyo.messages import Event
-from arroyo.runner.intake import input_window, waiting_batches, window_lock, window_room
+from arroyo.runner.intake import (
+    input_window,
+    waiting_batches,
+    window_counts,
+    window_lock,
+    window_room,
+)
 from arroyo.runner.intake.input_window import InputWindow
-from arroyo.runner.intake.window_batch import Counts
+from arroyo.runner.intake.window_counts import Counts
 
 SEEDS = int(os.environ.get("ARROYO_INTERLEAVINGS", "10"))
 CODEC = MessageCodec(())
@@ -60,7 +66,7 @@ def test_each_message_is_taken_once_in_its_order_whoever_is_interrupted(
     names = "ab"
     interleave(
         seed,
-        [input_window, waiting_batches, window_room, window_lock, _writing],
+        [input_window, waiting_batches, window_counts, window_room, window_lock, _writing],
         *(handing(window, name, with_tokens) for name in names),
         taking(window, EACH * len(names), taken),
     )
