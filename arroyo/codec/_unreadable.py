@@ -22,8 +22,6 @@ class Unreadable(NamedTuple):
     ----------
     packed
         The message in one piece, as `MessageCodec.pack` makes it.
-    error
-        The reason.
     """
 
     packed: bytes

@@ -7,11 +7,10 @@ supervisor alone writes it; without one, nothing is away.
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterable
 
 from arroyo.config.run_directory import RunDirectory
+from arroyo.durable.replaced_file import replace_file
 from arroyo.identifiers import ReplicaName
 
 _NAME = "away"
@@ -19,14 +18,10 @@ _NAME = "away"
 
 def write_away(run_directory: RunDirectory, names: Iterable[ReplicaName]) -> bool:
     """Replace the note; return False where that can't be, as on a full disk."""
-    path = run_directory.path / _NAME
-    draft = run_directory.path / f"{_NAME}.{os.getpid()}"
+    content = "".join(f"{name}\n" for name in names).encode()
     try:
-        draft.write_text("".join(f"{name}\n" for name in names))
-        draft.replace(path)
+        replace_file(run_directory.path / _NAME, content, sync=False)
     except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
         return False
     return True
 

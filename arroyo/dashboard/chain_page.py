@@ -62,8 +62,6 @@ class ChainPage:
 
     Parameters
     ----------
-    file
-        The chain file.
     takes_orders
         Whether the chain can be changed from the page.
 

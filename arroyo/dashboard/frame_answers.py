@@ -22,13 +22,7 @@ PIXEL_MAX = 1 << 31
 
 
 class FrameAnswers:
-    """Answers for frames of one chain.
-
-    Parameters
-    ----------
-    chain
-        Returns the chain as it is now.
-    """
+    """Answers for frames of one chain."""
 
     def __init__(self, chain: Callable[[], Chain], environ: Mapping[str, str]) -> None:
         self._taps = FrameTaps(lambda stage: TappedStage(chain(), stage, environ))

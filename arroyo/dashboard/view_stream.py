@@ -17,8 +17,6 @@ class ViewStream:
     ----------
     look
         Returns what is to be shown, as JSON; called in another thread.
-    every_s
-        How often.
     """
 
     def __init__(self, look: Callable[[], bytes], every_s: float) -> None:

@@ -45,8 +45,6 @@ class AppendLog(Generic[S]):
     ----------
     empty
         Makes the state where there is no file, or no readable one.
-    sync
-        Whether snapshots are forced to the disk.
     compact_bytes
         A snapshot replaces this many bytes of entries.
 

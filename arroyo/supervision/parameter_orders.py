@@ -73,17 +73,7 @@ class _StageParameters:
 
 
 class ParameterOrders:
-    """Takes orders, and what processes report.
-
-    Parameters
-    ----------
-    ready
-        Returns the replicas of a stage that are READY.
-    note_of
-        Returns where the note of a stage is.
-    teller
-        Tells people.
-    """
+    """Takes orders, and what processes report."""
 
     def __init__(
         self,

@@ -102,8 +102,6 @@ def in_order(new_lines: Callable[[], Mapping[str, Iterable[L]]], *, follow: bool
 
     Parameters
     ----------
-    new_lines
-        Returns what was added to each log since the last call.
     follow
         Go on with new lines until Ctrl-C, or until nobody reads the output any more.
     """

@@ -53,8 +53,6 @@ class RetryingCaller:
 
         Parameters
         ----------
-        code
-            Called with `work`.
         do_without
             Tells what becomes of the first message where the chain goes on without it; None: there
             are no messages.

@@ -64,14 +64,10 @@ class ErrorPolicy(Generic[Tried, Kept]):
 
     Parameters
     ----------
-    stage
-        Whose code is called.
     work
         Calls it for each message, and appends what becomes of that, up to a message that it
         raises on, which is returned. It is the loop that all messages go through, so what does
         not depend on the message is outside of it.
-    make_outcomes
-        Makes the place where it appends.
     skipped, quarantined
         What stands for a message that is skipped, and for one that is quarantined.
     quarantine

@@ -39,8 +39,6 @@ class OperatorCall:
 
     Parameters
     ----------
-    stage, operator
-        The stage and its object.
     codec
         Makes what travels of a result; may raise what a user has to hear.
     current
@@ -49,8 +47,6 @@ class OperatorCall:
         Metadata field whose value decides which replica below gets a result.
     quarantine
         Where messages go that it raises on.
-    restore
-        See `ListCall`.
     """
 
     def __init__(

@@ -20,17 +20,7 @@ from .replicas import Replicas
 
 
 class Orders:
-    """Tells replicas to end, and has them start again.
-
-    Parameters
-    ----------
-    replicas
-        All replicas of the chain.
-    terminate
-        Tells a replica to drain and end.
-    emit
-        Takes the actions.
-    """
+    """Tells replicas to end, and has them start again."""
 
     def __init__(
         self,

@@ -27,15 +27,7 @@ _FROM_OUTSIDE = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 
 
 class Reloading:
-    """Takes a running chain from one version of its chain file to another, or back.
-
-    Parameters
-    ----------
-    orders
-        Restarts the stages.
-    emit
-        Takes the actions.
-    """
+    """Takes a running chain from one version of its chain file to another, or back."""
 
     def __init__(
         self, replicas: Replicas, orders: Orders, emit: Callable[[act.Action], None]

@@ -31,8 +31,6 @@ class ChainChecks:
 
     Parameters
     ----------
-    path
-        The chain file.
     selector
         Gets the descriptor of the child; its data is a function without arguments, to be called
         when the descriptor is ready.

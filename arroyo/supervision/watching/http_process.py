@@ -28,15 +28,11 @@ class HttpProcess:
 
     Parameters
     ----------
-    spawn
-        Starts the process.
     selector
         Gets its descriptor. The data is a function without arguments, to be called when the
         descriptor is ready.
     log
         Where it logs why it ends.
-    say
-        Takes a sentence for people.
     """
 
     def __init__(
