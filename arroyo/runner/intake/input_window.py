@@ -68,12 +68,10 @@ class InputWindow:
         self._length_limit = self._bytes_limit = 0
         self._packs = key_field is None and stage.when_full != "drop-oldest"
         """Whether messages of a batch need not be looked at one by one."""
-        self._waiting = 0
         self._shut = False
         self.runs = WindowRuns(codec)
         self._wakes_at = 0
         """How many messages in a batch wake the main thread; 0: it is awake."""
-        self._taken = self._taken_size = 0
         self.counts = counts
         self.dropped = 0
         self.refused = 0
@@ -193,9 +191,7 @@ class InputWindow:
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
                     return False
             else:
-                self._waiting += 1
                 self._lock.wait()
-                self._waiting -= 1
             self._count()
         return True
 
@@ -208,7 +204,7 @@ class InputWindow:
         dropped = self._batches.drop_oldest()
         if dropped is None:
             return False
-        self.counts.drop(taken=self._taken, of_first_run=dropped.is_first)
+        self.counts.drop(taken=self._batches.taken, of_first_run=dropped.is_first)
         self._room.release(1, len(dropped.item))
         self._count_drop(dropped.run, dropped.item)
         return True
@@ -223,7 +219,7 @@ class InputWindow:
     @property
     def waiting(self) -> int:
         """How many events were handed over and not taken yet."""
-        return self.received - self._taken
+        return self.received - self._batches.taken
 
     @property
     def received(self) -> int:
@@ -246,23 +242,20 @@ class InputWindow:
             batch = self._batches.pop(count)
             if joinable:
                 self._limit_growth()
-            if batch.kind is Kind.EVENTS:
-                self._taken += len(batch.items)
-                self._taken_size += batch.size
             return self.runs.take(batch)
 
     def look_for_end(self) -> None:
         """The source has opened a run: find out whether the listener has ended that already."""
         with self._lock:
             events = self._batches.events_of_first_run
-            self.counts.run_end[0] = 0 if events is None else self._taken + events + 1
+            self.counts.run_end[0] = 0 if events is None else self._batches.taken + events + 1
 
     @property
     def bytes_in(self) -> int:
         """Bytes of these."""
         with self._lock:
             self._count()
-            return self._taken_size + self._batches.size
+            return self._batches.bytes_in
 
     def fall_asleep(self, *, whole: bool = False) -> bool:
         """Announce a wait; False where something has come meanwhile, so don't.
@@ -280,7 +273,7 @@ class InputWindow:
     @property
     def is_full(self) -> bool:
         """Whether a listener waits for room."""
-        return self._waiting > 0
+        return self._lock.waiting > 0
 
     @property
     def empty(self) -> bool:
@@ -296,7 +289,7 @@ class InputWindow:
         with self._lock:
             self._count()
             self._room.release(messages, size)
-            if self._waiting and self._room.is_roomy:
+            if self._lock.waiting and self._room.is_roomy:
                 self._lock.notify_all()
 
     def shut(self) -> None:

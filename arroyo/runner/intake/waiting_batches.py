@@ -25,6 +25,8 @@ class WaitingBatches:
         self._batches: deque[WindowBatch] = deque()
         self.open: WindowBatch | None = None
         """The one that further events join."""
+        self.taken = self._taken_size = 0
+        """Events that were taken, and their bytes."""
 
     def __bool__(self) -> bool:
         return bool(self._batches)
@@ -50,6 +52,11 @@ class WaitingBatches:
         return sum(batch.size for batch in self._batches)
 
     @property
+    def bytes_in(self) -> int:
+        """Bytes of all that were handed over, as far as they are counted."""
+        return self._taken_size + self.size
+
+    @property
     def events_of_first_run(self) -> int | None:
         """How many events come before the first Start or Stop; None: neither is there."""
         count = 0
@@ -73,6 +80,9 @@ class WaitingBatches:
         if len(batch.items) > count:
             batch, rest = batch.split(count)
             self._batches.appendleft(rest)
+        if batch.kind is Kind.EVENTS:
+            self.taken += len(batch.items)
+            self._taken_size += batch.size
         return batch
 
     def drop_oldest(self) -> DroppedEvent | None:

@@ -16,6 +16,8 @@ class WindowLock:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
+        self.waiting = 0
+        """Number of threads in `wait`."""
         self.slot: list[Body] = []
         """The body that grows, for who only appends to it: `pop` takes it out, `append` puts it
         back again, each in one step whatever other threads do. While it is out there is nothing to
@@ -33,9 +35,11 @@ class WindowLock:
 
     def wait(self) -> None:
         """Let other threads in until one calls `notify_all`; call it with the lock held."""
+        self.waiting += 1
         self._put_back()
         self._room.wait()
         self._take_out()
+        self.waiting -= 1
 
     def notify_all(self) -> None:
         """Wake the threads in `wait`; call it with the lock held."""
