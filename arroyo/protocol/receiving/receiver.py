@@ -48,13 +48,15 @@ class Receiver:
         self._links = InboundLinks(upstream.senders)
         self._outbox = outbox
         self._leaving = False
+        self._skipped = 0
+        """Messages that were left out and do not come again."""
 
     # What the shell looks at
 
     @property
     def dropped(self) -> int:
-        """Messages that pub-sub links above have lost on the way here."""
-        return self._links.dropped + self.gate.dropped
+        """Messages of pub-sub links above that were lost on the way here."""
+        return self._links.dropped + self.gate.dropped + self._skipped
 
     @property
     def redelivered(self) -> int:
@@ -247,8 +249,13 @@ class Receiver:
         )
 
     def skip(self, batch: Batch) -> list[Action]:
-        """Leave a batch out; `report_loss` has the sources send it again."""
+        """Leave a batch out; `report_loss` has the sources send it again.
+
+        Nobody sends again what came by a pub-sub link.
+        """
         self.history.note("skips batch {} of {}", batch.number, batch.sender)
+        if not batch.reliable and batch.kind == Kind.EVENTS:
+            self._skipped += count_of(batch)
         self.upstream.credit(batch)
         return self._outbox.take()
 

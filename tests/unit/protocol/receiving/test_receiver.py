@@ -170,6 +170,12 @@ def test_a_body_of_another_length_than_announced_is_an_error(receiver):
         receiver.plan(events(0, ranges=((0, 4),)), "abc")
 
 
+@pytest.mark.parametrize(("reliable", "dropped"), [(True, 0), (False, 3)])
+def test_what_is_skipped_and_does_not_come_again_is_counted_as_dropped(receiver, reliable, dropped):
+    receiver.skip(events(0, ranges=((0, 3),), reliable=reliable))
+    assert receiver.dropped == dropped
+
+
 def test_events_of_a_pub_sub_link_that_are_missing_are_counted_as_dropped():
     made = Taking(senders={FEED: True})
     for number in (0, 5):
