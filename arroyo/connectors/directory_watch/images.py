@@ -85,7 +85,8 @@ def _read_npy(path: Path, allocate: Allocate) -> NDArray[Any]:
             left = path.stat().st_size - file.tell()
             if length == left and not fortran_order and not dtype.hasobject:
                 array = allocate(shape, dtype)
-                if file.readinto(array.data) < length:
+                # As bytes, since the buffer protocol knows no datetime64.
+                if file.readinto(array.reshape(-1).view("u1").data) < length:
                     raise EOFError("it became shorter while it was read")
                 return array
     return _load_npy(path)

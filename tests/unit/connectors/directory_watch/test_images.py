@@ -25,6 +25,14 @@ def test_pages_of_one_shape_are_one_array(tmp_path):
     assert (read_array(tmp_path / "a.tif", np.empty) == pages).all()
 
 
+@pytest.mark.parametrize("array", [np.arange(6).astype("M8[s]"), np.zeros((0, 5)), np.array(3.5)])
+def test_an_array_of_numpy_comes_as_it_was_written(tmp_path, array):
+    np.save(tmp_path / "a.npy", array)
+    found = read_array(tmp_path / "a.npy", np.empty)
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+    assert (found == array).all()
+
+
 def write_npy(path, image):
     np.save(path, image)
 
