@@ -55,6 +55,10 @@ class _StageParameters:
     def __init__(self, declared: dict[str, Any]) -> None:
         self.declared = declared
         self.settled: dict[str, Any] = {}
+        self.dropped: dict[str, Any] = {}
+        """What was settled before the last version of the chain file, which changes it."""
+        self.number = 0
+        """That of the note."""
         self.by: dict[str, str] = {}
         """Who has set each of them."""
         self.orders: deque[_Order] = deque()
@@ -82,6 +86,7 @@ class ParameterOrders:
         note_of: Callable[[str], Path],
         teller: Teller,
     ) -> None:
+        self._chain, self._former = chain, chain
         self._stages = {
             name: _StageParameters(stage.parameters) for name, stage in chain.stages.items()
         }
@@ -99,19 +104,24 @@ class ParameterOrders:
         return {name: stage.shown for name, stage in self._stages.items() if stage.declared}
 
     def use(self, chain: Chain) -> None:
-        """Go on with another version of the chain file: what it changes is as it says there."""
+        """Go on with another version of the chain file: what it changes is as it says there.
+
+        Where that version is taken back, what was set before holds again.
+        """
+        is_taken_back = chain is self._former
+        self._chain, self._former = chain, self._chain
         for name, stage in self._stages.items():
-            declared = chain.stages[name].parameters
-            if declared != stage.declared:
-                former, stage.declared = stage.declared, declared
-                while stage.orders:
-                    self._give_up(name, "the chain file was reloaded meanwhile")
-                stage.settled = {
-                    key: value
-                    for key, value in stage.settled.items()
-                    if key in declared and declared[key] == former[key]
-                }
-                self._write_settled(name, next(self._numbers))
+            former, stage.declared = stage.declared, chain.stages[name].parameters
+            restored, stage.dropped = stage.dropped if is_taken_back else {}, {}
+            if stage.declared == former:
+                continue
+            while stage.orders:
+                self._give_up(name, "the chain file was reloaded meanwhile")
+            for key in [key for key in stage.settled if stage.declared.get(key) != former[key]]:
+                stage.dropped[key] = stage.settled.pop(key)
+            stage.settled |= restored
+            # For processes that start: by the same number, those that run keep what they have.
+            self._write_settled(name, stage.number)
 
     def show(self, asked: Asked) -> dict[str, Any]:
         """Return the parameters of a stage, and what became of the latest orders."""
@@ -205,6 +215,7 @@ class ParameterOrders:
         self._end(name, reason)
 
     def _write_settled(self, name: str, number: int) -> None:
+        self._stages[name].number = number
         settled = self._stages[name].settled
         with contextlib.suppress(OSError):  # what is there says the same, but for new processes
             write_parameters(self._note_of(name), ParameterNote(number, settled, settled))

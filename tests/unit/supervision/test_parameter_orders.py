@@ -12,6 +12,7 @@ from arroyo.supervision.decisions.ending import Evidence
 from arroyo.supervision.parameter_orders import ORDERS_MAX, OUTCOMES, ParameterOrders
 
 BOTH = ("integrate.0", "integrate.1")
+KEYS = {"replicas": 2, "parameters": {"level": 5, "mode": "fast"}}
 
 
 class Played:
@@ -21,9 +22,8 @@ class Played:
         self.folder = folder
         self.ready = list(map(ReplicaName.parse, BOTH))
         self.told = []
-        keys = {"replicas": 2, "parameters": {"level": 5, "mode": "fast"}}
-        chain = make_chain(LINE, integrate=keys)
-        self.orders = ParameterOrders(chain, lambda _: self.ready, folder.joinpath, self)
+        self.chain = make_chain(LINE, integrate=KEYS)
+        self.orders = ParameterOrders(self.chain, lambda _: self.ready, folder.joinpath, self)
 
     def note_set(self, stage, values, by):
         self.told.append(f"{stage}: {values} by {by}")
@@ -146,6 +146,28 @@ def test_a_version_of_the_chain_file_counts_for_what_it_changes(played):
     assert played.values == {"level": 6, "mode": "slow"}
     assert played.note.settled == {"mode": "slow"}
     assert [each["by"] for each in played.orders.shown["integrate"].values()] == [None, "A"]
+
+
+def test_processes_that_run_keep_what_was_set_until_they_have_the_new_version(played):
+    number = played.set(level=7)
+    for name in BOTH:
+        played.take(name, number)
+    played.orders.use(make_chain(LINE, integrate={"parameters": {"level": 6, "mode": "fast"}}))
+    assert played.note == ParameterNote(number, {}, {})
+
+
+def test_a_version_that_is_taken_back_leaves_what_was_set(played):
+    played.ready = []
+    played.set(level=7, mode="slow")
+    played.orders.use(make_chain(LINE, integrate={"parameters": {"level": 6, "mode": "fast"}}))
+    played.set(level=8)
+    played.orders.use(played.chain)
+    assert played.values == {"level": 7, "mode": "slow"}
+    assert played.note.settled == {"level": 7, "mode": "slow"}
+    again = make_chain(LINE, integrate={"parameters": {"level": 6, "mode": "fast"}})
+    played.orders.use(again)
+    played.orders.use(make_chain(LINE, integrate=KEYS))  # the same, but asked for
+    assert played.values == {"level": 5, "mode": "slow"}
 
 
 def test_orders_that_wait_while_another_version_comes_are_given_up(played):
