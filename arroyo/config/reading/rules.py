@@ -204,8 +204,22 @@ def _http_rule(tables: Tables) -> Iterator[str]:
 
 def _hook_rule(tables: Tables) -> Iterator[str]:
     found = tables.supervisor.on_event
-    if found is not None and not "".join(Hook.of(found).command[:1]):
+    command = None if found is None else Hook.of(found).command
+    if command is not None and not "".join(command[:1]):
         yield "supervisor.on_event: found no program, expected one and its arguments as a list"
+    elif command is not None and any("\0" in word for word in command):
+        yield "supervisor.on_event: found a zero byte, which no program's argument can have"
+
+
+def _env_rule(tables: Tables) -> Iterator[str]:
+    places = {"chain.env": tables.chain.env}
+    places |= {f"stages.{name}.env": table.env for name, table in tables.stages.items()}
+    for place, variables in places.items():
+        for name, value in variables.items():
+            if not name or "=" in name or "\0" in name:
+                yield f"{place}: found {name!r}, expected the name of a variable, without a '='"
+            elif "\0" in value:
+                yield f"{place}.{name}: found a zero byte, which no variable can have"
 
 
 def too_many_paths(chain: Chain) -> Iterator[str]:
@@ -256,5 +270,6 @@ _RULES = (
     _dispatch_rule,
     _listen_rule,
     _hook_rule,
+    _env_rule,
     _http_rule,
 )

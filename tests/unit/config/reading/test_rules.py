@@ -16,10 +16,12 @@ from arroyo.config.schema import (
 )
 
 
-def problems_of(stages, name="powder", messages=(), damaged=(), **supervisor):
+def problems_of(stages, name="powder", messages=(), damaged=(), env=(), **supervisor):
     problems: list[str] = []
     watched = SupervisorTable(**supervisor)
-    tables = Tables(ChainTable(name, list(messages)), stages, watched, frozenset(damaged))
+    tables = Tables(
+        ChainTable(name, list(messages), dict(env)), stages, watched, frozenset(damaged)
+    )
     wire(tables, Path("/chains/chain.toml"), problems)
     return problems
 
@@ -154,6 +156,18 @@ BAD = {
         {"a": source(listen="tcp://*:6000"), "b": sink("a", listen="tcp://h:6001")},
         "stages.b.listen: port 6001 belongs to stage a",
     ),
+    "a variable's name": (
+        {"a": source(env={"A=B": ""}), "b": sink("a")},
+        "stages.a.env: found 'A=B', expected the name of a variable",
+    ),
+    "a variable without a name": (
+        {"a": source(), "b": sink("a", env={"": "1"})},
+        "stages.b.env: found '', expected the name of a variable",
+    ),
+    "a variable's value": (
+        {"a": source(env={"A": "1\0"}), "b": sink("a")},
+        "stages.a.env.A: found a zero byte",
+    ),
 }
 
 
@@ -172,8 +186,9 @@ def test_a_chain_without_a_listener_is_told_so():
 
 
 def test_the_chain_s_own_keys_have_rules_too():
-    found = problems_of({"a": source()}, name="Powder", messages=["stages"])
-    assert [problem.partition(":")[0] for problem in found] == ["chain.name", "chain.messages[0]"]
+    found = problems_of({"a": source()}, name="Powder", messages=["stages"], env={"A=B": ""})
+    places = [problem.partition(":")[0] for problem in found]
+    assert places == ["chain.name", "chain.messages[0]", "chain.env"]
 
 
 def test_what_a_damaged_stage_lacks_is_not_complained_about():
@@ -248,3 +263,5 @@ def test_a_hook_without_a_program_is_a_mistake():
     for nothing in ([], [""], OnEventTable([])):
         (problem,) = problems_of(stages, on_event=nothing)
         assert problem.startswith("supervisor.on_event: found no program")
+    (problem,) = problems_of(stages, on_event=["mail", "shift\0"])
+    assert problem.startswith("supervisor.on_event: found a zero byte")
