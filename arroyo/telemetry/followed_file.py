@@ -26,6 +26,8 @@ class FollowedFile:
         self._path = path
         self._behind_bytes = behind_bytes
         self._descriptor = -1
+        self._identity = (0, 0)
+        """Device and inode of what is open."""
         self._offset = 0
         self._partial = b""
         if from_end and self._open():
@@ -36,6 +38,8 @@ class FollowedFile:
         if self._descriptor < 0 and not self._open():
             return b""
         try:
+            if self._is_at_end():
+                return b""
             found = self._read(limit_bytes)
             if not found and self._is_replaced():
                 self.close()
@@ -84,6 +88,7 @@ class FollowedFile:
         try:
             flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(self._path, flags)
+            self._identity = _identity(os.fstat(self._descriptor))
         except OSError:
             return False
         return True
@@ -108,8 +113,20 @@ class FollowedFile:
     def _size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
+    def _is_at_end(self) -> bool:
+        """Whether there is nothing new: by one call, as a supervisor looks at all files often."""
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return False  # what is open may still have something
+        return _identity(found) == self._identity and found.st_size == self._offset
+
     def _is_replaced(self) -> bool:
         try:
-            return not os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+            return _identity(self._path.stat()) != self._identity
         except FileNotFoundError:
             return False
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino

@@ -126,10 +126,13 @@ class Reporter:
 
     def pass_on(self, names: Iterable[ReplicaName], now: float) -> None:
         """Show what replicas have printed and warned of, as far as the console keeps up."""
+        if self._console is None or not self._console.is_ready:
+            return
         for name in names:
-            if self._console is None or not self._console.is_ready:
-                return
-            self._show(name, self._outputs[name].new_lines(now))
+            if lines := self._outputs[name].new_lines(now):
+                self._show(name, lines)
+                if not self._console.is_ready:
+                    return
 
     def pass_on_rest(self, name: ReplicaName, said: str) -> None:
         """Show what an ended process has left, but for `said`, which is told with its end."""
