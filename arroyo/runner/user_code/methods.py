@@ -51,7 +51,7 @@ class StageMethods:
     """Calls methods of a stage's object, all async ones of it on one event loop."""
 
     def __init__(self, made: object) -> None:
-        self._made = made
+        self.made = made
         self.awaiter = Awaiter()
 
     def open(self, parameters: Mapping[str, Any] | None = None) -> None:
@@ -80,7 +80,7 @@ class StageMethods:
 
         MethodRaisedError: it refuses them, and what it had before stays.
         """
-        made = self._made
+        made = self.made
         if (method := getattr(made, "set_parameters", None)) is not None:
             self.call_part(lambda: method(dict(parameters)), "set_parameters")
             return
@@ -101,7 +101,7 @@ class StageMethods:
 
         MethodRaisedError: it raised; the text says what, and the cause is that.
         """
-        found = getattr(self._made, method, None)
+        found = getattr(self.made, method, None)
         return None if found is None else self.call_part(found, method)
 
     def call_part(self, code: Callable[[], Any], method: str) -> Any:
@@ -112,7 +112,7 @@ class StageMethods:
             raise
         except Exception as error:  # users' code may raise anything
             kind = MethodAwayError if may_pass(error) else MethodRaisedError
-            name = type(self._made).__name__
+            name = type(self.made).__name__
             raise kind(f"{name}.{method}() raised {in_words(error)}") from error
 
     def finish(self, returned: Any, method: str) -> Any:
@@ -123,7 +123,7 @@ class StageMethods:
         if inspect.isawaitable(returned):
             return self.awaiter.finish(returned)
         if inspect.isgenerator(returned) or inspect.isasyncgen(returned):
-            name = type(self._made).__qualname__
+            name = type(self.made).__qualname__
             raise UnusableMethodError(f"{name}.{method}() returned a generator{_NOTHING_RUNS}")
         return returned
 

@@ -60,7 +60,6 @@ class PublisherCall:
             quarantined=SKIPPED,
             quarantine=None,
         )
-        self.publisher = publisher
         self.methods = StageMethods(publisher)
         self._unflushed = 0
         """Messages that were published since the last flush began."""
@@ -153,7 +152,7 @@ class PublisherCall:
     @property
     def flushes(self) -> bool:
         """Return True if what was published is finished only after a `flush()`."""
-        return getattr(self.publisher, "flush", None) is not None
+        return getattr(self.methods.made, "flush", None) is not None
 
     def flush(self) -> Mapping[Origin, Reason]:
         """Call the publisher's `flush()`, if it has one.

@@ -175,14 +175,14 @@ def test_a_flush_in_the_background_tells_once_it_is_over_what_was_refused():
     look = made.begin_flush()
     assert look() is None
     assert aside.kept == []
-    made.publisher.is_over = True
+    made.methods.made.is_over = True
     assert look() == {bad.origin: Reason.QUARANTINED}
     assert aside.kept == ["accepted", (bad, "nobody wants it", "refused")]
 
 
 def test_what_is_published_after_a_flush_began_is_not_accepted_by_it():
     made, aside = refusing(RefusingLater)
-    made.publisher.is_over = True
+    made.methods.made.is_over = True
     look = made.begin_flush()
     made.events(work([placed(0)]))
     assert look() == {}
@@ -198,8 +198,8 @@ def test_most_publishers_have_no_flush_in_the_background():
 
 def test_what_a_flush_in_the_background_raises_is_told_with_its_name():
     made, _ = refusing(RefusingLater)
-    made.publisher.flush = lambda: 1 / 0
-    made.publisher.is_over = True
+    made.methods.made.flush = lambda: 1 / 0
+    made.methods.made.is_over = True
     with pytest.raises(MethodRaisedError, match=r"RefusingLater.begin_flush\(\) raised"):
         made.begin_flush()()
 
