@@ -20,10 +20,11 @@ import msgspec
 
 from arroyo.messages import Event, Message
 from arroyo.protocol.values.deliveries import Work
-from arroyo.stages import Awaiter, call_single, find_list_method
+from arroyo.stages import call_single, find_list_method
 
 from .current_message import CurrentMessage
 from .error_policy import ErrorPolicy, require_users_own
+from .methods import StageMethods
 
 
 class ListCall:
@@ -31,8 +32,8 @@ class ListCall:
 
     Parameters
     ----------
-    made, method
-        The stage's object, and the name of its method that takes one message.
+    methods, method
+        Those of the stage's object, and the name of the one that takes one message.
     finish
         Makes outcomes of what it has returned for a list; may raise what a user has to hear.
     singles
@@ -43,15 +44,15 @@ class ListCall:
 
     def __init__(
         self,
-        made: object,
+        methods: StageMethods,
         method: str,
         finish: Callable[[Sequence[Work], Any], Any],
         singles: ErrorPolicy[Work, Any],
         current: CurrentMessage,
         *,
-        awaiter: Awaiter,
         restore: Callable[[], None],
     ) -> None:
+        made = methods.made
         takes_list = self._takes_list = find_list_method(made, method)
         self.takes_lists = takes_list is not None
         self.single: Callable[[Message], Any]
@@ -65,7 +66,7 @@ class ListCall:
         self._finish = finish
         self._singles = singles
         self._current = current
-        self._awaiter = awaiter
+        self._awaiter = methods.awaiter
         self._restore = restore
 
     def work_together(self, work: Sequence[Work], outcomes: Any) -> bool:

@@ -86,13 +86,7 @@ class OperatorCall:
         self._hears: Callable[[Message], Any] = getattr(operator, "process", lambda _: None)
         """What gets Start and Stop."""
         self._lists = ListCall(
-            operator,
-            "process",
-            self._finish_list,
-            self._events,
-            current,
-            awaiter=self._awaiter,
-            restore=restore,
+            self.methods, "process", self._finish_list, self._events, current, restore=restore
         )
         self._process, self._method = self._lists.single, self._lists.method
         self.takes_lists = self._lists.takes_lists

@@ -66,13 +66,7 @@ class PublisherCall:
         self._hears: Callable[[Message], Any] = getattr(publisher, "publish", lambda _: None)
         """What gets Start and Stop."""
         self._lists = ListCall(
-            publisher,
-            "publish",
-            self._finish_list,
-            self._events,
-            current,
-            awaiter=self.methods.awaiter,
-            restore=restore,
+            self.methods, "publish", self._finish_list, self._events, current, restore=restore
         )
         self._publish, self._method = self._lists.single, self._lists.method
         self.takes_lists = self._lists.takes_lists
