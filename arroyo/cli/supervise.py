@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 import click
 
 from arroyo.config.reader import find_chain, load_chain
 
-from .exits import Command
+from .exits import Command, exiting
 
 
 @click.command("arroyo-supervise", cls=Command)
@@ -39,9 +41,22 @@ def main(chain: str, in_process: bool) -> int | None:
 
         loaded = load_chain(path)
         configure_logging(None, loaded.name, loaded.name, Console(1))
-        counts = run_and_count(loaded)
-        return QUARANTINED if any(each["quarantined"] for each in counts.values()) else 0
+        with _leaving():
+            counts = run_and_count(loaded)
+            sys.exit(QUARANTINED if any(each["quarantined"] for each in counts.values()) else 0)
     from arroyo.metrics import http_child as metrics
     from arroyo.supervision.startup import supervise
 
     return supervise(load_chain(path), http=metrics.main)
+
+
+@contextlib.contextmanager
+def _leaving() -> Iterator[None]:
+    """End this process with the block, whatever threads the stages' code has left running."""
+    from arroyo.runner.process.stage_process import leave
+
+    try:
+        with exiting():
+            yield
+    except SystemExit as end:
+        leave(end.code if isinstance(end.code, int) else 0)

@@ -77,6 +77,12 @@ def test_a_thread_of_users_code_keeps_no_finished_chain(make_chain):
     assert indices(chain.lines()) == list(range(EVENTS))
 
 
+def test_a_thread_of_users_code_keeps_no_finished_chain_in_one_process(make_chain):
+    chain = with_operator(make_chain, "Threads")
+    assert chain.supervise("--in-process").wait(20) == 0, chain.text()
+    assert indices(chain.lines()) == list(range(EVENTS))
+
+
 def test_a_thread_of_users_code_keeps_no_stage_by_hand(make_chain):
     chain = with_operator(make_chain, "Threads")
     programs = [chain.stage(name) for name in ("write", "work", "count")]
