@@ -63,7 +63,7 @@ def test_the_status_has_the_columns_that_are_shown():
     nothing = dict.fromkeys(("supervisor", "latency_p50_s", "latency_p99_s"))
     nothing["quarantine"] = {"messages": 0, "bytes": 0}
     nothing["parameters"] = {}
-    nothing["file_changed"] = None
+    nothing["file_changed"] = nothing["supervisor_answers"] = None
     table = status_table({"chain": "profiles", "state": "READY", "stages": [row], **nothing})
     shown = block("", "READY (supervisor")
     assert shown.splitlines()[1].split() == table.splitlines()[1].split()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 
@@ -24,10 +24,21 @@ _STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
 """Last arguments of the command of a supervised stage."""
 
 
-def read_rows(
-    chain: Chain, run_directory: RunDirectory, supervisor: int | None
-) -> tuple[str, list[dict[str, Any]], dict[str, Any]]:
-    """Ask the supervisor; without an answer, look at the locks: it has just ended, or starts."""
+class ReadRows(NamedTuple):
+    """What is known of the replicas of a chain."""
+
+    state: str
+    rows: list[dict[str, Any]]
+    parameters: dict[str, Any]
+    answered: bool = True
+    """Whether the supervisor said it."""
+
+
+def read_rows(chain: Chain, run_directory: RunDirectory, supervisor: int | None) -> ReadRows:
+    """Ask the supervisor; without an answer, look at the locks.
+
+    It has just ended, or starts, or stands still.
+    """
     if supervisor is not None:
         try:
             reply = request(run_directory.control, "status")
@@ -37,9 +48,10 @@ def read_rows(
             known = {entry.pop("replica"): entry for entry in reply["replicas"]}
             if known.keys() == set(map(str, chain.replicas)):
                 rows = [_row(chain, name) | known[str(name)] for name in chain.replicas]
-                return reply["state"], rows, reply["parameters"]
+                return ReadRows(reply["state"], rows, reply["parameters"])
     rows = [_by_hand(chain, run_directory, name) for name in chain.replicas]
-    return _state_of_all({row["state"] for row in rows}), rows, _declared_parameters(chain)
+    state = _state_of_all({row["state"] for row in rows})
+    return ReadRows(state, rows, _declared_parameters(chain), answered=False)
 
 
 def _declared_parameters(chain: Chain) -> dict[str, Any]:

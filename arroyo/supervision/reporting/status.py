@@ -47,8 +47,9 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``chain``, ``state``, ``supervisor`` (its pid, or None), ``file_changed`` (a sentence, if
-        the chain file is not what runs, else None), ``quarantine`` (how full it is),
+        ``chain``, ``state``, ``supervisor`` (its pid, or None), ``supervisor_answers`` (None: there
+        is none), ``file_changed`` (a sentence, if the chain file is not what runs, else None),
+        ``quarantine`` (how full it is),
         ``parameters`` (by stage and name: ``value``, that in the chain ``file``, and set ``by``
         whom),
         ``latency_p50_s`` and ``latency_p99_s`` (from the sources to the publishers, all of them)
@@ -108,7 +109,7 @@ class StatusReader:
         """
         chain, run_directory = self._chain, self._run_directory
         supervisor = owner(run_directory.lock("supervisor"))
-        state, rows, parameters = read_rows(chain, run_directory, supervisor)
+        state, rows, parameters, answered = read_rows(chain, run_directory, supervisor)
         is_first, self._is_first = self._is_first, False
         if is_first and state == State.STOPPED:
             require_not_elsewhere(chain, run_directory)
@@ -117,6 +118,7 @@ class StatusReader:
             latencies[str(name)] = self._add_page(name, row)
         self._add_usage(rows)
         status: dict[str, Any] = {"chain": chain.name, "state": state, "supervisor": supervisor}
+        status["supervisor_answers"] = answered if supervisor is not None else None
         status["file_changed"] = None
         if supervisor is not None and chain.text:
             status["file_changed"] = self._changes.say()

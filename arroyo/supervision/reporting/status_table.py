@@ -30,6 +30,10 @@ _TITLES = {
     **{"cpu_percent": "CPU", "rss_bytes": "RSS"},
 }
 """Titles of columns that are not the names of their values."""
+_SILENT = (
+    "the supervisor gives no answer: it starts, ends or stands still; restarts, parameters that "
+    "were set, and why a process is down are not known"
+)
 
 
 def status_table(status: Mapping[str, Any]) -> str:
@@ -61,9 +65,10 @@ def status_table(status: Mapping[str, Any]) -> str:
 
 def notes(status: Mapping[str, Any]) -> list[str]:
     """Say why replicas are down, what others wait for, what was changed, what is in quarantine."""
-    changed = [status["file_changed"]] if status["file_changed"] else []
-    changed += _set_parameters(status)
-    return [*_reasons(status["stages"]), *changed, *_quarantine_lines(status)]
+    found = [_SILENT] if status["supervisor_answers"] is False else []
+    found += _reasons(status["stages"])
+    found += [status["file_changed"]] if status["file_changed"] else []
+    return [*found, *_set_parameters(status), *_quarantine_lines(status)]
 
 
 def _set_parameters(status: Mapping[str, Any]) -> list[str]:

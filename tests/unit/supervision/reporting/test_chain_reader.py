@@ -50,21 +50,32 @@ def test_a_running_chain_is_as_its_supervisor_has_it(file):
         assert rows(reader) == 3
 
 
+def changes(reader):
+    return [note for note in notes(reader.read().status) if note.startswith("chain.toml")]
+
+
 def test_a_file_that_is_not_what_runs_is_told_of(file):
     reader = ChainReader(file, os.environ)
     with silent_supervisor(file, os.environ) as directory:
-        assert notes(reader.read().status) == []
+        assert changes(reader) == []
         file.write_text(f"{CHAIN}nice = 3\n")
-        (told,) = notes(reader.read().status)
+        (told,) = changes(reader)
         assert told == "chain.toml has changed since; to apply it: arroyo reload saxs"
         accept(directory, file.read_text())
-        assert notes(reader.read().status) == []
+        assert changes(reader) == []
         file.write_text(CHAIN)
-        assert len(notes(reader.read().status)) == 1
-    assert notes(reader.read().status) == [], "it does not run any more"
+        assert len(changes(reader)) == 1
+    assert changes(reader) == [], "it does not run any more"
 
 
 def test_a_file_with_mistakes_is_refused_at_first(file):
     file.write_text("[chain]\nnam = 3\n")
     with pytest.raises(ConfigurationError):
         ChainReader(file, os.environ)
+
+
+def test_a_supervisor_that_gives_no_answer_is_told_of(file):
+    reader = ChainReader(file, os.environ)
+    assert reader.read().status["supervisor_answers"] is None
+    with silent_supervisor(file, os.environ):
+        assert reader.read().status["supervisor_answers"] is False

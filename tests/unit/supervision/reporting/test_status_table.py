@@ -10,6 +10,7 @@ def status_of(*rows, state="READY", quarantined=0, parameters=None):
         "chain": "saxs",
         "state": state,
         "supervisor": 4711,
+        "supervisor_answers": True,
         "latency_p50_s": 0.0055,
         "latency_p99_s": 0.122,
         "quarantine": {"messages": quarantined, "bytes": quarantined},
@@ -24,6 +25,11 @@ def test_the_head_tells_who_runs_the_chain_and_how_long_messages_take():
     assert head == (
         "chain saxs: READY (supervisor 4711), from source to publisher 5.5 ms, 99 % within 122 ms"
     )
+
+
+def test_a_supervisor_that_gives_no_answer_is_told_of():
+    status = status_of({"stage": "images"}) | {"supervisor_answers": False}
+    assert "the supervisor gives no answer: it starts, ends or stands still" in status_table(status)
 
 
 def test_parameters_that_are_not_as_in_the_chain_file_are_named():
