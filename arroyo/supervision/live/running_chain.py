@@ -90,8 +90,9 @@ class RunningChain:
         except UnavailableError as error:
             if running := self._stages_by_hand():
                 raise UnavailableError(
-                    f"chain {self.name} has no supervisor that could do that; {running} runs by "
-                    "hand or as a unit of systemd, so stop and start it there"
+                    f"chain {self.name} has no supervisor that could do that. {running} runs by "
+                    "hand or as a unit of systemd, so stop and start it there; or its supervisor "
+                    f"has died, and it ends by itself: arroyo status {self.name}"
                 ) from error
             raise
 

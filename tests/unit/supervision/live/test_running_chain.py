@@ -27,6 +27,7 @@ def test_stages_by_hand_take_no_orders_and_are_named(chain_directory, chain_file
     lock.release()
     assert result.exit_code == 75
     assert "work.0 runs by hand or as a unit of systemd" in result.output
+    assert "or its supervisor has died, and it ends by itself" in result.output
 
 
 def test_a_chain_whose_file_was_spoilt_meanwhile_is_found_by_its_name(chain_directory, chain_file):
