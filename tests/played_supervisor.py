@@ -21,7 +21,7 @@ from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import ChainNote, RunDirectory
 from arroyo.control.locks import Lock
-from arroyo.control.requests import RequestServer
+from arroyo.control.request_server import RequestServer
 from arroyo.control.shared_folders import settle_folders
 from arroyo.supervision.answers import make_answers
 from arroyo.supervision.parameter_orders import ParameterOrders

@@ -43,7 +43,6 @@ _SIZED = re.compile(r"[<>|][SUV][1-9]\d{0,8}", re.ASCII)
 # An Event's fields have their own places in the header; fields of a subclass go to `data`.
 _EVENT_FIELDS = frozenset(Event.__struct_fields__)
 
-
 UNWRITABLE = (TypeError, ValueError, OverflowError, RecursionError)
 """What `encode_json` raises."""
 

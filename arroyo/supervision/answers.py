@@ -13,7 +13,7 @@ from typing import Any
 from arroyo.config.event_names import EventName
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.history_file import history_text
-from arroyo.control.requests import Answers, Asked
+from arroyo.control.request_server import Answers, Asked
 from arroyo.errors import UsageError
 
 from .decisions import events as ev

@@ -25,7 +25,7 @@ from arroyo.control.away_note import write_away
 from arroyo.control.history_file import history_text, leave_history
 from arroyo.control.locks import Lock
 from arroyo.control.notify import Notifier
-from arroyo.control.requests import RequestServer
+from arroyo.control.request_server import RequestServer
 from arroyo.errors import ArroyoError
 from arroyo.identifiers import ReplicaName
 from arroyo.runner.quarantine.store import Quarantine

@@ -19,7 +19,7 @@ from arroyo.config.graph import Chain
 from arroyo.config.parameters import change_problems, say_all
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.parameter_note import ParameterNote, write_parameters
-from arroyo.control.requests import Asked
+from arroyo.control.request_server import Asked
 from arroyo.errors import UsageError
 from arroyo.identifiers import ReplicaName
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from arroyo.control.requests import Asked
+from arroyo.control.request_server import Asked
 from arroyo.errors import UsageError
 
 from .decisions import events as ev

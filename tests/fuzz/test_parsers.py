@@ -22,7 +22,7 @@ from arroyo.connectors.directory_watch.file_journal import FileJournal
 from arroyo.connectors.parsing import RawParser, TolerantParser
 from arroyo.connectors.wire_format import OutwardParser, write_outward
 from arroyo.control.notify import parse_fields
-from arroyo.control.requests import RequestServer
+from arroyo.control.request_server import RequestServer
 from arroyo.control.suspect_notes import SuspectNote, leave_suspect, take_suspect
 from arroyo.durable.frames import HEAD_BYTES, pack_frame
 from arroyo.errors import ArroyoError, ConfigurationError, DecodeError

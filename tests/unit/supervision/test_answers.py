@@ -6,7 +6,7 @@ import pytest
 from fake_checks import FakeChecks
 from supervised_histories import History
 
-from arroyo.control.requests import Asked
+from arroyo.control.request_server import Asked
 from arroyo.errors import UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.answers import make_answers

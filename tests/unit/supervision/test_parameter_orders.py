@@ -4,7 +4,7 @@ import pytest
 from supervised_histories import LINE, make_chain
 
 from arroyo.control.parameter_note import ParameterNote, read_parameters
-from arroyo.control.requests import Asked
+from arroyo.control.request_server import Asked
 from arroyo.errors import UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import events as ev

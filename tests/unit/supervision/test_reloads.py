@@ -5,7 +5,7 @@ from fake_checks import FakeChecks
 from msgspec.structs import replace
 from supervised_histories import History
 
-from arroyo.control.requests import Asked
+from arroyo.control.request_server import Asked
 from arroyo.errors import UsageError
 from arroyo.supervision.reloads import Reloads
 from arroyo.supervision.watching.chain_checks import Checked
