@@ -87,7 +87,7 @@ class Flusher:
         if self._due is None and self._pending is None:
             return False
         self._replica.enter(Phase.FLUSH)
-        refused = dict(self._caller.call(lambda _: self._flushing.flush()))
+        refused = self._caller.call(lambda _: self._flushing.flush()) or {}
         self._note_begun()
         self._end(refused, begun=False)
         return True

@@ -46,7 +46,7 @@ class RetryingCaller:
         do_without: Callable[[Message], Outcome] | None = None,
         results: Any = (),
     ) -> Any:
-        """Return what the code returns.
+        """Return what the code returns; None where the chain goes on without that.
 
         Before a shared thread waits or fails, what came of the messages before goes on: then this
         returns `results` so far, and the next call begins with the failure.
@@ -82,4 +82,4 @@ class RetryingCaller:
                 self._restore()  # the stage's code may have changed them
             if goes_on:
                 break
-        return () if do_without is None else [do_without(work[0][2])]
+        return None if do_without is None else [do_without(work[0][2])]

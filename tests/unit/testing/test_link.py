@@ -6,6 +6,7 @@ import pytest
 
 from arroyo import Event, Message, Operator, Publisher, Start, Stop
 from arroyo.errors import StageError
+from arroyo.runner.relay import flusher
 from arroyo.runner.user_code.error_policy import StageFailedError
 from arroyo.testing import InMemoryLink, RecordingPublisher, ScriptedListener
 
@@ -101,6 +102,26 @@ def test_a_link_goes_on_after_an_error_without_what_it_was_raised_on(bad):
                 link.process(message)
         link.process_all(run_of(Event({"n": 3})))
     assert [each.metadata["n"] for each in link.published.of_type(Event)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("fails_at", ["begin_flush", "is_over"])
+def test_what_a_flush_in_the_background_raises_comes_out_as_it_is(monkeypatch, fails_at):
+    class Broken(RecordingPublisher):
+        def flush(self):
+            pass
+
+        def begin_flush(self):
+            self.fail("begin_flush")
+            return lambda: self.fail("is_over")
+
+        def fail(self, method):
+            if method == fails_at:
+                raise OSError(method)
+            return True
+
+    monkeypatch.setattr(flusher, "FLUSH_S", 0.0)
+    with pytest.raises(OSError, match=fails_at), InMemoryLink(Twice(), [Broken()]) as link:
+        link.process_all(run_of(Event()))
 
 
 def test_what_open_flush_and_close_raise_comes_out_as_it_is():
