@@ -232,7 +232,8 @@ class RabbitMQListener(ParsingListener):
 
     def _take(self, number: int, method: Any, properties: Any, body: bytes) -> None:
         header = (properties.headers or {}).get(HEADER)
-        frames: list[Frame] = [method.routing_key.encode()]
+        key = method.routing_key  # bytes where it is no UTF-8
+        frames: list[Frame] = [key if isinstance(key, bytes) else key.encode()]
         if isinstance(header, str | bytes):
             frames.append(header.encode() if isinstance(header, str) else header)
         frames.append(body)

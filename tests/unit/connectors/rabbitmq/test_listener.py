@@ -57,8 +57,10 @@ class Channel:
         self.arrive(tag, *args, **options)
         self.do_what_is_due()
 
-    def arrive(self, tag, body=b"abc", header=HEADER, *, redelivered=False, message_id=None):
-        method = SimpleNamespace(routing_key="det", delivery_tag=tag, redelivered=redelivered)
+    def arrive(
+        self, tag, body=b"abc", header=HEADER, *, key="det", redelivered=False, message_id=None
+    ):
+        method = SimpleNamespace(routing_key=key, delivery_tag=tag, redelivered=redelivered)
         headers = {} if header is None else {"header": header}
         properties = SimpleNamespace(headers=headers, message_id=message_id)
         self.consumers[-1][1](self, method, properties, body)
@@ -163,8 +165,9 @@ def test_a_foreign_message_comes_with_its_routing_key(listener):
     made, recorder, channel = listener(parser="raw")
     with running(made):
         channel.deliver(1, header=None)
-        recorder.wait_for(1)
-    assert recorder.events[0].metadata == {"topic": "det"}
+        channel.deliver(2, header=None, key=b"\xff")  # as pika gives it where it is no UTF-8
+        recorder.wait_for(2)
+    assert [event.metadata["topic"] for event in recorder.events] == ["det", "\\xff"]
 
 
 def test_messages_are_acknowledged_up_to_the_last_that_is_finished(listener):
