@@ -65,7 +65,10 @@ class Exporter:
             if row["state"] != State.READY and not row["stopped_by"]
         }
         told = {"chain": status["chain"], "state": status["state"], "not_ready": not_ready}
-        well = status["state"] == State.READY
+        is_silent = status["supervisor_answers"] is False
+        if is_silent:
+            not_ready["supervisor"] = "no answer"
+        well = status["state"] == State.READY and not is_silent
         code = HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE
         return Answer(code, msgspec.json.encode(told) + b"\n", "application/json")
 

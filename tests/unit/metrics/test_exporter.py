@@ -3,6 +3,7 @@ import os
 
 import pytest
 from played_replica import by_hand
+from played_supervisor import silent_supervisor
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from arroyo.config.run_directory import RunDirectory
@@ -83,6 +84,12 @@ def test_health_is_well_while_all_are_ready(exporter, images):
 def test_elsewhere_is_nothing(exporter):
     status, _, text = get(exporter, "/metrics/../etc/passwd")
     assert (status, text) == (404, "there are /metrics and /health\n")
+
+
+def test_a_chain_is_not_well_whose_supervisor_gives_no_answer(exporter, images, path):
+    with silent_supervisor(path, os.environ):
+        status, _, text = get(exporter, "/health")
+    assert (status, json.loads(text)["not_ready"]) == (503, {"supervisor": "no answer"})
 
 
 def test_a_chain_that_can_not_be_seen_is_told_in_a_sentence(exporter, monkeypatch):
