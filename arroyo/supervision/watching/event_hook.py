@@ -9,6 +9,7 @@ supervisor has ended before it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import subprocess
@@ -27,6 +28,8 @@ KILL_AFTER_S = 5
 """From SIGTERM to SIGKILL, for a program that takes too long."""
 CLOSE_S = 3.0
 """How long the supervisor waits at its end: systemd kills what a service leaves behind."""
+OUTPUT_BYTES = 1024 * 1024
+"""What a program has printed beyond that is dropped: it lies in memory."""
 _TAIL_BYTES = 4096
 _TIMED_OUT = 124
 _NO_EVENT = "INFO"
@@ -80,11 +83,14 @@ class EventHook:
         self.look()
 
     def look(self) -> None:
-        """Take note of processes that have ended, and start the next ones."""
+        """Take note of processes that have ended, drop what is too much, start the next ones."""
         ended = [run for run in self._running if run.process.poll() is not None]
         for run in ended:
             self._running.remove(run)
             self._tell_of_failure(run)
+        for run in self._running:
+            if os.fstat(run.output.fileno()).st_size > OUTPUT_BYTES:
+                os.ftruncate(run.output.fileno(), 0)
         while self._waiting and len(self._running) < RUNNING_MAX:
             self._start(*self._waiting.popleft())
         if self._left_out and not self._waiting:
@@ -136,7 +142,9 @@ class EventHook:
 
 
 def _memory_file(name: str) -> BinaryIO:
-    return os.fdopen(os.memfd_create(name), "w+b", buffering=0)
+    file = os.fdopen(os.memfd_create(name), "w+b", buffering=0)
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)  # so that it can be emptied while it is written
+    return file
 
 
 def _last_line(output: BinaryIO) -> str:

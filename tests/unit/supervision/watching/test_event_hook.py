@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from datetime import UTC, datetime
 
 import psutil
@@ -52,6 +53,20 @@ def make(tmp_path):
             return told
 
         yield make
+
+
+def test_what_a_program_prints_without_end_does_not_fill_the_memory(make, caplog, tmp_path):
+    told = make(
+        "yes | head -c 3000000; touch printed; until [ -e go ]; do :; done; echo last; exit 3"
+    )
+    told.offer()
+    wait_until((tmp_path / "printed").exists, "it has printed much")
+    told.hook.look()
+    (run,) = told.hook._running
+    assert os.fstat(run.output.fileno()).st_size == 0
+    (tmp_path / "go").touch()
+    told.wait_for_ends()
+    assert caplog.messages[-1].endswith("ended with 3 after the event failed: last")
 
 
 def test_a_supervisor_without_descriptors_runs_no_program_and_says_so(make, caplog):
