@@ -6,6 +6,7 @@ single message is found by splitting the body.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias, overload
 
@@ -49,18 +50,23 @@ Encoded: TypeAlias = bytes | Detached | Shared
 
 
 class Body(Sequence[bytes]):
-    """A sequence of encoded messages, each of one piece, in one buffer.
+    """A sequence of encoded messages, each of one piece, in one buffer; a slice is another one.
 
     It grows by `append` and `MessageCodec.write`, until it is read or sent.
     """
 
-    __slots__ = ("_items", "buffer", "length")
+    __slots__ = ("_at", "_ends", "_items", "buffer", "length")
 
     def __init__(self) -> None:
         self.buffer = bytearray(HEAD_BYTES)
         """Room for the head, then the messages."""
         self.length = 0
         self._items: list[bytes] | None = None
+        self._ends: list[int] | None = None
+        """Where the head and each message end, in this body or the one that it is a part of, once
+        somebody has asked."""
+        self._at = 0
+        """Place of the head in that list."""
 
     def append(self, item: bytes) -> None:
         """Add an encoded message."""
@@ -92,9 +98,25 @@ class Body(Sequence[bytes]):
     @overload
     def __getitem__(self, index: int) -> bytes: ...
     @overload
-    def __getitem__(self, index: slice) -> list[bytes]: ...
-    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+    def __getitem__(self, index: slice) -> Body: ...
+    def __getitem__(self, index: int | slice) -> bytes | Body:
+        if isinstance(index, slice):
+            first, end, _ = index.indices(self.length)
+            return self._part(first, max(first, end))
         return self._split()[index]
+
+    def _part(self, first: int, end: int) -> Body:
+        """Return neighbours as a body of their own; no message of it is touched."""
+        if self._ends is None:
+            pieces = split(self.frame())
+            self._ends = list(itertools.accumulate(map(len, pieces), initial=HEAD_BYTES))
+        ends, at = self._ends, self._at
+        outside = ends[at] - HEAD_BYTES
+        part = Body()
+        part.buffer += self.buffer[ends[at + first] - outside : ends[at + end] - outside]
+        part.length = end - first
+        part._ends, part._at = ends, at + first
+        return part
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._split())

@@ -36,9 +36,25 @@ def test_what_was_written_is_read_back_and_is_what_encoding_one_by_one_gives(con
     assert CODEC.decode(bytes(frame), (), ()) == messages
     encoded = [CODEC.encode(message) for message in messages]
     assert list(body) == encoded
-    assert body[1:3] == encoded[1:3]
+    assert list(body[1:3]) == encoded[1:3]
     assert len(body) == len(encoded)
     assert size_of(body) == size_of(encoded) == len(frame) - HEAD_BYTES
+
+
+PLACES = st.tuples(st.integers(0, 45), st.integers(0, 45))
+
+
+@given(st.lists(st.binary(max_size=300), max_size=40), st.lists(PLACES, max_size=4))
+def test_a_part_of_a_body_is_a_body_and_so_are_parts_of_it(payloads, places):
+    messages = [Event({}, payload) for payload in payloads]
+    body = body_of(*messages)
+    for first, end in places:
+        body, messages = body[first:end], messages[first:end]
+        assert type(body) is Body
+        assert len(body) == len(messages)
+        assert list(body) == [CODEC.encode(message) for message in messages]
+        assert CODEC.decode(bytes(join(body)[0]), (), ()) == messages
+        assert size_of(body) == sum(map(len, body))
 
 
 def test_own_types_and_views_go_into_a_body():
