@@ -7,6 +7,7 @@ them over, and may wait for the chain as long as it has to.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, NamedTuple
 
@@ -15,7 +16,8 @@ from arroyo.errors import ConfigurationError, EncodeError, UnavailableError
 from arroyo.messages import Event, Message
 from arroyo.stages import Frame, MessageParser, Processor
 
-from .client import HEADER, Server, require_choice
+from .client import Server, require_choice
+from .deliveries import DeliveryReader, pass_to
 from .prefetch import Prefetch
 from .session import Session
 
@@ -125,6 +127,7 @@ class RabbitMQListener(ParsingListener):
         self._channel: Any = None
         self._came: list[_Delivery] = []
         self._is_busy = False
+        self._reader: DeliveryReader
         self._second = ""
         self._number = 0
         self._acknowledged = 0
@@ -191,6 +194,8 @@ class RabbitMQListener(ParsingListener):
         # What was asked for between two connections was not done.
         self._acknowledging = False
         self._number += 1
+        self._reader = DeliveryReader(channel.channel_number, channel.connection.params.frame_max)
+        self._session.read_by(self._reader)
         channel.add_on_cancel_callback(lambda _: self._session.drop(self._deleted()))
         exchange, routing_key = self._binding
         if self._kind is None:
@@ -216,34 +221,33 @@ class RabbitMQListener(ParsingListener):
         to that: the messages would come out of order.
         """
         if self._second:
+            del self._reader.consumers[self._second.encode()]
             self._channel.basic_cancel(self._second)
             self._second = ""
         if self._prefetch.more:
             self._second = self._subscribe(self._prefetch.more)
 
     def _subscribe(self, prefetch: int) -> str:
-        number, channel = self._number, self._channel
-        channel.basic_qos(prefetch_count=prefetch)  # of the consumers that follow
-        consumer: str = channel.basic_consume(
-            self._queue,
-            lambda _, method, properties, body: self._take(number, method, properties, body),
-        )
+        take = partial(self._take, self._number)
+        self._channel.basic_qos(prefetch_count=prefetch)  # of the consumers that follow
+        consumer: str = self._channel.basic_consume(self._queue, pass_to(take))
+        self._reader.consumers[consumer.encode()] = take
         return consumer
 
-    def _take(self, number: int, method: Any, properties: Any, body: bytes) -> None:
-        header = (properties.headers or {}).get(HEADER)
-        key = method.routing_key  # bytes where it is no UTF-8
-        frames: list[Frame] = [key if isinstance(key, bytes) else key.encode()]
-        if isinstance(header, str | bytes):
-            frames.append(header.encode() if isinstance(header, str) else header)
-        frames.append(body)
-        token = _Token(number, method.delivery_tag)
+    def _take(
+        self,
+        number: int,
+        tag: int,
+        redelivered: bool,
+        message_id: str | None,
+        frames: list[Frame],
+    ) -> None:
         if not self._came:
             # Wake the other thread once for all that has arrived together, not for each message:
             # the two would take the interpreter from each other all the time.
             self._session.call_later(LINGER_S if self._is_busy else 0, self._give_out)
-        self._came.append(_Delivery(token, method.redelivered, properties.message_id, frames))
-        if self._prefetch.note(len(body)):
+        self._came.append(_Delivery(_Token(number, tag), redelivered, message_id, frames))
+        if self._prefetch.note(len(frames[-1])):
             self._ask_for_more()
 
     def _give_out(self) -> None:

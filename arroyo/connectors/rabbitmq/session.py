@@ -17,12 +17,36 @@ from arroyo.connectors.retrying import Outage
 from arroyo.errors import ArroyoError, ConfigurationError, UnavailableError
 
 from .client import Server
+from .deliveries import DeliveryReader
 from .frames import joined
 
 CLOSE_S = 5.0
 """How long `close()` waits for the server's answer, in s."""
 
+RECEIVE_BYTES = 128 * 1024
+"""So much is taken from the socket at once; pika takes 4 KiB."""
+
 _log = logging.getLogger(__name__)
+
+
+class _Connection(pika.SelectConnection):  # type: ignore[misc]
+    """Has deliveries read by a reader of their own, if there is one."""
+
+    reader: DeliveryReader | None = None
+
+    def read_by(self, reader: DeliveryReader) -> None:
+        self.reader = reader
+        self._transport._MAX_RECV_BYTES = RECEIVE_BYTES
+
+    def _read_frame(self) -> tuple[int, Any]:
+        if self.reader is not None:
+            size, goes_on = self.reader.read(self._frame_buffer)
+            if size:
+                self._trim_frame_buffer(size)
+            if goes_on:
+                return 0, None
+        found: tuple[int, Any] = super()._read_frame()
+        return found
 
 
 class Session:
@@ -120,6 +144,10 @@ class Session:
         """Send frames of messages, with few system calls."""
         self._connection._output_marshaled_frames(joined(frames))
 
+    def read_by(self, reader: DeliveryReader) -> None:
+        """Have this reader look at what comes before pika does, until the connection is lost."""
+        self._connection.read_by(reader)
+
     def note_ready(self) -> None:
         """Note that the channel can be used."""
         if self._opened:
@@ -165,7 +193,7 @@ class Session:
 
     def _connect(self, parameters: Any) -> None:
         """Connect, and serve the connection until it ends."""
-        connection = pika.SelectConnection(
+        connection = _Connection(
             parameters,
             on_open_callback=self._open_channel,
             on_open_error_callback=lambda _, error: self._note_end(error),

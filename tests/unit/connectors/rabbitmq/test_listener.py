@@ -18,6 +18,8 @@ class Channel:
     """Confirms at once what is asked for, and notes it."""
 
     is_open = True
+    channel_number = 1
+    connection = SimpleNamespace(params=SimpleNamespace(frame_max=131_072))
 
     def __init__(self):
         self.asked = []
@@ -83,6 +85,9 @@ class Session:
 
     def open(self):
         self.set_up(self.channel)
+
+    def read_by(self, reader):
+        self.reader = reader
 
     def call(self, do):
         if self.connected:
@@ -263,3 +268,15 @@ def test_a_server_that_is_away_for_good_ends_the_listener(listener):
     made._session.problem = UnavailableError("it is away")
     with pytest.raises(UnavailableError, match="it is away"):
         made.start()
+
+
+def test_a_consumer_that_was_cancelled_is_left_to_pika(listener):
+    made, recorder, channel = listener()
+    with running(made):
+        for tag in range(1, 17):
+            channel.deliver(tag)
+        assert set(made._session.reader.consumers) == {b"consumer-1", b"consumer-2"}
+        channel.deliver(17, bytes(10_000_000))
+        recorder.wait_for(17)
+    assert channel.done[0] == ("cancel", "consumer-2")
+    assert set(made._session.reader.consumers) == {b"consumer-1", b"consumer-3"}

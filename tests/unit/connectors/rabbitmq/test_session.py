@@ -5,10 +5,11 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from pika.frame import Heartbeat
 
 from arroyo import UnavailableError
 from arroyo.connectors.rabbitmq.client import Server
-from arroyo.connectors.rabbitmq.session import Session
+from arroyo.connectors.rabbitmq.session import Session, _Connection
 
 
 @contextmanager
@@ -48,3 +49,23 @@ def test_nothing_is_done_where_there_is_no_connection():
     made.call(lambda: done.append(1))
     made.close()
     assert done == []
+
+
+class Reader:
+    """Reads a number of bytes, and says what it was told to say."""
+
+    def __init__(self, size, goes_on):
+        self.said = size, goes_on
+
+    def read(self, data):
+        return self.said
+
+
+@pytest.mark.parametrize(("goes_on", "next_frame"), [(True, type(None)), (False, Heartbeat)])
+def test_pika_reads_what_a_reader_leaves_to_it_and_counts_all(goes_on, next_frame):
+    connection = _Connection.__new__(_Connection)
+    connection._frame_buffer, connection.bytes_received = b"12345" + Heartbeat().marshal(), 0
+    connection.reader = Reader(5, goes_on)
+    _, found = connection._read_frame()
+    assert type(found) is next_frame
+    assert connection.bytes_received == 5
