@@ -24,6 +24,9 @@ BROKERS = [
 ]
 """All that are put through the suite, as `module:Class`; the first one proves the suite."""
 
+AT_LEAST_ONCE = "at least once"
+"""What a loop by hand promises that acknowledges a message when the server has what came of it."""
+
 Sent = tuple[bytes, bytes]
 """Header and payload of a message, as WIRE_FORMAT.md has them."""
 
@@ -71,10 +74,10 @@ class Broker(ABC):
     environ: ClassVar[dict[str, str]] = {}
     """What they need in the environment."""
 
-    by_hand: ClassVar[str] = ""
-    """A program that moves messages from one queue to another with the client library alone, for
-    `scripts/benchmarks/broker_rates.py`. Its arguments are a JSON list of the listener's and the
-    publisher's options, and the number of messages."""
+    by_hand: ClassVar[dict[str, str]] = {}
+    """Programs that move messages from one queue to another with the client library alone, for
+    `scripts/benchmarks/broker_rates.py`, by what they promise. Their arguments are a JSON list of
+    the listener's and the publisher's options, and the number of messages."""
 
     def __init__(self, server: Any, turn: int = 0) -> None:
         self.server = server

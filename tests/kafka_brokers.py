@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import kafka_server
-from brokers import Broker, Sent
+from brokers import AT_LEAST_ONCE, Broker, Sent
 from chains import wait_until
 
 ANSWER_S = 60.0
 MESSAGE_BYTES_MAX = 1_000_000_000
 """The maximum of librdkafka; the servers' own limits decide."""
 
-BY_HAND = """
+CLIENTS = """
 import json, sys
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -39,7 +39,10 @@ producer = Producer({
     "message.max.bytes": 1_000_000_000,
     "log_level": 0,
 })
-consumer.subscribe(reader["topics"])
+"""
+"""Both loops have these, with the settings of the connectors."""
+
+CARELESS = """consumer.subscribe(reader["topics"])
 topic, done = writer["topic"], 0
 while done < messages:
     records = consumer.consume(500, 0.1)
@@ -62,6 +65,46 @@ while done < messages:
 producer.flush()
 consumer.close()
 """
+"""Commits what it has handed to the producer, whatever becomes of that."""
+
+CAREFUL = """
+from collections import deque
+
+class Batch:
+    def __init__(self, records):
+        self.left = len(records)
+        last = {(each.topic(), each.partition()): each.offset() + 1 for each in records}
+        self.offsets = [TopicPartition(*place, offset) for place, offset in last.items()]
+
+    def note(self, error, _):
+        assert error is None, error
+        self.left -= 1
+
+consumer.subscribe(reader["topics"])
+topic, done, batches = writer["topic"], 0, deque()
+while done < messages or batches:
+    records = consumer.consume(500, 0.1)
+    batch = Batch(records)
+    for record in records:
+        assert record.error() is None, record.error()
+        header = json.dumps(json.loads(record.headers()[0][1])).encode()
+        while True:
+            try:
+                producer.produce(
+                    topic, record.value(), headers=[("header", header)], on_delivery=batch.note)
+                break
+            except BufferError:
+                producer.poll(0.1)
+    batches.append(batch)
+    producer.poll(0)
+    while batches and not batches[0].left:
+        offsets = batches.popleft().offsets
+        if offsets:
+            consumer.store_offsets(offsets=offsets)
+    done += len(records)
+consumer.close()
+"""
+"""Commits what the server has confirmed; has as much under way as the other one."""
 
 
 class Kafka(Broker):
@@ -73,7 +116,10 @@ class Kafka(Broker):
     listener = "arroyo.connectors:KafkaListener"
     publisher = "arroyo.connectors:KafkaPublisher"
     missing = "have no topic"
-    by_hand = BY_HAND
+    by_hand: ClassVar[dict[str, str]] = {
+        AT_LEAST_ONCE: CLIENTS + CAREFUL,
+        "loses what it has in hand when it dies": CLIENTS + CARELESS,
+    }
     repeats = "where a listener died: what every sink had finished is committed within"
     repeats_after_server_kill = "had not confirmed is published again, with the same run and"
     lacks: ClassVar[dict[str, str]] = {

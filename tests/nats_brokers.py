@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from brokers import Broker, Sent
+from brokers import AT_LEAST_ONCE, Broker, Sent
 from nats.js.errors import ServiceUnavailableError
 from nats_server import NATSProgram, NATSServer, find_missing
 
@@ -50,7 +50,7 @@ class NATSJetStream(Broker):
     listener = "arroyo.connectors:NATSListener"
     publisher = "arroyo.connectors:NATSPublisher"
     missing = "has no s"
-    by_hand = BY_HAND
+    by_hand: ClassVar[dict[str, str]] = {AT_LEAST_ONCE: BY_HAND}
     impatient: ClassVar[dict[str, Any]] = {"retry_for_s": 0.5}
     lacks: ClassVar[dict[str, str]] = {
         "test_two_listeners_share_the_messages": "A listener has one replica",

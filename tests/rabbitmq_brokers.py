@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pika
-from brokers import Broker, Sent
+from brokers import AT_LEAST_ONCE, Broker, Sent
 from rabbitmq_server import RabbitMQServer, find_missing
 
 BY_HAND = """
@@ -29,6 +29,7 @@ def move(incoming, outgoing):
         outgoing.basic_publish(writer["exchange"], writer["routing_key"], body, properties, True)
 
     def acknowledge(frame):  # both channels count from 1
+        assert isinstance(frame.method, pika.spec.Basic.Ack), "the server could not take it"
         incoming.basic_ack(frame.method.delivery_tag, multiple=frame.method.multiple)
 
     outgoing.confirm_delivery(acknowledge)
@@ -58,7 +59,7 @@ class RabbitMQ(Broker):
             "What was under way when a stage was killed may come twice"
         ),
     }
-    by_hand = BY_HAND
+    by_hand: ClassVar[dict[str, str]] = {AT_LEAST_ONCE: BY_HAND}
     impatient: ClassVar[dict[str, Any]] = {"retry_for_s": 0.5}
     repeats = "What was under way when a stage was killed may come twice"
     repeats_after_server_kill = "and so may what was under way when the server was killed"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import redis
-from brokers import Broker, Sent
+from brokers import AT_LEAST_ONCE, Broker, Sent
 from redis_server import RedisServer, find_missing
 
 BY_HAND = """
@@ -41,7 +41,7 @@ class RedisStreams(Broker):
 
     listener = "arroyo.connectors:RedisStreamListener"
     publisher = "arroyo.connectors:RedisStreamPublisher"
-    by_hand = BY_HAND
+    by_hand: ClassVar[dict[str, str]] = {AT_LEAST_ONCE: BY_HAND}
     impatient: ClassVar[dict[str, Any]] = {"retry_for_s": 0.5}
 
     @staticmethod

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures a broker's connectors beside a loop by hand, in turns: broker to broker, one stage each.
+"""Measures a broker's connectors beside loops by hand, in turns: broker to broker, one stage each.
 
-The loop uses the same client library with the same settings, and promises nothing over a death.
-Both move the same messages from one queue to another; the time runs from the first that arrives,
+A loop uses the same client library with the same settings; each ratio says what the loop promises.
+All move the same messages from one queue to another; the time runs from the first that arrives,
 and once more for the second half alone, without what a start costs.
 Usage: broker_rates.py [MODULE:CLASS] [--messages N] [--size-bytes N] [--rounds N]
 """
@@ -51,6 +51,9 @@ class Rates(NamedTuple):
     steady: float
     """The second half of them."""
 
+    def __str__(self) -> str:
+        return f"{self.whole:.2f}, of the second half {self.steady:.2f}"
+
 
 def rates(broker: Broker, messages: int, program: subprocess.Popen) -> Rates:
     """Return the rates of a program."""
@@ -68,13 +71,13 @@ def rates(broker: Broker, messages: int, program: subprocess.Popen) -> Rates:
         program.wait()
 
 
-def start_by_hand(broker: Broker, messages: int, _: Path) -> subprocess.Popen:
-    """Start the loop by hand."""
+def start_by_hand(program: str, broker: Broker, messages: int) -> subprocess.Popen:
+    """Start a loop by hand."""
     options = json.dumps([broker.listener_options("in"), broker.publisher_options("out")])
-    return subprocess.Popen([sys.executable, "-c", broker.by_hand, options, str(messages)])
+    return subprocess.Popen([sys.executable, "-c", program, options, str(messages)])
 
 
-def start_chain(broker: Broker, _: int, folder: Path) -> subprocess.Popen:
+def start_chain(broker: Broker, folder: Path) -> subprocess.Popen:
     """Start a chain of the two connectors."""
     take = listener("take", broker.listener, **broker.listener_options("in"))
     keys = 'inputs = ["take"]'
@@ -93,36 +96,37 @@ def start_chain(broker: Broker, _: int, folder: Path) -> subprocess.Popen:
 
 
 def main() -> None:
-    """Print a line for each round, and the median of the ratios."""
-    parser = argparse.ArgumentParser(description="A broker's connectors beside a loop by hand.")
+    """Print a line for each round, and the medians of the ratios."""
+    parser = argparse.ArgumentParser(description="A broker's connectors beside loops by hand.")
     parser.add_argument("broker", nargs="?", default="redis_brokers:RedisStreams")
     parser.add_argument("--messages", type=int, default=60_000)
     parser.add_argument("--size-bytes", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the servers would stay
-    folder = Path(tempfile.mkdtemp(prefix="arroyo-rates-"))
-    ratios: list[Rates] = []
-    try:
-        for turn in range(given.rounds):
-            hand, chain = (measure(given, way, folder / f"{way}{turn}") for way in STARTS)
-            ratios.append(Rates(chain.whole / hand.whole, chain.steady / hand.steady))
-            print(
-                f"{given.size_bytes} B: by hand {hand.whole:,.0f}/s, chain {chain.whole:,.0f}/s, "
-                f"ratio {ratios[-1].whole:.2f}; of the second half {ratios[-1].steady:.2f}",
-                flush=True,
-            )
-        whole, steady = map(statistics.median, zip(*ratios, strict=True))
-        print(f"median of the ratios: {whole:.2f}; of the second half {steady:.2f}")
-    finally:
-        shutil.rmtree(folder)
+    promises = list(load_broker(given.broker).by_hand)
+    ratios: dict[str, list[Rates]] = {promise: [] for promise in promises}
+    for _ in range(given.rounds):
+        by_hand = {promise: measure(given, promise) for promise in promises}
+        chain = measure(given, None)
+        print(f"{given.size_bytes} B: chain {chain.whole:,.0f}/s", flush=True)
+        for promise, loop in by_hand.items():
+            found = Rates(chain.whole / loop.whole, chain.steady / loop.steady)
+            ratios[promise].append(found)
+            print(f"  beside {loop.whole:,.0f}/s by hand ({promise}): {found}", flush=True)
+    for promise, all_found in ratios.items():
+        median = Rates(*map(statistics.median, zip(*all_found, strict=True)))
+        print(f"median beside the loop by hand ({promise}): {median}")
 
 
-def measure(given: argparse.Namespace, way: str, folder: Path) -> Rates:
-    """Return the rates of one way, with a server of its own: what another left slows nobody."""
+def measure(given: argparse.Namespace, promise: str | None) -> Rates:
+    """Return the rates of a loop, or the chain's, with a server of its own.
+
+    What another one left there slows nobody.
+    """
     kind = load_broker(given.broker)
-    (folder / "server").mkdir(parents=True)
-    server = kind.make_server(folder / "server", fast=True)
+    folder = Path(tempfile.mkdtemp(prefix="arroyo-rates-"))
+    server = kind.make_server(folder, fast=True)
     try:
         server.start()
         with closing(kind(server)) as broker:
@@ -130,14 +134,14 @@ def measure(given: argparse.Namespace, way: str, folder: Path) -> Rates:
             broker.make("out")
             messages = given.messages + given.messages // FOLLOW
             fill(broker, messages, given.size_bytes)
-            program = STARTS[way](broker, messages, folder / "chain")
+            if promise is None:
+                program = start_chain(broker, folder / "chain")
+            else:
+                program = start_by_hand(broker.by_hand[promise], broker, messages)
             return rates(broker, given.messages, program)
     finally:
         server.close()
         shutil.rmtree(folder)
-
-
-STARTS = {"hand": start_by_hand, "chain": start_chain}
 
 
 if __name__ == "__main__":
