@@ -40,7 +40,9 @@ def _subcommand(name: str) -> Callable[[Callable[..., None]], click.Command]:
 _CHAIN = click.argument("chain")
 _NUMBERS = click.argument("ids", nargs=-1, metavar="[ID]...")
 _ALL = click.option("--all", "every", is_flag=True, help="All messages in quarantine.")
-_STAGE = click.option("--stage", default="", help="All messages that this stage failed on.")
+_STAGE = click.option(
+    "--stage", default="", metavar="STAGE", help="All messages that this stage failed on."
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
