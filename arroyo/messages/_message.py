@@ -127,10 +127,16 @@ class Event(Message, gc=False):  # plain values have no cycles to look for
         Raises
         ------
         TypeError
-            The array holds Python objects or named fields, which have no common wire format.
+            The array holds Python objects or named fields, which have no common wire format, or
+            is masked.
         """
         import numpy as np
 
+        if isinstance(array, np.ma.MaskedArray):
+            raise TypeError(
+                "a masked array would lose its mask: send array.filled(VALUE), "
+                "or array.data and array.mask"
+            )
         array = np.asarray(array)
         if array.dtype.hasobject or array.dtype.names:
             raise TypeError(

@@ -98,6 +98,13 @@ def test_arrays_of_any_kind_come_back_as_they_were(array):
     assert back.dtype == np.asarray(array).dtype
 
 
+def test_a_mask_is_not_lost_without_a_word():
+    masked = np.ma.masked_array([1, 2], [False, True])
+    with pytest.raises(TypeError, match=r"send array\.filled"):
+        Event.from_array(masked)
+    assert Event.from_array(masked.filled(0)).array.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("array", [np.array([object()]), np.zeros(2, [("x", "f4")]), [None]])
 def test_arrays_without_a_wire_format_are_refused(array):
     with pytest.raises(TypeError, match="send plain numbers"):
