@@ -140,13 +140,17 @@ class RunDirectory:
 
         A path that is too long for a socket address, or no text, which ZMQ takes addresses as,
         leads through a descriptor of the folder in this process. It is the same socket, but other
-        users can't use that path.
+        users can't use that path. Where there is no folder, there is no socket either.
         """
         path = self.path / kind / str(name)
         with contextlib.suppress(UnicodeEncodeError):
             if len(str(path).encode()) <= _SOCKET_PATH_LIMIT:
                 return path
-        return Path(f"/proc/{os.getpid()}/fd/{_descriptor_of(self.path)}", kind, str(name))
+        try:
+            descriptor = _descriptor_of(self.path)
+        except FileNotFoundError:
+            return path
+        return Path(f"/proc/{os.getpid()}/fd/{descriptor}", kind, str(name))
 
     def address(self, kind: str, name: ReplicaName | str) -> str:
         """Return the ZMQ address of `socket`."""

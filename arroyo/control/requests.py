@@ -69,9 +69,11 @@ def request(
                 raise TimeoutError("too many others ask at the same time")
             time.sleep(ASK_AGAIN_S)
         reply = msgspec.json.decode(received, type=dict[str, Any])
-    except (FileNotFoundError, ConnectionRefusedError) as error:
-        raise UnavailableError(f"no supervisor answers at {path}; is the chain running?") from error
     except (OSError, msgspec.DecodeError) as error:
+        if isinstance(error, ConnectionRefusedError) or not path.exists():
+            raise UnavailableError(
+                f"no supervisor answers at {path}; is the chain running?"
+            ) from error
         raise UnavailableError(
             f"the supervisor at {path} gave no answer to {verb!r} ({error}); try again"
         ) from error

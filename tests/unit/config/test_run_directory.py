@@ -8,6 +8,7 @@ from small_disk import fill
 
 from arroyo.config import run_directory
 from arroyo.config.run_directory import ChainNote, RunDirectory, list_known_chains
+from arroyo.control.requests import request
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
 
@@ -132,6 +133,12 @@ def test_a_socket_whose_path_is_too_long_is_the_same_for_all(tmp_path):
     assert stat.S_ISSOCK((long / "s" / "control").stat().st_mode)
     assert ours.address("in", NAME) == f"ipc://{ours.socket('in', NAME)}"
     assert len(os.fsencode(ours.socket("back", ReplicaName("s" * 63, 10_000)))) <= 107
+
+
+def test_nobody_answers_where_a_folder_with_a_long_name_is_gone(tmp_path):
+    gone = RunDirectory(tmp_path / ("x" * 100) / "powder")
+    with pytest.raises(UnavailableError, match="no supervisor answers at .*x/powder/s/control"):
+        request(gone.control, "status")
 
 
 def test_a_folder_with_a_long_name_that_was_made_anew_is_found(tmp_path):
