@@ -10,6 +10,8 @@ SCRIPTS = Path(__file__).parents[3] / "scripts"
 
 @pytest.mark.parametrize("script", ["bench", "bench-peers", "faults"])
 def test_a_script_finds_its_command(script):
-    ended = subprocess.run([SCRIPTS / script, "--help"], capture_output=True, text=True)
+    ended = subprocess.run(
+        [SCRIPTS / script, "--help"], capture_output=True, text=True, check=False
+    )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("Usage:")
