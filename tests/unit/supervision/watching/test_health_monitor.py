@@ -52,7 +52,7 @@ def test_a_hang_is_told_once(monitor, page):
     ((name, health),) = told
     assert (name, health.condition) == (NAME, Condition.HUNG)
     page.put_down()
-    ((_, health),) = monitor.look(3.0)
+    ((_, health),) = monitor.look(12 * LOOK_EVERY_S)
     assert health.condition is Condition.WELL
 
 
@@ -83,9 +83,9 @@ def test_a_process_that_runs_may_be_given_more_time(monitor, page):
     monitor.watch(NAME, os.getpid(), replace(STAGE, process_timeout_s=1.0), now=0.0)
     page.enter(Phase.PROCESS, 1)
     page.take(0, 7, 0)
-    monitor.look(0.25)
+    monitor.look(LOOK_EVERY_S)
     monitor.allow(NAME, replace(STAGE, process_timeout_s=3.0))
-    told = [found for number in range(2, 9) for found in monitor.look(number * LOOK_EVERY_S)]
+    told = [found for number in range(2, 6) for found in monitor.look(number * LOOK_EVERY_S)]
     assert told == []
 
 
