@@ -35,7 +35,8 @@ class Phase(IntEnum):
     DRAIN = 6
     """All its work is done, or given up; the stage's `close()` may be running."""
     CLOSED = 7
-    """It closes its links and its shared memory."""
+    """It closes its links and its shared memory; where it failed before its work was done, for
+    ever."""
     ENDED = 8
     PARAMETERS = 9
     """The stage's code takes parameters that somebody has set."""

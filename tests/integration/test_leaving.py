@@ -18,6 +18,8 @@ STAGES = '''
 import threading
 from pathlib import Path
 
+from own_stages import Count, Write
+
 from arroyo import Operator, Publisher
 
 
@@ -39,6 +41,36 @@ class NeverCloses(Threads):
 
     def close(self):
         threading.Event().wait()
+
+
+class FailingEnd:
+    """Raises in close()."""
+
+    def close(self):
+        raise ValueError("no shutter")
+
+
+class FailingCount(FailingEnd, Count):
+    pass
+
+
+class FailingOperator(FailingEnd, Operator):
+    def process(self, message):
+        return message
+
+
+class FailingWrite(FailingEnd, Write):
+    pass
+
+
+class AwayAtItsEnd(Operator):
+    """Finds nobody there in close()."""
+
+    def process(self, message):
+        return message
+
+    def close(self):
+        raise ConnectionError("no server")
 
 
 class Away(Publisher):
@@ -103,6 +135,35 @@ def test_a_close_that_does_not_return_is_ended_and_named(make_chain):
     supervisor = chain.supervise()
     assert supervisor.wait(60) == 1, chain.text()
     assert "work.0 hung in close() for 1 s" in supervisor.text
+    assert indices(chain.lines()) == list(range(EVENTS))
+
+
+@pytest.mark.logs_errors(r"close\(\) raised")
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"count": "FailingCount"},
+        {"work": "FailingOperator"},
+        {"write": "FailingWrite"},
+        {"work": "AwayAtItsEnd"},
+    ],
+    ids=lambda kinds: next(iter(kinds.values())),
+)
+def test_a_close_that_raises_is_told_once_and_not_tried_again(make_chain, kinds):
+    kinds = {name: f"leaving:{kind}" for name, kind in kinds.items()}
+    chain = chain_of(
+        make_chain,
+        listener("count", kinds.get("count", "Count"), events=EVENTS),
+        operator("work", kinds.get("work", "leaving:Threads"), ["count"]),
+        publisher("write", ["work"], kinds.get("write", "Write")),
+    )
+    supervisor = chain.supervise()
+    [failing] = kinds
+    assert supervisor.wait(60) == 1, chain.text()
+    assert supervisor.text.count(f"{failing}.0 exited with") == 1
+    assert f"{failing}.0 did not end in order" in supervisor.text
+    assert "try 1 of" not in supervisor.text
+    assert "lost" not in supervisor.text
     assert indices(chain.lines()) == list(range(EVENTS))
 
 

@@ -124,6 +124,8 @@ class StageContext:
         self._lifeline = lifeline
         self.rejected = 0
         """Frames that were no records."""
+        self.is_done = False
+        """Whether its work is done, which an error behind that, as of `close()`, leaves done."""
         self._phase = Phase.STARTING
         self._lives: dict[ReplicaName, int] = {}
         self._places = {str(name): place for place, name in enumerate(chain.replicas)}
@@ -168,11 +170,12 @@ class StageContext:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self.enter(Phase.CLOSED)
         self.signals.ignore()
-        self.links.close(flush=error is None)
+        self.links.close(flush=self.is_done)
         self.tap.close()
         self.payloads.close()
         self.watch.close()  # until here it ends an orphan that hangs
-        self.enter(Phase.ENDED)
+        if self.is_done:
+            self.enter(Phase.ENDED)
         if self.runs is not None:
             self.runs.close()
         self.page.close()

@@ -80,6 +80,7 @@ class RelayProcess:
             yield from self._loop()
             self.flush()
             replica.link_places.leave(self._machine.receiver.places)
+            replica.is_done = True
 
     def _assemble(self, equipment: Equipment, role: Role, closing: contextlib.ExitStack) -> None:
         """Make the parts; `closing` gets what to do at the end, however it ends."""
@@ -135,8 +136,10 @@ class RelayProcess:
 
     def _close(self, role: Role) -> None:
         self._replica.enter(Phase.DRAIN)
-        role.call.methods.close()
-        role.close()
+        try:
+            role.call.methods.close()
+        finally:
+            role.close()
 
     # The loop
 

@@ -80,6 +80,7 @@ class SourceProcess:
             self._perform(self._source.connect())
             replica.report_ready("listening")
             yield from self._loop()
+            replica.is_done = self._listening is None or self._listening.error is None
         finally:
             self._status.write_last()  # first of all: there may be little time
             replica.enter(Phase.DRAIN)
@@ -87,8 +88,10 @@ class SourceProcess:
             if self._listening is not None:
                 self._listening.stop()
                 self._listening.join(ORPHAN_JOIN_S if replica.signals.orphaned else LAST_WAIT_S)
-            self._methods.close()
-            self._recovery.close()
+            try:
+                self._methods.close()
+            finally:
+                self._recovery.close()
         if self._listening is not None and self._listening.error is not None:
             raise self._listening.error
 

@@ -70,7 +70,7 @@ class ProcessEnds:
             self._rest_held(replica, ending)
         elif (
             killed_alone
-            or (may_finish and replica.hung_after_work(ending))
+            or (may_finish and replica.failed_after_work(ending))
             or self._is_needless(replica)
         ):
             self._rest_stopped(replica, ending, was_draining)

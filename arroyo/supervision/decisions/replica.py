@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from arroyo.config.graph import Stage
 from arroyo.identifiers import ReplicaName
 from arroyo.protocol.values.recent_times import RecentTimes
@@ -147,10 +149,15 @@ class ReplicaState:
         phase = ending.evidence.phase
         return ending.status == 0 and (phase == FINISHED if phase else self.said_stopping)
 
-    def hung_after_work(self, ending: Ending) -> bool:
-        """Return True if the process had done its work when it hung, and was killed for that."""
-        evidence = ending.evidence
-        return bool(evidence.hung) and self.said_stopping and evidence.phase in AFTER_WORK
+    def failed_after_work(self, ending: Ending) -> bool:
+        """Return True if the process had done its work when it failed, or hung and was killed.
+
+        A kill from outside is no failure of its own.
+        """
+        phase = ending.evidence.phase
+        if ending.evidence.hung:
+            return self.said_stopping and phase in AFTER_WORK
+        return self.said_stopping and phase == FINISHED and ending.status != -signal.SIGKILL
 
     def forgive(self) -> None:
         """Forget earlier failures."""

@@ -159,10 +159,14 @@ def test_the_death_of_the_supervisor_asks_to_drain(make, signals_as_before, capl
     assert "the supervisor has died; draining" in caplog.messages
 
 
-def test_at_its_end_the_page_says_so_and_late_signals_are_ignored(make, signals_as_before):
+@pytest.mark.parametrize(("is_done", "phase"), [(True, Phase.ENDED), (False, Phase.CLOSED)])
+def test_at_its_end_the_page_says_whether_its_work_was_done_and_late_signals_are_ignored(
+    make, signals_as_before, is_done, phase
+):
     with make() as context:
         path = context.page_path
-    assert read_status_page(path)["phase"] == Phase.ENDED
+        context.is_done = is_done
+    assert read_status_page(path)["phase"] == phase
     os.kill(os.getpid(), signal.SIGTERM)
 
 

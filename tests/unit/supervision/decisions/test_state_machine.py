@@ -6,7 +6,7 @@ from supervised_histories import LINE, History, name_of
 from arroyo.config.graph import Supervision
 from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
-from arroyo.supervision.decisions.ending import Evidence
+from arroyo.supervision.decisions.ending import TRY_LATER_EXIT, Evidence
 from arroyo.supervision.decisions.events import State
 
 TERM, KILL = int(signal.SIGTERM), int(signal.SIGKILL)
@@ -416,6 +416,24 @@ def test_a_stage_that_hung_after_its_work_does_not_do_it_again(phase, told):
     history.stopping("integrate.0")
     hung = Evidence(phase=phase, hung="hung in close() for 30 s")
     ended = ev.ProcessEnded(name_of("integrate.0"), -signal.SIGKILL, hung)
+    assert kinds(history.do(ended))[0] is told
+
+
+@pytest.mark.parametrize(
+    ("phase", "status", "told"),
+    [
+        ("ENDED", 70, act.EndedBadly),
+        ("ENDED", TRY_LATER_EXIT, act.EndedBadly),
+        ("ENDED", -signal.SIGSEGV, act.EndedBadly),
+        ("ENDED", -signal.SIGKILL, act.WillRestart),
+        ("CLOSED", 70, act.WillRestart),
+    ],
+)
+def test_a_stage_that_failed_after_its_work_does_not_do_it_again(phase, status, told):
+    history = History().all_ready()
+    finish(history, "images.0")
+    history.stopping("integrate.0")
+    ended = ev.ProcessEnded(name_of("integrate.0"), status, Evidence(phase=phase))
     assert kinds(history.do(ended))[0] is told
 
 
