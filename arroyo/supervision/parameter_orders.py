@@ -49,6 +49,15 @@ class _Order(NamedTuple):
     by: str
 
 
+class Outcome(NamedTuple):
+    """What became of an order."""
+
+    refusal: str = ""
+    """Why nothing was set; empty: it was."""
+    may_pass: bool = False
+    """Whether the same order may succeed later."""
+
+
 class _StageParameters:
     """The parameters of one stage."""
 
@@ -94,7 +103,7 @@ class ParameterOrders:
         self._note_of = note_of
         self._teller = teller
         self._numbers = itertools.count(1)
-        self._outcomes: dict[int, str] = {}
+        self._outcomes: dict[int, Outcome] = {}
         for name in self._stages:  # an earlier supervisor may have left other values
             note_of(name).unlink(missing_ok=True)
 
@@ -193,7 +202,8 @@ class ParameterOrders:
         try:
             write_parameters(self._note_of(name), note)
         except OSError as error:
-            self._give_up(name, f"the run directory takes no note of it: {error.strerror}")
+            reason = f"the run directory takes no note of it: {error.strerror}"
+            self._give_up(name, reason, may_pass=True)
             return
         if not stage.waits_for:
             self._settle(name)
@@ -205,14 +215,14 @@ class ParameterOrders:
         stage.by.update(dict.fromkeys(order.values, order.by))
         self._write_settled(name, order.number)
         self._teller.note_set(name, say_all(order.values), order.by)
-        self._end(name, "")
+        self._end(name, Outcome())
 
-    def _give_up(self, name: str, reason: str) -> None:
+    def _give_up(self, name: str, reason: str, *, may_pass: bool = False) -> None:
         order = self._stages[name].orders[0]
         reason += "; the old values stay"
         self._write_settled(name, next(self._numbers))
         self._teller.note_refusal(f"set {name} {say_all(order.values)}", order.by, reason)
-        self._end(name, reason)
+        self._end(name, Outcome(reason, may_pass))
 
     def _write_settled(self, name: str, number: int) -> None:
         self._stages[name].number = number
@@ -220,7 +230,7 @@ class ParameterOrders:
         with contextlib.suppress(OSError):  # what is there says the same, but for new processes
             write_parameters(self._note_of(name), ParameterNote(number, settled, settled))
 
-    def _end(self, name: str, outcome: str) -> None:
+    def _end(self, name: str, outcome: Outcome) -> None:
         stage = self._stages[name]
         self._outcomes[stage.orders.popleft().number] = outcome
         if len(self._outcomes) > OUTCOMES:

@@ -11,7 +11,7 @@ def levels(chain):
     return [line["metadata"]["level"] for line in chain.lines() if line["type"] == "Event"]
 
 
-def refusal(chain, *arguments):
+def refusal(chain, *arguments, exit_code=64):
     """Run `arroyo set` in vain; return what it says."""
     ended = subprocess.run(
         [PROGRAMS / "arroyo", "set", "numbers", *arguments],
@@ -21,7 +21,7 @@ def refusal(chain, *arguments):
         text=True,
         check=False,
     )
-    assert ended.returncode == 64, ended.stdout
+    assert ended.returncode == exit_code, ended.stdout
     return ended.stderr
 
 
@@ -58,6 +58,12 @@ def test_parameters_are_set_in_mid_run_and_kept_over_a_kill(make_chain):
     said = refusal(chain, "work", "level=-1")
     assert "refuses: Tuned.set_parameters() raised ValueError: a level is not negative" in said
     assert "did you mean 'level'?" in refusal(chain, "work", "leval=1")
+
+    in_the_way = chain.run_directory.parameters("work").with_name("work.draft")
+    in_the_way.mkdir()
+    said = refusal(chain, "work", "level=9", exit_code=75)
+    assert "the run directory takes no note of it: Is a directory; the old values stay" in said
+    in_the_way.rmdir()
     assert "level = 8, set by pid" in chain.command("status", "numbers")
 
     ones = [chain.start("arroyo", "set", "numbers", "work", f"level={n}") for n in (11, 12)]

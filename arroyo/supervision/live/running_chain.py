@@ -111,7 +111,7 @@ class RunningChain:
         Raises
         ------
         UnavailableError
-            No supervisor answers.
+            No supervisor answers, or it can't tell the processes, as on a full disk.
         UsageError
             It refuses, or a process does.
         """
@@ -123,8 +123,9 @@ class RunningChain:
                 say(f"waiting for {names}, between two messages")
                 say_at = float("inf")
             time.sleep(LOOK_EVERY_S)
-        if reason := answer["outcomes"][number]:
-            raise UsageError(reason)
+        refusal, may_pass = answer["outcomes"][number]
+        if refusal:
+            raise UnavailableError(refusal) if may_pass else UsageError(refusal)
 
     def _stages_by_hand(self) -> str:
         """Name the stages that run without a supervisor; empty: none, or there is one."""

@@ -60,7 +60,7 @@ def test_processes_that_work_are_named(orders, played):
 def test_parameters_are_typed_as_in_the_chain_file(orders):
     number = orders.post("set", stage="integrate", values={"level": "7", "mode": "slow"})["number"]
     shown = orders.get("/parameters", of="integrate")
-    assert shown["outcomes"][str(number)] == ""
+    assert shown["outcomes"][str(number)] == ["", False]
     values = {name: each["value"] for name, each in shown["parameters"].items()}
     assert values == {"level": 7, "mode": "slow"}
     with pytest.raises(UsageError, match="expected a number"):

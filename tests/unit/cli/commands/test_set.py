@@ -41,7 +41,7 @@ def test_who_waits_for_long_is_told_for_what_and_a_refusal_is_an_error(played, m
     answers = [
         {"number": 1},
         {"outcomes": {}, "waits_for": ["integrate.0"]},
-        {"outcomes": {"1": "integrate.0 refuses: no"}, "waits_for": []},
+        {"outcomes": {"1": ["integrate.0 refuses: no", False]}, "waits_for": []},
     ]
     monkeypatch.setattr(
         "arroyo.supervision.live.running_chain.RunningChain.ask", lambda *_, **__: answers.pop(0)
