@@ -131,9 +131,10 @@ class RunDirectory:
         return self.path / "version" / "accepted"
 
     def forget_versions(self) -> None:
-        """Remove the copies that an earlier supervisor has kept."""
+        """Remove the copies that a supervisor has kept which has ended, or ends."""
         for path in (self.path / "version").glob("*"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
 
     def socket(self, kind: str, name: ReplicaName | str) -> Path:
         """Return the path of a unix socket: ``in``, ``back``, ``pub`` of a replica, ``s`` (others).

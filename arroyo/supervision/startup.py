@@ -69,7 +69,8 @@ def supervise(
     with contextlib.ExitStack() as resources:
         resources.callback(lock.release)
         folders = settle_folders(chain, environ, lock)
-        folders.run.forget_versions()
+        folders.run.forget_versions()  # of one that was killed
+        resources.callback(folders.run.forget_versions)
         copy = folders.run.keep_version(chain.text) if chain.text else None
         adopt_orphans()
         resources.callback(adopt_orphans, adopt=False)

@@ -1,5 +1,6 @@
 import os
 
+import msgspec
 import pytest
 from supervised_histories import LINE, make_chain
 
@@ -33,3 +34,19 @@ def test_nothing_starts_of_a_chain_with_mistakes_and_the_lock_is_free_again(lock
     with pytest.raises(ConfigurationError, match="no such module"):
         supervise(make_chain(LINE), check=lambda *_: ["no such module"])
     Lock.acquire(lock_path).release()
+
+
+def test_no_copy_of_a_chain_file_is_left(lock_path):
+    folder = lock_path.parents[1] / "version"
+    (folder / "former.toml").touch()  # by one that was killed
+    copies = []
+
+    def check(_, copy):
+        copies.append(copy.read_text())
+        copies.extend(each for each in folder.iterdir() if each != copy)
+        return ["no such module"]
+
+    with pytest.raises(ConfigurationError):
+        supervise(msgspec.structs.replace(make_chain(LINE), text="[chain]"), check=check)
+    assert copies == ["[chain]"]
+    assert list(folder.iterdir()) == []
