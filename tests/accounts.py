@@ -12,47 +12,39 @@ from pathlib import Path
 from subprocess import DEVNULL
 
 import pytest
+from chains import PROGRAMS
 
 import arroyo
 
 ORDINARY, OTHER = 65534, 65533
-PROGRAMS = {
-    "arroyo": "arroyo.cli.main:arroyo",
-    "arroyo-stage": "arroyo.cli.stage:main",
-    "arroyo-supervise": "arroyo.cli.supervise:main",
-}
 DEADLINE_S = 120.0
 
 
 class Account:
-    """An account of this machine, with a home that it has just got."""
+    """An account of this machine, with a home that it has just got.
 
-    def __init__(self, uid):
+    `programs`: the folder of the installed programs.
+    """
+
+    def __init__(self, uid, programs):
         self.uid = uid
-        self.python = find_python(uid)
+        self.programs = programs
         self.home = Path(tempfile.mkdtemp(prefix="arroyo-home-"))
         os.chown(self.home, uid, uid)
         self.home.chmod(0o755)
-        self.environ = {
-            "HOME": str(self.home),
-            "PATH": os.defpath,
-            # Where the interpreter of the tests, which this account may not use, has its packages.
-            "PYTHONPATH": os.pathsep.join([str(Path(arroyo.__file__).parents[1]), *sys.path]),
-        }
+        self.environ = {"HOME": str(self.home), "PATH": os.defpath}
         self.started = []
 
+    def command(self, program, *arguments):
+        """Write the command that goes on as an installed program in this account."""
+        return become(self.uid, self.programs / program, *arguments)
+
     def start(self, program, *arguments, **environ):
-        """Start a program of Arroyo in the account's home."""
-        module, _, function = PROGRAMS[program].partition(":")
-        code = f"import sys; sys.argv[0] = {program!r}; from {module} import {function}; "
-        command = [self.python, "-P", "-c", f"{code}{function}()", *map(str, arguments)]
+        """Start an installed program in the account's home."""
         process = subprocess.Popen(
-            command,
+            self.command(program, *arguments),
             cwd=self.home,
             env=self.environ | environ,
-            user=self.uid,
-            group=self.uid,
-            extra_groups=[],
             stdin=DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -67,6 +59,12 @@ class Account:
         said, _ = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == code, said
         return said
+
+    def places(self, chain):
+        """The run directory and the state directory of a chain, by default."""
+        if self.uid == 0:
+            return Path("/run/arroyo", chain), Path("/var/lib/arroyo", chain)
+        return self.home / ".cache/arroyo/run" / chain, self.home / ".local/state/arroyo" / chain
 
     def write(self, path, text):
         """Write a file of the account; return its path."""
@@ -87,27 +85,62 @@ class Account:
         shutil.rmtree(self.home)
 
 
-def find_python(uid):
-    """Find an interpreter like this one that the account may use."""
-    candidates = [sys.executable, f"/usr/bin/python{sysconfig.get_python_version()}"]
-    for candidate in filter(os.path.exists, candidates):
+def become(uid, *command):
+    """Write the command that goes on as another user."""
+    ids = [f"--reuid={uid}", f"--regid={uid}", "--clear-groups"]
+    # What setpriv starts itself still has root's rights to files: `env` has not.
+    return ["setpriv", *ids, "env", *map(str, command)]
+
+
+def may_use(uid, programs):
+    command = become(uid, programs / "arroyo", "--version")
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def install(folder):
+    """Put the programs into a folder, with an interpreter that anybody may use.
+
+    It has the packages of the one that runs the tests.
+    """
+    python = f"python{sysconfig.get_python_version()}"
+    subprocess.run([f"/usr/bin/{python}", "-m", "venv", "--without-pip", folder], check=True)
+    packages = folder / "lib" / python / "site-packages"
+    packages.joinpath("tests.pth").write_text(
+        "\n".join([str(Path(arroyo.__file__).parents[1]), *sys.path])
+    )
+    for program in PROGRAMS.glob("arroyo*"):
+        copy = Path(shutil.copy(program, folder / "bin"))
+        copy.write_text(program.read_text().replace(str(PROGRAMS), str(copy.parent)))
+    return folder / "bin"
+
+
+@pytest.fixture(scope="session")
+def programs_for_anybody():
+    """The installed programs, or a copy of them, where ordinary accounts may run them."""
+    if may_use(ORDINARY, PROGRAMS):
+        yield PROGRAMS
+        return
+    with tempfile.TemporaryDirectory(prefix="arroyo-programs-") as folder:
+        Path(folder).chmod(0o755)
         try:
-            subprocess.run([candidate, "-c", "import zlib"], user=uid, check=True, stderr=DEVNULL)
-        except (PermissionError, subprocess.CalledProcessError):
-            continue
-        return candidate
-    return pytest.skip(f"install Python where others may use it: user {uid} may not use this one")
+            copied = install(Path(folder))
+        except FileNotFoundError as error:
+            pytest.skip(f"install Python where others may use it: {error}")
+        if not may_use(ORDINARY, copied):
+            pytest.skip("install Arroyo and what it needs where others may read them")
+        yield copied
 
 
 @pytest.fixture
-def account():
+def account(request):
     """Make accounts by their numbers; what they have started is ended after the test."""
     if os.geteuid() != 0:
         pytest.skip("run as root, who alone may be somebody else")
     made = []
 
-    def make(uid):
-        made.append(Account(uid))
+    def make(uid, kind=Account):
+        anybody = uid and request.getfixturevalue("programs_for_anybody")
+        made.append(kind(uid, anybody or PROGRAMS))
         return made[-1]
 
     yield make

@@ -65,15 +65,8 @@ NAME = f"places-{os.getpid()}"
 def anybody(request, account):
     made = account(request.param)
     yield made
-    for place in places_of(made):
+    for place in made.places(NAME):
         shutil.rmtree(place, ignore_errors=True)
-
-
-def places_of(account):
-    """The run and the state directory of the chain `NAME` by default."""
-    if account.uid == ROOT:
-        return Path("/run/arroyo", NAME), Path("/var/lib/arroyo", NAME)
-    return account.home / ".cache/arroyo/run" / NAME, account.home / ".local/state/arroyo" / NAME
 
 
 def write_chain(account, text, folder="chain", name=NAME):
@@ -95,11 +88,11 @@ def start_endless(account, **environ):
     return path
 
 
-def test_a_chain_runs_where_nothing_is_set(anybody):
+def test_a_chain_runs_in_its_default_places(anybody):
     path = write_chain(anybody, TOUCHY)
     anybody.run("arroyo", "check", path)
     anybody.run("arroyo-supervise", path, code=QUARANTINED)
-    for place in places_of(anybody):
+    for place in anybody.places(NAME):
         assert stat.S_IMODE(place.stat().st_mode) == 0o700
         assert place.stat().st_uid == anybody.uid
     assert written(path) == ["0", "1", "2", "4"]
@@ -108,7 +101,7 @@ def test_a_chain_runs_where_nothing_is_set(anybody):
 def test_what_is_in_quarantine_is_found_after_the_run_directory_is_gone(anybody):
     path = write_chain(anybody, TOUCHY)
     anybody.run("arroyo-supervise", path, code=QUARANTINED)
-    shutil.rmtree(places_of(anybody)[0])
+    shutil.rmtree(anybody.places(NAME)[0])
     for chain in (path, NAME):
         (entry,) = json.loads(anybody.run("arroyo", "quarantine", "list", chain, "--json"))
         assert entry["reason"] == "raised ValueError: no sense in 3"
@@ -118,7 +111,7 @@ def test_a_directory_is_not_handed_over_again_after_the_run_directory_is_gone(an
     path = write_chain(anybody, FINITE)
     anybody.write("chain/files/first", "1")
     anybody.run("arroyo-supervise", path)
-    shutil.rmtree(places_of(anybody)[0])
+    shutil.rmtree(anybody.places(NAME)[0])
     anybody.write("chain/files/second", "2")
     anybody.run("arroyo-supervise", path)
     assert written(path) == ["first", "second"]
@@ -169,7 +162,7 @@ def test_a_source_that_was_renamed_says_that_it_begins_anew_and_goes_on_as_it_is
     user.run("arroyo-supervise", path)
     renamed = FINITE.replace("[stages.files]", "[stages.images]")
     write_chain(user, renamed.replace('inputs = ["files"]', 'inputs = ["images"]'))
-    sources = places_of(user)[1] / "source"
+    sources = user.places(NAME)[1] / "source"
     said = user.run("arroyo-supervise", path)
     assert f"warning: {sources / 'files.0'} is the journal of files.0, which chain {NAME}" in said
     assert written(path) == ["first", "first"]
@@ -185,7 +178,7 @@ def test_a_chain_starts_with_journals_that_a_power_cut_has_spoilt(account, conte
     path = write_chain(user, FINITE)
     user.write("chain/files/first", "1")
     user.run("arroyo-supervise", path)
-    run, state = places_of(user)
+    run, state = user.places(NAME)
     journals = [file for file in (state / "source" / "files.0").iterdir() if file.is_file()]
     assert len(journals) == 2
     for journal in journals:
