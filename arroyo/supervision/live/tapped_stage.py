@@ -76,11 +76,12 @@ class TappedStage:
             )
         self._require_own()
         if not self._is_alive():
-            raise UnavailableError(
-                f"{stage} of chain {self.chain.name} does not run as a process of its own, and "
-                "only those can be tapped (a chain with --in-process has none); see: "
-                f"arroyo status {self.chain.name}"
-            )
+            why = "does not run as a process of its own, and only those can be tapped (a chain "
+            why += "with --in-process has none); see"
+            if self.may_go_on():
+                why = "has no process at the moment; why that is, and whether it starts again"
+            name = self.chain.name
+            raise UnavailableError(f"{stage} of chain {name} {why}: arroyo status {name}")
         self._taps: dict[str, TapFile] = {}
         self._asked_at: dict[str, float] = {}
         self._ask_at: dict[str, float] = {}

@@ -27,6 +27,13 @@ def stage(chain_directory, chain_file):
     lock.release()
 
 
+def test_of_a_stage_whose_process_is_away_it_says_so(chain_directory, chain_file):
+    supervisor = Lock.acquire(chain_directory.lock("supervisor"))
+    with pytest.raises(UnavailableError, match="work of chain saxs has no process at the moment"):
+        TappedStage(load_chain(chain_file), "work", os.environ)
+    supervisor.release()
+
+
 def give(chain_directory, number, header):
     file = TappedFile.find(chain_directory.tap("work.0"))
     assert file.wanted == number
