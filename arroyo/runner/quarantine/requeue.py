@@ -78,8 +78,8 @@ class Requeue:
         try:
             message = self._read(entry)
             keys = None if self._key_field is None else [key_of(message, self._key_field)]
-            item = self._codec.encode(message)
             returned = self._returned(entry, is_open=is_open)
+            item = self._codec.encode(message)  # last: it may fill a slab
         except (ArroyoError, OSError) as error:
             _log.warning("%s can't be sent and stays in quarantine: %s", entry.key, error)
             self._store.take_back(entry.id)

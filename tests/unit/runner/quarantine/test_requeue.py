@@ -2,7 +2,7 @@ import pytest
 from quarantine_entries import make_entry
 from unit.protocol.model import chain, listener, operator, publisher
 
-from arroyo.codec import Kind, MessageCodec
+from arroyo.codec import DETACH_BYTES, Kind, MessageCodec
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event, Start, Stop
 from arroyo.runner.quarantine.requeue import LOOK_S, Requeue
@@ -58,6 +58,17 @@ def test_what_can_not_be_sent_stays_in_quarantine(store, returning, changes):
     put(store, **changes)
     assert list(returning.look(0.0, NONE)) == []
     assert (len(store.entries()), store.requeued()) == (1, [])
+
+
+def test_what_can_not_be_sent_is_not_put_into_shared_memory(store):
+    codec, kept = MessageCodec(()), []
+    codec.keep = kept.append
+    message = CODEC.pack(Event({}, bytes(DETACH_BYTES)))
+    store.put(make_entry("one", run="old"), message, CODEC.pack(Start()))
+    store.runs.note_stop("work", "src.0", "old", b"no message")
+    store.requeue("one")
+    assert list(Requeue(CHAIN, ReplicaName("src", 0), store, codec).look(0.0, NONE)) == []
+    assert (len(store.entries()), kept) == (1, [])
 
 
 def stop_of(intake):
