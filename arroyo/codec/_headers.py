@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,9 +21,8 @@ _data_decoder = msgspec.msgpack.Decoder(DataRecord)
 _back_decoder = msgspec.msgpack.Decoder(BackRecord)
 
 
-def encode_record(record: DataRecord | BackRecord) -> bytes:
-    """Return the header frame of a record."""
-    return _encoder.encode(record)
+encode_record: Callable[[DataRecord | BackRecord], bytes] = _encoder.encode
+"""Returns the header frame of a record."""
 
 
 def decode_data(header: bytes | memoryview) -> DataRecord:
@@ -56,11 +55,12 @@ def _decode(decoder: msgspec.msgpack.Decoder[Any], header: bytes | memoryview, k
 
 def _require_batch(batch: Batch) -> None:
     # Most batches have one range and nothing else.
-    _require_ranges(batch.ranges)
     if batch.tombstones:
         _require_tombstones(batch.tombstones)
     count = 0
     for first, end in batch.ranges:
+        if first >= end:
+            raise _empty_range(first, end)
         count += end - first
         if batch.kind == Kind.EVENTS and first < batch.base:
             raise DecodeError("a batch holds a message from before its run")
@@ -68,15 +68,17 @@ def _require_batch(batch: Batch) -> None:
         raise DecodeError(f"a batch has {count} messages, expected {BATCH_MESSAGES_MAX} at most")
     if batch.kind != Kind.EVENTS and (count != 1 or batch.fragments or batch.tombstones):
         raise DecodeError("a Start or Stop does not travel alone")
-    if batch.fragments:
-        _require_fragments(fragment for _, fragment in batch.fragments)
-        _require_places("fragments", [place for place, _ in batch.fragments], count)
+    if batch.fragments or batch.detached or batch.slabs:
+        _require_parts(batch, count)
     if batch.returned is not None:
         _require_fragments((batch.returned.fragment,))
-    if batch.detached:
-        _require_places("detached payloads", batch.detached, count)
-    if batch.slabs:
-        _require_places("slabs", [place for place, _ in batch.slabs], count)
+
+
+def _require_parts(batch: Batch, count: int) -> None:
+    _require_fragments(fragment for _, fragment in batch.fragments)
+    _require_places("fragments", [place for place, _ in batch.fragments], count)
+    _require_places("detached payloads", batch.detached, count)
+    _require_places("slabs", [place for place, _ in batch.slabs], count)
 
 
 def _require_places(what: str, places: Sequence[int], count: int) -> None:
@@ -87,7 +89,11 @@ def _require_places(what: str, places: Sequence[int], count: int) -> None:
 def _require_ranges(ranges: Iterable[Range]) -> None:
     for first, end in ranges:
         if first >= end:
-            raise DecodeError(f"a record holds the range {first} to {end}, which is empty")
+            raise _empty_range(first, end)
+
+
+def _empty_range(first: int, end: int) -> DecodeError:
+    return DecodeError(f"a record holds the range {first} to {end}, which is empty")
 
 
 def _require_tombstones(stones: Iterable[Tombstone]) -> None:

@@ -130,9 +130,10 @@ class MessageCodec:
             messages: list[Message] = self._decoder.decode(body)
         except Exception as error:  # users' __post_init__ may raise anything
             raise DecodeError(f"a body is no list of messages of this chain: {error}") from error
-        _require_places(len(messages), detached, payloads)
-        for position, payload in zip(detached, payloads, strict=True):
-            _put_payload(messages[position], payload)
+        if detached or payloads:
+            _require_places(len(messages), detached, payloads)
+            for position, payload in zip(detached, payloads, strict=True):
+                _put_payload(messages[position], payload)
         return messages
 
     def decode_each(

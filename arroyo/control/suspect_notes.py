@@ -116,7 +116,7 @@ class SuspectLists:
         """
         # One that comes again may have been in hand of another replica, which has died of it.
         known = self.read() if batch.attempt else self._known
-        return any(
+        return bool(known) and any(
             first < each.end and each.first < end
             for each in known
             if (each.source, each.epoch) == (batch.source, batch.epoch)

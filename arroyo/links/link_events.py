@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+import msgspec
 
 from arroyo.codec import BackRecord, DataRecord
 from arroyo.identifiers import ReplicaName
 
 
-class DataReceived(NamedTuple):
+class DataReceived(msgspec.Struct, frozen=True):
     """A record from above; of a batch, `frames` are the body and the payloads."""
 
     record: DataRecord
     frames: Sequence[bytes | memoryview]
 
 
-class BackRecordReceived(NamedTuple):
+class BackRecordReceived(msgspec.Struct, frozen=True):
     """A record from below."""
 
     record: BackRecord
 
 
-class LinkBroken(NamedTuple):
+class LinkBroken(msgspec.Struct, frozen=True):
     """The connection to a replica below ended."""
 
     replica: ReplicaName
     link: int
 
 
-class SenderConnected(NamedTuple):
+class SenderConnected(msgspec.Struct, frozen=True):
     """A replica above takes records: for the first time, or in its next life."""
 
     replica: ReplicaName
 
 
-class SubscriptionConfirmed(NamedTuple):
+class SubscriptionConfirmed(msgspec.Struct, frozen=True):
     """Nothing that this replica above publishes from now on is missed."""
 
     replica: ReplicaName

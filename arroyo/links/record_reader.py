@@ -68,9 +68,13 @@ class RecordReader:
                 frames.append(frame.buffer.toreadonly())
             try:
                 record = decode_data(header)
-                if isinstance(record, Batch) and not frames:
-                    raise DecodeError("a batch came without its body")
-                if (sender := _sender_of(record)) not in self._above:
+                if isinstance(record, Open):
+                    sender = f"{record.stage}.{record.replica}"
+                else:
+                    sender = record.sender
+                    if not frames and isinstance(record, Batch):
+                        raise DecodeError("a batch came without its body")
+                if sender not in self._above:
                     raise _stranger(record, sender, "above")
             except DecodeError as error:
                 self._reject(error)
@@ -79,10 +83,6 @@ class RecordReader:
                     yield SubscriptionConfirmed(ReplicaName(record.stage, record.replica))
                 else:
                     yield DataReceived(record, frames)
-
-
-def _sender_of(record: DataRecord) -> str:
-    return f"{record.stage}.{record.replica}" if isinstance(record, Open) else record.sender
 
 
 def _stranger(record: DataRecord | BackRecord, name: str, side: str) -> DecodeError:

@@ -29,6 +29,9 @@ from .status_words import (
 _INDEX = {name: offset >> 3 for name, offset in OFFSET.items()}
 _PHASE = _INDEX["phase"]
 _SINCE = _INDEX["phase_since_ns"]
+_HAND_SOURCE, _HAND_EPOCH, _HAND_BASE, _HAND_SEQUENCE, _HAND_PART, _HAND_END = (
+    _INDEX[f"hand_{what}"] for what in ("source", "epoch", "base", "sequence", "part", "end")
+)
 _LAYOUT = struct.Struct(f"={len(FIELDS)}Q")
 _HISTOGRAM = struct.Struct(f"={BUCKETS}Q")
 
@@ -105,17 +108,17 @@ class StatusPage:
         `source` is its index in `Chain.replicas`; `base` as in `Batch`.
         """
         # In this order, so that a reader takes no message of one source for the other's.
-        words, index = self._words, _INDEX
-        words[index["hand_sequence"]] = NO_SEQUENCE
-        words[index["hand_part"]] = 0
-        words[index["hand_end"]] = 0
-        words[index["hand_epoch"]] = epoch
-        words[index["hand_base"]] = base
-        words[index["hand_source"]] = source + 1
+        words = self._words
+        words[_HAND_SEQUENCE] = NO_SEQUENCE
+        words[_HAND_PART] = 0
+        words[_HAND_END] = 0
+        words[_HAND_EPOCH] = epoch
+        words[_HAND_BASE] = base
+        words[_HAND_SOURCE] = source + 1
 
     def put_down(self) -> None:
         """Set that no message is in hand."""
-        self.set("hand_source", 0)
+        self._words[_HAND_SOURCE] = 0
 
     def close(self) -> None:
         """Unmap; the file stays for readers."""

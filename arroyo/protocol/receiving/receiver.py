@@ -222,7 +222,9 @@ class Receiver:
         if count != len(messages):
             raise ValueError(f"{count} messages were announced, {len(messages)} came")
         work: Sequence[Work]
-        if batch.fragments:
+        if count == 1 and not batch.fragments:
+            work = [(batch.ranges[0][0], (), messages[0])]
+        elif batch.fragments:
             work = [
                 (*position, message)
                 for position, message in zip(positions_of(batch), messages, strict=True)

@@ -5,7 +5,7 @@ PROTOCOL 19. They may come by several paths, from several replicas above, and ag
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -100,8 +100,20 @@ class RunGate:
         """When `tick` has something to do."""
         return min(due for due, _ in self._held.values()) if self._held else None
 
-    def admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
+    def admit(self, delivery: Delivery, now: float) -> Iterable[Admission]:
         """Say what to do with a batch, and with those that waited for it."""
+        batch = delivery.batch
+        run = self._runs.get((batch.source, batch.run))
+        if (
+            batch.kind == Kind.EVENTS
+            and run is not None
+            and not run.closed
+            and batch.epoch == run.newest
+        ):
+            return ((Verdict.WORK, delivery),)  # nearly all: what follows would say the same
+        return self._admit(delivery, now)
+
+    def _admit(self, delivery: Delivery, now: float) -> Iterator[Admission]:
         kind = delivery.batch.kind
         if self._is_outlived(delivery.batch) or self._is_forgotten(delivery.batch):
             yield Verdict.NOTHING, delivery

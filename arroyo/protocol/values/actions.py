@@ -8,7 +8,7 @@ nothing that the shell does in answer can come into the midst of a change.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -16,7 +16,7 @@ from arroyo.codec import BackRecord, Batch, DataRecord, Suspect
 from arroyo.identifiers import ReplicaName
 
 
-class Connect(NamedTuple):
+class Connect(msgspec.Struct, frozen=True):
     """Make the link to a replica below, in place of the one that was there.
 
     The shell reports its end with the same `link` number.
@@ -26,7 +26,7 @@ class Connect(NamedTuple):
     link: int
 
 
-class Transmit(NamedTuple):
+class Transmit(msgspec.Struct, frozen=True):
     """Send a record, with its messages if it is a batch, to a replica below."""
 
     to: ReplicaName
@@ -34,21 +34,21 @@ class Transmit(NamedTuple):
     items: Sequence[Any] = ()
 
 
-class Broadcast(NamedTuple):
+class Broadcast(msgspec.Struct, frozen=True):
     """Send a record, with its messages, to all subscribers."""
 
     record: DataRecord
     items: Sequence[Any] = ()
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True):
     """Send a record to a replica above: a neighbour or a source."""
 
     to: ReplicaName
     record: BackRecord
 
 
-class Release(NamedTuple):
+class Release(msgspec.Struct, frozen=True):
     """Messages are finished: commit the input up to here, and let as many new ones in."""
 
     tokens: Sequence[Any]
@@ -59,7 +59,7 @@ class Release(NamedTuple):
     """Items that will never be sent again and may hold something; see `ledger.Advance`."""
 
 
-class PutInQuarantine(NamedTuple):
+class PutInQuarantine(msgspec.Struct, frozen=True):
     """A message has ended so many processes that it must not go out again: keep it for people.
 
     It is withheld until the shell has said whether that was done: `Source.quarantined`, or

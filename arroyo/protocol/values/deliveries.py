@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple, TypeAlias, overload
 
+import msgspec
+
 from arroyo.codec import Batch, Reason, Returned
 from arroyo.messages import Fragment, Origin
 
 
-class Delivery(NamedTuple):
+class Delivery(msgspec.Struct, frozen=True):
     """A batch for the stage's code, and what the shell received with it (its frames)."""
 
     batch: Batch

@@ -214,7 +214,7 @@ class StageContext:
         """Mark on the status page what the main thread is at, and since when."""
         if phase is not self._phase:
             self._phase = phase
-            self.page.enter(phase, self.now_ns())
+            self.page.enter(phase, int(self.clock.monotonic() * 1e9))
 
     def note_waiting(self, why: str = "") -> bool:
         """Note that the stage's code waits, and for what; return True if it should stop."""

@@ -73,13 +73,10 @@ class Tap:
         self._payloads = payloads
         self._clock = clock
         self._file: TappedFile | None = None
+        self.is_open = False
+        """Whether somebody looks; `send` and `take` need not be called otherwise."""
         self._due = 0.0
         """When to look next whether a message is asked for."""
-
-    @property
-    def is_open(self) -> bool:
-        """Whether somebody looks; `send` and `take` need not be called otherwise."""
-        return self._file is not None
 
     def look(self) -> None:
         """Look whether somebody looks."""
@@ -88,6 +85,7 @@ class Tap:
         if self._file is None:
             with contextlib.suppress(OSError):
                 self._file = TappedFile.find(self._path)
+                self.is_open = self._file is not None
         elif not self._file.is_held:
             self._file.clear()
             self.close()
@@ -96,7 +94,7 @@ class Tap:
         """Look no more."""
         if self._file is not None:
             self._file.close()
-            self._file = None
+            self._file, self.is_open = None, False
 
     def send(self, action: Action) -> None:
         """Copy a message that is about to be sent, if one is asked for."""

@@ -141,7 +141,7 @@ class BatchWorker:
         """
         self._hand_since[0] = now_ns
         role, caller = self._role, self._caller
-        if batch.kind != Kind.EVENTS or self._passes_by(batch):
+        if batch.kind != Kind.EVENTS or (batch.enters and self._passes_by(batch)):
             return None, caller.call(
                 lambda each: self._treat(batch, each),
                 work,
@@ -163,7 +163,7 @@ class BatchWorker:
 
     def _passes_by(self, batch: Batch) -> bool:
         """Return True if it came back from quarantine, and is not for the code of this stage."""
-        return bool(batch.enters) and self._role.route.concerns(batch)
+        return self._role.route.concerns(batch)
 
     def _treat(self, batch: Batch, work: Sequence[Work]) -> Sequence[Outcome]:
         return (self._role.let_pass if batch.kind == Kind.EVENTS else self._role.hear)(batch, work)
@@ -173,7 +173,7 @@ class BatchWorker:
     ) -> tuple[Batch, BatchProgress | None, Sequence[Outcome]]:
         """Work on a message from quarantine, within its run where the stage hears of that."""
         batch, run = self._role.place_returned(batch)
-        if run is None or not work or self._passes_by(batch):
+        if run is None or not work or (batch.enters and self._passes_by(batch)):
             return batch, *self._work_through(batch, work, now_ns)
         with self._caller.link_thread:
             batch = run.begin(batch)

@@ -87,7 +87,7 @@ class IncomingBatches:
     def _work_off(self, delivery: Delivery, batch: Batch, work: Sequence[Work]) -> None:
         came = delivery.batch
         count, size = count_of(came), sum(map(len, delivery.content))
-        shared = sum(reference.length for _, reference in came.slabs)
+        shared = sum(reference.length for _, reference in came.slabs) if came.slabs else 0
         self._replica.payloads.take_up(came)
         if self._replica.tap.is_open:
             self._replica.tap.take(came, delivery.content)

@@ -225,7 +225,8 @@ class RelayProcess:
                 continue
             self._last_came = now
             actions, deliveries = machine.record(event.record, event.frames, now)
-            neighbours.perform(actions)
+            if actions:
+                neighbours.perform(actions)
             for delivery in deliveries:
                 self._take(delivery)
             if isinstance(event.record, End) or neighbours.replies.is_due(now):

@@ -56,7 +56,8 @@ class BatchReader:
             self._messages = _readable(found)
             self._read_again = lambda: _readable(codec.decode_each(body, places, payloads))
         else:
-            self._quarantine.note_readable()
+            if self.unreadable:
+                self._quarantine.note_readable()
             self._read_again = lambda: codec.decode(body, places, payloads)
         return batch, messages
 

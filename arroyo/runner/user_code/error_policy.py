@@ -119,6 +119,8 @@ class ErrorPolicy(Generic[Tried, Kept]):
         # Neither here nor in `_after` does a name for the error outlive the call: an error keeps
         # its frames and those that called them, so the message would stay until the garbage
         # collector finds the circle.
+        if not self.errors:
+            return self._work(left, outcomes)  # there is no streak of errors to end
         before = len(outcomes)
         try:
             return self._work(left, outcomes)

@@ -107,7 +107,7 @@ class OperatorCall:
         `results`: where others may see meanwhile what has come of them.
         """
         results = Results() if results is None else results
-        if not self._work_together(work, results):
+        if not (self.takes_lists and self._work_together(work, results)):
             self._events.run(work, results)
         return results.in_order()
 
@@ -118,8 +118,6 @@ class OperatorCall:
         return results.in_order()
 
     def _work_together(self, work: Sequence[Work], results: Results) -> bool:
-        if not self.takes_lists:
-            return False
         self._outbox.begin(takes_lists=True)
         try:
             return self._lists.work_together(work, results)

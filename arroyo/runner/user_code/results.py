@@ -24,7 +24,7 @@ class Results:
         """By their index."""
 
     def __len__(self) -> int:
-        return len(self.body) + len(self._others)
+        return self.body.length + len(self._others)
 
     def append(self, outcome: Encoded | Output) -> None:
         """Note what became of the next message."""

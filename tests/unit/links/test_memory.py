@@ -31,7 +31,8 @@ def test_a_batch_comes_as_a_body_and_payloads_that_nobody_can_change(both):
     items = [CODEC.encode(Event({"n": 1}, b"small")), CODEC.encode(Event({"n": 2}, payload))]
     above.perform([Connect(BELOW, 1), Transmit(BELOW, batch((0, 2)), items)])
     payload[0] = 0
-    ((record, (body, *payloads)),) = below.poll(0.0)
+    (came,) = below.poll(0.0)
+    record, (body, *payloads) = came.record, came.frames
     small, large = CODEC.decode(body, record.detached, payloads)
     assert (record.detached, bytes(small.payload), bytes(large.payload)) == (
         (1,),

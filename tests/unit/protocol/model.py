@@ -575,8 +575,9 @@ class World:
 
     def _work(self, node: Node, deliveries: Any) -> None:
         relay = node.machine
-        for came, items in deliveries:
-            batch, work = came, relay.receiver.plan(came, items)
+        for delivery in deliveries:
+            came = batch = delivery.batch
+            work = relay.receiver.plan(came, delivery.content)
             try:
                 while work and (part := self._cut(batch, work)):
                     outputs = self._work_on(node, batch, work[:part])

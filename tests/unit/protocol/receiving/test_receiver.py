@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 from batches import make_batch
+from msgspec.structs import astuple
 from unit.protocol.below import make_receiver
 
 from arroyo.codec import Bye, Credit, End, Hello, Kind, Lost, Open, Refuse, Suspect
@@ -34,7 +35,7 @@ class Taking:
         deliveries = self._receiver.record(record, (), now, self.told_again.append, late.append)
         actions = self._outbox.take()
         assert all(isinstance(action, Reply) for action in actions)
-        return [tuple(action) for action in actions], [each.batch for each in deliveries]
+        return [astuple(action) for action in actions], [each.batch for each in deliveries]
 
 
 def events(number, **fields):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from batches import make_batch
+from msgspec.structs import astuple
 
 from arroyo.codec import Ack, Bye, Credit, Hello, Lost
 from arroyo.identifiers import ReplicaName
@@ -33,7 +34,7 @@ class Saying:
     def __getattr__(self, name):
         def call(*args):
             getattr(self.upstream, name)(*args)
-            return [tuple(action) for action in self.outbox.take() if type(action) is Reply]
+            return [astuple(action) for action in self.outbox.take() if type(action) is Reply]
 
         return call
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from batches import make_batch
+from msgspec.structs import replace
 from stage_fakes import ScriptedContext, line_of
 
 from arroyo import Event
@@ -127,7 +128,7 @@ def test_messages_are_read_worked_on_and_counted_for_the_reply(parts):
 
 def test_a_batch_that_can_not_be_read_is_quarantined_as_a_whole(parts):
     came = delivery(parts, 1, 2)
-    parts.incoming.take(came._replace(content=(b"\xc1 no message",)))
+    parts.incoming.take(replace(came, content=(b"\xc1 no message",)))
     ((batch, messages),) = parts.worker.worked_off
     assert messages == []
     assert [stone.reason for stone in batch.tombstones] == [Reason.QUARANTINED]

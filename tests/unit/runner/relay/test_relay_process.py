@@ -1,6 +1,7 @@
 """The process of an operator or publisher, with a script in place of its neighbours."""
 
 import pytest
+from msgspec.structs import replace
 from stage_fakes import line_of, run_stage
 
 from arroyo import Event, Operator, Publisher, Start, Stop
@@ -200,7 +201,7 @@ def test_a_batch_that_can_not_be_read_is_put_aside_and_the_stage_goes_on(run):
     def feed(above):
         yield above.batch(START, kind=Kind.START)
         broken = above.batch(*events(0), base=1)
-        yield broken._replace(frames=(b"\xc1 no message",))
+        yield replace(broken, frames=(b"\xc1 no message",))
         yield above.batch(*events(1), base=1)
         yield above.end(final=True)
 
