@@ -43,6 +43,13 @@ class LazyWork(Sequence[Work]):
             return LazyWork(self._sequences[index], self._messages[index])
         return self._sequences[index], (), self._messages[index]
 
+    def place(self, make_origin: Callable[[int, Fragment], Origin]) -> list[Any]:
+        """Return the messages as a list, once each knows its place; quicker than one by one."""
+        for sequence, message in zip(self._sequences, self._messages, strict=True):
+            message._make_origin = make_origin
+            message._origin = sequence
+        return list(self._messages)
+
     def forget(self) -> None:
         """Let go of the messages, where all are done."""
         self._messages = [None] * len(self._sequences)

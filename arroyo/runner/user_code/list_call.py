@@ -18,8 +18,8 @@ from typing import Any
 
 import msgspec
 
-from arroyo.messages import Event, Message
-from arroyo.protocol.values.deliveries import Work
+from arroyo.messages import Event, Fragment, Message, Origin
+from arroyo.protocol.values.deliveries import LazyWork, Work
 from arroyo.stages import call_single, find_list_method
 
 from .current_message import CurrentMessage
@@ -94,12 +94,7 @@ class ListCall:
 
     def _call(self, takes_list: Callable[[list[Message]], Any], work: Sequence[Work]) -> Any:
         current = self._current
-        make_origin = current.make_origin
-        messages = []
-        for sequence, fragment, message in work:
-            message._make_origin = make_origin
-            message._origin = (sequence, fragment) if fragment else sequence
-            messages.append(message)
+        messages = _place(work, current.make_origin)
         current.sequence[0], current.end[0] = work[0][0], work[-1][0] + 1
         try:
             returned = takes_list(messages)
@@ -108,6 +103,16 @@ class ListCall:
         finally:
             current.end[0] = 0
         return self._finish(work, returned)
+
+
+def _place(work: Sequence[Work], make_origin: Callable[[int, Fragment], Origin]) -> list[Message]:
+    """Return the messages, once each knows its place in the run."""
+    if isinstance(work, LazyWork):
+        return work.place(make_origin)
+    for sequence, fragment, message in work:
+        message._make_origin = make_origin
+        message._origin = (sequence, fragment) if fragment else sequence
+    return [message for _, _, message in work]
 
 
 class OwnPayloads:

@@ -196,8 +196,11 @@ class OperatorCall:
     def _finish_list(self, work: Sequence[Work], returned: Any) -> Results:
         """Return what becomes of each message of a list that the code has worked on."""
         found = require_results(returned, len(work))
-        others = [index for index, result in enumerate(found) if type(result) is not Event]
-        singles = [each for each in found if type(each) is Event] if others else found
+        others: list[int] = []
+        singles = found
+        if not set(map(type, found)) <= {Event}:
+            others = [index for index, result in enumerate(found) if type(result) is not Event]
+            singles = [each for each in found if type(each) is Event]
         body = self._codec.write_list(singles) if self._key_field is None else None
         if body is None:
             return self._finish_each(work, found)

@@ -1,5 +1,6 @@
 import pytest
 
+from arroyo import Event, Origin
 from arroyo.protocol.values.deliveries import LazyWork, Output, all_published
 
 NOT_ALL = [[], [None, Output()], [Output(), None], [b"abc"], [None, b"abc"]]
@@ -25,3 +26,11 @@ def test_a_row_that_has_forgotten_its_messages_still_tells_their_places():
     row = LazyWork(range(3, 5), "ab")
     row.forget()
     assert list(row) == [(3, (), None), (4, (), None)]
+
+
+def test_all_messages_of_a_row_are_told_their_places():
+    messages = [Event({"n": number}) for number in range(2)]
+    row = LazyWork(range(3, 5), messages)
+    found = row.place(lambda sequence, fragment: Origin("r", "s.0", 1, sequence, 0, fragment))
+    assert [each.origin.sequence for each in messages] == [3, 4]
+    assert found == messages and found is not messages
