@@ -11,19 +11,15 @@ import asyncio
 import os
 import re
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
+
+from shown_chain import shown_chain, shown_page
 
 from arroyo.cli.commands.top import TopChain
 from arroyo.cli.terminal.app import TopApp
 from arroyo.config.reader import load_chain
 from arroyo.supervision.reporting.status import read_status
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from chromium import chromium
 
 PACKAGE = Path(__file__).parents[1] / "arroyo"
 SIZE = (148, 18)
@@ -37,20 +33,20 @@ options = { events = 1000000, shape = [512, 512], rate_hz = 100 }
 window = 60
 
 [stages.mask]
-operator = "powder:Mask"
+operator = "own:Mask"
 inputs = ["images"]
 
 [stages.integrate]
-operator = "powder:Integrate"
+operator = "own:Integrate"
 inputs = ["mask"]
 replicas = 2
 
 [stages.patterns]
-publisher = "powder:Discard"
+publisher = "own:Discard"
 inputs = ["integrate"]
 
 [stages.live]
-publisher = "powder:Discard"
+publisher = "own:Discard"
 inputs = [{ stage = "integrate", link = "pub-sub" }]
 """
 STAGES = """
@@ -96,23 +92,15 @@ async def take_pictures(chain: Path) -> None:
 
 def take_pages(chain: Path) -> None:
     """Look at the live page for a minute, and save it light and dark."""
-    words = [program("arroyo"), "dashboard", chain, "--listen", "127.0.0.1:0"]
-    dashboard = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-    with tempfile.TemporaryDirectory() as folder, chromium(folder) as page:
-        page.open(dashboard.stdout.readline().split()[5])
+    with shown_page(chain) as shown:
+        page = shown.browser
+        page.open(shown.address)
         time.sleep(62)
         page.value("document.querySelector('.bottleneck button').click()")
         for name, dark in (("page.webp", False), ("page_dark.webp", True)):
             page.look(width=1320, height=920, dark=dark)
             time.sleep(2)
             (PACKAGE / "dashboard" / name).write_bytes(page.picture())
-    dashboard.send_signal(signal.SIGTERM)
-    dashboard.wait()
-
-
-def program(name: str) -> Path:
-    """Return the path of a command of this environment."""
-    return Path(sys.executable).with_name(name)
 
 
 def slim(svg: str) -> str:
@@ -124,18 +112,8 @@ def slim(svg: str) -> str:
 
 def main() -> None:
     """Run the chain, and save the pictures."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "chain.toml").write_text(CHAIN)
-        (folder / "powder.py").write_text(STAGES)
-        os.environ.update(ARROYO_RUN_DIR=f"{folder}/run", ARROYO_STATE_DIR=f"{folder}/state")
-        words = [program("arroyo-supervise"), folder / "chain.toml"]
-        chain = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-        try:
-            asyncio.run(take_pictures(folder / "chain.toml"))
-        finally:
-            chain.send_signal(signal.SIGTERM)
-            chain.wait()
+    with shown_chain(CHAIN, STAGES) as chain:
+        asyncio.run(take_pictures(chain.path))
 
 
 if __name__ == "__main__":

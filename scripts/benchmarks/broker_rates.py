@@ -23,11 +23,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from brokers import Broker, load_broker, numbered  # noqa: E402
-from chains import listener  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from brokers import Broker, load_broker, numbered
+from chains import listener
 
 PART_BYTES = 8 * 2**20
 LOOK_S = 0.005

@@ -9,18 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from chromium import chromium
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from shown_chain import ShownPage, shown_chain, shown_page
 
 CHAIN = """
 [chain]
@@ -49,14 +45,9 @@ class Sink(Publisher):
 PAINTED = "Number(document.querySelector('#frames canvas').dataset.number)"
 
 
-def program(name: str) -> str:
-    """Return the path of a command of this environment."""
-    return str(Path(sys.executable).with_name(name))
-
-
 def published(chain: Path) -> int:
     """Return how many frames have come to the sink."""
-    words = [program("arroyo"), "status", str(chain), "--json"]
+    words = [Path(sys.executable).with_name("arroyo"), "status", str(chain), "--json"]
     found = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
     return sum(row["received"] for row in found["stages"] if row["stage"] == "sink")
 
@@ -68,16 +59,16 @@ def rate(chain: Path, seconds: float) -> float:
     return (published(chain) - before) / (time.monotonic() - since)
 
 
-def measure(chain: Path, address: str, pairs: int, seconds: float, stack: ExitStack) -> None:
+def measure(chain: Path, shown: ShownPage, pairs: int, seconds: float) -> None:
     """Print each pair, and their middle."""
-    page = stack.enter_context(chromium(stack.enter_context(tempfile.TemporaryDirectory())))
+    page = shown.browser
     page.look(width=1400, height=1600)
     ratios = []
     for _ in range(pairs):
         page.open("about:blank")
         time.sleep(3)
         closed = rate(chain, seconds)
-        page.open(address)
+        page.open(shown.address)
         page.wait_until("document.querySelectorAll('.stage').length == 3")
         page.value("document.querySelector('[aria-label=\"stage work\"] .look').click()")
         page.wait_until(f"{PAINTED} > 0")
@@ -97,24 +88,9 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=8.0)
     given = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        chain = folder / "chain.toml"
-        chain.write_text(CHAIN)
-        (folder / "own.py").write_text(STAGES)
-        os.environ.update(ARROYO_RUN_DIR=f"{folder}/run", ARROYO_STATE_DIR=f"{folder}/state")
-        started = []
-        for words, output in (
-            (["arroyo-supervise", chain], subprocess.DEVNULL),
-            (["arroyo", "dashboard", chain, "--listen", "127.0.0.1:0"], subprocess.PIPE),
-        ):
-            process = subprocess.Popen([program(words[0]), *words[1:]], stdout=output, text=True)
-            started.append(process)
-            stack.callback(process.wait)
-            stack.callback(process.send_signal, signal.SIGTERM)
-        address = started[-1].stdout.readline().partition(" at ")[2].split()[0]
+    with shown_chain(CHAIN, STAGES) as chain, shown_page(chain.path) as page:
         time.sleep(3)
-        measure(chain, address, given.pairs, given.seconds, stack)
+        measure(chain.path, page, given.pairs, given.seconds)
 
 
 if __name__ == "__main__":

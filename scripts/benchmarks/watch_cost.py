@@ -13,24 +13,22 @@ import argparse
 import fcntl
 import os
 import pty
-import signal
 import statistics
 import struct
 import subprocess
 import sys
-import tempfile
 import termios
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from chromium import Page, chromium
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from shown_chain import ShownChain, ShownPage, running, shown_chain, shown_page
 
 CHAIN = """
 [chain]
@@ -69,22 +67,6 @@ class Sink(Publisher):
 SETTLES_S = 3.0
 
 
-def program(name: str) -> str:
-    """Return the path of a command of this environment."""
-    return str(Path(sys.executable).with_name(name))
-
-
-@contextmanager
-def running(words: list, **output: Any) -> Iterator[subprocess.Popen]:
-    """Start a command; end it by SIGTERM."""
-    process = subprocess.Popen([program(words[0]), *map(str, words[1:])], **output)
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
 @contextmanager
 def top(chain: Path) -> Iterator[subprocess.Popen]:
     """Run `arroyo top` on a terminal that somebody reads."""
@@ -92,7 +74,7 @@ def top(chain: Path) -> Iterator[subprocess.Popen]:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 140, 0, 0))
     environ = {**os.environ, "TERM": "xterm-256color"}
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), theirs)
-    with running(["arroyo", "top", chain], env=environ, **streams) as process:
+    with running("arroyo", "top", chain, env=environ, **streams) as process:
         os.close(theirs)
         threading.Thread(target=drain, args=(ours,), daemon=True).start()
         yield process
@@ -128,25 +110,22 @@ def measure(processes: dict[str, int], seconds: float) -> dict[str, float]:
 class Watched(NamedTuple):
     """What runs all the time."""
 
-    chain: Path
-    supervisor: int
-    dashboard: int
-    address: str
-    browser: Page
+    chain: ShownChain
+    page: ShownPage
 
     def turn(self, seconds: float) -> dict[str, float]:
         """Measure once: alone, with top, with the page."""
-        supervisor = {"supervisor": self.supervisor}
-        self.browser.open("about:blank")
+        supervisor = {"supervisor": self.chain.pid}
+        self.page.browser.open("about:blank")
         print("alone")
         found = measure(supervisor, seconds)
         print("with top")
-        with top(self.chain) as process:
+        with top(self.chain.path) as process:
             found = measure(supervisor | {"top": process.pid}, seconds) | found
         print("with the page")
-        self.browser.open(self.address)
-        self.browser.wait_until("document.querySelectorAll('.stage').length == 3")
-        return measure(supervisor | {"page": self.dashboard}, seconds) | found
+        self.page.browser.open(self.page.address)
+        self.page.browser.wait_until("document.querySelectorAll('.stage').length == 3")
+        return measure(supervisor | {"page": self.page.pid}, seconds) | found
 
 
 def main() -> None:
@@ -155,22 +134,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=20.0)
     given = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        chain = folder / "chain.toml"
-        chain.write_text(CHAIN)
-        (folder / "own.py").write_text(STAGES)
-        os.environ.update(ARROYO_RUN_DIR=f"{folder}/run", ARROYO_STATE_DIR=f"{folder}/state")
-        quiet = {"stdout": subprocess.DEVNULL}
-        supervisor = stack.enter_context(running(["arroyo-supervise", chain], **quiet))
-        listening = ["arroyo", "dashboard", chain, "--listen", "127.0.0.1:0"]
-        output = {"stdout": subprocess.PIPE, "text": True}
-        dashboard = stack.enter_context(running(listening, **output))
-        address = dashboard.stdout.readline().partition(" at ")[2].split()[0]
-        browser = stack.enter_context(chromium(stack.enter_context(tempfile.TemporaryDirectory())))
+    with shown_chain(CHAIN, STAGES) as chain, shown_page(chain.path) as page:
         time.sleep(SETTLES_S)
-        watched = Watched(chain, supervisor.pid, dashboard.pid, address, browser)
-        found = [watched.turn(given.seconds) for _ in range(given.turns)]
+        found = [Watched(chain, page).turn(given.seconds) for _ in range(given.turns)]
     for name in found[0]:
         print(f"{name}: {statistics.median(each[name] for each in found):.2f} % of a core")
 
