@@ -11,19 +11,12 @@ from arroyo.config.http_address import HttpAddress
 from arroyo.config.reader import find_chain
 from arroyo.dashboard.serving import serve
 
-from .metrics import Address
+from .metrics import listen_option
 
 
 @click.command("dashboard", cls=Command)
 @click.argument("chain")
-@click.option(
-    "--listen",
-    type=Address(),
-    metavar="HOST:PORT",
-    default="127.0.0.1:8470",
-    show_default=True,
-    help="Where to serve; port 0 is any free one.",
-)
+@listen_option(default="127.0.0.1:8470")
 @click.option(
     "--allow-control",
     is_flag=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import click
@@ -28,16 +29,19 @@ class Address(click.ParamType[HttpAddress]):
             self.fail(str(error), param, ctx)
 
 
-@click.command("metrics", cls=Command)
-@click.argument("chain")
-@click.option(
+listen_option = partial(
+    click.option,
     "--listen",
     type=Address(),
     metavar="HOST:PORT",
-    default="127.0.0.1:9464",
     show_default=True,
     help="Where to serve; port 0 is any free one.",
 )
+
+
+@click.command("metrics", cls=Command)
+@click.argument("chain")
+@listen_option(default="127.0.0.1:9464")
 def command(chain: str, listen: HttpAddress) -> None:
     r"""Serve the figures of CHAIN, a chain file or the name of a chain, until Ctrl-C.
 
