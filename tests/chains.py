@@ -58,6 +58,12 @@ class ChainFolder:
             self.environ.pop(variable, None)
         self.programs = []
 
+    def edit(self, before, after):
+        """Write the chain file with something else in the place of `before`."""
+        text = self.path.read_text()
+        assert before in text
+        self.path.write_text(text.replace(before, after))
+
     def supervise(self, *options):
         """Start the whole chain."""
         return self.start("arroyo-supervise", *options, self.path)

@@ -10,6 +10,7 @@ from arroyo.config.graph import Chain, Input, Stage, Supervision
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
+from arroyo.supervision.decisions.happening import Happening
 from arroyo.supervision.decisions.state_machine import ChainMachine
 
 
@@ -149,3 +150,10 @@ class History:
 
 def name_of(text):
     return ReplicaName.parse(text)
+
+
+def declared_in(module):
+    """The classes of events or actions that a module defines."""
+    classes = [each for each in vars(module).values() if isinstance(each, type)]
+    own = [each for each in classes if each.__module__ == module.__name__]
+    return {each for each in own if issubclass(each, Happening)}

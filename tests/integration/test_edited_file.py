@@ -28,12 +28,6 @@ def chain(make_chain, monkeypatch):
     return made
 
 
-def edit(chain, before, after):
-    text = chain.path.read_text()
-    assert before in text
-    chain.path.write_text(text.replace(before, after))
-
-
 def names(status):
     return [f"{row['stage']}.{row['replica']}" for row in status["stages"]]
 
@@ -47,7 +41,7 @@ def test_what_runs_is_shown_and_that_the_file_is_another_is_said(chain, before, 
     page = ChainPage(chain.path, chain.environ, AccessToken())
     scraper = Scraper(chain)
     assert said not in chain.command("status", chain.path)
-    edit(chain, before, after)
+    chain.edit(before, after)
     status = json.loads(chain.command("status", chain.path, "--json"))
     assert names(status) == ["count.0", "work.0", "work.1", "write.0"]
     assert {row["state"] for row in status["stages"]} == {"READY"}
@@ -78,10 +72,10 @@ def test_a_chain_with_a_spoilt_file_takes_orders_by_its_path(chain):
 
 def test_after_a_reload_the_file_is_what_runs(chain):
     top = TopChain("numbers")
-    edit(chain, "[stages.work]", "[stages.work]\nnice = 1")
+    chain.edit("[stages.work]", "[stages.work]\nnice = 1")
     assert CHANGED in top.look().notes
     chain.command("reload", chain.path)
     assert CHANGED not in top.look().notes
     assert CHANGED not in chain.command("status", chain.path)
-    edit(chain, "nice = 1", "nice = 0")
+    chain.edit("nice = 1", "nice = 0")
     assert CHANGED in top.look().notes

@@ -220,7 +220,7 @@ def test_what_a_stop_left_undone_is_said_and_costs_the_next_run_nothing(make_cha
     assert left <= int(said) <= 300  # more: written, and not acknowledged yet
     assert f"{said} not delivered" in first.text
     # The runs to come need not be slow.
-    chain.path.write_text(chain.path.read_text().replace("every_s = 0.01", "every_s = 0.0"))
+    chain.edit("every_s = 0.01", "every_s = 0.0")
     second = chain.supervise()
     assert second.wait() == 0, chain.text()
     assert f"an earlier run of this chain lost {said} messages" in second.text

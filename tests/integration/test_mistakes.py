@@ -107,7 +107,7 @@ def test_in_one_process_a_stage_that_does_not_open_is_one_sentence(make_chain, n
     stages = chain.folder / "own_stages.py"
     broken = f"\n\nclass Broken({kinds[name]}):\n    {text}\n"
     stages.write_text(stages.read_text() + broken)
-    chain.path.write_text(chain.path.read_text().replace(f":{kinds[name]}", ":Broken"))
+    chain.edit(f":{kinds[name]}", ":Broken")
     program = chain.supervise("--in-process")
     assert program.wait() == 70
     assert program.lines == ["error: Broken.open() raised RuntimeError: no camera"]
@@ -119,7 +119,7 @@ def test_a_stage_that_exits_is_told_with_its_reason(make_chain):
     text = "\n\nclass Exits(Pass):\n    def open(self):\n        raise SystemExit(78)\n"
     stages = chain.folder / "own_stages.py"
     stages.write_text(stages.read_text() + text)
-    chain.path.write_text(chain.path.read_text().replace(":Pass", ":Exits"))
+    chain.edit(":Pass", ":Exits")
     assert_ends_the_chain(chain, "the stage's code has ended its process by sys.exit(78)")
 
 

@@ -39,12 +39,6 @@ def chain(make_chain):
     return made
 
 
-def edit(chain, before, after):
-    text = chain.path.read_text()
-    assert before in text
-    chain.path.write_text(text.replace(before, after))
-
-
 def reload(chain, *options, code=0):
     """Run `arroyo reload`; return what it said."""
     ended = subprocess.run(
@@ -76,8 +70,8 @@ def stop_and_count(chain):
 
 def test_an_option_is_changed_under_load_and_nothing_is_lost_or_doubled(chain):
     before = chain.pids()
-    edit(chain, "factor = 1", "factor = 2")
-    edit(chain, "[stages.work]", "[stages.work]\nprocess_timeout_s = 20")
+    chain.edit("factor = 1", "factor = 2")
+    chain.edit("[stages.work]", "[stages.work]\nprocess_timeout_s = 20")
     planned = reload(chain, "--dry-run")
     assert planned.splitlines() == [
         "at once: stages.work.process_timeout_s",
@@ -94,8 +88,8 @@ def test_an_option_is_changed_under_load_and_nothing_is_lost_or_doubled(chain):
 
 
 def test_a_mistake_changes_nothing_and_no_process_reads_it(chain):
-    edit(chain, "factor = 1", "factr = 1")
-    edit(chain, "every_s", "evry_s")
+    chain.edit("factor = 1", "factr = 1")
+    chain.edit("every_s", "evry_s")
     told = reload(chain, code=78)
     assert "factr" in told and "evry_s" in told
     chain.kill("work.0")
@@ -106,7 +100,7 @@ def test_a_mistake_changes_nothing_and_no_process_reads_it(chain):
 
 @pytest.mark.logs_errors("factor is negative")
 def test_what_can_not_start_with_the_new_values_runs_with_the_old_ones_again(chain):
-    edit(chain, "factor = 1", "factor = -1")
+    chain.edit("factor = 1", "factor = -1")
     told = json.loads(reload(chain, "--json", code=1))
     assert told["state"] == "rolled-back"
     assert "work.1" in told["reason"] and "factor is negative" in told["reason"]
@@ -118,7 +112,7 @@ def test_what_can_not_start_with_the_new_values_runs_with_the_old_ones_again(cha
 
 
 def test_a_process_that_is_killed_in_the_middle_of_a_reload_has_the_new_values_as_all_have(chain):
-    edit(chain, "factor = 1", "factor = 2")
+    chain.edit("factor = 1", "factor = 2")
     running = chain.start("arroyo", "reload", "numbers")
     chain.supervisor.wait_for("reloading the chain file, on a reload command")
     chain.kill("work.0")
@@ -131,9 +125,9 @@ def test_a_process_that_is_killed_in_the_middle_of_a_reload_has_the_new_values_a
 
 
 def test_what_all_stages_go_by_is_not_changed_in_a_running_chain(chain):
-    edit(chain, "replicas = 2", "replicas = 3")
+    chain.edit("replicas = 2", "replicas = 3")
     told = reload(chain, code=64)
     assert "not in a running chain: stages.work.replicas" in told
     assert "can't be changed while the chain runs; stop it with 'arroyo stop'" in told
-    edit(chain, "replicas = 3", "replicas = 2")
+    chain.edit("replicas = 3", "replicas = 2")
     stop_and_count(chain)

@@ -84,7 +84,7 @@ def test_a_message_comes_back_with_its_run_its_place_and_its_start(make_chain):
     before = chain.count()
 
     (chain.folder / "mended").touch()
-    chain.path.write_text(chain.path.read_text().replace("gain = 2", "gain = 5"))
+    chain.edit("gain = 2", "gain = 5")
     chain.command("quarantine", "requeue", chain.path, "--all")
     assert chain.supervise().wait() == 0, chain.text()
     assert entries(chain) == []

@@ -227,7 +227,7 @@ def test_another_option_is_no_other_version(make_chain):
     chain = make_chain(*THREE)
     below = chain.stage("write")
     below.wait_for("ready")
-    chain.path.write_text(chain.path.read_text().replace(f"events = {EVENTS}", "events = 3"))
+    chain.edit(f"events = {EVENTS}", "events = 3")
     chain.open_gate()
     programs = [chain.stage("work"), chain.stage("count"), below]
     assert [program.wait() for program in programs] == [0, 0, 0], chain.text()

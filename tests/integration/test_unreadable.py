@@ -83,7 +83,7 @@ def test_what_could_not_be_decoded_comes_back_once_the_class_is_mended(make_chai
     chain = make(make_chain)
     assert chain.supervise().wait() == 65, chain.text()
     before = chain.count()
-    chain.path.write_text(chain.path.read_text().replace('BOUND = "90"', 'BOUND = "1000"'))
+    chain.edit('BOUND = "90"', 'BOUND = "1000"')
     chain.command("quarantine", "requeue", chain.path, "--all")
     assert chain.supervise().wait() == 0, chain.text()
     again = [line["index"] for line in chain.lines()[before:] if line["type"] == "Odd"]

@@ -28,6 +28,14 @@ def chain_file(tmp_path):
 
 
 @pytest.fixture
+def small_chain(tmp_path):
+    """The file of the chain `small` of a listener, which has never run."""
+    path = tmp_path / "small.toml"
+    path.write_text('[chain]\nname = "small"\n[stages.images]\nlistener = "module:Class"\n')
+    return path
+
+
+@pytest.fixture
 def chain_directory(chain_file):
     """The run directory of this chain, as one that has run leaves it."""
     directory = RunDirectory.locate("saxs", os.environ)

@@ -7,9 +7,7 @@ from arroyo.config.http_address import HttpAddress
 from arroyo.dashboard.serving import serve
 
 
-def test_where_the_page_is_and_who_can_read_it_is_said(tmp_path):
-    path = tmp_path / "chain.toml"
-    path.write_text('[chain]\nname = "small"\n[stages.images]\nlistener = "module:Class"\n')
+def test_where_the_page_is_and_who_can_read_it_is_said(small_chain):
     said, got = [], []
 
     def use():
@@ -28,7 +26,7 @@ def test_where_the_page_is_and_who_can_read_it_is_said(tmp_path):
 
     threads = []
     # It is loopback, in a form that is not known to be.
-    serve(path, HttpAddress.parse("127.1:0"), os.environ, say)
+    serve(small_chain, HttpAddress.parse("127.1:0"), os.environ, say)
     threads[0].join()
     assert got[0].startswith(b'data: {"chain":"small","head":"chain small: not running')
     assert said[0].startswith("chain small is shown at http://127.1:")

@@ -3,19 +3,8 @@ import os
 import signal
 import threading
 
-import pytest
-
 from arroyo.config.http_address import HttpAddress
 from arroyo.metrics.serving import serve
-
-CHAIN = '[chain]\nname = "small"\n[stages.images]\nlistener = "module:Class"\n'
-
-
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "chain.toml"
-    path.write_text(CHAIN)
-    return path
 
 
 def ask(sentence):
@@ -50,20 +39,20 @@ def serve_until(end, path, address, lifeline=None):
     return said
 
 
-def test_where_it_serves_is_said(path):
-    (said,) = serve_until(lambda: os.kill(os.getpid(), signal.SIGTERM), path, "127.0.0.1:0")
+def test_where_it_serves_is_said(small_chain):
+    (said,) = serve_until(lambda: os.kill(os.getpid(), signal.SIGTERM), small_chain, "127.0.0.1:0")
     assert said.startswith("serving chain small at http://127.0.0.1:")
 
 
-def test_the_death_of_its_supervisor_ends_it(path):
+def test_the_death_of_its_supervisor_ends_it(small_chain):
     lifeline, ours = os.pipe()
     try:
-        serve_until(lambda: os.close(ours), path, "127.0.0.1:0", lifeline)
+        serve_until(lambda: os.close(ours), small_chain, "127.0.0.1:0", lifeline)
     finally:
         os.close(lifeline)
 
 
-def test_that_others_can_read_the_figures_is_said(path):
+def test_that_others_can_read_the_figures_is_said(small_chain):
     # It is loopback, in a form that is not known to be.
-    _, warning = serve_until(lambda: os.kill(os.getpid(), signal.SIGTERM), path, "127.1:0")
+    _, warning = serve_until(lambda: os.kill(os.getpid(), signal.SIGTERM), small_chain, "127.1:0")
     assert warning.startswith("warning: whoever can reach 127.1:")

@@ -3,23 +3,13 @@
 import socket
 import sys
 
-import pytest
 from click.testing import CliRunner
 
 from arroyo.cli.commands.metrics import command
 
-CHAIN = '[chain]\nname = "small"\n[stages.images]\nlistener = "module:Class"\n'
-
-
-@pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "chain.toml"
-    path.write_text(CHAIN)
-    return str(path)
-
 
 def invoke(*arguments):
-    result = CliRunner().invoke(command, arguments)
+    result = CliRunner().invoke(command, list(map(str, arguments)))
     return result.exit_code, result.stderr
 
 
@@ -29,16 +19,16 @@ def test_a_chain_that_is_not_there_is_one_sentence():
     assert said.startswith("error: there is no chain file and no running chain 'nowhere'")
 
 
-def test_an_address_that_is_none_is_one_sentence(path):
-    code, said = invoke(path, "--listen", "9464")
+def test_an_address_that_is_none_is_one_sentence(small_chain):
+    code, said = invoke(small_chain, "--listen", "9464")
     assert (code, said.count("\n")) == (64, 1)
     assert "found '9464', expected 'host:port'" in said
 
 
-def test_a_port_that_is_in_use_is_one_sentence(path):
+def test_a_port_that_is_in_use_is_one_sentence(small_chain):
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        code, said = invoke(path, "--listen", address)
+        code, said = invoke(small_chain, "--listen", address)
     assert code == 75
     assert (
         said
@@ -46,12 +36,12 @@ def test_a_port_that_is_in_use_is_one_sentence(path):
     )
 
 
-def test_a_library_that_is_missing_is_one_sentence(path, monkeypatch):
+def test_a_library_that_is_missing_is_one_sentence(small_chain, monkeypatch):
     for module in list(sys.modules):
         if module.startswith(("arroyo.metrics", "prometheus_client")):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    code, said = invoke(path)
+    code, said = invoke(small_chain)
     assert code == 78
     assert said == (
         "error: arroyo metrics needs prometheus_client, which is not installed: "
