@@ -121,6 +121,25 @@ def test_raw_messages_of_others_come_with_their_routing_key(rabbitmq_server, for
         assert recorder.wait_for(1) == [Event({"topic": "frames.eiger"}, b"\x00\x01")]
 
 
+class LateDate(pika.BasicProperties):
+    """Has a date in ms where RabbitMQ has s, as some programs send it: pika knows no such year."""
+
+    def encode(self):
+        table = b"\x04whenT" + (1_800_000_000_000).to_bytes(8, "big")
+        return [self.FLAG_HEADERS.to_bytes(2, "big"), len(table).to_bytes(4, "big"), table]
+
+
+def test_messages_whose_headers_pika_can_not_decode_come_without_them(
+    rabbitmq_server, foreign, queue
+):
+    recorder = Recorder()
+    sizes = [3, 200_000, 4]
+    with running(RabbitMQListener(recorder, queue, rabbitmq_server.url, parser="raw")):
+        for size in sizes:
+            foreign.basic_publish("", queue, bytes(size), LateDate())
+        assert recorder.wait_for(3) == [Event({"topic": queue}, bytes(size)) for size in sizes]
+
+
 @pytest.mark.parametrize("kind", ["classic", "quorum"])
 def test_what_is_declared_is_made_and_bound(rabbitmq_server, foreign, kind):
     name, exchange = f"made-{kind}", f"made-{kind}-exchange"

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Protocol
 
 import pika
+import pika.exceptions
 
 from arroyo.stages import Frame
 
@@ -24,6 +26,18 @@ _TEXT = bytes((len(HEADER),)) + HEADER.encode() + b"S"
 _HEADERS, _MODE, _ID = (
     getattr(pika.BasicProperties, f"FLAG_{name}")
     for name in ("HEADERS", "DELIVERY_MODE", "MESSAGE_ID")
+)
+
+# What pika raises on headers that the server took: a number that is none, a date beyond all
+# calendars, tables nested without end.
+_UNDECODABLE = (
+    pika.exceptions.InvalidFieldTypeException,
+    ArithmeticError,
+    LookupError,
+    OSError,
+    RecursionError,
+    ValueError,
+    struct.error,
 )
 
 _read_frame = struct.Struct(">BHI").unpack_from
@@ -126,9 +140,34 @@ def _read_properties(properties: bytes, flags: int) -> tuple[bytes | None, str |
                 header = properties[place : place + length]
                 place += length + (1 if flags & _MODE else 0)
                 return header, _as_text(properties[place + 1 :]) if flags & _ID else None
-    found = pika.BasicProperties()
-    found.decode(properties)
+    found = _decode(properties)
     return _header_of(found), _as_text(found.message_id)
+
+
+def _decode(properties: bytes) -> pika.BasicProperties:
+    """Return what pika can decode; what it can't, and what is behind that, is left out."""
+    found = pika.BasicProperties()
+    with suppress(*_UNDECODABLE):
+        found.decode(properties)
+    return found
+
+
+def read_frame(data: bytes) -> tuple[int, Any]:
+    """Read a frame as pika does, but take a message whose headers pika can't decode, without them.
+
+    pika would end the connection, which would bring the message again, for ever.
+    """
+    try:
+        found: tuple[int, Any] = pika.frame.decode_frame(data)
+    except _UNDECODABLE:
+        kind, channel, length = _read_frame(data, 0)
+        if kind != pika.spec.FRAME_HEADER:
+            raise
+        end = _FRAME_BYTES + length
+        body_size, _ = _read_size(data, _FRAME_BYTES + 4)
+        properties = _decode(data[_FRAME_BYTES + 12 : end])
+        return end + 1, pika.frame.Header(channel, body_size, properties)
+    return found
 
 
 def _header_of(properties: pika.BasicProperties) -> bytes | None:

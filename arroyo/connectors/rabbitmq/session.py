@@ -17,7 +17,7 @@ from arroyo.connectors.retrying import Outage
 from arroyo.errors import ArroyoError, ConfigurationError, UnavailableError
 
 from .client import Server
-from .deliveries import DeliveryReader
+from .deliveries import DeliveryReader, read_frame
 from .frames import joined
 
 CLOSE_S = 5.0
@@ -45,8 +45,7 @@ class _Connection(pika.SelectConnection):  # type: ignore[misc]
                 self._trim_frame_buffer(size)
             if goes_on:
                 return 0, None
-        found: tuple[int, Any] = super()._read_frame()
-        return found
+        return read_frame(self._frame_buffer)
 
 
 class Session:

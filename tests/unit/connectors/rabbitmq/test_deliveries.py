@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pika
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from arroyo.connectors.rabbitmq.deliveries import DeliveryReader, pass_to
+from arroyo.connectors.rabbitmq.deliveries import DeliveryReader, pass_to, read_frame
 
 CHANNEL, FRAME_BYTES = 258, 4096
 PART_BYTES = FRAME_BYTES - 8
@@ -145,3 +146,42 @@ def test_names_that_are_no_utf_8_come_as_well():
     pass_to(taker.take)(None, method, named, b"abc")
     assert taker.taken[0] == taker.taken[1]
     assert taker.taken[0][2:] == ("\ufffd\ufffd", [method.routing_key, HEADER.encode(), b"abc"])
+
+
+YEAR_59010 = (1_800_000_000_000).to_bytes(8, "big")
+
+
+def undecodable(tag, body):
+    """Return a delivery with a date that the server took and pika can't decode."""
+    data = delivery(tag, body, headers={"t": datetime(2026, 1, 1, tzinfo=UTC)}, message_id="mine")
+    place = data.index(b"\x01tT") + 3
+    return data[:place] + YEAR_59010 + data[place + 8 :]
+
+
+def test_headers_that_pika_can_not_decode_are_left_out():
+    taker = Taker()
+    taker.receive(undecodable(1, b"abc") + delivery(2, **PLAIN))
+    assert [message for message, *_ in taker.taken] == [1, 2]
+    assert taker.taken[0] == (1, False, None, ["größe".encode(), b"abc"])
+
+
+def test_pika_gets_them_without_these_headers_as_well():
+    body = bytes(PART_BYTES + 1)
+    data, frames = undecodable(1, body), []
+    while data:
+        size, found = read_frame(data)
+        frames.append(found)
+        data = data[size:]
+    method, header, *parts = frames
+    assert method.method.delivery_tag == 1
+    assert (header.channel_number, header.body_size) == (CHANNEL, len(body))
+    assert header.properties.headers is None
+    assert b"".join(part.fragment for part in parts) == body
+
+
+def test_other_frames_that_can_not_be_read_are_errors():
+    broken = pika.frame.Method(CHANNEL, pika.spec.Basic.CancelOk("ours")).marshal()
+    with pytest.raises(KeyError):
+        read_frame(broken[:9] + b"\xff\xff" + broken[11:])
+    with pytest.raises(pika.exceptions.InvalidFrameError):
+        read_frame(delivery(1, **PLAIN)[:-1].replace(b"\xce", b"x"))
