@@ -124,11 +124,11 @@ class KafkaServer:
         threads = Path(f"/proc/{self._process.pid}/task")
         wait_until(lambda: all(_is_stopped(each) for each in threads.iterdir()))
 
-    def make_topic(self, name: str, partitions: int = 1) -> None:
+    def make_topic(self, name: str, partitions: int = 1, **settings: str) -> None:
         from confluent_kafka.admin import AdminClient, NewTopic
 
         client = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
-        for made in client.create_topics([NewTopic(name, partitions, 1)]).values():
+        for made in client.create_topics([NewTopic(name, partitions, 1, config=settings)]).values():
             made.result(timeout=60)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import subprocess
@@ -385,6 +386,25 @@ def test_a_message_that_is_too_large_is_refused_alone(kafka_server):
     ((message, _),) = caught.value.refused
     assert message == Event({"n": 1}, bytes(5000))
     assert [len(record.value()) for record in consume(kafka_server, "det", 2)] == [10, 20]
+
+
+def test_batches_are_no_larger_than_what_the_topic_takes_at_once(kafka_server):
+    # Kafka refuses a larger one as a whole; this server does not, and is no judge of it.
+    kafka_server.make_topic("det", **{"max.message.bytes": "20000"})
+    publisher = KafkaPublisher("det", kafka_server.address)
+    told = []
+    publisher._settings |= {"statistics.interval.ms": 50, "stats_cb": told.append}
+
+    def largest():
+        publisher._producer.poll(0.05)
+        topics = [json.loads(text)["topics"].get("det") for text in told]
+        return max((topic["batchsize"]["max"] for topic in topics if topic), default=0)
+
+    with opened(publisher):
+        publisher.publish_batch([Event({"n": n}, bytes(1000)) for n in range(500)])
+        publisher.flush()
+        wait_until(largest)
+        assert 10_000 < largest() <= 20_000
 
 
 def test_a_publisher_that_is_asked_to_stop_waits_no_longer(kafka_server):

@@ -6,10 +6,12 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import TimeoutError as NoAnswerError
 from contextlib import suppress
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]
 
 from arroyo.connectors.server_urls import read_secret
 from arroyo.errors import ArroyoError, ConfigurationError, UnavailableError
@@ -24,6 +26,8 @@ LOOK_S = 0.5
 
 MESSAGE_BYTES_MAX = 1_000_000_000
 """The maximum of librdkafka; the servers' own limits decide."""
+BATCH_BYTES = 1_000_000
+"""So much librdkafka puts into a batch by default."""
 
 _PASSED_ON = ("security.protocol", "sasl.", "ssl.", "enable.ssl.", "https.ca.")
 _SECRETS = ("sasl.password", "ssl.key.password", "ssl.keystore.password")
@@ -129,6 +133,19 @@ class Servers:
         for topic in topics:
             if topic not in found or found[topic].error is not None:
                 raise self.missing(topic)
+
+    def find_batch_bytes(self, topic: str) -> int:
+        """Return how large batches for a topic may be; a larger one it would refuse as a whole.
+
+        Raises as `require_topics`. If this user may not know it: `BATCH_BYTES`.
+        """
+        client = self.make(AdminClient, {})
+        self.require_topics(client, [topic])
+        (answer,) = client.describe_configs([ConfigResource("topic", topic)]).values()
+        with suppress(KafkaException, NoAnswerError):
+            found = answer.result(ANSWER_TIMEOUT_S).get("max.message.bytes")
+            return BATCH_BYTES if found is None else min(BATCH_BYTES, int(found.value))
+        return BATCH_BYTES
 
     def missing(self, topic: str) -> UnavailableError:
         """Return the error for a topic that does not exist."""

@@ -116,8 +116,8 @@ class KafkaPublisher(Publisher):
 
     def open(self) -> None:
         """Connect; UnavailableError if the topic does not exist."""
+        self._settings["batch.size"] = self._servers.find_batch_bytes(self._topic)
         self._producer = self._make_producer()
-        self._servers.require_topics(self._producer, [self._topic])
 
     def publish(self, message: Message) -> None:
         """Publish a Start or Stop; as `publish_batch`."""
