@@ -261,13 +261,14 @@ def unread(chain, program, *arguments):
 
 
 def wait_until(condition, explain=lambda: "no more is known", deadline_s=DEADLINE_S):
-    """Return once `condition()` is true; fail the test with `explain()` where it never is."""
+    """Return what `condition()` gives once it is true; fail with `explain()` where it never is."""
     pause = threading.Event()
     deadline = time.monotonic() + deadline_s
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"did not happen within {deadline_s:g} s: {explain()}")
         pause.wait(POLL_S)
+    return found
 
 
 def is_whole(line):

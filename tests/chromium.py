@@ -13,10 +13,10 @@ import os
 import select
 import shutil
 import subprocess
-import time
+
+from chains import DEADLINE_S, wait_until
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser")
-DEADLINE_S = 90.0
 _COMMAND = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run"),
     *("--disable-dev-shm-usage", "--remote-debugging-pipe", "about:blank"),
@@ -121,15 +121,13 @@ class Page:
 
     def wait_until(self, expression):
         """Wait until an expression is true; return its value."""
-        deadline_s = time.monotonic() + DEADLINE_S
-        text = ""
-        while time.monotonic() < deadline_s:
+
+        def look():
             with contextlib.suppress(ContextLostError):
-                if found := self.value(expression):
-                    return found
-                text = self.value("document.body?.innerText ?? ''")
-            time.sleep(0.05)
-        raise AssertionError(f"{expression} is not so in:\n{text}")
+                return self.value(expression)
+
+        shown = "document.body?.innerText ?? ''"
+        return wait_until(look, lambda: f"{expression} is not so in:\n{self.value(shown)}")
 
     def press(self, key):
         """Press a key such as ``Tab`` or ``Enter``."""

@@ -83,7 +83,7 @@ async def later(operator, message):
     return message
 
 
-class Mute(Exception):  # noqa: N818  (as users name theirs)
+class MuteError(Exception):
     """Its text can't be had."""
 
     def __str__(self):
@@ -92,7 +92,13 @@ class Mute(Exception):  # noqa: N818  (as users name theirs)
     __repr__ = __str__
 
 
-NOT_ERRORS = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), Mute()]
+NOT_ERRORS = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit(),
+    asyncio.CancelledError(),
+    MuteError(),
+]
 
 
 def names(error):

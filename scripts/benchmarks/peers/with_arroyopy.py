@@ -35,7 +35,7 @@ def make_publisher(job: Job, context: zmq.asyncio.Context) -> Any:
     """Make the publisher of a stage; the package has none for sockets."""
     from arroyopy.publisher import Publisher
 
-    class SocketPublisher(Publisher):  # type: ignore[misc]
+    class SocketPublisher(Publisher):
         def __init__(self) -> None:
             self.socket = context.socket(zmq.PUSH)
             for address in job.outlets:
@@ -62,7 +62,7 @@ async def receive_all(job: Job, meter: Meter, end: Callable[[], NoReturn]) -> No
     from arroyopy.operator import Operator
     from arroyopy.zmq import ZMQListener
 
-    class Stage(Operator):  # type: ignore[misc]
+    class Stage(Operator):
         begun = False
 
         async def process(self, message: Any) -> None:

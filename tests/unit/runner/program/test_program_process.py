@@ -7,7 +7,7 @@ import pytest
 from chains import is_gone, kill, listener, publisher, wait_until
 from outside import free_port
 
-SERVE = "import socket, time; s = socket.create_server(('127.0.0.1', {port})); time.sleep(60)"
+SERVE = "import signal, socket; s = socket.create_server(('127.0.0.1', {port})); signal.pause()"
 AS_SHELLS_DO = "trap 'exit {code}' TERM; echo at work; while :; do sleep 0.05; done"
 OBEYS_NOT = "trap '' TERM; echo deaf; while :; do sleep 0.1; done"
 
