@@ -74,7 +74,7 @@ def _do_nothing(number: int, frame: FrameType | None) -> None:
     pass
 
 
-def request_stacks(log: Path, lock: Path) -> str:
+def request_stacks(log: Path, lock: Path, answer_s: float = ANSWER_S) -> str:
     """Make a running stage write its stacks and its history; return both, and empty the file.
 
     `log`, `lock`: of a stage within `trace_faults`; before that, a `DUMP_SIGNAL` would end it.
@@ -85,7 +85,7 @@ def request_stacks(log: Path, lock: Path) -> str:
     before = _size(path)
     if not _send_signal(lock):
         raise UnavailableError(f"{lock.name} has just ended; its log is {log}")
-    until = time.monotonic() + ANSWER_S
+    until = time.monotonic() + answer_s
     written = b""
     while not written.endswith(_END.encode()) and time.monotonic() < until:
         time.sleep(LOOK_S)
@@ -94,7 +94,7 @@ def request_stacks(log: Path, lock: Path) -> str:
         raise UnavailableError(f"{lock.name} wrote nothing into {path}; it may have ended")
     text = written.decode(errors="replace")
     if not text.endswith(_END):
-        return f"{text}\nno history: for {ANSWER_S:g} s it was in code that is not Python\n"
+        return f"{text}\nno history: for {answer_s:g} s it was in code that is not Python\n"
     if _size(path) == before + len(written):
         os.truncate(path, before)  # so that a crash finds the file empty
     return text.removesuffix(_END)

@@ -26,10 +26,8 @@ from .frames import plane_of, statistics
 RATE_PER_S = 20.0
 BYTES_PER_S = float(128 << 20)
 WAIT_S = 1.0
-"""A page that has got nothing for so long is told that, and asks again."""
 LOOK_EVERY_S = 0.01
 IDLE_S = 2.0
-"""A stage that nobody has asked for for so long is not looked at any more."""
 KEPT = 8
 KEPT_BYTES = 96 << 20
 STAGES = 4
@@ -51,10 +49,22 @@ class Frame(NamedTuple):
 
 
 class FrameTap:
-    """Follows one stage."""
+    """Follows one stage.
 
-    def __init__(self, open_stage: Callable[[], TappedStage]) -> None:
+    `wait_s`: a page that has got nothing for so long is told that, and asks again.
+    `idle_s`: a stage that nobody has asked for for so long is not looked at any more.
+    """
+
+    def __init__(
+        self,
+        open_stage: Callable[[], TappedStage],
+        *,
+        wait_s: float = WAIT_S,
+        idle_s: float = IDLE_S,
+    ) -> None:
         self._open_stage = open_stage
+        self._wait_s = wait_s
+        self._idle_s = idle_s
         self._pool = ThreadPoolExecutor(1, initializer=lambda: os.nice(NICENESS))
         self._frames: OrderedDict[int, Frame] = OrderedDict()
         self._fresh = asyncio.Event()
@@ -76,7 +86,7 @@ class FrameTap:
         if self._number <= after:
             self._waiting += 1
             try:
-                async with asyncio.timeout(WAIT_S):
+                async with asyncio.timeout(self._wait_s):
                     while self._number <= after:  # it may be told of one that was taken already
                         await self._fresh.wait()
             except TimeoutError:
@@ -111,7 +121,7 @@ class FrameTap:
     async def _follow(self, stage: TappedStage) -> None:
         """Look until nobody asks any more, or the stage has ended."""
         try:
-            while time.monotonic() - self.asked_at < IDLE_S:
+            while time.monotonic() - self.asked_at < self._idle_s:
                 if not self._waiting or not await self.run(lambda: self._look(stage)):
                     await asyncio.sleep(LOOK_EVERY_S)
                 else:

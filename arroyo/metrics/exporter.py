@@ -21,16 +21,17 @@ from arroyo.web.http_request import Answer, Request
 from .collector import ChainCollector
 
 FRESH_S = 0.5
-"""For so long a chain is not looked at again, however many ask."""
 
 
 class Exporter:
     """Looks at a chain when it is asked.
 
-    Parameters and errors are those of `ChainReader`.
+    `fresh_s`: for so long it is not looked at again, however many ask.
+    Other parameters and errors are those of `ChainReader`.
     """
 
-    def __init__(self, path: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, environ: Mapping[str, str], *, fresh_s: float = FRESH_S) -> None:
+        self._fresh_s = fresh_s
         self._collector = ChainCollector(version("arroyo"))
         self._reader = ChainReader(path, environ)
         self._snapshot = self._reader.read()
@@ -73,7 +74,7 @@ class Exporter:
         return Answer(code, msgspec.json.encode(told) + b"\n", "application/json")
 
     def _look(self) -> Snapshot:
-        if time.monotonic() - self._snapshot.time_s > FRESH_S:
+        if time.monotonic() - self._snapshot.time_s > self._fresh_s:
             self._snapshot = self._reader.read()
         return self._snapshot
 

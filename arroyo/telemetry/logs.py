@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from .console import Console
-from .rotated_file import RotatedFile
+from .rotated_file import FILE_BYTES, RotatedFile
 
 RECORD_CHARACTERS = 16 * 1024
 """A longer message, or traceback, is cut."""
@@ -109,13 +109,13 @@ def is_journal(descriptor: int) -> bool:
 
 
 class FileHandler(logging.Handler):
-    """Writes `LogLine`s to a `RotatedFile`."""
+    """Writes `LogLine`s to a `RotatedFile`, of so many bytes."""
 
-    def __init__(self, path: Path, name: str, chain: str) -> None:
+    def __init__(self, path: Path, name: str, chain: str, *, file_bytes: int = FILE_BYTES) -> None:
         super().__init__()
         self.lost = 0
         """Records not written since the last one that was."""
-        self._file = RotatedFile(path)
+        self._file = RotatedFile(path, file_bytes)
         self._name = name
         self._chain = chain
 

@@ -16,10 +16,13 @@ class RotatedFile:
     """A file with mode 0600 that no other process writes to.
 
     It is made where it is missing, also if it was removed or moved away since.
+
+    `file_bytes`: a file that would get larger is rotated.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file_bytes: int = FILE_BYTES) -> None:
         self._path = path
+        self._file_bytes = file_bytes
         self._descriptor: int | None = None
 
     def write(self, lines: bytes) -> bool:
@@ -41,7 +44,7 @@ class RotatedFile:
             found = os.fstat(self._descriptor)
             if not self._is_at_path(found):
                 self.close()
-            elif found.st_size and found.st_size + added_bytes > FILE_BYTES:
+            elif found.st_size and found.st_size + added_bytes > self._file_bytes:
                 self.close()
                 self._rotate()
         if self._descriptor is None:

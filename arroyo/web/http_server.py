@@ -37,13 +37,8 @@ from .http_request import (
 CLIENTS = 32
 STREAMS = 32
 CLIENT_TIMEOUT_S = 5.0
-"""How long a request may take to come, and an answer to be taken."""
 _TOO_LONG = Answer.refusing(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has {HEAD_BYTES} bytes at most"
-)
-
-_TOO_MANY = Answer.refusing(
-    HTTPStatus.SERVICE_UNAVAILABLE, f"{STREAMS} pages are open already; close one of them"
 )
 
 Answering: TypeAlias = Callable[[Request], Answer | Later | Stream]
@@ -51,13 +46,26 @@ Answering: TypeAlias = Callable[[Request], Answer | Later | Stream]
 
 
 class HttpServer:
-    """Serves on one address; `takes_orders`: also requests with the method POST."""
+    """Serves on one address.
+
+    `takes_orders`: also requests with the method POST.
+    `client_timeout_s`: how long a request may take to come, and an answer to be taken.
+    `streams`: how many there may be at a time.
+    """
 
     def __init__(
-        self, address: HttpAddress, answering: Answering, *, takes_orders: bool = False
+        self,
+        address: HttpAddress,
+        answering: Answering,
+        *,
+        takes_orders: bool = False,
+        client_timeout_s: float = CLIENT_TIMEOUT_S,
+        streams: int = STREAMS,
     ) -> None:
         self._address = address
         self._answering = answering
+        self._client_timeout_s = client_timeout_s
+        self._streams_max = streams
         self._methods = ORDERING if takes_orders else READING
         self._names = {"localhost", socket.gethostname().lower(), address.host.lower()}
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None]] = {}
@@ -130,18 +138,25 @@ class HttpServer:
             answer = await answer.answer()
         has_body = isinstance(request, Answer) or request.method != "HEAD"
         if isinstance(answer, Stream):
-            if has_body and len(self._streams) < STREAMS:
+            if has_body and len(self._streams) < self._streams_max:
                 await self._stream(writer, answer)
                 return
-            answer = _TOO_MANY if has_body else Answer(HTTPStatus.OK, b"", answer.content_type)
-        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+            answer = self._too_many if has_body else Answer(HTTPStatus.OK, b"", answer.content_type)
+        async with asyncio.timeout(self._client_timeout_s):
             writer.write(render(answer, body=has_body))
             writer.close()
             await writer.wait_closed()
 
+    @property
+    def _too_many(self) -> Answer:
+        return Answer.refusing(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            f"{self._streams_max} pages are open already; close one of them",
+        )
+
     async def _receive(self, reader: asyncio.StreamReader) -> Request | Answer:
         """Return a request with its body; the answer, if it is refused."""
-        async with asyncio.timeout(CLIENT_TIMEOUT_S):
+        async with asyncio.timeout(self._client_timeout_s):
             try:
                 request = parse_request(await reader.readuntil(END), self._methods)
             except asyncio.LimitOverrunError:
@@ -153,14 +168,16 @@ class HttpServer:
     async def _stream(self, writer: asyncio.StreamWriter, stream: Stream) -> None:
         self._streams[writer] = self._clients.pop(writer)
         writer.transport.set_write_buffer_limits(0)
-        given_ms = round(CLIENT_TIMEOUT_S * 1000)  # to one that reads nothing, or has vanished
+        given_ms = round(
+            self._client_timeout_s * 1000
+        )  # to one that reads nothing, or has vanished
         sock: socket.socket = writer.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, given_ms)
         writer.write(render_head(stream))
         async with aclosing(stream.chunks()) as chunks:
             async for chunk in chunks:
                 writer.write(chunk)
-                async with asyncio.timeout(CLIENT_TIMEOUT_S):
+                async with asyncio.timeout(self._client_timeout_s):
                     await writer.drain()
 
     async def _answer(self, request: Request) -> Answer | Later | Stream:

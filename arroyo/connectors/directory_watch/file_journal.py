@@ -27,7 +27,6 @@ from arroyo.errors import UnavailableError
 from .complete_files import Stamp
 
 FORGET_BYTES = 4 * 1024 * 1024
-"""The log is rewritten without vanished files when so much was added to it."""
 
 _KIND = FileKind(b"FILE", 1)
 _log = logging.getLogger(__name__)
@@ -87,13 +86,15 @@ class FileJournal:
     """The journal of one directory. `finish` may be called from another thread.
 
     `path`: the file; None: nothing is kept.
+    `forget_bytes`: it is rewritten without vanished files when so much was added to it.
 
     UnavailableError: it can't be read. Methods that write raise it too, and go on raising it: the
     file is right as it is, and the next process begins there.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, forget_bytes: int = FORGET_BYTES) -> None:
         self._path = path
+        self._forget_bytes = forget_bytes
         self._lock = threading.Lock()
         self._begun = False
         self._log: AppendLog[_Files] | None = None
@@ -112,7 +113,7 @@ class FileJournal:
                 _Note,
                 empty=lambda: _Files(next=(far := _far_from_others()), finished=far),
                 sync=True,
-                compact_bytes=2 * FORGET_BYTES,
+                compact_bytes=2 * self._forget_bytes,
             )
         except OSError as error:
             raise UnavailableError(f"{path} can't be read: {error.strerror}") from error
@@ -188,7 +189,7 @@ class FileJournal:
 
     def forget(self, present: Iterable[str]) -> None:
         """Drop finished files that are not `present`, at the first call and then now and then."""
-        if self._log is None or (self._begun and self._log.added_bytes < FORGET_BYTES):
+        if self._log is None or (self._begun and self._log.added_bytes < self._forget_bytes):
             return
         kept = set(map(os.fsencode, present))
         with self._lock:

@@ -22,7 +22,6 @@ from .offsets import NONE, Committable, Offsets, Partition, PartitionProgress
 WAIT_S = 0.1
 """Maximum duration of one wait for acknowledgements, in s."""
 RELEASE_WAIT_S = 5.0
-"""How long a partition that goes to another member waits for what is in flight, in s."""
 ANSWER_WAIT_S = 1.0
 """How long to wait for the servers to tell an offset, in s."""
 LOOK_AGAIN_S = 10.0
@@ -34,9 +33,14 @@ _log = logging.getLogger(__name__)
 
 
 class Membership:
-    """Takes partitions from the group, gives them back, and commits what is finished."""
+    """Takes partitions from the group, gives them back, and commits what is finished.
 
-    def __init__(self, servers: Servers, group: str) -> None:
+    `release_wait_s`: how long one that goes to another member waits for what is in flight, in s.
+    """
+
+    def __init__(
+        self, servers: Servers, group: str, *, release_wait_s: float = RELEASE_WAIT_S
+    ) -> None:
         self.offsets = Offsets()
         self.acknowledged: list[tuple[str, int, int]] = []
         """Tokens of finished messages that are not noted in `offsets`."""
@@ -45,6 +49,7 @@ class Membership:
         """Messages that the servers deleted before this group had read them."""
         self._servers = servers
         self._group = group
+        self._release_wait_s = release_wait_s
         self._consumer: Any = None
         self._epochs: dict[Partition, int] = {}
         self._look_again_s = 0.0
@@ -162,7 +167,7 @@ class Membership:
     def _release(self, consumer: Any, partitions: list[Any]) -> None:
         """Give partitions back, when what is in flight is finished or has had its time."""
         places = _places(partitions)
-        give_up_s = time.monotonic() + RELEASE_WAIT_S
+        give_up_s = time.monotonic() + self._release_wait_s
         while not (idle := self.offsets.are_idle(places)) and time.monotonic() < give_up_s:
             with self._changed:
                 self._changed.wait_for(lambda: self.acknowledged or self.is_stopping, WAIT_S)

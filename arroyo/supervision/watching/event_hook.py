@@ -27,7 +27,6 @@ TIME_LIMIT_S = 30
 KILL_AFTER_S = 5
 """From SIGTERM to SIGKILL, for a program that takes too long."""
 CLOSE_S = 3.0
-"""How long the supervisor waits at its end: systemd kills what a service leaves behind."""
 OUTPUT_BYTES = 1024 * 1024
 """What a program has printed beyond that is dropped: it lies in memory."""
 _TAIL_BYTES = 4096
@@ -51,10 +50,21 @@ class EventHook:
 
     `hook`: the program, and for which events; None: there is none.
     `folder`: working directory of the program.
+    `time_limit_s`: one that takes longer is ended.
+    `close_s`: how long to wait at the end: systemd kills what a service leaves behind.
     """
 
-    def __init__(self, hook: Hook | None, folder: Path) -> None:
+    def __init__(
+        self,
+        hook: Hook | None,
+        folder: Path,
+        *,
+        time_limit_s: float = TIME_LIMIT_S,
+        close_s: float = CLOSE_S,
+    ) -> None:
         self._hook = hook
+        self._time_limit_s = time_limit_s
+        self._close_s = close_s
         self._folder = folder
         self._running: list[_Run] = []
         self._waiting: deque[tuple[Hook, str, bytes]] = deque()
@@ -99,7 +109,7 @@ class EventHook:
 
     def close(self) -> None:
         """Start what waits, and wait a little for the end of it; what runs is left to itself."""
-        until = time.monotonic() + CLOSE_S
+        until = time.monotonic() + self._close_s
         while (self._waiting or self._running) and time.monotonic() < until:
             time.sleep(0.01)
             self.look()
@@ -116,7 +126,7 @@ class EventHook:
 
     def _run(self, hook: Hook, event: str, encoded: bytes) -> _Run:
         """Start the program for an event; OSError: that can't be."""
-        limit = ["timeout", f"--kill-after={KILL_AFTER_S}", str(TIME_LIMIT_S)]
+        limit = ["timeout", f"--kill-after={KILL_AFTER_S}", str(self._time_limit_s)]
         # Files rather than pipes, so that nobody waits for a reader.
         with contextlib.ExitStack() as opened, _memory_file("event") as stdin:
             stdin.write(encoded)
@@ -136,7 +146,7 @@ class EventHook:
     def _tell_of_failure(self, run: _Run) -> None:
         code, said = run.process.returncode, _last_line(run.output)
         if code:
-            late = f"took longer than {TIME_LIMIT_S} s"
+            late = f"took longer than {self._time_limit_s} s"
             how = late if code == _TIMED_OUT else f"ended with {code}"
             _log.warning("on_event: %s %s after the event %s%s", run.program, how, run.event, said)
 

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from arroyo.control import stacks
 from arroyo.control.locks import Lock
 from arroyo.control.stacks import (
     request_stacks,
@@ -100,14 +99,13 @@ def test_what_stood_there_before_stays_and_is_no_answer(log, lock):
         assert stacks_file(log).read_text() == before
 
 
-def test_one_in_code_that_is_not_python_answers_with_its_stacks_alone(log, monkeypatch):
-    monkeypatch.setattr(stacks, "ANSWER_S", 1.0)
+def test_one_in_code_that_is_not_python_answers_with_its_stacks_alone(log):
     in_c = IN_C.format(lock=log.with_name("lock"))
     with subprocess.Popen(
         [sys.executable, "-c", in_c, log], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout.readline() == b"there\n"
-        text = request_stacks(log, log.with_name("lock"))
+        text = request_stacks(log, log.with_name("lock"), answer_s=1.0)
         process.kill()
     assert 'File "<string>"' in text
     assert "no history: for 1 s it was in code that is not Python" in text

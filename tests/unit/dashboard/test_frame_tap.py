@@ -8,7 +8,6 @@ from batches import make_batch
 
 from arroyo.codec import MessageCodec
 from arroyo.control.tap_file import Sample
-from arroyo.dashboard import frame_tap
 from arroyo.dashboard.frame_tap import KEPT, STAGES, FrameTap, FrameTaps, frame_of
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.messages import Event
@@ -45,7 +44,7 @@ def use(coroutine):
     return asyncio.run(coroutine)
 
 
-def test_frames_come_one_after_the_other_and_the_last_few_are_kept(monkeypatch):
+def test_frames_come_one_after_the_other_and_the_last_few_are_kept():
     stage = Stage()
 
     async def main():
@@ -65,13 +64,11 @@ def test_frames_come_one_after_the_other_and_the_last_few_are_kept(monkeypatch):
     assert (stage.opened, stage.closed) == (1, 1)
 
 
-def test_nobody_who_asks_means_that_nothing_is_looked_at(monkeypatch):
-    monkeypatch.setattr(frame_tap, "IDLE_S", 0.0)
+def test_nobody_who_asks_means_that_nothing_is_looked_at():
     stage = Stage(count=1)
 
     async def main():
-        tap = FrameTap(lambda: stage)
-        monkeypatch.setattr(frame_tap, "WAIT_S", 0.01)
+        tap = FrameTap(lambda: stage, wait_s=0.01, idle_s=0.0)
         await tap.next(0)
         while not stage.closed:
             await asyncio.sleep(0)
@@ -82,18 +79,17 @@ def test_nobody_who_asks_means_that_nothing_is_looked_at(monkeypatch):
     use(main())
 
 
-def test_where_nothing_passes_that_is_told_in_time(monkeypatch):
-    monkeypatch.setattr(frame_tap, "WAIT_S", 0.01)
+def test_where_nothing_passes_that_is_told_in_time():
 
     async def main():
-        tap = FrameTap(lambda: Stage(count=0))
+        tap = FrameTap(lambda: Stage(count=0), wait_s=0.01)
         assert await tap.next(0) is None
         tap.close()
 
     use(main())
 
 
-def test_a_stage_that_can_not_be_looked_at_is_asked_again(monkeypatch):
+def test_a_stage_that_can_not_be_looked_at_is_asked_again():
     stage = Stage(trouble=UnavailableError("another command looks"))
 
     async def main():

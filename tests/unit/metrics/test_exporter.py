@@ -9,7 +9,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.identifiers import ReplicaName
-from arroyo.metrics import exporter as module
 from arroyo.metrics.exporter import Exporter
 from arroyo.web.http_request import Request
 
@@ -30,9 +29,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def exporter(path, monkeypatch):
-    monkeypatch.setattr(module, "FRESH_S", -1.0)
-    return Exporter(path, os.environ)
+def exporter(path):
+    return Exporter(path, os.environ, fresh_s=-1.0)
 
 
 @pytest.fixture
@@ -116,9 +114,8 @@ def test_a_chain_file_with_mistakes_can_not_be_served(path):
         Exporter(path, os.environ)
 
 
-def test_a_chain_is_not_looked_at_for_each_of_many_who_ask_at_once(path, monkeypatch, images):
-    monkeypatch.setattr(module, "FRESH_S", 3600.0)
+def test_a_chain_is_not_looked_at_for_each_of_many_who_ask_at_once(path, images):
     images.set("sent", 7)
-    exporter = Exporter(path, os.environ)
+    exporter = Exporter(path, os.environ, fresh_s=3600.0)
     images.set("sent", 8)
     assert values(exporter)["arroyo_stage_sent_events_total"] == 7

@@ -1,15 +1,13 @@
 import contextlib
-import logging
 import os
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from arroyo.telemetry import rotated_file
-from arroyo.telemetry.log_reader import LogReader
-from arroyo.telemetry.logs import FileHandler, LogLine
-from arroyo.telemetry.rotated_file import FILES
+from arroyo.telemetry.log_reader import CHUNK_BYTES, LogReader
+from arroyo.telemetry.logs import LogLine
+from arroyo.telemetry.rotated_file import FILES, RotatedFile
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,21 +24,15 @@ def reader(path):
 
 
 @pytest.fixture
-def write(path, monkeypatch):
+def write(path):
     """Write a record; every third one rotates the log."""
-    handler = FileHandler(path, "work.0", "chain")
-    record = logging.LogRecord("test", logging.INFO, "", 0, "0000", (), None)
-    handler.emit(record)
-    monkeypatch.setattr(rotated_file, "FILE_BYTES", 3 * path.stat().st_size)
-    path.unlink()
+    with contextlib.closing(RotatedFile(path, file_bytes=3 * len(encoded(0, "0000")))) as file:
 
-    def write(*numbers):
-        for number in numbers:
-            record.msg = f"{number:04}"
-            handler.emit(record)
+        def write(*numbers):
+            for number in numbers:
+                assert file.write(encoded(0, f"{number:04}"))
 
-    yield write
-    handler.close()
+        yield write
 
 
 def numbers(reader):
@@ -107,10 +99,10 @@ def test_a_log_that_was_emptied_is_read_from_its_beginning(reader, path):
     assert [line.message for line in reader.read()] == ["new"]
 
 
-def test_a_line_longer_than_a_chunk_is_read(reader, path, monkeypatch):
-    monkeypatch.setattr("arroyo.telemetry.log_reader.CHUNK_BYTES", 64)
-    path.write_bytes(encoded(0, "x" * 1000) + encoded(1, "short"))
-    assert [len(line.message) for line in reader.read()] == [1000, 5]
+def test_a_line_longer_than_a_chunk_is_read(reader, path):
+    long = "x" * (3 * CHUNK_BYTES)
+    path.write_bytes(encoded(0, long) + encoded(1, "short"))
+    assert [line.message for line in reader.read()] == [long, "short"]
 
 
 def test_what_is_no_line_of_a_log_is_shown_in_its_place(reader, path):

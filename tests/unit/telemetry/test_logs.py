@@ -10,9 +10,8 @@ import msgspec
 import pytest
 from small_disk import small_files
 
-from arroyo.telemetry import rotated_file
 from arroyo.telemetry.console import Console
-from arroyo.telemetry.logs import LogLine, configure_logging, parse_line
+from arroyo.telemetry.logs import FileHandler, LogLine, configure_logging, parse_line
 
 STDERR = 2
 log = logging.getLogger("tests.logs")
@@ -85,11 +84,10 @@ def test_arguments_that_do_not_fit_and_odd_bytes_are_written_all_the_same(path, 
     assert second == "file scan\\udcff.tif"
 
 
-def test_the_file_rotates_by_size_and_three_are_kept(path, monkeypatch):
-    monkeypatch.setattr(rotated_file, "FILE_BYTES", 400)
-    configure(path)
-    for number in range(20):
-        log.warning("line %d", number)
+def test_the_file_rotates_by_size_and_three_are_kept(path):
+    with contextlib.closing(FileHandler(path, "work.0", "chain", file_bytes=400)) as handler:
+        for number in range(20):
+            handler.emit(log.makeRecord(log.name, logging.INFO, "", 0, f"line {number}", (), None))
     files = sorted(path.parent.iterdir())
     assert files == [path, path.with_name(path.name + ".1"), path.with_name(path.name + ".2")]
     assert all(file.stat().st_size <= 400 for file in files)

@@ -3,7 +3,6 @@ import contextlib
 import pytest
 from small_disk import small_files
 
-from arroyo.telemetry import rotated_file
 from arroyo.telemetry.rotated_file import FILES, RotatedFile
 
 
@@ -18,9 +17,9 @@ def file(path):
         yield made
 
 
-def test_older_lines_go_into_files_of_their_own_and_then_away(file, path, monkeypatch):
-    monkeypatch.setattr(rotated_file, "FILE_BYTES", 4)
-    assert all(file.write(b"%d\n" % number) for number in range(8))
+def test_older_lines_go_into_files_of_their_own_and_then_away(path):
+    with contextlib.closing(RotatedFile(path, file_bytes=4)) as file:
+        assert all(file.write(b"%d\n" % number) for number in range(8))
     names = [path, *(path.with_name(f"lines.{age}") for age in range(1, FILES))]
     assert [name.read_bytes() for name in names] == [b"6\n7\n", b"4\n5\n", b"2\n3\n"]
 

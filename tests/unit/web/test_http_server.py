@@ -81,13 +81,11 @@ def test_what_is_refused_never_comes_to_whoever_answers(request_, status):
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
 
 
-def test_who_says_nothing_more_is_sent_away_in_time(monkeypatch):
-    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
-    assert serving(lambda port: ask(port, b"GET /metrics HT")) == b""
+def test_who_says_nothing_more_is_sent_away_in_time():
+    assert serving(lambda port: ask(port, b"GET /metrics HT"), client_timeout_s=0.05) == b""
 
 
-def test_who_takes_no_answer_is_sent_away_in_time(monkeypatch):
-    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
+def test_who_takes_no_answer_is_sent_away_in_time():
     size = 50_000_000
 
     async def use(port):
@@ -103,7 +101,10 @@ def test_who_takes_no_answer_is_sent_away_in_time(monkeypatch):
         finally:
             writer.close()
 
-    assert serving(use, lambda _: Answer(HTTPStatus.OK, bytes(size))) < size
+    def answering(_):
+        return Answer(HTTPStatus.OK, bytes(size))
+
+    assert serving(use, answering, client_timeout_s=0.05) < size
 
 
 def test_of_too_many_that_do_nothing_the_oldest_make_room():
@@ -160,9 +161,9 @@ def test_an_order_comes_with_its_body_where_orders_are_taken():
     assert refused.startswith(b"HTTP/1.1 405 ")
 
 
-def test_who_does_not_say_all_of_an_order_is_sent_away_in_time(monkeypatch):
-    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
-    assert serving(lambda port: ask(port, ORDER + b"1234"), echo_body, takes_orders=True) == b""
+def test_who_does_not_say_all_of_an_order_is_sent_away_in_time():
+    options = {"takes_orders": True, "client_timeout_s": 0.05}
+    assert serving(lambda port: ask(port, ORDER + b"1234"), echo_body, **options) == b""
 
 
 def test_others_are_answered_while_an_answer_takes_its_time():
@@ -244,8 +245,7 @@ def test_a_server_that_ends_ends_its_streams():
         assert ticks.open == 0
 
 
-def test_whoever_does_not_read_a_stream_is_sent_away_in_time(monkeypatch):
-    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_S", 0.05)
+def test_whoever_does_not_read_a_stream_is_sent_away_in_time():
     ticks = Ticks(bytes(1_000_000))
 
     async def use(port):
@@ -256,11 +256,10 @@ def test_whoever_does_not_read_a_stream_is_sent_away_in_time(monkeypatch):
         await until(lambda: not ticks.open)
         writer.close()
 
-    serving(use, ticks)
+    serving(use, ticks, client_timeout_s=0.05)
 
 
-def test_streams_are_bounded_and_others_are_answered_all_the_same(monkeypatch):
-    monkeypatch.setattr(http_server, "STREAMS", 3)
+def test_streams_are_bounded_and_others_are_answered_all_the_same():
     ticks = Ticks()
 
     def answering(request):
@@ -277,7 +276,7 @@ def test_streams_are_bounded_and_others_are_answered_all_the_same(monkeypatch):
             writer.close()
         return refused, other, head
 
-    refused, other, head = serving(use, answering)
+    refused, other, head = serving(use, answering, streams=3)
     assert refused.startswith(b"HTTP/1.1 503 ")
     assert b"pages are open already" in refused
     assert other.startswith(b"HTTP/1.1 200 ")

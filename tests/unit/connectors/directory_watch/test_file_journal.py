@@ -6,7 +6,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from arroyo.connectors.directory_watch import file_journal
 from arroyo.connectors.directory_watch.complete_files import Stamp
 from arroyo.connectors.directory_watch.file_journal import FileJournal
 from arroyo.durable.frames import FileKind
@@ -16,8 +15,8 @@ STAMP = Stamp(5, 7)
 NAMES = st.lists(st.text("ab \n\\+=-0é\udcff", min_size=1, max_size=6), unique=True, max_size=6)
 
 
-def begin(path, present=()):
-    journal = FileJournal(path)
+def begin(path, present=(), **limits):
+    journal = FileJournal(path, **limits)
     journal.forget(present)
     return journal
 
@@ -85,10 +84,9 @@ def test_what_is_gone_is_not_in_flight_any_more(tmp_path):
     following.close()
 
 
-def test_what_is_finished_and_gone_is_forgotten_now_and_then(tmp_path, monkeypatch):
-    monkeypatch.setattr(file_journal, "FORGET_BYTES", 300)
+def test_what_is_finished_and_gone_is_forgotten_now_and_then(tmp_path):
     path = tmp_path / "files"
-    journal = begin(path)
+    journal = begin(path, forget_bytes=300)
     for number in range(100):
         journal.finish(journal.hand_over(f"file{number}", STAMP))
         journal.forget([f"file{number}"])

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
-from arroyo.connectors.kafka import membership as module
 from arroyo.connectors.kafka.client import Servers
 from arroyo.connectors.kafka.membership import Membership
 
@@ -66,11 +65,9 @@ class Consumer:
 def member():
     """Makes a member with a consumer, and the partition assigned."""
 
-    def make(**options):
-        made, consumer = (
-            Membership(Servers("Test", "one:9092", None, None), "ours"),
-            Consumer(**options),
-        )
+    def make(limits=None, **options):
+        servers = Servers("Test", "one:9092", None, None)
+        made, consumer = Membership(servers, "ours", **limits or {}), Consumer(**options)
         made.join(consumer, ["det"])
         assert consumer.topics == ["det"]
         consumer.assign()
@@ -132,9 +129,8 @@ def test_a_partition_goes_when_all_is_finished(member, caplog):
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-def test_a_partition_goes_after_a_while_all_the_same(member, caplog, monkeypatch):
-    monkeypatch.setattr(module, "RELEASE_WAIT_S", 0.02)
-    made, consumer = member()
+def test_a_partition_goes_after_a_while_all_the_same(member, caplog):
+    made, consumer = member({"release_wait_s": 0.02})
     hand_over(made, 2)
     consumer.revoke()
     assert consumer.stored == []

@@ -11,7 +11,6 @@ from chains import wait_until
 from descriptors import none_left
 
 from arroyo.config.graph import Hook
-from arroyo.supervision.watching import event_hook
 from arroyo.supervision.watching.event_hook import RUNNING_MAX, WAITING_MAX, EventHook
 from arroyo.supervision.watching.orphans import reap_orphans
 from arroyo.telemetry.event_line import EventLine
@@ -22,12 +21,12 @@ TIME = datetime(2026, 1, 1, tzinfo=UTC)
 class Told:
     """A hook, and what its program has left in files of its folder."""
 
-    def __init__(self, folder, script, *events):
+    def __init__(self, folder, script, *events, **limits):
         self.folder = folder
         program = folder / "tell"
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o700)
-        self.hook = EventHook(Hook(("./tell", "shift"), events), folder)
+        self.hook = EventHook(Hook(("./tell", "shift"), events), folder, **limits)
 
     def offer(self, event="failed", level="ERROR", message="work.0 FAILED"):
         line = EventLine(TIME, level, "test", "powder", "work.0", 1, message, event=event)
@@ -47,8 +46,8 @@ class Told:
 def make(tmp_path):
     with contextlib.ExitStack() as made:
 
-        def make(script, *events):
-            told = Told(tmp_path, script, *events)
+        def make(script, *events, **limits):
+            told = Told(tmp_path, script, *events, **limits)
             made.callback(told.wait_for_ends)
             return told
 
@@ -116,9 +115,8 @@ def test_a_few_run_at_once_others_wait_and_more_are_left_out_and_told_of(make, c
     assert "on_event: 3 events were left out" in caplog.text
 
 
-def test_one_that_takes_too_long_is_ended_and_told_of(make, monkeypatch, caplog):
-    monkeypatch.setattr(event_hook, "TIME_LIMIT_S", 0.1)
-    told = make("echo calling; sleep 60")
+def test_one_that_takes_too_long_is_ended_and_told_of(make, caplog):
+    told = make("echo calling; sleep 60", time_limit_s=0.1)
     told.offer()
     told.wait_for_ends()
     assert "./tell took longer than 0.1 s after the event failed: calling" in caplog.text
@@ -148,9 +146,8 @@ def test_at_the_end_what_waits_is_run(make):
     assert len(told.files()) == 2 * RUNNING_MAX
 
 
-def test_what_takes_longer_is_left_to_itself(make, monkeypatch):
-    monkeypatch.setattr(event_hook, "CLOSE_S", 0.05)
-    told = make("until test -e gate; do sleep 0.01; done; echo done > $$.done")
+def test_what_takes_longer_is_left_to_itself(make):
+    told = make("until test -e gate; do sleep 0.01; done; echo done > $$.done", close_s=0.05)
     told.offer()
     told.hook.close()
     assert told.hook.pids == set()
