@@ -29,6 +29,8 @@ class HealthMonitor:
         self._run_directory = run_directory
         self._watched: dict[ReplicaName, _Watched] = {}
         self._pages: dict[ReplicaName, int] = {}
+        self._read: dict[ReplicaName, tuple[bytes, dict[str, int]]] = {}
+        """What was on each page, and its words: while a stage does nothing, they are the same."""
         self._look_at: float | None = None
 
     def close(self) -> None:
@@ -89,8 +91,11 @@ class HealthMonitor:
             content = os.pread(self._pages[name], HEAD_BYTES, 0)
         except OSError:
             return {}
-        page = parse_status_page(content)
-        return page if page is not None and page["pid"] == pid else {}
+        before, page = self._read.get(name, (b"", {}))
+        if content != before:
+            page = parse_status_page(content) or {}
+            self._read[name] = content, page
+        return page if page.get("pid") == pid else {}
 
 
 class _Watched:
