@@ -33,6 +33,7 @@ from arroyo.runner.quarantine.store import Quarantine
 from .answers import make_answers
 from .decisions import actions as act
 from .decisions import events as ev
+from .decisions.replica import is_due
 from .decisions.state_machine import ChainMachine
 from .decisions.totals import ExitStatus, Totals
 from .parameter_orders import ParameterOrders
@@ -245,7 +246,8 @@ class Supervisor:
             yield ev.Corrected(name, file)
         if not self._lock.is_in_place:
             yield ev.FolderRemoved(str(self._folders.run.path))
-        yield ev.Tick()
+        if is_due(self._machine.next_at, self._monotonic()):
+            yield ev.Tick()
 
     def _note_away(self) -> None:
         away = self._machine.replicas.dispensable

@@ -118,13 +118,15 @@ class Replicas:
     @property
     def is_over(self) -> bool:
         """Whether the whole chain has ended for good."""
-        return all(self.stages_over().values())
+        return not any(replica.alive for replica in self) and all(self.stages_over().values())
 
     def cut_off(self) -> Iterator[ReplicaState]:
         """Yield the replicas, other than listeners, that nothing above can send to any more.
 
         From the sources down: if the caller ends one, that counts for those below.
         """
+        if all(replica.alive for replica in self):
+            return  # nearly always, and every look at the chain leads here
         over: dict[str, bool] = {}
         for stage in self._walk(over):
             if self._above[stage.name] and self._all_over(stage, over):

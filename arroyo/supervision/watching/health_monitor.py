@@ -17,7 +17,7 @@ from arroyo.supervision.decisions.health import Condition, Health, HealthCheck, 
 from arroyo.telemetry.status_page import parse_status_page
 from arroyo.telemetry.status_words import HEAD_BYTES
 
-LOOK_EVERY_S = 0.5
+LOOK_EVERY_S = 0.25
 _STAT_BYTES = 512
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

@@ -43,6 +43,14 @@ def test_it_looks_only_while_there_is_somebody(monitor):
     assert monitor.next_at is None
 
 
+def test_a_page_that_has_not_changed_is_not_taken_apart_again(monitor, page):
+    first = monitor.page(NAME, os.getpid())
+    assert monitor.page(NAME, os.getpid()) is first
+    assert monitor.page(NAME, os.getpid() + 1) == {}
+    page.enter(Phase.PROCESS, 1)
+    assert monitor.page(NAME, os.getpid())["phase"] == Phase.PROCESS
+
+
 def test_a_hang_is_told_once(monitor, page):
     monitor.watch(NAME, os.getpid(), replace(STAGE, process_timeout_s=1.0), now=0.0)
     page.enter(Phase.PROCESS, 1)
@@ -85,7 +93,7 @@ def test_a_process_that_runs_may_be_given_more_time(monitor, page):
     page.take(0, 7, 0)
     monitor.look(LOOK_EVERY_S)
     monitor.allow(NAME, replace(STAGE, process_timeout_s=3.0))
-    told = [found for number in range(2, 6) for found in monitor.look(number * LOOK_EVERY_S)]
+    told = [found for number in range(2, 9) for found in monitor.look(number * LOOK_EVERY_S)]
     assert told == []
 
 
