@@ -28,9 +28,9 @@ def test_of(path: Path) -> Path:
     return Path("tests/unit", path.parent, f"test_{path.stem.lstrip('_')}.py")
 
 
-def main() -> int:
+def main(root: Path = ROOT) -> int:
     """Print a sentence on each; return 1 where there are any."""
-    found = list(untested(ROOT))
+    found = list(untested(root))
     for path in found:
         print(f"arroyo/{path} has no test of its own; write {test_of(path)}")
     return 1 if found else 0

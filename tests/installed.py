@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="run as root, who alone may give files to somebody else"
+)
+
 
 def require(missing: str) -> None:
     """End the test where something is missing; `missing` says what to install, empty if nothing."""

@@ -89,19 +89,19 @@ def measure_start(stages: int) -> Start:
         return Start(stages, all_ready_s, time.monotonic() - stop)
 
 
-def measure_idle(stages: int) -> Idle:
-    """Measure an idle chain of `stages` processes; errors as in `measure_start`."""
+def measure_idle(stages: int, idle_s: float = IDLE_S) -> Idle:
+    """Measure an idle chain of `stages` processes for so long; errors as in `measure_start`."""
     with SupervisedChain(lambda _: idle_chain(stages - 2, importing=False)) as chain:
         for name in _names(stages):
             chain.wait_ready(name)
         time.sleep(SETTLE_S)
         supervisor = psutil.Process(chain.process.pid)
         before_s = _cpu_s(supervisor)
-        time.sleep(IDLE_S)
+        time.sleep(idle_s)
         return Idle(
             stages,
             _rss_mib(supervisor),
-            100.0 * (_cpu_s(supervisor) - before_s) / IDLE_S,
+            100.0 * (_cpu_s(supervisor) - before_s) / idle_s,
             {name.stage: _rss_mib(psutil.Process(chain.page(name)["pid"])) for name in _names(3)},
         )
 

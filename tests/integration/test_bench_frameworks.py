@@ -24,9 +24,14 @@ START_S = 60.0
 
 @pytest.fixture(params=OTHERS, ids=lambda framework: framework.name)
 def framework(request):
-    if not request.param.installed:
-        pytest.skip(f"{request.param.name} is not installed: pip install 'arroyo[peers]'")
-    return request.param
+    return need(request.param)
+
+
+def need(framework):
+    """Return a framework that is installed; else skip the test."""
+    if not framework.installed:
+        pytest.skip(f"{framework.name} is not installed: pip install 'arroyo[peers]'")
+    return framework
 
 
 @pytest.fixture
@@ -70,9 +75,7 @@ def test_a_chain_of_a_framework_is_measured(framework, folder):
 @pytest.mark.parametrize("size_bytes", [100, 8 * 1024**2])
 @pytest.mark.parametrize("name", ["arroyopy", "dora-rs", "iceoryx2"])
 def test_what_a_framework_keeps_for_a_slow_stage_arrives(name, size_bytes, folder):
-    framework = next(each for each in OTHERS if each.name == name)
-    if not framework.installed:
-        pytest.skip(f"{name} is not installed: pip install 'arroyo[peers]'")
+    framework = need(next(each for each in OTHERS if each.name == name))
     case = Case(size_bytes, 64)
     assert framework.run(case).arrived == case.events
 

@@ -112,7 +112,8 @@ def test_a_first_chain_works_and_a_second_shell_finds_it(newcomer):
         status = json.loads(newcomer.run("arroyo", "status", chain, "--json"))
         states = {row["stage"]: row["state"] for row in status["stages"]}
         assert states == dict.fromkeys(("images", "sums", "write"), "READY")
-    assert str(list(range(EVENTS))) in newcomer.run("arroyo", "logs", NAME, "sums")
+    printed = f"Übersicht: {list(range(EVENTS))}"
+    wait_until(lambda: printed in newcomer.run("arroyo", "logs", NAME, "sums"))
 
     assert f"chain {NAME} ended well" in newcomer.run("arroyo", "stop", NAME)
     said, _ = supervisor.communicate(timeout=DEADLINE_S)

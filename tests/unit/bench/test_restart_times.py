@@ -1,4 +1,3 @@
-from arroyo.bench import restart_times
 from arroyo.bench.restart_times import Restarts, measure_idle, measure_restarts, measure_start
 
 
@@ -19,9 +18,8 @@ def test_a_chain_is_timed_from_its_start_to_its_stop():
     assert found.stop_s > 0
 
 
-def test_an_idle_chain_has_a_cost_in_each_of_its_processes(monkeypatch):
-    monkeypatch.setattr(restart_times, "IDLE_S", 0.1)
-    found = measure_idle(4)
+def test_an_idle_chain_has_a_cost_in_each_of_its_processes():
+    found = measure_idle(4, idle_s=0.1)
     assert found.supervisor_rss_mib > 1
     assert found.supervisor_cpu_percent >= 0
     assert set(found.stage_rss_mib) == {"source", "work", "sink"}

@@ -6,6 +6,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from installed import needs_root
 
 from arroyo.config.private_folder import PrivateFolder, home_of, is_own, of_unit
 from arroyo.errors import ConfigurationError, UnavailableError
@@ -55,7 +56,7 @@ def test_a_link_in_its_place_or_in_it_is_refused(folder, tmp_path, part):
     assert mode_of(elsewhere) == 0o755
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="run as root, who alone may give folders away")
+@needs_root
 @pytest.mark.parametrize("part", ["", "in"])
 def test_what_belongs_to_somebody_else_is_refused(folder, part):
     (folder.path / part).mkdir(parents=True)

@@ -36,12 +36,11 @@ def test_what_makes_up_a_package_needs_no_test(tree):
     assert tree("arroyo/config/__init__.py", "arroyo/__main__.py") == []
 
 
-def test_a_module_without_a_test_is_named_with_the_test_it_needs(tree, monkeypatch, capsys):
-    monkeypatch.setattr("untested.ROOT", tree.root)
+def test_a_module_without_a_test_is_named_with_the_test_it_needs(tree, capsys):
     tree("arroyo/codec/_body.py", "arroyo/clock.py", "tests/unit/test_clock.py")
-    assert main() == 1
+    assert main(tree.root) == 1
     assert capsys.readouterr().out == (
         "arroyo/codec/_body.py has no test of its own; write tests/unit/codec/test_body.py\n"
     )
     tree("tests/unit/codec/test_body.py")
-    assert main() == 0
+    assert main(tree.root) == 0

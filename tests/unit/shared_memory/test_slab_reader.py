@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from installed import needs_root
 
 from arroyo.errors import DecodeError
 from arroyo.messages import SlabReference
@@ -238,7 +239,7 @@ def test_a_pipe_or_a_link_with_the_name_of_a_pool_is_not_opened(tmp_path, pool, 
         reader.view(good._replace(pool="p-images.0-5"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="run as root, who alone may give a file away")
+@needs_root
 def test_a_file_of_another_user_is_not_believed(tmp_path, pool, reader):
     reference = pool.write(b"abc")
     os.chown(tmp_path / NAME, 12345, -1)
