@@ -151,10 +151,10 @@ class RunGate:
         """Time has passed: return Stops that waited long enough for their twins."""
         if not self._held:
             return []
-        keys = [key for key, (due, _) in self._held.items() if now >= due]
-        for key in keys:
-            self._runs[key].closed = True
-        return [self._held.pop(key)[1] for key in keys]
+        stops = [stop for due, stop in self._held.values() if now >= due]
+        for stop in stops:
+            self._close(stop.batch)
+        return stops
 
     def note(self, batch: Batch, item: Any) -> None:
         """The stage has worked on a Start or Stop, and this is what goes on."""
@@ -223,14 +223,20 @@ class RunGate:
         else:
             run.stopped_by.add(batch.sender)
             if batch.reliable or run.stopped_by >= run.started_by:
-                _close(run, batch)
-                self._held.pop(key, None)
+                self._close(batch)
                 yield Verdict.WORK, delivery
             else:
                 # Events of the other replicas above may still be on their way.
                 due, _ = self._held.get(key, (now + STOP_WAIT_S, None))
                 self._held[key] = due, delivery
                 yield Verdict.NOTHING, delivery
+
+    def _close(self, stop: Batch) -> None:
+        key = _key(stop)
+        run = self._runs[key]
+        run.closed, run.epoch = True, stop.epoch
+        run.end = stop.ranges[-1][1] if stop.ranges else 0
+        self._held.pop(key, None)
 
     def _find(self, batch: Batch) -> _Run | None:
         """Return the run that ends; one without a Start may be heard of only now."""
@@ -276,11 +282,6 @@ class RunGate:
             return
         self.dropped += sum(count_of(each.batch) for each in self._parked.pop(key, ()))
         yield Verdict.NOTHING, stop
-
-
-def _close(run: _Run, stop: Batch) -> None:
-    run.closed, run.epoch = True, stop.epoch
-    run.end = stop.ranges[-1][1] if stop.ranges else 0
 
 
 def _key(batch: Batch) -> _Key:

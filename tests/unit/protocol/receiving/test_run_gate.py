@@ -232,6 +232,19 @@ def test_a_run_that_is_over_does_not_begin_again_when_it_is_not_remembered():
     assert begun == [(Verdict.WORK, Kind.START)]
 
 
+def test_so_is_a_run_by_pub_sub_of_which_not_every_stop_has_come():
+    gate = RunGate()
+    for number in range(run_gate.CLOSED_RUNS + 2):
+        for sender in ("a.0", "a.1"):
+            admit(gate, Kind.START, sender, run=f"r{number}", ranges=at(3 * number), reliable=False)
+        late = {"run": f"r{number}", "ranges": at(3 * number + 2), "reliable": False}
+        admit(gate, Kind.STOP, "a.0", **late)
+        gate.tick(run_gate.STOP_WAIT_S)
+    for place, kind in enumerate((Kind.START, Kind.EVENTS, Kind.STOP)):
+        late = admit(gate, kind, "a.1", run="r0", ranges=at(place), reliable=False)
+        assert late == [(Verdict.NOTHING, kind)]
+
+
 def test_the_places_of_one_life_of_a_source_say_nothing_about_another():
     gate = RunGate()
     admit(gate, Kind.START, ranges=at(7))
