@@ -45,7 +45,8 @@ def read_pixels(path: Path, q: str, mask: str | None, sigma: str | None) -> Pixe
     Raises
     ------
     ConfigurationError
-        The file or a dataset is missing or unreadable, or their shapes differ.
+        The file or a dataset is missing or unreadable, or holds no real numbers, or their shapes
+        differ.
     """
     try:
         import h5py
@@ -94,6 +95,9 @@ def _find(file: h5py.File, path: Path, name: str) -> h5py.Dataset:
 
     found = file.get(name)
     if isinstance(found, h5py.Dataset):
+        if found.dtype.kind not in "biuf" or found.shape is None:
+            held = "nothing" if found.shape is None else f"values of type {found.dtype}"
+            raise ConfigurationError(f"{name} in {path} holds {held}, expected real numbers")
         return found
     datasets: list[str] = []
     file.visititems(lambda key, item: datasets.append(key) if hasattr(item, "shape") else None)

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from detector_files import SHAPE, detector, q_map
@@ -36,6 +37,17 @@ def test_a_masked_pixel_is_not_usable(detector):
 )
 def test_datasets_that_do_not_fit_are_named(detector, names, words):
     with pytest.raises(ConfigurationError, match=words):
+        read(detector, *names)
+
+
+@pytest.mark.parametrize(
+    "content", [[["a", "b"]], h5py.Empty("f8"), np.ones(SHAPE, complex)], ids=type
+)
+@pytest.mark.parametrize("names", [("odd",), ("q", "odd"), ("q", None, "odd")])
+def test_a_dataset_without_real_numbers_is_named(detector, content, names):
+    with h5py.File(detector, "a") as file:
+        file["odd"] = content
+    with pytest.raises(ConfigurationError, match=r"odd in .* expected real numbers"):
         read(detector, *names)
 
 
