@@ -18,13 +18,14 @@ from arroyo.supervision.decisions.events import State
 from arroyo.supervision.watching.replica_files import read_counters
 
 ANSWER_S = 2.0
-"""A supervisor that takes longer is shown without a state: others wait behind it."""
 _SUPERVISOR = "supervisor"
 _COLUMNS = ("chain", "state", "pid", "since", "ready", "restarts", "file")
 
 
-def read_chains(environ: Mapping[str, str]) -> list[dict[str, Any]]:
+def read_chains(environ: Mapping[str, str], answer_s: float = ANSWER_S) -> list[dict[str, Any]]:
     """Return a dict for each chain with a run directory of this user, by name.
+
+    `answer_s`: a supervisor that takes longer is shown without a state: others wait behind it.
 
     Returns
     -------
@@ -36,13 +37,14 @@ def read_chains(environ: Mapping[str, str]) -> list[dict[str, Any]]:
         Without a supervisor only the stages that run are known.
     """
     return [
-        _read(chain, RunDirectory.locate(chain, environ)) for chain in list_known_chains(environ)
+        _read(chain, RunDirectory.locate(chain, environ), answer_s)
+        for chain in list_known_chains(environ)
     ]
 
 
-def _read(chain: str, run_directory: RunDirectory) -> dict[str, Any]:
+def _read(chain: str, run_directory: RunDirectory, answer_s: float) -> dict[str, Any]:
     pid = owner(run_directory.lock(_SUPERVISOR))
-    state, replicas = _ask(run_directory) if pid is not None else _look(run_directory)
+    state, replicas = _ask(run_directory, answer_s) if pid is not None else _look(run_directory)
     found: dict[str, list[str]] = {}
     for replica in replicas:
         states = found.setdefault(replica["replica"].rpartition(".")[0], [])
@@ -62,9 +64,9 @@ def _read(chain: str, run_directory: RunDirectory) -> dict[str, Any]:
     }
 
 
-def _ask(run_directory: RunDirectory) -> tuple[str | None, list[dict[str, Any]]]:
+def _ask(run_directory: RunDirectory, answer_s: float) -> tuple[str | None, list[dict[str, Any]]]:
     try:
-        reply = request(run_directory.control, "status", timeout_s=ANSWER_S)
+        reply = request(run_directory.control, "status", timeout_s=answer_s)
     except UnavailableError:
         return None, []
     return reply["state"], reply["replicas"]

@@ -10,10 +10,10 @@ from arroyo.errors import DecodeError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.messages import Event, Origin, Start, Stop
 from arroyo.protocol.values.deliveries import origins_of
-from arroyo.runner.quarantine import store, writer
 from arroyo.runner.quarantine.returnable import require_message
-from arroyo.runner.quarantine.store import Quarantine, entry_id
+from arroyo.runner.quarantine.store import ENTRIES_MAX, Quarantine, entry_id
 from arroyo.runner.quarantine.writer import (
+    KEPT_INPUTS,
     STREAK_MESSAGES,
     QuarantineWriter,
     StageBrokenError,
@@ -67,19 +67,26 @@ def test_input_that_was_refused_is_kept_once_and_is_no_message_that_can_be_sent_
         require_message(entry)
 
 
+def fill(folder, messages):
+    """Put messages of others there, of which nothing but the number counts."""
+    for number in range(messages):
+        (folder / f"other{number}.msg").touch()
+
+
 def test_of_much_refused_input_the_first_is_kept_while_there_is_plenty_of_room(
-    quarantine, monkeypatch
+    quarantine, tmp_path
 ):
-    monkeypatch.setattr(store, "ENTRIES_MAX", 10)
+    fill(tmp_path, ENTRIES_MAX // 2 - 5)
     for number in range(20):
         quarantine.put_input([b"%d" % number], "", "no JSON")
     kept = {quarantine.store.message(each.id) for each in quarantine.store.entries()}
     assert kept == {msgspec.msgpack.encode([b"%d" % number]) for number in range(5)}
-    monkeypatch.setattr(store, "ENTRIES_MAX", 1000)
-    monkeypatch.setattr(writer, "KEPT_INPUTS", 30)
-    for number in range(20, 60):
+
+
+def test_of_much_refused_input_the_first_is_kept_even_if_there_is_room_for_more(quarantine):
+    for number in range(KEPT_INPUTS + 5):
         quarantine.put_input([b"%d" % number], "", "no JSON")
-    assert quarantine.store.count() == 5 + 10
+    assert quarantine.store.count() == KEPT_INPUTS
 
 
 def test_whatever_is_told_already_or_too_often_is_in_the_log_only(quarantine, caplog):
@@ -141,16 +148,17 @@ def test_the_stop_of_a_run_without_messages_in_quarantine_is_not_kept(quarantine
 
 
 def test_people_are_warned_when_the_quarantine_is_half_full_and_nearly_full(
-    quarantine, monkeypatch, caplog
+    quarantine, tmp_path, caplog
 ):
-    monkeypatch.setattr("arroyo.runner.quarantine.store.ENTRIES_MAX", 20)
-    for number in range(20):
-        quarantine.put(event(number), raised(), 1)
-        quarantine.note_success()
+    for others, own in ((495, range(10)), (885, range(10, 20))):
+        fill(tmp_path, others)
+        for number in own:
+            quarantine.put(event(number), raised(), 1)
+            quarantine.note_success()
     said = [record.message for record in caplog.records if "% full" in record.message]
     assert [words.split(":")[0] for words in said] == [
-        "the quarantine is 50 % full (10 messages, 0 MiB)",
-        "the quarantine is 90 % full (18 messages, 0 MiB)",
+        "the quarantine is 50 % full (500 messages, 0 MiB)",
+        "the quarantine is 90 % full (900 messages, 0 MiB)",
     ]
     assert "arroyo quarantine list saxs" in said[0]
 

@@ -9,7 +9,6 @@ from arroyo.cli.commands import drain, restart, start, stop
 from arroyo.clock import SystemClock
 from arroyo.control.locks import Lock
 from arroyo.errors import UnavailableError
-from arroyo.supervision.live import running_chain
 from arroyo.supervision.live.running_chain import RunningChain
 from arroyo.supervision.reporting.event_log import EventLog
 
@@ -44,27 +43,21 @@ def test_the_account_of_this_supervisor_is_found_though_others_came_before(chain
     log.close()
 
 
-class Answers:
+class AnsweringChain(RunningChain):
     """A supervisor's answers, one after the other, the last one for ever."""
 
-    def __init__(self, *rows):
+    def __init__(self, chain, rows):
+        super().__init__(chain)
         self.rows = list(rows)
 
-    def __call__(self, *_):
+    def ask(self, *_):
         row = self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]
         return {"replicas": [{"replica": "work.0", "reason": None, "stopped_by": "me", **row}]}
 
 
 @pytest.fixture
-def ask(chain_file, monkeypatch):
-    monkeypatch.setattr(running_chain, "LOOK_EVERY_S", 0.0)
-
-    def ask(*rows):
-        chain = RunningChain(str(chain_file))
-        monkeypatch.setattr(chain, "ask", Answers(*rows))
-        return chain.wait_until_stopped(["work.0"])
-
-    return ask
+def ask(chain_file):
+    return lambda *rows: AnsweringChain(str(chain_file), rows).wait_until_stopped(["work.0"])
 
 
 def test_a_stop_waits_until_there_is_no_process(ask):

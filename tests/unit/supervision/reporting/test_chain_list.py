@@ -6,7 +6,6 @@ import pytest
 
 from arroyo.config.run_directory import ChainNote, RunDirectory
 from arroyo.control.locks import Lock
-from arroyo.supervision.reporting import chain_list
 from arroyo.supervision.reporting.chain_list import chains_table, read_chains
 
 ROW = {
@@ -47,10 +46,9 @@ def test_chains_that_do_not_run_are_listed_by_name(make, environ, tmp_path):
     }
 
 
-def test_a_supervisor_that_gives_no_answer_holds_up_nobody(make, environ, monkeypatch):
-    monkeypatch.setattr(chain_list, "ANSWER_S", 0.05)
+def test_a_supervisor_that_gives_no_answer_holds_up_nobody(make, environ):
     with contextlib.closing(_Held(make("saxs").lock("supervisor"))):
-        (saxs,) = own(read_chains(environ), "saxs")
+        (saxs,) = own(read_chains(environ, answer_s=0.05), "saxs")
     assert (saxs["state"], saxs["pid"]) == (None, os.getpid())
     assert abs(datetime.fromisoformat(saxs["since"]) - datetime.now(UTC)).days < 1
 

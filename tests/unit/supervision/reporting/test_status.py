@@ -13,7 +13,7 @@ from arroyo.control.locks import Lock
 from arroyo.control.shared_folders import find_folders
 from arroyo.durable.frames import FRAME_BYTES, HEAD_BYTES
 from arroyo.identifiers import ReplicaName
-from arroyo.runner.quarantine.store import Quarantine
+from arroyo.runner.quarantine.store import ENTRIES_MAX, Quarantine
 from arroyo.supervision.reporting.status import StatusReader, read_status
 from arroyo.supervision.reporting.status_table import LONG_S, status_table
 from arroyo.telemetry.histogram import note
@@ -152,26 +152,22 @@ def test_latencies_of_a_predecessor_are_not_shown(environ, run_directory):
     assert status["stages"][0]["latency_p50_s"] is None
 
 
-def fill_quarantine(environ, messages):
-    store = Quarantine(find_folders("chain", environ).state.quarantine)
-    for number in range(messages):
-        store.put(make_entry(f"{number:x}"), b"message")
-
-
 def test_what_is_in_quarantine_is_told_and_more_loudly_when_it_is_half_full(
-    environ, run_directory, monkeypatch, tmp_path
+    environ, run_directory, tmp_path
 ):
     environ["ARROYO_STATE_DIR"] = str(tmp_path / "state")
-    monkeypatch.setattr("arroyo.runner.quarantine.store.ENTRIES_MAX", 10)
     assert "quarantine" not in status_table(read_status(make_chain(LINE), environ))
-    find_folders("chain", environ).state.create()
-    fill_quarantine(environ, 4)
+    state = find_folders("chain", environ).state
+    state.create()
+    for number in range(4):
+        Quarantine(state.quarantine).put(make_entry(f"{number:x}"), b"message")
     status = read_status(make_chain(LINE), environ)
     file_bytes = HEAD_BYTES + FRAME_BYTES + len(msgspec.msgpack.encode(b"message"))
     assert (status["quarantine"]["messages"], status["quarantine"]["bytes"]) == (4, 4 * file_bytes)
     text = status_table(status)
     assert text.endswith("4 messages in quarantine; see: arroyo quarantine list chain")
-    fill_quarantine(environ, 5)
+    for number in range(ENTRIES_MAX // 2):  # of which nothing but the number counts
+        (state.quarantine / f"other{number}.msg").touch()
     assert "the quarantine is 50 % full" in status_table(read_status(make_chain(LINE), environ))
 
 

@@ -9,8 +9,8 @@ import pytest
 from chains import is_gone, wait_until
 from forked_stages import end_of, is_forked, server_of, start
 
-from arroyo.supervision.watching import orphans, processes
-from arroyo.supervision.watching.processes import Exit
+from arroyo.supervision.watching import orphans
+from arroyo.supervision.watching.processes import SERVERS, Exit
 
 
 @pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "PYTHONNODEBUGRANGES", "LD_BIND_NOW"])
@@ -55,11 +55,10 @@ def test_a_server_that_stands_still_is_given_up(make, monkeypatch):
     assert_no_stage_is_left()
 
 
-def test_a_server_that_never_gets_ready_is_not_started_for_ever(make, monkeypatch):
-    monkeypatch.setattr(processes, "SERVERS", 2)
+def test_a_server_that_never_gets_ready_is_not_started_for_ever(make):
     spawner = make("wait", chain_env={"PYTHONHOME": "/nowhere"})
     spawned = []
-    for replica in range(4):
+    for replica in range(SERVERS + 2):
         server = spawner._server
         if server is not None:
             wait_until(lambda pid=server.pid: has_ended(pid), "it ends at once")
