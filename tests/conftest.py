@@ -8,6 +8,7 @@ Chains run in folders of the test's own, not where those of this machine's users
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import time
 from collections import Counter
@@ -43,6 +44,8 @@ settings.load_profile("arroyo")
 
 
 def pytest_configure(config):
+    # A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "logs_errors(*words): the test makes Arroyo log an ERROR with these words"
     )
