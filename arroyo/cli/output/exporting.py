@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,11 @@ def export(entry: QuarantineEntry, packed: bytes, path: Path) -> None:
             f"{path} has none of the suffixes .npy, .tif and .json, which choose the format"
         )
     try:
-        if kind == ".json":
-            path.write_bytes(msgspec.json.format(msgspec.json.encode(_describe(entry, packed))))
-        else:
-            _write_array(_array(entry, packed), path, kind)
+        content = _content(entry, packed, kind)
+        with contextlib.ExitStack() as failing:
+            failing.callback(path.unlink, missing_ok=True)
+            path.write_bytes(content)
+            failing.pop_all()
     except OSError as error:
         raise ConfigurationError(f"{path} can't be written: {error.strerror}") from error
     except ImportError as error:
@@ -46,15 +49,20 @@ def export(entry: QuarantineEntry, packed: bytes, path: Path) -> None:
         ) from error
 
 
-def _write_array(array: Any, path: Path, kind: str) -> None:
+def _content(entry: QuarantineEntry, packed: bytes, kind: str) -> bytes | memoryview:
+    """Return what is to be in the file."""
+    if kind == ".json":
+        return msgspec.json.format(msgspec.json.encode(_describe(entry, packed)))
+    array, file = _array(entry, packed), io.BytesIO()
     if kind == ".npy":
         import numpy as np
 
-        np.save(path, array)
+        np.save(file, array)
     else:
         import tifffile
 
-        tifffile.imwrite(path, array)
+        tifffile.imwrite(file, array)
+    return file.getbuffer()
 
 
 def _array(entry: QuarantineEntry, packed: bytes) -> Any:

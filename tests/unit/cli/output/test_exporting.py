@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from quarantine_entries import make_entry
+from small_disk import small_files
 
 from arroyo.cli.output.exporting import export
 from arroyo.codec import MessageCodec
@@ -63,6 +64,14 @@ def test_a_file_that_is_there_is_left_alone(tmp_path):
     with pytest.raises(UsageError, match="exists already; choose another name"):
         export(make_entry("aa"), PACKED, path)
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["one.npy", "one.tif", "one.json"])
+def test_where_there_is_no_room_for_all_of_it_nothing_is_left(tmp_path, name):
+    large = MessageCodec(()).pack(Event.from_array(np.arange(50_000)))
+    with small_files(4096), pytest.raises(ConfigurationError, match="written: File too large"):
+        export(make_entry("aa"), large, tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
