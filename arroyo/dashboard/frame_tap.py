@@ -84,6 +84,7 @@ class FrameTap:
             stage = await self.run(self._open)
             self._following = asyncio.create_task(self._follow(stage))
         if self._number <= after:
+            after = self._number  # a page may know of more, by a tap that has made room for others
             self._waiting += 1
             try:
                 async with asyncio.timeout(self._wait_s):

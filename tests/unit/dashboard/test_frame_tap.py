@@ -89,6 +89,15 @@ def test_where_nothing_passes_that_is_told_in_time():
     use(main())
 
 
+def test_a_page_that_has_seen_a_tap_before_this_one_gets_its_next_frame():
+    async def main():
+        tap = FrameTap(Stage)
+        assert (await tap.next(1000)).number == 1
+        tap.close()
+
+    use(main())
+
+
 def test_a_stage_that_can_not_be_looked_at_is_asked_again():
     stage = Stage(trouble=UnavailableError("another command looks"))
 
