@@ -7,7 +7,7 @@ when it is handed over, so it can be refused then, and later changes of the obje
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -39,10 +39,13 @@ class MessageCodec:
     ----------
     keep
         Called with each payload of DETACH_BYTES or more; None: these travel beside the body.
+    give_back
+        Called, in any thread, with encoded messages that are not sent: what `keep` did is undone.
     """
 
     def __init__(self, types: Sequence[type[Message]] = ()) -> None:
         self.keep: Keep | None = None
+        self.give_back: Callable[[Iterable[Encoded]], None] = lambda _: None
         # `|` does not take a list of types, hence the loop.
         union: Any = Start | Event | Stop
         for extra in types:
@@ -92,6 +95,17 @@ class MessageCodec:
         if isinstance(kept, SlabReference):
             return Shared(body, kept)
         return Detached(body, freeze(event.payload) if kept is None else kept)
+
+    def encode_all(self, messages: Iterable[Message]) -> list[Encoded]:
+        """Encode all of these messages, or none of them; errors as in `encode`."""
+        items: list[Encoded] = []
+        try:
+            for message in messages:
+                items.append(self.encode(message))
+        except EncodeError:
+            self.give_back(items)
+            raise
+        return items
 
     def _require_decodable(self, message: Message, body: bytes) -> None:
         """Raise if a receiver could not decode it: msgspec checks types only when it decodes."""

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from arroyo.codec import DETACH_BYTES, HEAD_BYTES, Encoded, Kind, MessageCodec
@@ -37,8 +37,6 @@ class InputWindow:
     `codec`: encodes messages when they are handed over, which is when a listener can be told.
     `wake`: called when the main thread may be asleep and there is something for it.
     `counts`: written when messages are looked at, which is not at each of them.
-    `give_back`: called, in any thread, with messages that are dropped: their payloads may be in
-    shared memory.
     """
 
     def __init__(
@@ -48,15 +46,12 @@ class InputWindow:
         key_field: str | None,
         wake: Callable[[], None],
         counts: Counts,
-        *,
-        give_back: Callable[[Iterable[Encoded]], None] = lambda _: None,
     ) -> None:
         self._stage = stage
         self._codec = codec
         self._write = codec.write
         self._key_field = key_field
         self._wake = wake
-        self._give_back = give_back
         self._lock = WindowLock()
         self._batches = WaitingBatches()
         self._room = WindowRoom(stage)
@@ -212,7 +207,7 @@ class InputWindow:
     def _count_drop(self, run: WindowRun, item: Encoded) -> None:
         self.dropped += 1
         run.dropped += 1
-        self._give_back((item,))
+        self._codec.give_back((item,))
 
     # The main thread
 

@@ -62,6 +62,7 @@ class FoldRole:
         self._record = FoldRecord(None if state is None else state.fold(replica.name))
         self._holds = getattr(self._operator, "max_inputs", 0) > 0
         replica.payloads.fold(holds=self._holds)
+        replica.codec.give_back = replica.payloads.give_back
         self._fold = make_fold(
             replica.chain,
             replica.name,

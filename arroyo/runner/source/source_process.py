@@ -43,13 +43,13 @@ class SourceProcess:
     def __init__(self, replica: StageContext) -> None:
         self._replica = replica
         self._links = replica.links
+        replica.codec.give_back = replica.payloads.give_back
         self._window = InputWindow(
             replica.stage,
             replica.codec,
             key_field(replica.chain, replica.name.stage),
             replica.links.wake,
             Counts(*map(replica.page.word, ("received", "unseen", "run_end"))),
-            give_back=replica.payloads.give_back,
         )
         self._listener = build_listener(replica.chain, replica.stage, self._window)
         self._recovery = make_recovery(replica, self._listener, self._window)

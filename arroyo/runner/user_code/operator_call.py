@@ -277,5 +277,5 @@ class OperatorCall:
         """Return what travels of several results of one message."""
         field = self._key_field
         keys = [] if field is None else [key_of(result, field) for result in results]
-        items = [self._codec.encode(result) for result in results]
+        items = self._codec.encode_all(results)
         return Output(items, sum(map(len, items)), None, keys)

@@ -372,6 +372,16 @@ def test_a_class_that_the_chain_does_not_name_is_said_so(codec):
     assert str(bad.error).startswith("Shutter is not a message type of this chain; name it")
 
 
+def test_of_several_messages_all_are_encoded_or_what_was_kept_is_given_back(codec):
+    given_back = []
+    codec.give_back = given_back.extend
+    large = Event({}, bytes(DETACH_BYTES))
+    assert codec.encode_all([large, Event({"n": 1})])[1] == codec.encode(Event({"n": 1}))
+    with pytest.raises(EncodeError):
+        codec.encode_all([large, Event({"n": Opaque()})])
+    assert [item.payload for item in given_back] == [large.payload]
+
+
 def test_the_data_of_a_start_is_read_without_its_class():
     start = msgspec.defstruct("Sample", [("name", str, "")], bases=(Start,))
     body, _, _ = join([MessageCodec([start]).encode(start({"energy": 10}, "gold"))])

@@ -24,10 +24,10 @@ class Wakes:
         self.count += 1
 
 
-def gateway(wake=lambda: None, key_field=None, give_back=lambda items: None, **settings):
+def gateway(wake=lambda: None, key_field=None, codec=None, **settings):
     stage = Stage(name="count", role="listener", target="own:Count", **settings)
     counts = Counts([0], [0], [0])
-    return InputWindow(stage, MessageCodec(()), key_field, wake, counts, give_back=give_back)
+    return InputWindow(stage, codec or MessageCodec(()), key_field, wake, counts)
 
 
 def received(gate):
@@ -124,8 +124,9 @@ def test_the_oldest_that_waits_is_dropped():
     ("when_full", "dropped"), [("drop-newest", [2, 3]), ("drop-oldest", [0, 1])]
 )
 def test_the_payload_of_a_message_that_is_dropped_is_given_back(when_full, dropped):
-    given_back = []
-    gate = gateway(window=2, when_full=when_full, give_back=given_back.extend)
+    codec, given_back = MessageCodec(()), []
+    codec.give_back = given_back.extend
+    gate = gateway(window=2, when_full=when_full, codec=codec)
     for number in range(4):
         gate.process(Event({"index": number}, bytes([number]) * DETACH_BYTES))
     assert [item.payload[0] for item in given_back] == dropped

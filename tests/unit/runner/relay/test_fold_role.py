@@ -1,10 +1,11 @@
 """The replica of an operator that folds, with a script in place of its neighbours."""
 
 import pytest
+from slab_usage import slabs_in_use
 from stage_fakes import line_of, run_stage
 
 from arroyo import Event, Operator, Start, Stop
-from arroyo.codec import Ack, Kind
+from arroyo.codec import DETACH_BYTES, Ack, Kind
 from arroyo.runner.user_code.error_policy import StageFailedError
 
 START, STOP = Start({"sample": "ceria"}), Stop({"totals": {"sent": 5, "complete": True}})
@@ -116,6 +117,25 @@ def test_what_raises_at_the_stop_ends_it_and_nothing_of_that_is_acknowledged(run
         run(operator, pages=pages)
     assert operator.closed
     assert pages[0]["errors"] == 1
+
+
+def test_shared_memory_of_outputs_that_are_not_sent_is_given_back(run):
+    class Spoilt(Operator):
+        folds = True
+
+        def process(self, message):
+            if isinstance(message, Event):
+                return [Event({}, bytes(DETACH_BYTES)), Event({"cannot travel": object()})]
+            return message
+
+    used = []
+    run(Spoilt(), script=lambda context: used.append(slabs(context)))
+    assert max(used) == 0
+
+
+def slabs(context):
+    pool = context.payloads._pool
+    return 0 if pool is None else slabs_in_use(pool)
 
 
 def test_its_next_life_sends_in_a_new_epoch(run):
