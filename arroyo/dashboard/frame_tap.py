@@ -17,8 +17,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from arroyo.errors import UsageError
-from arroyo.messages import Event
-from arroyo.supervision.live.tapped_message import describe_head
+from arroyo.supervision.live.tapped_message import describe_head, numbers_of
 from arroyo.supervision.live.tapped_stage import SeenMessage, TappedStage
 
 from .frames import plane_of, statistics
@@ -160,11 +159,8 @@ def frame_of(number: int, seen: SeenMessage) -> Frame:
     facts["replica"] = seen.replica
     if not facts.get("dtype") or len(payload) != facts["payload_bytes"]:
         return Frame(number, seen.time, facts)
-    try:
-        array = Event({}, payload, facts["dtype"], tuple(facts["shape"])).array
-    except (ImportError, TypeError, ValueError):
-        return Frame(number, seen.time, facts)
-    if array.dtype.kind not in "biuf" or not array.size:
+    array = numbers_of(payload, facts["dtype"], facts["shape"])
+    if array is None or not array.size:
         return Frame(number, seen.time, facts)
     plane = plane_of(array)
     return Frame(number, seen.time, facts | statistics(plane), plane)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -16,6 +16,9 @@ from arroyo.codec import Batch, Buffer, Kind
 from arroyo.messages import Event, Origin, origin_key
 from arroyo.protocol.values.batches import positions_of
 from arroyo.protocol.values.deliveries import origins_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WHOLE_VALUES = 16
 """An array of so many values is shown whole."""
@@ -97,14 +100,11 @@ def summarise(payload: Buffer, dtype: str, shape: list[int]) -> dict[str, Any]:
     Statistics leave out what is no number; None: nothing else is there. Empty where the payload is
     no array of plain numbers, or numpy is not installed.
     """
-    try:
-        import numpy as np
+    array = numbers_of(payload, dtype, shape)
+    if array is None:
+        return {}
+    import numpy as np
 
-        array = Event({}, payload, dtype, tuple(shape)).array
-    except (ImportError, TypeError, ValueError):
-        return {}
-    if array.dtype.kind not in "biuf":
-        return {}
     if array.size <= WHOLE_VALUES:
         return {"values": _plain(array.tolist())}
     is_nan = np.isnan(array) if array.dtype.kind == "f" else None
@@ -120,6 +120,20 @@ def summarise(payload: Buffer, dtype: str, shape: list[int]) -> dict[str, Any]:
         "mean": mean if math.isfinite(mean) else None,
         "nan": nan,
     }
+
+
+def numbers_of(payload: Buffer, dtype: str, shape: list[int]) -> NDArray[Any] | None:
+    """Return an array; None: it has no plain numbers, or numpy is not installed."""
+    try:
+        import numpy as np
+
+        array = Event({}, payload, dtype, tuple(shape)).array
+    except (ImportError, TypeError, ValueError):
+        return None
+    if array.dtype.char == "g":  # wider than a float of Python, which is what is shown
+        with np.errstate(all="ignore"):
+            array = array.astype("f8")
+    return array if array.dtype.kind in "biuf" else None
 
 
 def line_of(fields: Mapping[str, Any]) -> str:

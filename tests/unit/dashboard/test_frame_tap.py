@@ -9,6 +9,7 @@ from batches import make_batch
 from arroyo.codec import MessageCodec
 from arroyo.control.tap_file import Sample
 from arroyo.dashboard.frame_tap import KEPT, STAGES, FrameTap, FrameTaps, frame_of
+from arroyo.dashboard.frames import Picture
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.messages import Event
 from arroyo.supervision.live.tapped_stage import SeenMessage
@@ -128,6 +129,12 @@ def test_a_frame_has_its_metadata_its_figures_and_its_array():
     assert frame.facts["metadata"] == {"index": 7}
     assert (frame.facts["max"], frame.facts["masked"], frame.facts["replica"]) == (3, 1, "work.0")
     assert frame.plane.tolist() == [[1, 2], [3, 65535]]
+
+
+def test_numbers_wider_than_those_of_python_are_drawn_as_such():
+    frame = frame_of(1, seen(Event.from_array(np.array([[1, 2]], "g"))))
+    assert frame.facts["max"] == 2.0
+    assert Picture(frame.facts).packed()
 
 
 @pytest.mark.parametrize(

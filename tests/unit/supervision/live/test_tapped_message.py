@@ -1,5 +1,6 @@
 """What `arroyo tap` says of messages."""
 
+import json
 import math
 
 import msgspec
@@ -129,6 +130,14 @@ def test_infinite_values_have_no_mean():
 @pytest.mark.parametrize("dtype", ["f2", "u1", "i8", "?"])
 def test_sums_do_not_overflow(dtype):
     assert summary(np.ones(100_000, dtype))["mean"] == 1.0
+
+
+@pytest.mark.parametrize("count", [3, 100])
+def test_numbers_wider_than_those_of_python_are_told_as_such(count):
+    array = np.arange(count, dtype="g")
+    found = summarise(array.tobytes(), array.dtype.str, [count])
+    assert found == summarise(array.astype("f8").tobytes(), "<f8", [count])
+    assert json.loads(json.dumps(found)) == found
 
 
 def test_small_arrays_are_told_whole():
