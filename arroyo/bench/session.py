@@ -59,8 +59,6 @@ class Session:
         Takes lines with results.
     tell_progress
         Takes a line on what is measured next.
-    measure
-        Measures all chains of a case once.
 
     Raises
     ------
@@ -75,9 +73,7 @@ class Session:
         *,
         say: Callable[[str], None],
         tell_progress: Callable[[str], None],
-        measure: Callable[[Case], Round] = measure_round,
     ) -> None:
-        self._measure_round = measure
         self._plan = plan
         self._results = results
         self._say = say
@@ -158,7 +154,7 @@ class Session:
         rounds: list[Round] = []
         for pair in range(1, count + 1):
             self._tell_progress(f"{case.label}: pair {pair} of {count}")
-            rounds.append(self._measure_round(case))
+            rounds.append(measure_round(case))
             for chain, found in rounds[-1].items():
                 run = {"kind": "run", "case": case, "pair": pair, "chain": chain, "outcome": found}
                 self._results.note(run)
