@@ -4,7 +4,7 @@ import json
 
 import pytest
 from bench_figures import measurement
-from click.testing import CliRunner
+from invoked import run_by
 
 from arroyo.cli.commands import bench
 
@@ -24,10 +24,7 @@ def measured(monkeypatch):
     return cases
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(bench.command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(bench.command)
 
 
 def test_each_case_is_measured_as_often_as_it_is_asked_for_and_has_its_line(measured):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from click.testing import CliRunner
+from invoked import run_by
 
 from arroyo.cli.commands.events import command
 from arroyo.supervision.reporting.event_log import EventLog
@@ -34,10 +34,7 @@ def chain(chain_file, chain_directory, monkeypatch):
     return chain_file
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def test_events_are_shown_in_the_order_in_which_they_happened(chain):

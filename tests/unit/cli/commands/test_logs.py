@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from click.testing import CliRunner
+from invoked import run_by
 
 from arroyo.cli.commands.logs import command
 from arroyo.telemetry.logs import LogLine
@@ -42,10 +42,7 @@ def run_chain(chain):
     return chain
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def words(output):

@@ -3,7 +3,7 @@ import os
 
 import msgspec
 import pytest
-from click.testing import CliRunner
+from invoked import run_by
 from quarantine_entries import make_entry
 
 from arroyo.cli.commands.quarantine import command
@@ -29,10 +29,7 @@ def put(store, number, **changes):
     store.put(msgspec.structs.replace(entry, **changes), packed)
 
 
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def test_a_list_for_people_names_message_stage_and_reason(store):

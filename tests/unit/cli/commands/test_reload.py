@@ -1,16 +1,12 @@
 import json
 
-from click.testing import CliRunner
+from invoked import run_by
 from msgspec.structs import replace
 
 from arroyo.cli.commands.reload import command
 from arroyo.supervision.watching.chain_checks import Checked
 
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def edit(played, **changes):

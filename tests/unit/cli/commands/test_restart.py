@@ -1,12 +1,8 @@
-from click.testing import CliRunner
+from invoked import run_by
 
 from arroyo.cli.commands.restart import command
 
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def test_what_is_restarted_is_named(played):

@@ -1,14 +1,10 @@
 import json
 
-from click.testing import CliRunner
+from invoked import run_by
 
 from arroyo.cli.commands.set import command
 
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def test_what_is_set_is_shown_with_the_value_of_the_chain_file(played):

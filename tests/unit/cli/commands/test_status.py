@@ -2,15 +2,11 @@
 
 import json
 
-from click.testing import CliRunner
+from invoked import run_by
 
 from arroyo.cli.commands.status import command
 
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def test_nothing_of_it_is_running(chain_file):

@@ -1,13 +1,9 @@
-from click.testing import CliRunner
+from invoked import run_by
 
 from arroyo.cli.commands.stop import command
 from arroyo.supervision.decisions.events import State
 
-
-def run(*arguments, code=0):
-    result = CliRunner().invoke(command, list(map(str, arguments)), catch_exceptions=False)
-    assert result.exit_code == code, result.output
-    return result.output
+run = run_by(command)
 
 
 def test_a_chain_is_stopped_and_its_account_shown(played):
