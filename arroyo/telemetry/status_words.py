@@ -35,8 +35,7 @@ class Phase(IntEnum):
     DRAIN = 6
     """All its work is done, or given up; the stage's `close()` may be running."""
     CLOSED = 7
-    """It closes its links and its shared memory; where it failed before its work was done, for
-    ever."""
+    """It closes its links and its shared memory. It ends in this phase if its work is not done."""
     ENDED = 8
     PARAMETERS = 9
     """The stage's code takes parameters that somebody has set."""

@@ -1,8 +1,8 @@
 """What follows from the end of a process: rest, a restart, or FAILED. PURE.
 
-What was told to end rests, or starts again, as it was meant to. What has finished rests. Anything
-else is a failure, of which the restart policy says what follows; one that gives up may end the
-chain.
+What was told to end rests, or starts again, as it was meant to. What has done its work rests,
+though it may have failed after that. Anything else is a failure, of which the restart policy says
+what follows; one that gives up may end the chain.
 """
 
 from __future__ import annotations
