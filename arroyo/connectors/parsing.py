@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pkgutil
 import struct
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,8 @@ LOG_INTERVAL_S = 10.0
 
 # What code for a foreign format raises on bytes that are not of it, although it should raise
 # DecodeError: a missing key, text for a number, too few bytes, a number beyond all bounds, JSON
-# nested without end, what it asserts. msgspec's are ValueErrors.
+# nested without end, what it asserts, a literal of Python or XML that is none. msgspec's are
+# ValueErrors.
 _BROKEN_INPUT = (
     DecodeError,
     ValueError,
@@ -31,7 +33,9 @@ _BROKEN_INPUT = (
     AssertionError,
     EOFError,
     RecursionError,
+    SyntaxError,
     struct.error,
+    zlib.error,
 )
 
 Keep = Callable[[Sequence[Frame], str, str], None]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
+import zlib
+from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 from outside import Recorder
@@ -156,6 +160,16 @@ def test_what_a_users_parser_raises_on_broken_input_is_counted(frame):
     assert parser.parse([]) is None
     assert parser.parse([b'{"value": 4}']) == Event({"value": 4})
     assert parser.rejected == 2
+
+
+@pytest.mark.parametrize(
+    "read",
+    [zlib.decompress, ElementTree.fromstring, lambda frame: ast.literal_eval(frame.decode())],
+)
+def test_so_is_what_the_usual_libraries_raise(read):
+    parser = TolerantParser(SimpleNamespace(parse=lambda frames: read(frames[0])), FakeClock())
+    assert parser.parse([b"?"]) is None
+    assert parser.rejected == 1
 
 
 def test_a_flood_of_broken_messages_is_logged_once_per_interval(caplog):
