@@ -143,8 +143,11 @@ export class Orders {
   async settled(of, number) {
     for (;;) {
       const { outcomes, waits_for } = await ask(`parameters?${of}`);
-      if (outcomes[number]) throw new Error(outcomes[number]);
-      if (number in outcomes) return;
+      if (number in outcomes) {
+        const [refusal] = outcomes[number];
+        if (refusal) throw new Error(refusal);
+        return;
+      }
       write(this.said, `waiting for ${waits_for.join(", ")}, between two messages`);
       await pause();
     }
