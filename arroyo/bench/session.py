@@ -174,21 +174,23 @@ def throughput_cases(
 
     `works`: what happens to messages; none: all that can.
 
-    UsageError: with messages of one of these sizes, nothing of that is done.
+    UsageError: there is none.
     """
-    return [
+    cases = [
         throughput_case(size, length, count, work, effort=effort)
         for length, count, size in itertools.product(lengths, replicas, payloads)
-        for work in _works_of(size, works)
+        for work in works or _works_of(size)
+        if work in _works_of(size)
     ]
+    if not cases:
+        raise UsageError(
+            f"--case {works[0]} is not for messages of {size_text(payloads[0])}, "
+            f"but {', '.join(_works_of(payloads[0]))} are; those from {size_text(FRAME_BYTES)} on "
+            "are frames"
+        )
+    return cases
 
 
-def _works_of(size: int, works: Sequence[Work]) -> Sequence[Work]:
-    """Return what is measured with payloads of this size."""
-    of_size = FRAME_WORK if size >= FRAME_BYTES else SMALL_WORK
-    if chosen := [work for work in works or of_size if work in of_size]:
-        return chosen
-    raise UsageError(
-        f"--case {works[0]} is not for messages of {size_text(size)}, "
-        f"but {', '.join(of_size)} are; those from {size_text(FRAME_BYTES)} on are frames"
-    )
+def _works_of(size: int) -> Sequence[Work]:
+    """Return all that can be measured with payloads of this size."""
+    return FRAME_WORK if size >= FRAME_BYTES else SMALL_WORK

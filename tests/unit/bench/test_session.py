@@ -44,6 +44,8 @@ def test_cases_are_all_combinations_with_the_work_that_their_size_allows():
         (2, 1 << 20, "pass"),
         (2, 1 << 20, "read"),
     ]
+    frames = throughput_cases([100, 1 << 20], ["read"], [1], [1], effort=1.0)
+    assert [(case.payload_bytes, case.work) for case in frames] == [(1 << 20, "read")]
     alone = throughput_cases([100], [], [1], [1], effort=1.0)
     assert [case.work for case in alone] == ["pass", "lists"]
     with pytest.raises(UsageError, match="read is not for messages of 100 B, but pass, lists are"):
