@@ -54,6 +54,11 @@ class FailingCount(FailingEnd, Count):
     pass
 
 
+class AwayCount(Count):
+    def close(self):
+        raise ConnectionError("no server")
+
+
 class FailingOperator(FailingEnd, Operator):
     def process(self, message):
         return message
@@ -63,14 +68,13 @@ class FailingWrite(FailingEnd, Write):
     pass
 
 
-class AwayAtItsEnd(Operator):
-    """Finds nobody there in close()."""
-
-    def process(self, message):
-        return message
+class AwayAtItsEnd(FailingOperator):
+    """Finds nobody there in its first close()."""
 
     def close(self):
-        raise ConnectionError("no server")
+        if not Path("tried").exists():
+            Path("tried").touch()
+            raise ConnectionError("no server")
 
 
 class Away(Publisher):
@@ -143,9 +147,9 @@ def test_a_close_that_does_not_return_is_ended_and_named(make_chain):
     "kinds",
     [
         {"count": "FailingCount"},
+        {"count": "AwayCount"},
         {"work": "FailingOperator"},
         {"write": "FailingWrite"},
-        {"work": "AwayAtItsEnd"},
     ],
     ids=lambda kinds: next(iter(kinds.values())),
 )
@@ -164,6 +168,15 @@ def test_a_close_that_raises_is_told_once_and_not_tried_again(make_chain, kinds)
     assert f"{failing}.0 did not end in order" in supervisor.text
     assert "try 1 of" not in supervisor.text
     assert "lost" not in supervisor.text
+    assert indices(chain.lines()) == list(range(EVENTS))
+
+
+@pytest.mark.logs_errors(r"close\(\) raised ConnectionError")
+def test_a_close_that_finds_its_server_away_is_tried_again(make_chain):
+    chain = with_operator(make_chain, "AwayAtItsEnd")
+    supervisor = chain.supervise()
+    assert supervisor.wait(60) == 0, chain.text()
+    assert "close() raised ConnectionError: no server" in supervisor.text
     assert indices(chain.lines()) == list(range(EVENTS))
 
 

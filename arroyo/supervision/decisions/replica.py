@@ -152,12 +152,15 @@ class ReplicaState:
     def failed_after_work(self, ending: Ending) -> bool:
         """Return True if the process had done its work when it failed, or hung and was killed.
 
-        A kill from outside is no failure of its own.
+        A kill from outside is no failure of its own. What waits for a disk or a server, to close a
+        file or a connection, gets another life for that; not a listener, which would begin anew.
         """
         phase = ending.evidence.phase
         if ending.evidence.hung:
             return self.said_stopping and phase in AFTER_WORK
-        return self.said_stopping and phase == FINISHED and ending.status != -signal.SIGKILL
+        waits = ending.status == TRY_LATER_EXIT and not self.is_listener
+        its_own = not waits and ending.status != -signal.SIGKILL
+        return self.said_stopping and phase == FINISHED and its_own
 
     def forgive(self) -> None:
         """Forget earlier failures."""

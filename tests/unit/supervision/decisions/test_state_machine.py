@@ -423,7 +423,7 @@ def test_a_stage_that_hung_after_its_work_does_not_do_it_again(phase, told):
     ("phase", "status", "told"),
     [
         ("ENDED", 70, act.EndedBadly),
-        ("ENDED", TRY_LATER_EXIT, act.EndedBadly),
+        ("ENDED", TRY_LATER_EXIT, act.WillRetry),
         ("ENDED", -signal.SIGSEGV, act.EndedBadly),
         ("ENDED", -signal.SIGKILL, act.WillRestart),
         ("CLOSED", 70, act.WillRestart),
@@ -435,6 +435,14 @@ def test_a_stage_that_failed_after_its_work_does_not_do_it_again(phase, status, 
     history.stopping("integrate.0")
     ended = ev.ProcessEnded(name_of("integrate.0"), status, Evidence(phase=phase))
     assert kinds(history.do(ended))[0] is told
+
+
+@pytest.mark.parametrize("status", [70, TRY_LATER_EXIT])
+def test_a_listener_that_failed_after_its_work_does_not_begin_anew(status):
+    history = History().all_ready()
+    history.stopping("images.0")
+    ended = ev.ProcessEnded(name_of("images.0"), status, Evidence(phase="ENDED"))
+    assert kinds(history.do(ended))[0] is act.EndedBadly
 
 
 def test_a_listener_that_exits_with_0_in_mid_drain_is_named():
