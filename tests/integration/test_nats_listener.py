@@ -1,6 +1,7 @@
 """What is NATS's own about its listener; the contract is in tests/conformance."""
 
 import re
+import socket
 import subprocess
 import sys
 
@@ -147,6 +148,25 @@ def test_messages_of_other_programs_come_raw(program, listener):
         recorder.wait_for(2)
     topic = {"topic": "frames.a"}
     assert recorder.messages == [Event(topic, b"plain"), Event(topic, b"with a header")]
+
+
+@pytest.mark.parametrize("headers", [b"NATS/1.0", b"NATS/1.0 \xff\xff\xff\r\n\r\n"])
+def test_messages_whose_headers_the_library_can_not_read_come_without_them(
+    nats_server, program, listener, headers
+):
+    program.make("frames", "frames.>")
+    with socket.create_connection(("127.0.0.1", nats_server.port)) as sender:
+        size = len(headers)
+        sender.sendall(b'CONNECT {"verbose":false,"headers":true}\r\n')
+        sender.sendall(b"HPUB frames.a %d %d\r\n%babc\r\n" % (size, size + 3, headers))
+        wait_until(lambda: program.count("frames") == 1)
+    recorder = Recorder()
+    with running(listener(recorder, parser="raw")):
+        program.send("frames.b", [(None, b"xyz")])
+        assert recorder.wait_for(2) == [
+            Event({"topic": "frames.a"}, b"abc"),
+            Event({"topic": "frames.b"}, b"xyz"),
+        ]
 
 
 def test_the_page_s_parser_reads_what_it_says(program, listener, page, tmp_path, monkeypatch):

@@ -31,6 +31,19 @@ CLOSE_S = 1.0
 _Result = TypeVar("_Result")
 
 
+class _Client(Client):
+    """Takes a message whose headers it can't read without them.
+
+    nats-py would end the connection, and the next one would get the message again, for ever.
+    """
+
+    async def _process_headers(self, headers: bytes | None) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, ValueError):
+            return None
+
+
 class NATSSession(RetriedServer):
     """One connection after another, and the event loop that they live on.
 
@@ -150,7 +163,7 @@ class NATSSession(RetriedServer):
 
     async def _connect(self) -> None:
         await self._end()
-        client = Client()
+        client = _Client()
         async with AsyncExitStack() as failing:
             failing.push_async_callback(_close, client)
             await client.connect(
