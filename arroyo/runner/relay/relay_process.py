@@ -68,11 +68,10 @@ class RelayProcess:
         equipment = equip(replica)
         role = make_role(equipment, made)
         with contextlib.ExitStack() as closing:
-            role.call.methods.open(replica.parameters.first)
-            closing.callback(role.call.methods.close)
+            closing.enter_context(role.call.methods.opened(replica.parameters.first))
             self._machine = role.make_machine()
-            closing.pop_all()
-            closing.callback(self._close, role)  # which closes that too
+            closing.callback(role.close)
+            closing.callback(replica.enter, Phase.DRAIN)
             self._assemble(equipment, role, closing)
             self._machine.receiver.resume(replica.link_places.take())
             self._neighbours.perform(self._machine.connect())
@@ -133,13 +132,6 @@ class RelayProcess:
             neighbours=self._neighbours,
             status=self._status,
         )
-
-    def _close(self, role: Role) -> None:
-        self._replica.enter(Phase.DRAIN)
-        try:
-            role.call.methods.close()
-        finally:
-            role.close()
 
     # The loop
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterable, Iterator
 
 from arroyo.codec import Kind
@@ -74,26 +75,27 @@ class SourceProcess:
         replica = self._replica
         replica.serve(self._listener)
         replica.enter(Phase.OPEN)
-        self._methods.open(replica.parameters.first)
-        try:
+        with contextlib.ExitStack() as closing:
+            closing.callback(self._recovery.close)
+            closing.enter_context(self._methods.opened(replica.parameters.first))
+            closing.callback(self._leave)
             self._recovery.note_open()
             self._perform(self._source.connect())
             replica.report_ready("listening")
             yield from self._loop()
-            replica.is_done = self._listening is None or self._listening.error is None
-        finally:
-            self._status.write_last()  # first of all: there may be little time
-            replica.enter(Phase.DRAIN)
-            self._window.shut()
-            if self._listening is not None:
-                self._listening.stop()
-                self._listening.join(ORPHAN_JOIN_S if replica.signals.orphaned else LAST_WAIT_S)
-            try:
-                self._methods.close()
-            finally:
-                self._recovery.close()
-        if self._listening is not None and self._listening.error is not None:
-            raise self._listening.error
+            if self._listening is not None and self._listening.error is not None:
+                raise self._listening.error
+            replica.is_done = True
+
+    def _leave(self) -> None:
+        """Have the listener's thread end, before its `close()`."""
+        self._status.write_last()  # first of all: there may be little time
+        self._replica.enter(Phase.DRAIN)
+        self._window.shut()
+        if self._listening is not None:
+            self._listening.stop()
+            orphaned = self._replica.signals.orphaned
+            self._listening.join(ORPHAN_JOIN_S if orphaned else LAST_WAIT_S)
 
     # The loop
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
 from arroyo.stages import Awaiter, find_list_method
 
 from .error_policy import UnusableMethodError, in_words
+
+_log = logging.getLogger(__name__)
 
 _AWAITED: dict[Role, tuple[str, ...]] = {
     "listener": ("open", "start", "close"),
@@ -53,6 +56,23 @@ class StageMethods:
     def __init__(self, made: object) -> None:
         self.made = made
         self.awaiter = Awaiter()
+
+    @contextlib.contextmanager
+    def opened(self, parameters: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Call `open()`, and behind the block `close()`, however the block ends.
+
+        Its error is what has happened: one that `close()` raises after it is only logged.
+        """
+        self.open(parameters)
+        try:
+            yield
+        except BaseException:
+            try:
+                self.close()
+            except ArroyoError as error:
+                _log.warning("%s", error, exc_info=error)
+            raise
+        self.close()
 
     def open(self, parameters: Mapping[str, Any] | None = None) -> None:
         """Set the first parameters and call `open()`.

@@ -243,6 +243,15 @@ def test_an_error_that_ends_the_stage_finds_it_closed_and_its_message_still_in_h
     assert pages[0]["received"] == 3
 
 
+def test_an_error_that_ends_the_stage_is_not_hidden_by_one_of_its_close(run):
+    class Broken(Doubles):
+        def close(self):
+            raise RuntimeError("no camera")
+
+    with pytest.raises(StageFailedError, match="raised ValueError: no sense in 5"):
+        run(Broken(), one_run, keys={"on_error": "crash"})
+
+
 class Levels(Operator):
     """Tells its parameter in each event; refuses what is negative."""
 

@@ -64,6 +64,11 @@ class Fails(Scripted):
         raise ValueError("the detector said no")
 
 
+class FailsAndCanNotClose(Fails):
+    def close(self):
+        raise RuntimeError("no connection to close")
+
+
 class Replayable(Scripted):
     replayable = True
 
@@ -150,6 +155,11 @@ def test_a_listener_that_raises_is_closed_delivers_what_it_gave_and_is_an_error(
     assert listener.calls[-1] == "close"
     assert listener.acknowledged == ["start", 0, 1, 2, "stop"]
     assert below.ends == [False]
+
+
+def test_a_listener_that_raises_and_can_not_be_closed_then_has_failed_by_what_it_raised(run):
+    context, *_ = run(FailsAndCanNotClose)
+    assert "start() raised ValueError: the detector said no" in str(context.error)
 
 
 class Deaf(Below):

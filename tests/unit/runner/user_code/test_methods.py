@@ -87,6 +87,20 @@ def test_the_event_loop_ends_with_the_stage_and_where_it_can_not_open():
     assert loop.closed == 3
 
 
+def test_what_close_raises_comes_out_unless_something_has_failed_before(caplog):
+    stage = Stage(lambda: None)
+    with pytest.raises(MethodRaisedError, match="no shutter"), StageMethods(stage).opened():
+        stage.close = raising(ValueError("no shutter"))
+    with pytest.raises(KeyError), StageMethods(Stage(lambda: None)).opened():
+        raise KeyError
+    assert caplog.messages == []
+    stage = Stage(lambda: None)
+    with pytest.raises(KeyError), StageMethods(stage).opened():
+        stage.close = raising(ValueError("no shutter"))
+        raise KeyError
+    assert caplog.messages == ["Stage.close() raised ValueError: no shutter"]
+
+
 class Wrong:
     def open(self):
         yield
