@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import re
@@ -10,7 +11,9 @@ import sys
 import threading
 import time
 from importlib.resources import files
+from pathlib import Path
 
+import confluent_kafka
 import numpy as np
 import pytest
 from certificates import certificates
@@ -123,6 +126,35 @@ def test_plain_messages_of_others_come_as_they_are(kafka_server):
             Event({"topic": "det"}, b"def"),
             Event({"topic": "det", "key": "image-2"}, b""),
         ]
+
+
+def produce_by_c(server, topic, value, header_name):
+    """Produce by librdkafka itself, which does not mind what a header is called."""
+    libraries = Path(confluent_kafka.__file__).parents[1] / "confluent_kafka.libs"
+    (library,) = libraries.glob("librdkafka*")
+    c = ctypes.CDLL(str(library))
+    size, pointer, error = ctypes.c_size_t, ctypes.c_void_p, ctypes.create_string_buffer(500)
+    c.rd_kafka_conf_new.restype = c.rd_kafka_new.restype = pointer
+    settings = pointer(c.rd_kafka_conf_new())
+    c.rd_kafka_conf_set(settings, b"bootstrap.servers", server.address.encode(), error, size(500))
+    producer = pointer(c.rd_kafka_new(0, settings, error, size(500)))
+    end, of_topic, of_value, of_flags, copied, of_header = 0, 1, 4, 7, 2, 9
+    where = (of_topic, topic.encode(), of_flags, copied)
+    what = (of_value, value, size(len(value)), of_header, header_name, b"1", size(1), end)
+    assert c.rd_kafka_producev(producer, *where, *what) == 0
+    assert c.rd_kafka_flush(producer, 60_000) == 0
+    c.rd_kafka_destroy(producer)
+
+
+def test_messages_with_a_header_whose_name_is_no_utf_8_come_without_headers(kafka_server):
+    kafka_server.make_topic("det")
+    for _ in range(3):
+        produce_by_c(kafka_server, "det", b"abc", b"\xff\xfe")
+    produce(kafka_server, "det", b"def")
+    recorder = Recorder()
+    with running(listening(kafka_server, recorder, parser="raw")):
+        payloads = [bytes(event.payload) for event in wait_for(recorder, 4)]
+    assert payloads == [b"abc", b"abc", b"abc", b"def"]
 
 
 def test_a_plain_program_reads_what_a_chain_publishes(kafka_server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import methodcaller
 from typing import Any, ClassVar, Literal
 
 import confluent_kafka
@@ -161,7 +162,7 @@ class KafkaListener(ParsingListener):
             if offset != progress.expected:
                 membership.look_at_gap(progress, offset)
             frames: list[Frame] = [name, record.value() or b""]
-            for key, value in record.headers() or ():
+            for key, value in _headers_of(record):
                 if key == HEADER and value:
                     frames.insert(-1, value)
             message = parse(frames)
@@ -206,6 +207,20 @@ class KafkaListener(ParsingListener):
             self._membership.note_acknowledged()
             self._consumer.close()
             self._consumer = None
+
+
+# A usual call that is made often is not checked by the interpreter, which dies of what the library
+# returns where it fails.
+_ask_headers = methodcaller("headers")
+
+
+def _headers_of(record: Any) -> Sequence[tuple[str, bytes | None]]:
+    """Return a record's headers; none, if the name of one of them is no UTF-8."""
+    try:
+        found: Sequence[tuple[str, bytes | None]] = _ask_headers(record) or ()
+    except SystemError:
+        return ()
+    return found
 
 
 def _text(key: bytes | str) -> str:
