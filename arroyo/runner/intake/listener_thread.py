@@ -60,10 +60,16 @@ class ListenerThread:
                     self._acknowledge(token)
 
     def stop(self) -> None:
-        """Ask `start()` to return, once."""
+        """Ask `start()` to return, once.
+
+        What `stop()` raises is an error of the listener; what it has handed over goes on.
+        """
         if not self._stopped and not self.ended:
             self._stopped = True
-            self._listener.stop()
+            try:
+                self._methods.call("stop")
+            except ArroyoError as error:
+                self.error = self.error or error
 
     def join(self, timeout_s: float = LAST_WAIT_S) -> None:
         """Wait a little for the thread's end, so that `close()` has the listener for itself."""

@@ -58,6 +58,12 @@ class Endless(IteratingListener):
             yield Event({})
 
 
+class Stumbles(Endless):
+    def stop(self):
+        super().stop()
+        raise ValueError("it was closed before")
+
+
 class Fails(Scripted):
     @staticmethod
     def then(listener):
@@ -146,6 +152,17 @@ def test_a_stop_signal_stops_the_listener_and_what_it_took_arrives(run):
     context, _, below = run(Endless, None, script)
     assert len(context.messages) == context.found["received"] > 10
     assert below.ends == [False]  # it comes back with its next life
+
+
+def test_what_a_listener_took_arrives_though_its_stop_raises(run):
+    def script(context):
+        if context.counts["received"] > 10:
+            context.signals.stop()
+
+    context, _, below = run(Stumbles, None, script)
+    assert str(context.error) == "Stumbles.stop() raised ValueError: it was closed before"
+    assert len(context.messages) == context.found["received"] > 10
+    assert below.ends == [False]
 
 
 def test_a_listener_that_raises_is_closed_delivers_what_it_gave_and_is_an_error(run):
