@@ -41,6 +41,8 @@ ORPHAN_LEAVE_S = 4.0
 LOOK_S = 0.002
 """While results wait for a batch that takes long, it is looked at so often."""
 DOUBT_LOOK_S = 0.001
+TURN_S = 0.05
+"""What waits in the sockets is worked on for so long before the loop looks what else is due."""
 IDLE_LOOK_S = 0.05
 """How often the links are looked after while the stage's code stays with one message."""
 
@@ -210,8 +212,11 @@ class RelayProcess:
 
     def _take_what_came(self, wait: Wait) -> None:
         machine, neighbours = self._machine, self._neighbours
+        clock = self._replica.clock
+        until = None
         for event in self._links.poll(wait.timeout_s, deaf=wait.deaf):
-            now = self._replica.clock.monotonic()
+            now = clock.monotonic()
+            until = until or now + TURN_S
             if not isinstance(event, DataReceived):
                 neighbours.take(event, now)
                 continue
@@ -224,8 +229,8 @@ class RelayProcess:
             if isinstance(event.record, End) or neighbours.replies.is_due(now):
                 # After the messages have gone on; and who leaves waits for the last credit.
                 neighbours.send_replies()
-            if machine.blocked or self._replica.signals.asked:
-                return
+            if machine.blocked or self._replica.signals.asked or clock.monotonic() > until:
+                return  # the rest comes next time
 
     def _take(self, delivery: Delivery) -> None:
         self._incoming.take(delivery)

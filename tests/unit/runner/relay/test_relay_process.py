@@ -307,3 +307,34 @@ def test_parameters_are_set_between_two_messages_and_what_is_refused_changes_not
     assert levels_of(context) == [5, 5, 7, 7, 7, 7]
     assert orders.reported[0] == (4, "")
     assert "a level is not negative" in orders.reported[1][1]
+
+
+class TakesASecond(Levels):
+    """Over each message; with the first one in hand, others come and somebody sets a level."""
+
+    def process(self, message):
+        if isinstance(message, Event):
+            self.context.clock.advance(1.0)
+            if message.metadata["n"] == 0:
+                write_parameters(self.path, ParameterNote(1, {"level": 7}, {}))
+                self.context.links.came.extend(self.others)
+        return super().process(message)
+
+
+def test_a_slow_stage_takes_parameters_before_the_batches_that_wait(run, tmp_path):
+    operator, orders = TakesASecond(), Orders(tmp_path / "note", {})
+    operator.path = orders.path
+
+    def feed(above):
+        yield above.batch(START, kind=Kind.START)
+        first, *operator.others = [above.batch(*events(number), base=1) for number in range(5)]
+        yield first
+        yield from [None] * 5  # time passes
+        yield above.end(final=True)
+
+    def script(context):
+        operator.context = context
+        orders(context)
+
+    context, _, _ = run(operator, feed, script=script, keys={"parameters": {"level": 5}})
+    assert levels_of(context) == [5, 7, 7, 7, 7]
