@@ -126,6 +126,19 @@ def read_text(path: Path) -> str:
 
 def _explain(error: tomllib.TOMLDecodeError, path: str | Path, text: str) -> str:
     sentence, _, place = str(error).rpartition(" (at ")
-    if line := re.match(r"line (\d+)", place):
-        return f"{path}:{line[1]}: this is not valid TOML: {sentence}"
+    if found := re.match(r"line (\d+), column (\d+)", place):
+        line, column = int(found[1]), int(found[2])
+        if sentence == "Invalid value":
+            sentence = _explain_value(text.split("\n")[line - 1][column - 1 :]) or sentence
+        return f"{path}:{line}: this is not valid TOML: {sentence}"
     return f"{path}:{len(text.splitlines())}: this is not valid TOML: {sentence}"
+
+
+def _explain_value(found: str) -> str:
+    """Say what is wrong with a line that goes on with no value of TOML; empty: nobody knows."""
+    word = re.match(r"[^\s,\]}#\"']*", found)
+    if not word or not re.match(r"[\w./~$-]", word[0]):
+        return ""
+    if word[0] in ("True", "False"):
+        return f"found {word[0]}, expected {word[0].lower()}"
+    return f'found {word[0]}, but text needs quotes: "{word[0]}"'

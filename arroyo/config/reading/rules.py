@@ -49,7 +49,7 @@ def _name_rule(tables: Tables) -> Iterator[str]:
             yield f"stages.{name}: {NAME_RULE}"
     for index, target in enumerate(tables.chain.messages):
         if not TARGET.fullmatch(target):
-            yield f"chain.messages[{index}]: found {target!r}, expected 'module:Class'"
+            yield f"chain.messages[{index}]: found {target!r}, expected {_as_target(target)}"
 
 
 def _role_rule(tables: Tables) -> Iterator[str]:
@@ -65,10 +65,19 @@ def _role_rule(tables: Tables) -> Iterator[str]:
         for key in keys:
             found = getattr(table, key)
             if key != "command" and not TARGET.fullmatch(found):
-                yield f"stages.{name}.{key}: found {found!r}, expected 'module:Class'"
+                yield f"stages.{name}.{key}: found {found!r}, expected {_as_target(found)}"
     keys_found = {key for table in tables.stages.values() for key in role_keys(table)}
     if tables.stages and not tables.damaged and "listener" not in keys_found:
         yield "stages: found no listener, so no message would ever come in; add one"
+
+
+def _as_target(found: str) -> str:
+    """Say what is expected in place of a text that does not name a class."""
+    module, _, name = found.partition(":") if ":" in found else found.rpartition(".")
+    module = module.removesuffix(".py").strip("./").replace("/", ".")
+    meant = f"{module}:{name.removesuffix('()')}"
+    is_meant = TARGET.fullmatch(meant) and not found.endswith(".py")
+    return "'module:Class'" + (f"; did you mean {meant!r}?" if is_meant else "")
 
 
 def _input_rule(tables: Tables) -> Iterator[str]:
@@ -97,7 +106,10 @@ def _input_problems(source: str, stage: str, seen: set[str], tables: Tables) -> 
         others = [name for name in tables.stages if name != stage]
         yield f"there is no stage {source!r}{did_you_mean(source, others)}"
     elif above.publisher is not None:
-        yield f"{source} is a publisher, which has no output; name the inputs of {source} instead"
+        yield (
+            f"{source} is a publisher, which has no output; name the inputs of {source} instead, "
+            f"or its class under operator = if that is an Operator"
+        )
     elif above.command is not None:
         yield f"{source} is a program, which sends no messages; a listener can read what it offers"
     if source in seen:

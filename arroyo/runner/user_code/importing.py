@@ -29,10 +29,12 @@ def load_target(target: str, folder: Path, place: str) -> Any:
     ConfigurationError: no such module or class, or the import raised.
     """
     module_name, _, path = target.partition(":")
-    module = _import(module_name, folder, place)
+    module = _import(target, folder, place)
     try:
         return attrgetter(path)(module)
     except AttributeError as error:
+        if hidden := say_hidden(module_name, folder):
+            raise ConfigurationError(f"{place}: there is no {target}{hidden}") from error
         own = [
             name
             for name, value in vars(module).items()
@@ -44,16 +46,35 @@ def load_target(target: str, folder: Path, place: str) -> Any:
         ) from error
 
 
-def _import(name: str, folder: Path, place: str) -> ModuleType:
+def say_hidden(module: str, folder: Path) -> str:
+    """Say that another module hides the one beside the chain file; empty where none does."""
+    name = module.partition(".")[0]
+    hiding = sys.modules.get(name)
+    beside = [file for file in (f"{name}.py", f"{name}/__init__.py") if (folder / file).exists()]
+    if hiding is None or not beside or _is_found_in(folder, name):
+        return ""
+    own = "Python's own module" if name in sys.stdlib_module_names else "the installed module"
+    return (
+        f"; the {beside[0]} beside the chain file is hidden by {own} of that name "
+        f"({_file_of(hiding)}): rename yours"
+    )
+
+
+def _import(target: str, folder: Path, place: str) -> ModuleType:
+    name, _, path = target.partition(":")
     _search_last(folder)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         missing = error.name or name
         if name == missing or name.startswith(f"{missing}."):
+            if name.endswith(".py"):
+                meant = f"; did you mean '{name.removesuffix('.py')}:{path}'?"
+            else:
+                meant = say_hidden(missing, folder)
+            meant = meant or did_you_mean(missing, _modules_beside(missing, folder))
             raise ConfigurationError(
-                f"{place}: there is no module {missing!r}, neither installed nor in "
-                f"{folder}{did_you_mean(missing, _modules_beside(missing, folder))}"
+                f"{place}: there is no module {missing!r}, neither installed nor in {folder}{meant}"
             ) from error
         raise ConfigurationError(
             f"{place}: the module {name} needs {missing}, which is not installed; "
@@ -62,8 +83,10 @@ def _import(name: str, folder: Path, place: str) -> ModuleType:
     except ConfigurationError as error:  # a connector that misses its library says it best
         raise ConfigurationError(*(f"{place}: {problem}" for problem in error.problems)) from error
     except (Exception, SystemExit) as error:  # user code may raise anything
+        # `from operator import Mine` of a module that means the operator.py beside it.
+        hidden = say_hidden(error.name or "", folder) if isinstance(error, ImportError) else ""
         raise ConfigurationError(
-            f"{place}: importing {name} failed{line_of(error, folder)}: {describe(error)}"
+            f"{place}: importing {name} failed{line_of(error, folder)}: {describe(error)}{hidden}"
         ) from error
 
 

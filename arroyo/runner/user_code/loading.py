@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeAlias
 
 from arroyo.config.graph import Chain, Role, Stage
+from arroyo.config.suggestions import find_nearest
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Event, Message, Start, Stop
-from arroyo.stages import Listener, Processor, find_list_method
+from arroyo.stages import Listener, Operator, Processor, Publisher, find_list_method
 
-from .importing import describe, line_of, load_target
+from .importing import describe, line_of, load_target, say_hidden
 from .methods import find_unusable
 from .options import bind_options
 from .parameters import find_unsettable
@@ -29,6 +30,7 @@ _DUTIES: dict[Role, tuple[str, ...]] = {
     "operator": ("process",),
     "publisher": ("publish",),
 }
+_BASES: dict[Role, type] = {"listener": Listener, "operator": Operator, "publisher": Publisher}
 _TAKE_LISTS = ("process", "publish")
 """Duties that a method with `_batch` behind its name does as well."""
 
@@ -40,7 +42,7 @@ def load_factory(stage: Stage, chain: Chain) -> Factory:
     if not callable(factory):
         raise ConfigurationError(f"{place}: {stage.target} is {factory!r}, expected a class")
     if inspect.isclass(factory):
-        _require_duties(factory, stage)
+        _require_duties(factory, stage, chain)
     found: Factory = factory
     return found
 
@@ -119,11 +121,11 @@ def _construct(chain: Chain, stage: Stage, factory: Factory, own: dict[str, Any]
             f"stages.{stage.name}.options{option}: {stage.target} does not take its options"
             f"{line_of(error, chain.folder)}: {describe(error)}"
         ) from error
-    _require_duties(made, stage)
+    _require_duties(made, stage, chain)
     return made
 
 
-def _require_duties(found: Any, stage: Stage) -> None:
+def _require_duties(found: Any, stage: Stage, chain: Chain) -> None:
     """Accept any class that has the methods of its role."""
     missing = {duty for duty in _DUTIES[stage.role] if not _does(found, duty)}
     if inspect.isclass(found):
@@ -135,23 +137,46 @@ def _require_duties(found: Any, stage: Stage) -> None:
         if problems := [*problems, *find_unsettable(found, stage)]:
             raise ConfigurationError(*problems)
         return
-    others = [
-        role
-        for role, duties in _DUTIES.items()
-        if role != stage.role and all(_does(found, duty) for duty in duties)
+    hints = [
+        *_near_names(found, missing),
+        *_other_roles(found, stage.role),
+        say_hidden(stage.target.partition(":")[0], chain.folder),
     ]
-    hint = f"; it looks like a {others[0]}" if others else ""
     methods = " and ".join(f"{name}()" for name in sorted(missing))
     raise ConfigurationError(
         f"stages.{stage.name}.{stage.role}: {stage.target} does not define {methods}, "
-        f"which {_article(stage.role)} needs{hint}"
+        f"which {_article(stage.role)} needs{next(filter(None, hints), '')}"
     )
+
+
+def _near_names(found: Any, missing: Collection[str]) -> Iterator[str]:
+    """Yield what to say of methods whose names are nearly those that are missing."""
+    names = [name for name in dir(found) if callable(getattr(found, name, None))]
+    own = set(names).difference(*map(dir, _BASES.values()))
+    for duty in sorted(missing):
+        if near := find_nearest(duty, own - {duty}):
+            yield f"; it has {near}(): did you mean {duty!r}?"
+
+
+def _other_roles(found: Any, role: Role) -> Iterator[str]:
+    """Yield what to say of another role that a class or object is fit for."""
+    kind = found if inspect.isclass(found) else type(found)
+    heirs = [other for other, base in _BASES.items() if issubclass(kind, base)]
+    for other in heirs:
+        if other != role:
+            yield f"; it is {_article(other)}: name it under {other} ="
+    for other, duties in _DUTIES.items():
+        if not heirs and other != role and all(_does(found, duty) for duty in duties):
+            yield f"; it looks like {_article(other)}: name it under {other} ="
 
 
 def _does(found: Any, duty: str) -> bool:
     """Return True if a class or object has a method, or the one of that name that takes lists."""
-    takes_lists = duty in _TAKE_LISTS and find_list_method(found, duty) is not None
-    return takes_lists or callable(getattr(found, duty, None))
+    if duty in _TAKE_LISTS and find_list_method(found, duty) is not None:
+        return True
+    method = getattr(found, duty, None)
+    # By its own `publish()` an operator hands on results.
+    return callable(method) and getattr(method, "__func__", method) is not Operator.publish
 
 
 def _parameters(factory: Factory) -> dict[str, inspect.Parameter]:

@@ -98,7 +98,8 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(write):
         f"{path}:10: stages.images.windw: there is no such key; did you mean 'window'?",
         f"{path}:11: stages.images.replicas: found 'two', expected a whole number",
         f"{path}:17: stages.integrate.inputs[0]: there is no stage 'image'; did you mean 'images'?",
-        f"{path}:26: stages.live.publisher: found 'stages.Live', expected 'module:Class'",
+        f"{path}:26: stages.live.publisher: found 'stages.Live', expected 'module:Class'; "
+        "did you mean 'stages:Live'?",
         f"{path}:30: supervisor.stop_timeout_s: found the unit 'minute', "
         "expected one of ms, s, min, h, d",
     )
@@ -141,6 +142,22 @@ def test_what_is_not_toml_is_told_with_its_line(write):
     path = write('[chain]\nname = "a"\nname: b\n')
     (found,) = problems_of(path)
     assert found.startswith(f"{path}:3: this is not valid TOML")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("name = bad", 'found bad, but text needs quotes: "bad"'),
+        ("operator = stages:Peak # the class", 'found stages:Peak, but text needs quotes: "stag'),
+        ("name = True", "found True, expected true"),
+        ("name =", "Invalid value"),
+        ("shape = (3, 4)", "Invalid value"),
+    ],
+)
+def test_a_value_that_is_none_of_toml_is_told_what_it_needs(write, line, words):
+    path = write(f"[chain]\n{line}\n")
+    (found,) = problems_of(path)
+    assert found.startswith(f"{path}:2: this is not valid TOML: {words}")
 
 
 @pytest.mark.parametrize("value", ["1" * 5000, "[" * 5000], ids=["digits", "brackets"])

@@ -87,7 +87,20 @@ BAD = {
         "stages.a: found listener and publisher, expected one of them",
     ),
     "target": ({"a": StageTable(listener="stages")}, "stages.a.listener: found 'stages'"),
-    "target with call": ({"a": StageTable(listener="stages:A()")}, "stages.a.listener: found"),
+    "target with call": (
+        {"a": StageTable(listener="stages:A()")},
+        "stages.a.listener: found 'stages:A()', expected 'module:Class'; did you mean 'stages:A'?",
+    ),
+    "target with a point": (
+        {"a": StageTable(listener="stages.more.A")},
+        "stages.a.listener: found 'stages.more.A', expected 'module:Class'; "
+        "did you mean 'stages.more:A'?",
+    ),
+    "target with a path": (
+        {"a": StageTable(listener="./more/stages.py:A")},
+        "stages.a.listener: found './more/stages.py:A', expected 'module:Class'; "
+        "did you mean 'more.stages:A'?",
+    ),
     "unknown input": (
         {"images": source(), "b": sink("image")},
         "stages.b.inputs[0]: there is no stage 'image'; did you mean 'images'?",
@@ -102,7 +115,8 @@ BAD = {
     ),
     "publisher as input": (
         {"a": source(), "b": sink("a"), "c": sink("b")},
-        "stages.c.inputs[0]: b is a publisher",
+        "stages.c.inputs[0]: b is a publisher, which has no output; name the inputs of b instead, "
+        "or its class under operator = if that is an Operator",
     ),
     "listener with input": (
         {"a": source(), "b": source(inputs=["a"])},

@@ -42,6 +42,42 @@ def test_an_installed_module_comes_before_one_beside_the_chain_file(tmp_path):
     assert load_target("json:JSONDecoder", tmp_path, "stages.x.class") is not None
 
 
+HIDDEN = "beside the chain file is hidden by Python's own module of that name"
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "content"),
+    [
+        ("operator:Mine", "operator.py", "class Mine: pass\n"),
+        ("operator.deeper:Mine", "operator.py", ""),
+        ("own:Stage", "own.py", "from operator import Mine\n"),
+    ],
+)
+def test_a_module_that_another_one_hides_is_to_be_renamed(
+    problem_of, tmp_path, target, name, content
+):
+    (tmp_path / "operator.py").touch()
+    found = problem_of(target, content, name)
+    assert f"; the operator.py {HIDDEN} (" in found
+    assert found.endswith("operator.py): rename yours")
+
+
+def test_so_is_a_package_and_one_that_an_installed_module_hides(problem_of, tmp_path):
+    (tmp_path / "json").mkdir()
+    assert f"the json/__init__.py {HIDDEN} (" in problem_of("json:Mine", name="json/__init__.py")
+    found = problem_of("pytest:Mine", name="pytest.py")
+    assert "pytest.py beside the chain file is hidden by the installed module of that name" in found
+
+
+def test_nothing_is_hidden_where_the_module_is_the_users_own(problem_of):
+    assert "is hidden by" not in problem_of("own:Mine")
+    assert "is hidden by" not in problem_of("json:Mine")
+
+
+def test_a_file_in_place_of_a_module_is_told_without_its_ending(problem_of):
+    assert problem_of("own.py:Stage").endswith("; did you mean 'own:Stage'?")
+
+
 def test_the_module_of_the_chain_before_is_forgotten(tmp_path):
     for number in range(2):
         folder = tmp_path / str(number)

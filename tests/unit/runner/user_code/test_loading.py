@@ -96,6 +96,20 @@ class AcknowledgesBatchLater(arroyo.IteratingListener):
         return iter(())
     async def acknowledge_batch(self, tokens): pass
 
+class Proces(arroyo.Operator):
+    def proces(self, message): pass
+
+class BareProces:
+    def proces(self, message): pass
+    def publish(self, message): pass
+
+class BarePublish:
+    def publish(self, message): pass
+
+class Strat(arroyo.Listener):
+    def strat(self): pass
+    def stop(self): pass
+
 class Async(arroyo.Listener):
     async def open(self): pass
     async def start(self): pass
@@ -233,7 +247,30 @@ class TestLoading:
     def test_a_class_of_another_role_is_refused_before_it_is_made(self, chain):
         problem = problem_of(load_factory, own("Sink"), chain)
         assert "does not define process(), which an operator needs" in problem
-        assert problem.endswith("it looks like a publisher")
+        assert problem.endswith("; it is a publisher: name it under publisher =")
+
+    @pytest.mark.parametrize(
+        ("name", "role", "hint"),
+        [
+            ("Proces", "operator", "; it has proces(): did you mean 'process'?"),
+            ("BareProces", "operator", "; it has proces(): did you mean 'process'?"),
+            ("BarePublish", "operator", "; it looks like a publisher: name it under publisher ="),
+            ("Strat", "listener", "; it has strat(): did you mean 'start'?"),
+            ("Lazy", "operator", "which an operator needs"),
+            ("Double", "publisher", "; it is an operator: name it under operator ="),
+            ("Double", "listener", "; it is an operator: name it under operator ="),
+            ("make_double", "publisher", "; it is an operator: name it under operator ="),
+        ],
+    )
+    def test_what_is_missing_is_told_with_what_may_be_meant(self, chain, name, role, hint):
+        problem = problem_of(build_stage, chain, own(name, role))
+        assert "does not define " in problem
+        assert problem.endswith(hint)
+
+    def test_a_class_of_a_module_that_hides_the_users_is_told_so(self, chain):
+        write(chain, "queue", "import arroyo")
+        problem = problem_of(load_factory, stage("queue:Queue"), chain)
+        assert "does not define process(), which an operator needs; the queue.py beside" in problem
 
     @pytest.mark.parametrize("name", ["Lists", "BareLists"])
     def test_a_class_that_takes_lists_needs_no_other_method(self, chain, name):
