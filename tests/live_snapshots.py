@@ -10,7 +10,7 @@ ROW = {
     **{"pid": 4711, "state": "READY", "incarnation": 1, "restarts": 0, "uptime_s": 5.0},
     **{"received": 0, "sent": 0, "errors": 0, "dropped": 0, "bytes_in": 0, "bytes_out": 0},
     **{"in_flight": 0, "repeated": 0, "filtered": 0, "skipped": 0, "quarantined": 0},
-    **{"rejected": 0, "lost": 0, "inline": 0, "in_hand_s": None},
+    **{"rejected": 0, "lost": 0, "lost_before": 0, "inline": 0, "in_hand_s": None},
     **{"stopped_by": None, "reason": None, "next_try_s": None, "waiting_s": None},
     **{"busy_s": 0.0, "idle_s": 0.0, "blocked_s": 0.0, "cpu_s": 0.0, "rss_bytes": 2**20},
 }

@@ -88,6 +88,11 @@ FIELDS: tuple[str, ...] = (
     "hand_end",
     *(f"spent_{phase.name.lower()}_ns" for phase in Phase),
     "program",
+    "arrived",
+    "run_filtered",
+    "run_skipped",
+    "run_quarantined",
+    "unseen_before",
 )
 """Words of the page in their order: unsigned, 64 bits, this machine's byte order.
 
@@ -101,7 +106,8 @@ so) or ``quarantined``. ``repeated``: how many of ``received`` were sent again a
 ``input_0`` and so on: how many of them came from the first stage of ``inputs``, and so on.
 
 Of a source: ``lost`` counts messages that this life can't deliver any more, ``lost_before`` those
-that the life before has lost; ``unfinished`` those that were handed over and that not every sink
+that the life before has lost (some may have arrived all the same), and ``unseen_before`` how many
+more of them there may be; ``unfinished`` those that were handed over and that not every sink
 has finished yet, at most; ``replayable`` (1) says that its input can be read again.
 
 What a source whose input can't be read again leaves for its next life: ``epoch``, in which its
@@ -109,7 +115,10 @@ sequences count; ``next``, the first that was not sent yet; ``frontier``, the fi
 sink has finished; ``controls``, how many below ``next`` are of no event that the listener handed
 over; ``unseen``, how many events beyond ``received`` may have been handed over, at most;
 ``run_end``, how many had been (+ 1) when the listener ended the run that the source has open
-(0: it has not).
+(0: it has not). One that ends by itself, though not all is done, also leaves ``arrived``, how many
+events and places below ``next`` are finished, those beyond ``frontier`` too (0: it died), and how
+many events of the open run ended on their way: ``run_filtered``, ``run_skipped`` and
+``run_quarantined``.
 
 The message in hand is the one that the stage's `process()` or `publish()` has just now:
 ``hand_source`` (place of its source in `Chain.replicas`, + 1; 0: none in hand), ``hand_epoch``,

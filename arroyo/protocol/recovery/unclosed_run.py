@@ -44,6 +44,12 @@ class UnclosedRun(msgspec.Struct, frozen=True):
     """How many of its messages the listener had handed over that have no sequence, at least."""
     unseen: int = 0
     """So many more of those there may have been."""
+    arrived: int = 0
+    """How many sequences below `next` were finished, those above `frontier` too. 0: unknown."""
+    filtered: int = 0
+    skipped: int = 0
+    quarantined: int = 0
+    """Like the two before: how many of them ended on their way, as far as it is known."""
     attempt: int = 0
     """Greater than all attempts in which its Start and Stop have left; 0: of its own life only."""
 
@@ -53,9 +59,15 @@ class UnclosedRun(msgspec.Struct, frozen=True):
         return max(0, (self.next or 0) - self.base)
 
     @property
+    def sent_finished(self) -> int:
+        """How many of those, from the first on, had arrived without a gap."""
+        return max(self.frontier, self.base) - self.base
+
+    @property
     def in_flight(self) -> int:
         """Messages that had left and can't come again; some may have arrived all the same."""
-        return max(0, (self.next or 0) - max(self.frontier, self.base))
+        end = self.next or 0
+        return max(0, end - max(self.frontier, self.base, self.arrived))
 
     @property
     def lost(self) -> int:
@@ -70,11 +82,22 @@ class UnclosedRun(msgspec.Struct, frozen=True):
         handed = self.sent + self.unsent
         return RunTotals(
             handed,
+            self.filtered,
+            self.skipped,
+            self.quarantined,
             lost=self.lost,
             lost_at_most=self.lost + self.unseen,
-            missing=[[handed - self.lost, handed]] if self.lost else [],
+            missing=self._missing,
             complete=False,
         )
+
+    @property
+    def _missing(self) -> list[list[int]] | None:
+        """Where the lost ones are; None where some of those above the frontier had arrived."""
+        if self.arrived > max(self.frontier, self.base):
+            return None
+        handed = self.sent + self.unsent
+        return [[handed - self.lost, handed]] if self.lost else []
 
 
 class NoteRuns(Persist, frozen=True):
@@ -104,7 +127,9 @@ def runs_left(noted: Sequence[UnclosedRun], words: Mapping[str, int]) -> tuple[U
         if run.next is None and run.epoch != epoch:
             runs.append(run)  # of a life whose words are gone
         elif run.next is None:
-            counts = {"next": max(words["next"], run.base), "frontier": words["frontier"]}
+            counts = {word: words[word] for word in ("frontier", "arrived")}
+            counts["next"] = max(words["next"], run.base)
+            counts |= {end: words[f"run_{end}"] for end in ("filtered", "skipped", "quarantined")}
             if words["run_end"]:
                 # What was handed over behind its end is of other runs.
                 own = max(0, words["run_end"] - 1 - placed)

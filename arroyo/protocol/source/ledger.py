@@ -268,6 +268,11 @@ class Tombstones:
                 self.counts[reason] = self.counts.get(reason, 0) + count
             ranges.discard_below(end)
 
+    def count(self, reason: int) -> int:
+        """Return how many messages of the open run ended so, above the frontier too."""
+        above = self._above.get(reason)
+        return self.counts.get(reason, 0) + (0 if above is None else len(above))
+
     def within(self, first: int, end: int) -> Iterator[Tombstone]:
         """Yield how messages ended, of those from `first` up to `end`."""
         for reason, ranges in self._above.items():

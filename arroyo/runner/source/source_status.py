@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arroyo.codec import Reason
 from arroyo.protocol.source.source import Source
 from arroyo.runner.intake.input_window import InputWindow
 from arroyo.runner.process.stage_context import StageContext
@@ -9,6 +10,12 @@ from arroyo.stages import Listener
 
 STATUS_S = 0.2
 """How often the counters are written to the status page while nothing else happens."""
+_RUN_ENDS = {
+    Reason.FILTERED: "run_filtered",
+    Reason.SKIPPED: "run_skipped",
+    Reason.QUARANTINED: "run_quarantined",
+}
+"""Words that say how many events of the open run ended on their way."""
 
 
 class SourceStatus:
@@ -55,7 +62,12 @@ class SourceStatus:
     def write_last(self) -> None:
         """Write what is left undone: only events count, as nobody misses a Start or Stop."""
         self.write()
-        self._replica.page.set("unfinished", self.unfinished)
+        page, ledger = self._replica.page, self._source.ledger
+        open_events = ledger.open_events
+        page.set("unfinished", open_events + self._window.waiting)
+        page.set("arrived", ledger.next - open_events)
+        for reason, word in _RUN_ENDS.items():
+            page.set(word, ledger.tombstones.count(reason))
 
     def _refused_input(self) -> int:
         """Count what came from outside and could not be taken."""

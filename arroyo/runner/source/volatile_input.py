@@ -107,6 +107,7 @@ def close_former_runs(
             _log.info("what the life before had not finished comes again in another run")
         elif run.stop is None:
             replica.page.add("lost_before", run.lost)
+            replica.page.add("unseen_before", run.unseen)
             _tell_loss(run)
     closed = [_close(run, replica, comes_again=comes_again) for run in former]
     return [run for run in closed if run.stop is not None]
@@ -134,10 +135,12 @@ def _tell_loss(run: UnclosedRun) -> None:
             run.run or "(none)",
         )
     if run.in_flight:
+        first = run.sent_finished
         _log.warning(
-            "the life before died with %d messages in flight: %d to %d of run %s",
+            "the life before ended with up to %d messages in flight that never arrived: of those "
+            "from %d to %d of run %s",
             run.in_flight,
-            run.sent - run.in_flight,
+            first,
             run.sent - 1,
             run.run or "(none)",
         )

@@ -4,6 +4,8 @@ Rules:
 
 - Only this run of the supervisor decides about the exit code. Losses of an earlier run that a
   source finds are reported, but do not count.
+- What a source had in flight at its death may have arrived, so what its next life calls lost is
+  told as a bound.
 - Messages that a source leaves at its end are not delivered, unless a later process goes on with
   them.
 """
@@ -44,7 +46,9 @@ class Totals:
         self._left: dict[ReplicaName, int] = {}
         self._replayable: set[str] = set()
         self.lost_before: Counter[str] = Counter()
-        """Messages of each source that were lost before this supervisor started."""
+        """Messages of each source that were lost before this supervisor started, at most."""
+        self._unsure: Counter[str] = Counter()
+        """How many more may have been lost when sources died in this run."""
 
     def note(self, name: ReplicaName, page: Mapping[str, int]) -> None:
         """Add the last status page of a process. One without a page has not begun to work."""
@@ -55,11 +59,12 @@ class Totals:
             counted[word] += page.get(word, 0)
         for place, source in enumerate(self._chain.stages[name.stage].inputs[:INPUTS]):
             self._inputs[name.stage][source.stage] += page.get(f"input_{place}", 0)
-        found = page.get("lost_before", 0)
-        if name in self._left:
+        found, unseen = page.get("lost_before", 0), page.get("unseen_before", 0)
+        if name not in self._left:
+            self.lost_before[name.stage] += found + unseen
+        elif found or unseen:
             counted["lost"] += found
-        else:
-            self.lost_before[name.stage] += found
+            self._unsure[name.stage] += unseen
         self._left[name] = page.get("unfinished", 0)
         if page.get("replayable"):
             self._replayable.add(name.stage)
@@ -97,8 +102,9 @@ class Totals:
         for name in self._chain.stages:
             if name not in lossless:
                 continue
-            if lost := self._counted[name]["lost"]:
-                found.append(f"{say_messages(lost)} of {name} lost")
+            if lost := self._counted[name]["lost"] + self._unsure[name]:
+                at_most = "up to " if name in self._unsure else ""
+                found.append(f"{at_most}{say_messages(lost)} of {name} lost")
             if left := self.not_delivered(name):
                 again = "they come again at the next start"
                 gone = "its input can't be read again"

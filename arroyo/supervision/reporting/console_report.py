@@ -60,8 +60,8 @@ class ConsoleReport:
         lines = [f"  {name}: {text}" for name in chain.stages if (text := _became(totals, name))]
         for name, count in totals.lost_before.items():
             if count:
-                text = f"an earlier run of this chain lost {say_messages(count)}; this one did not"
-                lines.append(self._paint("warning", f"  {name}: {text}"))
+                text = f"an earlier run of this chain lost up to {say_messages(count)}"
+                lines.append(self._paint("warning", f"  {name}: {text}; this one did not"))
         code, reasons = status
         how = "ended well" if code == 0 else f"ended with exit code {code}"
         line = f"chain {chain.name} {how} after {_seconds(after_s)}"

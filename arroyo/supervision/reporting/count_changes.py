@@ -12,16 +12,17 @@ from arroyo.identifiers import ReplicaName
 
 EVERY_S = 60.0
 """From one change of a replica that is told to the next one; the first is told at once."""
-Counted = Literal["quarantined", "lost"]
+Counted = Literal["quarantined", "lost", "lost_before"]
 _WORDS: Mapping[Counted, tuple[str, ...]] = {
     "quarantined": ("quarantined",),
-    "lost": ("lost", "lost_before"),
+    "lost": ("lost",),
+    "lost_before": ("lost_before", "unseen_before"),
 }
 """Words of the status page that make up each count."""
 
 
 class Change(NamedTuple):
-    """So many messages more of a replica are in quarantine, or lost."""
+    """So many messages more of a replica are in quarantine, or lost, perhaps by the life before."""
 
     what: Counted
     replica: ReplicaName

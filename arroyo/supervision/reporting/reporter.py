@@ -15,12 +15,17 @@ from arroyo.supervision.decisions.totals import QUARANTINED, ExitStatus, Totals,
 from arroyo.telemetry.console import Console
 
 from .console_report import ConsoleReport, sentence
-from .count_changes import CountChanges
+from .count_changes import CountChanges, Counted
 from .event_facts import KINDS, facts_of
 from .event_log import EventLog
 from .stage_output import StageOutput
 
 _log = logging.getLogger("arroyo.supervision")
+_COUNTED: Mapping[Counted, str] = {
+    "quarantined": "{} has put {} into quarantine",
+    "lost": "{} has lost {}",
+    "lost_before": "{}: the life before has lost up to {}",
+}
 
 
 class Reporter:
@@ -84,10 +89,10 @@ class Reporter:
     ) -> None:
         """Note in the event log that messages are in quarantine, or lost, as `page` counts them."""
         for what, _, more in self._counts.look(name, page, now, last=last):
-            text, level = f"{name} has lost {say_messages(more)}", "ERROR"
-            if what == "quarantined":
-                text, level = f"{name} has put {say_messages(more)} into quarantine", "WARNING"
-            self._events.note(what, text, level=level, stage=str(name), count=more)
+            event: EventName = "quarantined" if what == "quarantined" else "lost"
+            level = "WARNING" if what == "quarantined" else "ERROR"
+            text = _COUNTED[what].format(name, say_messages(more))
+            self._events.note(event, text, level=level, stage=str(name), count=more)
 
     def note_set(self, stage: str, values: str, by: str) -> None:
         """Tell that parameters of a stage have been set."""

@@ -58,7 +58,8 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         are then (None: it is none). ``stopped_by`` is who had a replica stopped. ``reason`` is why
         a replica is down, or what it has waited for for ``waiting_s`` (None: it does not),
         ``next_try_s`` in how long it is started again, ``inputs`` how many
-        messages came from each stage; ``lost`` includes what the process before had lost.
+        messages came from each stage; ``lost`` includes ``lost_before``, what the process before
+        had in hand at its end, some of which may have arrived.
         ``latency_…`` is from the listener's `process()` to the end of this stage's work, ``hop_…``
         from the neighbour's sending to its beginning, both since the replica has started.
         ``in_hand_s`` is how long the present `process()`, `flush()` or `set_parameters()` has
@@ -138,7 +139,8 @@ class StatusReader:
         row["incarnation"] = page.get("incarnation")
         row["program_pid"] = page.get("program") or None
         row |= {word: page.get(word, 0) for word in _COUNTERS}
-        row["lost"] += page.get("lost_before", 0)
+        row["lost_before"] = page.get("lost_before", 0)
+        row["lost"] += row["lost_before"]
         inputs = enumerate(self._chain.stages[name.stage].inputs[:INPUTS])
         row["inputs"] = {above.stage: page.get(f"input_{place}", 0) for place, above in inputs}
         row["in_hand_s"] = _in_hand_s(page, now_ns)

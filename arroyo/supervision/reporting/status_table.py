@@ -66,7 +66,7 @@ def status_table(status: Mapping[str, Any]) -> str:
 def notes(status: Mapping[str, Any]) -> list[str]:
     """Say why replicas are down, what others wait for, what was changed, what is in quarantine."""
     found = [_SILENT] if status["supervisor_answers"] is False else []
-    found += _reasons(status["stages"])
+    found += _reasons(status["stages"]) + _lost_before(status["stages"])
     found += [status["file_changed"]] if status["file_changed"] else []
     return [*found, *_set_parameters(status), *_quarantine_lines(status)]
 
@@ -117,6 +117,16 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             when = "" if next_s is None else f"; next try in {duration(next_s)}"
             lines.append(f"{row['stage']}.{row['replica']} {row['reason']}{when}")
     return lines
+
+
+def _lost_before(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say how much of what is counted as lost is no loss of the present process."""
+    return [
+        f"{row['stage']}.{row['replica']}: {count:,} of {row['lost']:,} lost by the life before, "
+        "which had them in hand when it ended; some may have arrived"
+        for row in rows
+        if (count := row["lost_before"])
+    ]
 
 
 def _cell(row: Mapping[str, Any], key: str) -> str:

@@ -88,8 +88,9 @@ class DyingWorld(MortalWorld):
         left = runs_left(former.noted, former.words) if former and former.words else ()
         source = super()._make_source(node)
         counts = {"next": 0, "frontier": 0, "controls": 0}
-        received = {"received": 0, "unseen": 0, "run_end": 0}
-        self.lives[node.name] = Life(left, {"epoch": source.epoch, **counts, **received})
+        none = dict.fromkeys(("received", "unseen", "run_end", "arrived"), 0)
+        none |= dict.fromkeys(("run_filtered", "run_skipped", "run_quarantined"), 0)
+        self.lives[node.name] = Life(left, {"epoch": source.epoch, **counts, **none})
         return source
 
     def _feed(self, node: Node) -> None:

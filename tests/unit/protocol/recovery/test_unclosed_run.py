@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from msgspec import structs
+
 from arroyo.protocol.recovery.unclosed_run import UnclosedRun, runs_left
 
 EPOCH = 7
+LAST = "arrived", "run_filtered", "run_skipped", "run_quarantined"
 OPEN = UnclosedRun("run", EPOCH, 1, "start")
 
 
 def left(*noted, **words):
     """What a life leaves that had sent a Start and three events, the first of them finished."""
-    nothing = dict.fromkeys(("received", "unseen", "run_end"), 0)
+    nothing = dict.fromkeys(("received", "unseen", "run_end", *LAST), 0)
     page = {"epoch": EPOCH, "next": 4, "frontier": 2, "controls": 1} | nothing | words
     return runs_left(noted, page)
 
@@ -27,6 +30,19 @@ def test_what_was_in_flight_is_lost_and_named():
         "missing": [[1, 3]],
         "complete": False,
     }
+
+
+def test_what_had_arrived_beyond_the_frontier_is_not_lost():
+    (run,) = left(OPEN, next=201, frontier=22, received=200, arrived=201 - 139, run_quarantined=14)
+    assert (run.lost, run.totals.sent, run.totals.quarantined) == (139, 200, 14)
+    assert run.totals.lost_at_most == 139
+    assert run.totals.missing is None  # nobody knows which
+
+
+def test_what_had_arrived_of_the_runs_before_is_none_of_the_open_one():
+    later = structs.replace(OPEN, base=101)
+    (run,) = left(later, next=111, frontier=50, controls=52, arrived=50 + 20)
+    assert run.lost == 10
 
 
 def test_what_had_not_left_is_lost_and_named_as_well():

@@ -192,3 +192,11 @@ def test_what_is_only_finished_did_not_end_on_its_way():
     tombstones.add(Reason.FINISHED, 0, 5)
     tombstones.advance(0, 3)
     assert (tombstones.counts, list(tombstones.within(0, 9))) == ({}, [])
+
+
+def test_what_ended_on_its_way_is_counted_beyond_the_frontier_too():
+    tombstones = Tombstones()
+    tombstones.add(Reason.FILTERED, 1, 5)
+    tombstones.advance(0, 4)
+    assert tombstones.count(Reason.FILTERED) == 4
+    assert tombstones.count(Reason.SKIPPED) == 0

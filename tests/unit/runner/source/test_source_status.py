@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from arroyo.codec import Reason
 from arroyo.runner.source.source_status import STATUS_S, SourceStatus
 
 
@@ -15,7 +16,8 @@ def listener():
 @pytest.fixture
 def status(replica, listener):
     window = SimpleNamespace(bytes_in=1000, dropped=2, waiting=3, refused=4)
-    ledger = SimpleNamespace(next=20, frontier=10, open_events=8)
+    tombstones = SimpleNamespace(count=lambda reason: {Reason.QUARANTINED: 2}.get(reason, 0))
+    ledger = SimpleNamespace(next=20, frontier=10, open_events=8, tombstones=tombstones)
     source = SimpleNamespace(ledger=ledger, redelivered=5, lost=6)
     return SourceStatus(replica, listener, window, source)
 
@@ -33,6 +35,16 @@ def test_at_the_end_only_events_count_as_not_finished(status, replica):
     assert replica.counts["unfinished"] == 10 + 3
     status.write_last()
     assert replica.counts["unfinished"] == status.unfinished == 8 + 3
+
+
+def test_at_the_end_it_says_what_arrived_beyond_the_frontier_and_what_ended_on_its_way(
+    status, replica
+):
+    status.write()
+    assert replica.counts["arrived"] == 0
+    status.write_last()
+    words = "arrived", "run_filtered", "run_skipped", "run_quarantined"
+    assert [replica.counts[word] for word in words] == [12, 0, 0, 2]
 
 
 @pytest.mark.parametrize(("says", "rejected"), [(None, 4), (9, 9), (1, 4), ("many", 4)])

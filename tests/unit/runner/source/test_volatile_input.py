@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from arroyo.protocol.recovery.unclosed_run import NoteCounts, NoteRuns, UnclosedRun
@@ -96,7 +97,15 @@ def test_an_open_run_gets_a_stop_that_tells_what_was_lost(replica, caplog):
     assert data["reason"] == "the source died in mid-run"
     assert data["totals"]["lost"] == LEFT_OPEN.lost > 0
     assert replica.counts["lost_before"] == LEFT_OPEN.lost
-    assert "the life before died with 4 messages in flight" in caplog.text
+    assert replica.counts["unseen_before"] == 0
+    told = "up to 4 messages in flight that never arrived: of those from 2 to 5 of run open"
+    assert told in caplog.text
+
+
+def test_what_nobody_has_counted_is_beside_what_was_lost(replica):
+    close_former_runs([msgspec.structs.replace(LEFT_OPEN, unseen=9)], replica, comes_again=False)
+    words = "lost_before", "unseen_before"
+    assert [replica.counts[word] for word in words] == [LEFT_OPEN.lost, 9]
 
 
 def test_nothing_is_lost_where_the_outside_hands_it_over_again(replica, caplog):

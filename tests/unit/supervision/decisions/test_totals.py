@@ -49,15 +49,17 @@ def test_what_is_in_quarantine_is_told_beside_something_worse(totals):
 
 
 def test_what_an_earlier_run_lost_costs_this_one_nothing(totals):
-    totals.note(IMAGES, {"sent": 5, "lost_before": 12})
+    totals.note(IMAGES, {"sent": 5, "lost_before": 12, "unseen_before": 3})
     assert totals.exit_status(WELL, waiting=9) == ExitStatus(0)
-    assert totals.lost_before == {"images": 12}
+    assert totals.lost_before == {"images": 15}
 
 
 def test_what_a_source_lost_when_it_died_in_this_run_counts(totals):
     totals.note(IMAGES, {"sent": 5, "lost_before": 12, "unfinished": 4})
-    totals.note(IMAGES, {"sent": 5, "lost_before": 3})
-    assert totals.exit_status(WELL, waiting=9) == ExitStatus(1, ("3 messages of images lost",))
+    totals.note(IMAGES, {"sent": 5, "lost_before": 3, "unseen_before": 2})
+    told = "up to 5 messages of images lost"
+    assert totals.exit_status(WELL, waiting=9) == ExitStatus(1, (told,))
+    assert totals.of("images")["lost"] == 3
     assert totals.lost_before == {"images": 12}
 
 

@@ -41,7 +41,8 @@ def test_a_new_process_counts_from_the_beginning(look):
 
 
 def test_what_a_source_lost_at_its_death_is_told_by_its_next_life(look):
-    assert look(1.0, incarnation=2, lost=1, lost_before=3) == [("lost", 4)]
+    counts = {"lost": 1, "lost_before": 3, "unseen_before": 1}
+    assert look(1.0, incarnation=2, **counts) == [("lost", 1), ("lost_before", 4)]
 
 
 def test_without_a_page_there_is_nothing_to_tell():

@@ -105,6 +105,13 @@ def test_messages_that_do_not_arrive_are_in_the_event_log(reporter, events, what
     assert words in line.message
 
 
+def test_what_the_life_before_lost_is_told_as_that(reporter, events):
+    reporter.note_counts(NAME, {"incarnation": 2, "lost_before": 3}, 0.0)
+    (line,) = events()
+    assert (line.event, line.level, line.count) == ("lost", "ERROR", 3)
+    assert line.message == "images.0: the life before has lost up to 3 messages"
+
+
 def test_what_a_replica_waits_for_is_told_once_until_it_has_been_ready(reporter, shown, events):
     first, other = (
         act.WillRetry(NAME, Ending(1.0, 75, "", Evidence(said=said)), 1.0)

@@ -24,7 +24,7 @@ KEYS = {
     *("stage", "replica", "role", "pid", "state", "incarnation", "restarts", "uptime_s"),
     *("received", "sent", "errors", "dropped", "bytes_in", "bytes_out", "in_flight"),
     *("stopped_by", "reason", "next_try_s", "waiting_s", "inputs"),
-    *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost"),
+    *("repeated", "filtered", "skipped", "quarantined", "rejected", "lost", "lost_before"),
     "in_hand_s",
     "inline",
     *("latency_p50_s", "latency_p99_s", "hop_p50_s", "hop_p99_s"),

@@ -32,6 +32,13 @@ def test_a_supervisor_that_gives_no_answer_is_told_of():
     assert "the supervisor gives no answer: it starts, ends or stands still" in status_table(status)
 
 
+def test_what_the_life_before_has_lost_is_told_apart():
+    assert notes(status_of({"stage": "images", "lost": 70, "lost_before": 69})) == [
+        "images.0: 69 of 70 lost by the life before, which had them in hand when it ended; "
+        "some may have arrived"
+    ]
+
+
 def test_parameters_that_are_not_as_in_the_chain_file_are_named():
     one = {"value": 7, "file": 5, "by": "pid 1, uid 0"}
     other = {"value": "fast", "file": "fast", "by": None}
