@@ -12,7 +12,7 @@ from typing import Any
 from arroyo.clock import Clock, SystemClock
 from arroyo.errors import ConfigurationError, DecodeError, EncodeError
 from arroyo.messages import Event, Message
-from arroyo.stages import Frame, Listener, MessageParser
+from arroyo.stages import Frame, Listener, MessageParser, explain_signature
 
 from .wire_format import OutwardParser
 
@@ -189,4 +189,6 @@ def _load_parser(spec: str) -> MessageParser:
         raise ConfigurationError(
             f"parser = {spec!r} gives a {type(parser).__name__}, expected an arroyo.MessageParser"
         )
+    if mistake := explain_signature(parser, "parse"):
+        raise ConfigurationError(f"parser = {spec!r}: {mistake}")
     return parser

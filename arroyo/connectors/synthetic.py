@@ -66,11 +66,11 @@ class SyntheticListener(Listener):
             raise ConfigurationError(
                 "size_bytes and shape are both given; an event has one of them"
             )
-        if min(events, runs) < 0 or (size_bytes or 0) < 0 or min(shape or [0]) < 0:
-            raise ConfigurationError(
-                f"events is {events}, runs {runs}, size_bytes {size_bytes}, shape {shape}; "
-                "none can be negative"
-            )
+        for name, count in {"events": events, "runs": runs, "size_bytes": size_bytes}.items():
+            if (count or 0) < 0:
+                raise ConfigurationError(f"{name} is {count}; expected 0 or more")
+        if min(shape or [0]) < 0:
+            raise ConfigurationError(f"shape is {shape}; expected lengths of 0 or more")
         if rate_hz is not None and not 0 < rate_hz < math.inf:
             raise ConfigurationError(
                 f"rate_hz is {rate_hz:g}; expected events per second, more than 0"

@@ -13,6 +13,7 @@ from ._operator import Operator, Results
 from ._parser import Frame, MessageParser
 from ._publisher import Publisher
 from ._results import each_result, sort_results
+from ._signatures import explain_signature
 
 __all__ = [
     "PUBLISHED_IN_A_LIST",
@@ -30,6 +31,7 @@ __all__ = [
     "WaitingStage",
     "call_single",
     "each_result",
+    "explain_signature",
     "find_list_method",
     "require_results",
     "sort_results",

@@ -28,7 +28,7 @@ from arroyo.config.schema import (
 from arroyo.config.suggestions import did_you_mean
 
 from .mismatch import explain_mismatch
-from .variables import VariableText, as_plain
+from .variables import VariableText, as_plain, is_unresolved
 
 Table = TypeVar("Table", bound=msgspec.Struct)
 
@@ -67,7 +67,7 @@ def read_tables(document: dict[str, Any], problems: list[str]) -> Tables:
     for name, table in found.items():
         known = len(problems)
         stages[name] = _read_table(table, StageTable, f"stages.{name}", problems)
-        if len(problems) > known:
+        if len(problems) > known or is_unresolved(table):
             damaged.add(name)
     return Tables(chain, stages, supervisor, frozenset(damaged))
 
@@ -94,7 +94,10 @@ def _read_table(
             if field.required:
                 problems.append(f"{inner}: this key is missing, and has no default")
             continue
-        value = _read_value(table[field.name], field.type, inner, problems)
+        found = table[field.name]
+        if is_unresolved(found) and not isinstance(found, dict):
+            continue  # its mistake is told
+        value = _read_value(found, field.type, inner, problems)
         if value is not None:  # TOML has no null, so None means a mistake
             values[field.name] = value
     return kind(**values)

@@ -21,6 +21,21 @@ class VariableText(str):
     __slots__ = ()
 
 
+class UnresolvedText(VariableText):
+    """Text with a reference that could not be replaced: its mistake is told, and no other is."""
+
+    __slots__ = ()
+
+
+def is_unresolved(value: Any) -> bool:
+    """Return True if a value is, or holds, text whose mistake is told already."""
+    if isinstance(value, dict):
+        return any(map(is_unresolved, value.values()))
+    if isinstance(value, list):
+        return any(map(is_unresolved, value))
+    return isinstance(value, UnresolvedText)
+
+
 def as_plain(value: Any) -> Any:
     """Return `value` with each `VariableText` in it as plain text."""
     if isinstance(value, VariableText):
@@ -37,7 +52,7 @@ def substitute(value: Any, environ: Mapping[str, str], place: str, problems: lis
 
     A variable that is unset or empty is replaced by its default, as in a shell; ``$${`` stands
     for ``${``. Strings with a reference become `VariableText`. Mistakes are added to `problems`,
-    with their places.
+    with their places, and their strings become `UnresolvedText`.
     """
     if isinstance(value, dict):
         return {
@@ -71,4 +86,6 @@ def substitute(value: Any, environ: Mapping[str, str], place: str, problems: lis
             )
         return found
 
-    return VariableText(_REFERENCE.sub(replace, value))
+    known = len(problems)
+    replaced = _REFERENCE.sub(replace, value)
+    return (VariableText if len(problems) == known else UnresolvedText)(replaced)

@@ -7,7 +7,6 @@ begins with its place in the chain file, and says which line of whose file went 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, TypeAlias
 
@@ -19,7 +18,7 @@ from arroyo.stages import Listener, Operator, Processor, Publisher, find_list_me
 
 from .importing import describe, line_of, load_target, say_hidden
 from .methods import find_unusable
-from .options import bind_options
+from .options import bind_options, place_in_options
 from .parameters import find_unsettable
 
 Factory: TypeAlias = Callable[..., Any]
@@ -115,10 +114,8 @@ def _construct(chain: Chain, stage: Stage, factory: Factory, own: dict[str, Any]
             f"{line_of(error, chain.folder)}: {describe(error)}"
         ) from error
     except (TypeError, ValueError, OSError, ImportError) as error:
-        named = [key for key in options if re.search(rf"\b{re.escape(key)}\b", str(error))]
-        option = f".{named[0]}" if named else ""
         raise ConfigurationError(
-            f"stages.{stage.name}.options{option}: {stage.target} does not take its options"
+            f"{place_in_options(str(error), stage)}: {stage.target} does not take its options"
             f"{line_of(error, chain.folder)}: {describe(error)}"
         ) from error
     _require_duties(made, stage, chain)

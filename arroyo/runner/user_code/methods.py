@@ -5,7 +5,7 @@ awaited. A method with ``yield`` runs not one line when it is called, a listener
 `acknowledge()` and `set_parameters()` come from another thread than the event loop's, and
 `begin_flush()` is there to wait for nothing: that is refused as a mistake of the class, by
 `arroyo check` and before the stage starts, or at the first call where only the result shows it. So
-is a `process_batch()` or `publish_batch()` that can't be called with one list.
+is a method that can't be called with what it is given, such as a `process()` without a message.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from typing import Any
 from arroyo.config.graph import Role
 from arroyo.config.parameters import say
 from arroyo.errors import ArroyoError, StageError, UnavailableError, may_pass
-from arroyo.stages import Awaiter, find_list_method
+from arroyo.stages import (
+    Awaiter,
+    IteratingListener,
+    PollingListener,
+    explain_signature,
+    find_list_method,
+)
 
 from .error_policy import UnusableMethodError, in_words
 
@@ -35,6 +41,12 @@ _PLAIN: dict[Role, tuple[str, ...]] = {
     "operator": ("held",),
     "publisher": ("begin_flush",),
 }
+_CALLED: dict[Role, tuple[str, ...]] = {
+    "listener": ("open", "start", "stop", "acknowledge", "acknowledge_batch", "close"),
+    "operator": ("open", "process", "process_batch", "close"),
+    "publisher": ("open", "publish", "publish_batch", "flush", "begin_flush", "close"),
+}
+"""Methods that are called where they are there, whatever else a class is for."""
 _TAKES_LISTS: dict[Role, tuple[str, str] | None] = {
     "listener": None,
     "operator": ("process", "; return a list with one result for each message"),
@@ -157,35 +169,28 @@ def find_unusable(stage: object, role: Role) -> Iterator[str]:
         elif method in _PLAIN[role] and inspect.iscoroutinefunction(found):
             yield f"{method}() is async, and nothing awaits it; make it a plain def"
     if (takes_list := _TAKES_LISTS[role]) is not None:
-        yield from _find_wrong_list_method(stage, *takes_list)
+        method, instead = takes_list
+        if (found := find_list_method(stage, method)) is not None:
+            yield from _find_wrong_list_method(found, f"{method}_batch", instead)
+    yield from filter(None, (explain_signature(stage, each) for each in _called(stage, role)))
 
 
-def _find_wrong_list_method(stage: object, method: str, instead: str) -> Iterator[str]:
-    found: Any = find_list_method(stage, method)
-    name = f"{method}_batch"
-    if found is None:
-        return
+def _called(stage: object, role: Role) -> Iterator[str]:
+    yield from _CALLED[role]
+    kind = stage if inspect.isclass(stage) else type(stage)
+    if role == "listener" and issubclass(kind, PollingListener):
+        yield "poll"
+    if role == "listener" and issubclass(kind, IteratingListener):
+        yield "messages"
+    if role == "operator" and getattr(stage, "folds", False):
+        yield "held"
+
+
+def _find_wrong_list_method(found: object, name: str, instead: str) -> Iterator[str]:
     if not callable(found):
         yield f"{name} is {found!r:.60}, expected a method; it is called with lists of messages"
     elif inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
         yield f"{name}() contains yield{instead or _NOTHING_RUNS}"
-    elif (signature := _signature_on_object(stage, name, found)) is not None:
-        try:
-            signature.bind([])
-        except TypeError as error:
-            yield f"{name}{signature} is called with one list of messages: {error}"
-
-
-def _signature_on_object(stage: object, name: str, found: Any) -> inspect.Signature | None:
-    """Return the signature of a method as it is called on an object, also for that of a class."""
-    try:
-        signature = inspect.signature(found)
-    except (TypeError, ValueError):  # some callables written in C have none
-        return None
-    if inspect.isclass(stage) and inspect.isfunction(inspect.getattr_static(stage, name)):
-        _self, *parameters = signature.parameters.values() or (None,)
-        return signature.replace(parameters=[each for each in parameters if each is not None])
-    return signature
 
 
 _NOTHING_RUNS = (

@@ -8,6 +8,7 @@ is none, the value goes as TOML has it.
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import msgspec
 
 from arroyo.config.graph import Stage
 from arroyo.config.reading.mismatch import explain_mismatch
-from arroyo.config.reading.variables import VariableText, as_plain
+from arroyo.config.reading.variables import VariableText, as_plain, is_unresolved
 from arroyo.config.suggestions import did_you_mean
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -59,11 +60,21 @@ def bind_options(factory: Callable[..., Any], stage: Stage) -> tuple[dict[str, A
     hints = _hints(factory)
     options = {}
     for name, value in stage.options.items():
+        if is_unresolved(value):
+            continue  # its mistake is told
         try:
             options[name] = _convert(value, hints.get(name, Any))
         except msgspec.ValidationError as error:
             problems.append(explain_mismatch(error, value, hints[name], f"{place}.{name}"))
     return options, problems
+
+
+def place_in_options(problem: str, stage: Stage) -> str:
+    """Return the place of a problem: the option that it names first, if it names one."""
+    found = {key: re.search(rf"\b{re.escape(key)}\b", problem) for key in stage.options}
+    named = [(match.start(), key) for key, match in found.items() if match]
+    option = f".{min(named)[1]}" if named else ""
+    return f"stages.{stage.name}.options{option}"
 
 
 def _convert(value: Any, hint: Any) -> Any:

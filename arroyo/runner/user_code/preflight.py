@@ -7,15 +7,16 @@ Connectors of this package are constructed for that, which opens nothing, and as
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from arroyo.config.graph import Chain, Stage
+from arroyo.config.reading.variables import is_unresolved
 from arroyo.errors import ConfigurationError, UnavailableError
 from arroyo.messages import Message
 
 from .loading import build_listener, build_stage
+from .options import place_in_options
 
 
 class Preflight:
@@ -32,7 +33,7 @@ class Preflight:
 
     def problems(self, factory: object, stage: Stage) -> Iterator[str]:
         """Find what is wrong with a stage whose options fit `factory`."""
-        if not _is_ours(factory):
+        if not _is_ours(factory) or is_unresolved(stage.options):
             return
         try:
             made = self._construct(stage)
@@ -81,6 +82,4 @@ def _is_ours(factory: object) -> bool:
 
 
 def _place(problem: str, stage: Stage) -> str:
-    named = [key for key in stage.options if re.search(rf"\b{re.escape(key)}\b", problem)]
-    option = f".{named[0]}" if named else ""
-    return f"stages.{stage.name}.options{option}: {problem}"
+    return f"{place_in_options(problem, stage)}: {problem}"

@@ -121,6 +121,13 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(write):
         (('"64 MiB"', '"64 MiBs"'), "stages.images.window_bytes", "expected one of B, kB"),
         (('"64 MiB"', "true"), "stages.images.window_bytes", "a whole number or text"),
         (("${SAMPLE}", "${NOPE}"), "stages.images.options.folder", "NOPE"),
+        (("${REPLICAS}", "${NOPE}"), "stages.integrate.replicas", "no variable NOPE"),
+        (('"250 ms"', '"${NOPE}"'), "stages.integrate.backoff_s", "no variable NOPE"),
+        (('"stages:Integrate"', '"${NOPE}"'), "stages.integrate.operator", "no variable NOPE"),
+        (('["images"]', '["${NOPE}"]'), "stages.integrate.inputs[0]", "no variable NOPE"),
+        (("cpus = [0]", 'cpus = ["${NOPE}"]'), "stages.integrate.cpus[0]", "no variable NOPE"),
+        (('"powder"', '"${NOPE}"'), "chain.name", "no variable NOPE"),
+        (("${PORT:-5555}", "${"), "stages.images.options.port", "found '${' without a name"),
         (('[{ stage = "integrate", link = "pub-sub" }]', "[7]"), "stages.live.inputs[0]", "7"),
     ],
 )

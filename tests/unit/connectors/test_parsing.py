@@ -36,6 +36,11 @@ class StrictJSON(MessageParser):
         return Event({"value": header["value"] + 100 // int(header.get("rows", 1000))})
 
 
+class TakesTwo(MessageParser):
+    def parse(self, topic, frames):
+        pass
+
+
 class Refusing(Recorder):
     """An operator to which one message can't be sent."""
 
@@ -125,6 +130,7 @@ def test_parsers_are_chosen_by_word_by_name_or_as_they_are():
         ("json:Parser", "'json' has no attribute 'Parser'"),
         ("json:JSONDecoder", "gives a JSONDecoder, expected an arroyo.MessageParser"),
         ("a b:c", "can't be loaded"),
+        (f"{__name__}:TakesTwo", r"parse\(topic, frames\) is called with a list of frames"),
     ],
 )
 def test_a_parser_that_does_not_exist_is_a_configuration_error(spec, complaint):

@@ -1,6 +1,12 @@
 import msgspec
 
-from arroyo.config.reading.variables import VariableText, as_plain, substitute
+from arroyo.config.reading.variables import (
+    UnresolvedText,
+    VariableText,
+    as_plain,
+    is_unresolved,
+    substitute,
+)
 
 
 def fill(value, **environ):
@@ -43,6 +49,14 @@ def test_a_broken_reference_is_a_mistake_and_not_passed_on():
     assert problems
     _, problems = fill("${1A}")
     assert problems
+
+
+def test_text_whose_mistake_is_told_is_known_by_that():
+    for wrong in ("${NOPE}", "a ${ b", "${A}${NOPE}"):
+        found, _ = fill({"a": [wrong]}, A="a")
+        assert type(found["a"][0]) is UnresolvedText
+        assert is_unresolved(found)
+    assert not is_unresolved(fill({"a": ["${A}", 5, "${B:-}"]}, A="a")[0])
 
 
 def test_what_a_variable_holds_is_not_looked_at_again():

@@ -96,6 +96,12 @@ class AcknowledgesBatchLater(arroyo.IteratingListener):
         return iter(())
     async def acknowledge_batch(self, tokens): pass
 
+class NoMessage(arroyo.Operator):
+    def process(self): pass
+
+class NoToken(Source):
+    def acknowledge(self): pass
+
 class Proces(arroyo.Operator):
     def proces(self, message): pass
 
@@ -352,6 +358,12 @@ class TestMessageTypes:
 @pytest.mark.parametrize(
     ("name", "role", "words"),
     [
+        (
+            "NoMessage",
+            "operator",
+            r"process\(\) is called with one message: .* write def process\(",
+        ),
+        ("NoToken", "listener", r"acknowledge\(\) is called with one token: too many positional"),
         ("Yields", "publisher", r"Yields: publish\(\) contains yield, so that nothing of it runs"),
         ("YieldsLater", "publisher", r"YieldsLater: flush\(\) contains yield"),
         ("StopsLater", "listener", r"StopsLater: stop\(\) is async, and nothing awaits it"),

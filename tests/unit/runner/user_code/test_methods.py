@@ -2,6 +2,7 @@
 
 import pytest
 
+import arroyo
 from arroyo.errors import ConfigurationError
 from arroyo.runner.user_code.methods import (
     MethodAwayError,
@@ -162,6 +163,60 @@ class TakesMore:
 
     def publish_batch():
         pass
+
+
+class TakesNothing(arroyo.PollingListener):
+    folds = True
+
+    def process(self):
+        pass
+
+    def publish(self):
+        pass
+
+    def poll(self):
+        pass
+
+    def acknowledge(self):
+        pass
+
+    def held(self, message):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("role", "methods"),
+    [
+        ("listener", ["acknowledge", "poll"]),
+        ("operator", ["process", "held"]),
+        ("publisher", ["publish"]),
+    ],
+)
+def test_methods_that_can_not_be_called_with_what_they_are_given_are_found(role, methods):
+    found = list(find_unusable(TakesNothing, role))
+    assert [each.partition("(")[0] for each in found] == methods
+    assert all("is called with" in each for each in found)
+
+
+class HasMethodsOfItsOwn:
+    """Their names mean something only in a PollingListener, IteratingListener or fold."""
+
+    def poll(self):
+        pass
+
+    def messages(self, count):
+        pass
+
+    def held(self, key):
+        pass
+
+    def set_parameters(self, gain, offset):
+        pass
+
+
+@pytest.mark.parametrize("role", ["listener", "operator", "publisher"])
+def test_methods_that_nobody_calls_take_what_they_like(role):
+    assert list(find_unusable(HasMethodsOfItsOwn, role)) == []
 
 
 class HasOtherThings:

@@ -5,8 +5,8 @@ from typing import Any, Literal
 import pytest
 
 from arroyo.config.graph import Stage
-from arroyo.config.reading.variables import VariableText
-from arroyo.runner.user_code.options import bind_options
+from arroyo.config.reading.variables import UnresolvedText, VariableText
+from arroyo.runner.user_code.options import bind_options, place_in_options
 
 
 class Plot:
@@ -142,6 +142,25 @@ def test_text_of_a_variable_that_is_no_number_is_a_mistake():
     assert "found 'x', expected a whole number" in problem_of(
         Typed, path="a", points=VariableText("x")
     )
+
+
+def test_text_of_a_variable_that_is_not_set_is_no_second_mistake():
+    _, problems = bind(Typed, path="a", points=UnresolvedText(""), size=[UnresolvedText(""), 1])
+    assert problems == []
+    assert problem_of(Typed, path="a", pionts=UnresolvedText(""))
+
+
+@pytest.mark.parametrize(
+    ("problem", "place"),
+    [
+        ("rate is -3; expected events per second", ".rate"),
+        ("events and rate are both given", ".events"),
+        ("no beam", ""),
+    ],
+)
+def test_the_place_of_a_problem_is_the_option_that_it_names_first(problem, place):
+    stage = Stage("plot", "publisher", "m:C", options={"events": 3, "rate": -3, "rat": 1})
+    assert place_in_options(problem, stage) == f"stages.plot.options{place}"
 
 
 def test_user_code_gets_plain_text_however_deep_it_is():

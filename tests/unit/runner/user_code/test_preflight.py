@@ -207,6 +207,23 @@ def test_options_that_the_connector_refuses_are_found(check):
     assert found.startswith("stages.kept.options.path: path is '{ruhn}.h5'")
 
 
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ("events = 3, rate_hz = -3", "rate_hz: rate_hz is -3; expected events per second"),
+        ("events = 3, shape = [2, -3]", "shape: shape is [2, -3]; expected lengths of 0 or more"),
+        ("runs = 3, events = -3", "events: events is -3; expected 0 or more"),
+        ("events = 3, runs = -3", "runs: runs is -3; expected 0 or more"),
+        ("events = 3, size_bytes = -3", "size_bytes: size_bytes is -3; expected 0 or more"),
+        ("events = 3, seed = '${NOPE}'", "seed: the environment has no variable NOPE"),
+        ("events = -3, seed = '${NOPE}'", "seed: the environment has no variable NOPE"),
+    ],
+)
+def test_the_option_that_is_wrong_is_the_one_that_is_named(check, options, found):
+    (problem,) = check(base=f"{CHAIN}options = {{ {options} }}\n")
+    assert problem.startswith(f"stages.frames.options.{found}")
+
+
 def test_a_file_that_holds_an_earlier_run_is_no_problem(check, tmp_path):
     h5py.File(tmp_path / "out.h5", "w").close()
     assert check(kept("out.h5")) == []
