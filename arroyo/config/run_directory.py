@@ -172,6 +172,11 @@ class RunDirectory:
         """All lock files, held or not."""
         return sorted((self.path / "lock").glob("*"))
 
+    @property
+    def settling(self) -> Path:
+        """The file that a process locks while it takes its own lock and writes the note."""
+        return self.path / "settling"
+
     def lock(self, name: ReplicaName | str) -> Path:
         """Return the lock file of a replica, or of the ``supervisor``."""
         return self.path / "lock" / str(name)

@@ -14,20 +14,22 @@ from msgspec.structs import replace
 from arroyo.config.graph import Chain
 from arroyo.config.reader import load_chain, read_text
 from arroyo.config.run_directory import RunDirectory, list_known_chains
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ConfigurationError, UsageError
 
 from .locks import owner
+from .namesakes import find_namesake, is_same
 
 
 def load_accepted(file: Path, environ: Mapping[str, str] = os.environ) -> Chain:
     """Return the chain that a supervisor runs from this file; if none does, as the file has it.
 
     ConfigurationError: none does, and the file can't be read or has mistakes.
+    UsageError: none does, but a chain of the same name runs from another file.
     """
     for name in list_known_chains(environ):
         run_directory = RunDirectory.locate(name, environ)
         started_from = run_directory.chain_file(name)
-        if started_from is None or not _is_same(started_from, file):
+        if started_from is None or not is_same(started_from, file):
             continue
         try:
             if owner(run_directory.lock("supervisor")) is None:
@@ -37,12 +39,14 @@ def load_accepted(file: Path, environ: Mapping[str, str] = os.environ) -> Chain:
             continue
         if chain.name == name:  # by another variable, the file may stand for another chain
             return chain
-    return load_chain(file, environ)
-
-
-def _is_same(path: Path, other: Path) -> bool:
-    """Return True if two paths lead to the same file, which may have been removed."""
-    return os.path.realpath(path) == os.path.realpath(other)
+    chain = load_chain(file, environ)
+    other = find_namesake(chain, RunDirectory.locate(chain.name, environ))
+    if other is not None:
+        raise UsageError(
+            f'{file}: a chain of the same name, "{chain.name}", runs from {other}; to mean that '
+            f"one, give its name ({chain.name}) or that file, else give this one another name"
+        )
+    return chain
 
 
 class FileChanges:

@@ -7,14 +7,19 @@ journal where no command looks for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
 
 from arroyo.config.folders import Folders
 from arroyo.config.graph import Chain
-from arroyo.config.run_directory import ChainNote
+from arroyo.config.run_directory import ChainNote, RunDirectory
 from arroyo.config.state_directory import StateDirectory
+from arroyo.errors import AlreadyRunningError
 
 from .locks import Lock, owner
+from .namesakes import find_namesake
 
 
 def find_folders(chain: str, environ: Mapping[str, str]) -> Folders:
@@ -26,16 +31,42 @@ def find_folders(chain: str, environ: Mapping[str, str]) -> Folders:
     return Folders(found.run, StateDirectory(note.state))
 
 
+@contextlib.contextmanager
+def settling(run: RunDirectory) -> Iterator[None]:
+    """Keep others from taking locks and settling in a run directory meanwhile.
+
+    Stages that start together would else take each other for a chain that runs by an old note.
+
+    ConfigurationError, UnavailableError: the file for it can't be made or locked.
+    """
+    try:
+        descriptor = os.open(run.settling, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise run.folder.unusable(error) from error
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)  # ends with its process
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def settle_folders(chain: Chain, environ: Mapping[str, str], lock: Lock) -> Folders:
     """Choose the folders of a chain, make them, and write them into the note.
 
     `environ`: decides, unless another process of this chain runs.
     `lock`: held by this process in the run directory, as its supervisor or a stage by hand.
 
+    AlreadyRunningError: a chain of this name runs from another file.
     ConfigurationError, UnavailableError: a folder can't be made, or the note can't be written.
     """
     found = Folders.locate(chain.name, environ)
     others = [path for path in found.run.locks if path != lock.path and owner(path) is not None]
+    if other := find_namesake(chain, found.run, but=lock.path):
+        held = ", ".join(path.name for path in others)
+        raise AlreadyRunningError(
+            f'chain "{chain.name}" is already running ({held}, started from {other}); '
+            "stop it first, or give this chain another name"
+        )
     if others:
         found = find_folders(chain.name, environ)
     found.create()

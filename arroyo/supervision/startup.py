@@ -17,7 +17,7 @@ from arroyo.config.graph import Chain
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock, owner
 from arroyo.control.notify import Notifier
-from arroyo.control.shared_folders import settle_folders
+from arroyo.control.shared_folders import settle_folders, settling
 from arroyo.errors import AlreadyRunningError, ConfigurationError
 from arroyo.runner.user_code.checking import check_in_child
 from arroyo.telemetry.console import Console
@@ -62,13 +62,14 @@ def supervise(
     """
     run_directory = RunDirectory.locate(chain.name, environ)
     run_directory.create()
-    try:
-        lock = Lock.acquire(run_directory.lock("supervisor"))
-    except AlreadyRunningError as error:
-        raise _already_running(chain, run_directory) from error
     with contextlib.ExitStack() as resources:
-        resources.callback(lock.release)
-        folders = settle_folders(chain, environ, lock)
+        with settling(run_directory):
+            try:
+                lock = Lock.acquire(run_directory.lock("supervisor"))
+            except AlreadyRunningError as error:
+                raise _already_running(chain, run_directory) from error
+            resources.callback(lock.release)
+            folders = settle_folders(chain, environ, lock)
         folders.run.forget_versions()  # of one that was killed
         resources.callback(folders.run.forget_versions)
         copy = folders.run.keep_version(chain.text) if chain.text else None

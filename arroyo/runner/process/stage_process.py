@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import importlib
 import logging
 import os
@@ -20,7 +21,7 @@ from arroyo.config.suggestions import did_you_mean
 from arroyo.control.history_file import history_text, leave_history
 from arroyo.control.locks import Lock
 from arroyo.control.notify import Notifier
-from arroyo.control.shared_folders import settle_folders
+from arroyo.control.shared_folders import settle_folders, settling
 from arroyo.control.stacks import trace_faults
 from arroyo.errors import ArroyoError, UnavailableError, UsageError, may_pass
 from arroyo.identifiers import ReplicaName
@@ -90,10 +91,11 @@ def run_stage(
         name = _find(chain, stage, replica)
         run_directory = folders.run if folders else RunDirectory.locate(chain.name, os.environ)
         run_directory.create()
-        lock = Lock.acquire(run_directory.lock(name))
-        use_resources(chain.stages[name.stage])
+        with settling(run_directory) if given is None else contextlib.nullcontext():
+            lock = Lock.acquire(run_directory.lock(name))
+            folders = folders or settle_folders(chain, os.environ, lock)
         lock.note(wiring_of(chain))
-        folders = folders or settle_folders(chain, os.environ, lock)
+        use_resources(chain.stages[name.stage])
     except ArroyoError as error:
         if os.environ.get("ARROYO_DEBUG"):
             raise

@@ -29,7 +29,7 @@ class ChainReader:
     ConfigurationError
         The chain file has mistakes.
     UsageError
-        The chain can't be seen from here; see `StatusReader`.
+        The chain can't be seen from here, see `StatusReader`; or another one of its name runs.
     """
 
     def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
@@ -50,8 +50,9 @@ class ChainReader:
         supervisor = snapshot.status["supervisor"]
         version = supervisor, _identity(self._file), _identity(self._accepted)
         if version != self._version:
+            has_changed = self._follow()
             self._version = version
-            if self._follow():
+            if has_changed:
                 return self._reader.read()
         return snapshot
 

@@ -7,7 +7,7 @@ from played_supervisor import silent_supervisor
 from arroyo.config.folders import Folders
 from arroyo.config.reader import load_chain
 from arroyo.control.accepted_chain import FileChanges, load_accepted
-from arroyo.errors import ConfigurationError
+from arroyo.errors import ConfigurationError, UsageError
 
 CHAIN = """
 [chain]
@@ -89,10 +89,18 @@ def test_a_file_is_found_by_any_path_to_it(file, run, load, tmp_path):
     assert replicas(load(tmp_path / "run" / ".." / "chain.toml")) == 2
 
 
-def test_another_file_of_the_same_name_is_itself(run, load, tmp_path):
-    run()
+def test_another_file_of_the_same_name_is_refused_while_that_chain_runs(file, run, load, tmp_path):
     other = tmp_path / "other.toml"
     other.write_text(CHAIN.replace("= 2", "= 3"))
+    run()
+    with pytest.raises(UsageError) as refused:
+        load(other)
+    assert str(refused.value) == (
+        f'{other}: a chain of the same name, "powder", runs from {file}; to mean that one, give '
+        "its name (powder) or that file, else give this one another name"
+    )
+    assert replicas(load()) == 2
+    run.end()
     assert replicas(load(other)) == 3
 
 

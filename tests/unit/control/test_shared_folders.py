@@ -1,11 +1,15 @@
 import contextlib
+import subprocess
+import sys
 
 import pytest
+from msgspec.structs import replace
 from supervised_histories import LINE, make_chain, name_of
 
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
-from arroyo.control.shared_folders import find_folders, settle_folders
+from arroyo.control.shared_folders import find_folders, settle_folders, settling
+from arroyo.errors import AlreadyRunningError
 
 CHAIN = make_chain(LINE)
 
@@ -58,3 +62,29 @@ def test_the_note_of_another_chain_counts_for_nothing(environ, tmp_path):
     elsewhere = {**environ, "ARROYO_STATE_DIR": str(tmp_path / "other")}
     found = find_folders(CHAIN.name, elsewhere)
     assert found.state.path.is_relative_to(tmp_path / "other")
+
+
+def test_a_chain_of_the_same_name_in_another_file_is_refused_while_one_runs(environ, tmp_path):
+    file, other = (replace(CHAIN, path=tmp_path / name) for name in ("one.toml", "two.toml"))
+    file.path.touch()
+    with held(environ, name_of("images.0")) as first, held(environ, "supervisor") as second:
+        settle_folders(file, environ, first)
+        with pytest.raises(AlreadyRunningError) as refused:
+            settle_folders(other, environ, second)
+        assert settle_folders(file, environ, second).run.read_note().file == file.path
+    assert str(refused.value) == (
+        f'chain "{CHAIN.name}" is already running (images.0, started from {file.path}); '
+        "stop it first, or give this chain another name"
+    )
+
+
+def test_only_one_process_at_a_time_settles(environ):
+    run_directory = RunDirectory.locate(CHAIN.name, environ)
+    run_directory.create()
+    with settling(run_directory):
+        tries = (
+            "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'w'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+        )
+        words = [sys.executable, "-c", tries, str(run_directory.settling)]
+        assert b"BlockingIOError" in subprocess.run(words, check=False, capture_output=True).stderr
+    assert subprocess.run(words, check=False).returncode == 0
