@@ -90,9 +90,8 @@ class RunningChain:
         except UnavailableError as error:
             if running := self._stages_by_hand():
                 raise UnavailableError(
-                    f"chain {self.name} has no supervisor that could do that. {running} runs by "
-                    "hand or as a unit of systemd, so stop and start it there; or its supervisor "
-                    f"has died, and it ends by itself: arroyo status {self.name}"
+                    f"chain {self.name} has no supervisor that could do that. "
+                    f"{_explain_running(running)}: arroyo status {self.name}"
                 ) from error
             raise
 
@@ -127,11 +126,11 @@ class RunningChain:
         if refusal:
             raise UnavailableError(refusal) if may_pass else UsageError(refusal)
 
-    def _stages_by_hand(self) -> str:
+    def _stages_by_hand(self) -> Sequence[str]:
         """Name the stages that run without a supervisor; empty: none, or there is one."""
         locks = {lock.name: owner(lock) for lock in self._run_directory.locks}
         held = [name for name, pid in locks.items() if pid is not None]
-        return "" if SUPERVISOR in held else ", ".join(held)
+        return [] if SUPERVISOR in held else held
 
     def restart(self, stage: str | None) -> str:
         """Have a stage or replica restarted, or all (None); return what will be done.
@@ -225,3 +224,16 @@ class RunningChain:
         with contextlib.closing(LogReader(self._run_directory.events, EventLine)) as reader:
             ends = [line for line in reader.read() if line.event == "chain-ended"]
         return next((line for line in reversed(ends) if line.pid == pid), None)
+
+
+def _explain_running(names: Sequence[str]) -> str:
+    """Say why replicas run without a supervisor, and what to do."""
+    if len(names) == 1:
+        return (
+            f"{names[0]} runs by hand or as a unit of systemd, so stop and start it there; or its "
+            "supervisor has died, and it ends by itself"
+        )
+    return (
+        f"{', '.join(names[:-1])} and {names[-1]} run by hand or as units of systemd, so stop and "
+        "start them there; or their supervisor has died, and they end by themselves"
+    )

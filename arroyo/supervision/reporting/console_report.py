@@ -62,12 +62,8 @@ class ConsoleReport:
             if count:
                 text = f"an earlier run of this chain lost up to {say_messages(count)}"
                 lines.append(self._paint("warning", f"  {name}: {text}; this one did not"))
-        code, reasons = status
-        how = "ended well" if code == 0 else f"ended with exit code {code}"
-        line = f"chain {chain.name} {how} after {_seconds(after_s)}"
-        line += f": {'; '.join(reasons)}" if reasons else ""
-        colour = {0: "good", QUARANTINED: "warning"}.get(code, "bad")
-        lines.append(self._paint(colour, line))
+        colour = {0: "good", QUARANTINED: "warning"}.get(status.exit_code, "bad")
+        lines.append(self._paint(colour, describe_outcome(chain, status, after_s)))
         return lines
 
     @staticmethod
@@ -78,6 +74,14 @@ class ConsoleReport:
     def _paint(self, colour: str, text: str) -> str:
         code = _COLOURS[colour]
         return f"\033[{code}m{text}\033[0m" if self._colour and code else text
+
+
+def describe_outcome(chain: Chain, status: ExitStatus, after_s: float) -> str:
+    """Return how a chain has ended, in a sentence."""
+    code, reasons = status
+    how = "ended well" if code == 0 else f"ended with exit code {code}"
+    text = f"chain {chain.name} {how} after {_seconds(after_s)}"
+    return text + (f": {'; '.join(reasons)}" if reasons else "")
 
 
 def sentence(happened: act.Announcement) -> str:

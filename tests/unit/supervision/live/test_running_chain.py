@@ -20,13 +20,28 @@ def test_a_chain_that_does_not_run_takes_no_orders(chain_file, command):
     assert "is the chain running?" in result.output
 
 
-def test_stages_by_hand_take_no_orders_and_are_named(chain_directory, chain_file):
-    lock = Lock.acquire(chain_directory.lock("work.0"))
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (
+            ["work.0"],
+            "work.0 runs by hand or as a unit of systemd, so stop and start it there; or its "
+            "supervisor has died, and it ends by itself: arroyo status saxs",
+        ),
+        (
+            ["camera.0", "work.0", "work.1"],
+            "camera.0, work.0 and work.1 run by hand or as units of systemd, so stop and start "
+            "them there; or their supervisor has died, and they end by themselves: arroyo status",
+        ),
+    ],
+)
+def test_stages_by_hand_take_no_orders_and_are_named(chain_directory, chain_file, names, told):
+    locks = [Lock.acquire(chain_directory.lock(name)) for name in names]
     result = CliRunner().invoke(stop.command, [str(chain_file)], catch_exceptions=False)
-    lock.release()
+    for lock in locks:
+        lock.release()
     assert result.exit_code == 75
-    assert "work.0 runs by hand or as a unit of systemd" in result.output
-    assert "or its supervisor has died, and it ends by itself" in result.output
+    assert told in result.output
 
 
 def test_a_chain_whose_file_was_spoilt_meanwhile_is_found_by_its_name(chain_directory, chain_file):
