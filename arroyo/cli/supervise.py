@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 
 import click
 
+from arroyo.config.graph import Chain
 from arroyo.config.reader import find_chain, load_chain
 
 from .exits import Command, exiting
+
+_log = logging.getLogger(__name__)
 
 
 @click.command("arroyo-supervise", cls=Command)
@@ -32,22 +38,35 @@ def main(chain: str, in_process: bool) -> int | None:
     if os.getpid() == 1:
         # Of a container: until the loop takes it, the kernel would drop a SIGTERM for process 1.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    path = find_chain(chain)
+    loaded = load_chain(find_chain(chain))
     if in_process:
-        from arroyo.runner.in_process import run_and_count
-        from arroyo.supervision.decisions.totals import QUARANTINED
-        from arroyo.telemetry.console import Console
-        from arroyo.telemetry.logs import configure_logging
-
-        loaded = load_chain(path)
-        configure_logging(None, loaded.name, loaded.name, Console(1))
         with _leaving():
-            counts = run_and_count(loaded)
-            sys.exit(QUARANTINED if any(each["quarantined"] for each in counts.values()) else 0)
+            sys.exit(_run_in_process(loaded))
     from arroyo.metrics import http_child as metrics
     from arroyo.supervision.startup import supervise
 
-    return supervise(load_chain(path), http=metrics.main)
+    return supervise(loaded, http=metrics.main)
+
+
+def _run_in_process(chain: Chain) -> int:
+    """Run a chain, say how it has ended, and return its exit code."""
+    from arroyo.runner.in_process import run_and_count
+    from arroyo.supervision.decisions.totals import QUARANTINED, ExitStatus, say_messages
+    from arroyo.supervision.reporting.console_report import describe_outcome
+    from arroyo.telemetry.console import Console
+    from arroyo.telemetry.logs import configure_logging
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As in processes of their own: what stages print comes in its place, not at the end.
+        sys.stdout.reconfigure(line_buffering=True)
+    configure_logging(None, chain.name, chain.name, Console(1))
+    begun_s = time.monotonic()
+    counts = run_and_count(chain)
+    status = ExitStatus(0)
+    if aside := sum(each["quarantined"] for each in counts.values()):
+        status = ExitStatus(QUARANTINED, (f"{say_messages(aside)} in quarantine",))
+    _log.info("%s", describe_outcome(chain, status, time.monotonic() - begun_s))
+    return status.exit_code
 
 
 @contextlib.contextmanager

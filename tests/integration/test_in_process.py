@@ -1,6 +1,7 @@
 """A chain in one process that is stopped from outside."""
 
 import json
+import re
 import signal
 
 import pytest
@@ -59,6 +60,9 @@ class Touchy(Operator):
     def exit(self):
         sys.exit(1)
 
+    def say(self):
+        print("this one is bad")
+
     def want(self):
         Path("waiting").touch()
         if not Path("there").exists():
@@ -91,12 +95,25 @@ def test_what_raises_is_quarantined_as_it_came_and_accounted_for(make_chain, how
     assert indices(chain.lines()) == [each for each in range(EVENTS) if each not in (7, 8)]
     assert "work: 100 received, 98 sent, 2 quarantined" in program.text
     assert "2 in quarantine: see 'arroyo quarantine list numbers'" in program.text
+    assert "chain numbers ended with exit code 65 after " in program.lines[-1]
+    assert program.lines[-1].endswith(" s: 2 messages in quarantine")
     entries = json.loads(chain.command("quarantine", "list", chain.path, "--json"))
     assert [each["sequence"] for each in entries] == [7, 8]
     (shown,) = json.loads(
         chain.command("quarantine", "show", chain.path, entries[0]["id"], "--json")
     )
     assert "worked" not in shown["metadata"]
+
+
+def test_what_stages_print_comes_before_the_account_and_the_outcome_last(make_chain):
+    chain = make(make_chain, "say", [7])
+    chain.environ.pop("PYTHONUNBUFFERED", None)
+    program = chain.supervise("--in-process")
+    assert program.wait() == 0, program.text
+    printed, *account, last = program.lines
+    assert printed == "this one is bad"
+    assert len(account) == 3
+    assert re.search(r" numbers: chain numbers ended well after [\d.]+ s$", last)
 
 
 def test_a_message_waits_for_what_is_away(make_chain):
