@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import psutil
 
 from arroyo.config.run_directory import RunDirectory, list_known_chains
+from arroyo.control.accepted_chain import load_accepted
 from arroyo.control.locks import owner
 from arroyo.control.requests import request
-from arroyo.errors import UnavailableError
+from arroyo.errors import ConfigurationError, UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions.events import State
-from arroyo.supervision.watching.replica_files import read_counters
+
+from .replica_rows import read_process, state_of_all
 
 ANSWER_S = 2.0
 _SUPERVISOR = "supervisor"
@@ -34,17 +36,23 @@ def read_chains(environ: Mapping[str, str], answer_s: float = ANSWER_S) -> list[
         None if there is none; ``since`` when it runs, in ISO 8601; ``stages`` and ``stages_ready``,
         of which all replicas are READY that nobody has stopped; ``restarts`` of all replicas;
         ``file``, the chain file.
-        Without a supervisor only the stages that run are known.
+        Without a supervisor it is as `read_status` has it; of a chain file that can't be read,
+        only the stages that run are known.
     """
     return [
-        _read(chain, RunDirectory.locate(chain, environ), answer_s)
+        _read(chain, RunDirectory.locate(chain, environ), answer_s, environ)
         for chain in list_known_chains(environ)
     ]
 
 
-def _read(chain: str, run_directory: RunDirectory, answer_s: float) -> dict[str, Any]:
+def _read(
+    chain: str, run_directory: RunDirectory, answer_s: float, environ: Mapping[str, str]
+) -> dict[str, Any]:
     pid = owner(run_directory.lock(_SUPERVISOR))
-    state, replicas = _ask(run_directory, answer_s) if pid is not None else _look(run_directory)
+    if pid is not None:
+        state, replicas = _ask(run_directory, answer_s)
+    else:
+        state, replicas = _look(chain, run_directory, environ)
     found: dict[str, list[str]] = {}
     for replica in replicas:
         states = found.setdefault(replica["replica"].rpartition(".")[0], [])
@@ -72,22 +80,36 @@ def _ask(run_directory: RunDirectory, answer_s: float) -> tuple[str | None, list
     return reply["state"], reply["replicas"]
 
 
-def _look(run_directory: RunDirectory) -> tuple[str, list[dict[str, Any]]]:
-    """Find the stages that were started by hand, by the locks that they hold."""
-    rows: list[dict[str, Any]] = []
+def _look(
+    chain: str, run_directory: RunDirectory, environ: Mapping[str, str]
+) -> tuple[str, list[dict[str, Any]]]:
+    """Find the stages that were started by hand, and those of the chain that were not."""
+    running = list(_names_of_held(run_directory))
+    if not running:
+        return State.STOPPED, []
+    names = _names_in_file(chain, run_directory, environ) or running
+    rows = [read_process(run_directory, name) | {"replica": str(name)} for name in names]
+    return state_of_all({row["state"] for row in rows}), rows
+
+
+def _names_of_held(run_directory: RunDirectory) -> Iterator[ReplicaName]:
     for lock in run_directory.locks:
-        pid = owner(lock)
         with contextlib.suppress(ValueError):  # the supervisor's
             name = ReplicaName.parse(lock.name)
-            if pid is not None:
-                page = read_counters(run_directory, name, pid) if pid else {}
-                state = State.READY if page.get("ready_since_ns") else State.STARTING
-                row = {"replica": str(name), "state": state, "pid": pid}
-                rows.append(row | {"restarts": 0, "stopped_by": None})
-    if not rows:
-        return State.STOPPED, rows
-    is_ready = all(row["state"] is State.READY for row in rows)
-    return State.READY if is_ready else State.STARTING, rows
+            if owner(lock) is not None:
+                yield name
+
+
+def _names_in_file(
+    chain: str, run_directory: RunDirectory, environ: Mapping[str, str]
+) -> Sequence[ReplicaName]:
+    """Return the replicas that the chain has by its file; none if that is wrong or gone."""
+    file = run_directory.chain_file(chain)
+    with contextlib.suppress(ConfigurationError, UsageError):
+        found = load_accepted(file, environ) if file is not None else None
+        if found is not None and found.name == chain:
+            return found.replicas
+    return ()
 
 
 def _started_at(pid: int) -> str | None:

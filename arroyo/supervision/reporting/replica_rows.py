@@ -49,8 +49,8 @@ def read_rows(chain: Chain, run_directory: RunDirectory, supervisor: int | None)
             if known.keys() == set(map(str, chain.replicas)):
                 rows = [_row(chain, name) | known[str(name)] for name in chain.replicas]
                 return ReadRows(reply["state"], rows, reply["parameters"])
-    rows = [_by_hand(chain, run_directory, name) for name in chain.replicas]
-    state = _state_of_all({row["state"] for row in rows})
+    rows = [_row(chain, name) | read_process(run_directory, name) for name in chain.replicas]
+    state = state_of_all({row["state"] for row in rows})
     return ReadRows(state, rows, _declared_parameters(chain), answered=False)
 
 
@@ -86,8 +86,8 @@ def _row(chain: Chain, name: ReplicaName) -> dict[str, Any]:
     return {"stage": name.stage, "replica": name.replica, "role": chain.stages[name.stage].role}
 
 
-def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> dict[str, Any]:
-    """Return the row of a replica that no supervisor knows, by the lock that it holds."""
+def read_process(run_directory: RunDirectory, name: ReplicaName) -> dict[str, Any]:
+    """Return what is known of a replica that no supervisor knows, by the lock that it holds."""
     pid = owner(run_directory.lock(name))
     page = read_counters(run_directory, name, pid) if pid else {}
     state, uptime_s = State.STOPPED, None
@@ -98,10 +98,11 @@ def _by_hand(chain: Chain, run_directory: RunDirectory, name: ReplicaName) -> di
             state = State.DRAINING if draining else State.READY
             uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
     found = {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
-    return _row(chain, name) | found | dict.fromkeys(("stopped_by", "reason", "next_try_s"))
+    return found | dict.fromkeys(("stopped_by", "reason", "next_try_s"))
 
 
-def _state_of_all(states: set[State]) -> State:
+def state_of_all(states: set[State]) -> State:
+    """Return the state of a chain without a supervisor, by those of its replicas. PURE."""
     if len(states) == 1:
         return next(iter(states))
     # Some run, and others don't, or not yet.

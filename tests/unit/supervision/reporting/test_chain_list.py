@@ -3,10 +3,15 @@ import os
 from datetime import UTC, datetime
 
 import pytest
+from played_replica import by_hand
+from played_supervisor import CHAIN
 
+from arroyo.config.reader import load_chain
 from arroyo.config.run_directory import ChainNote, RunDirectory
 from arroyo.control.locks import Lock
+from arroyo.identifiers import ReplicaName
 from arroyo.supervision.reporting.chain_list import chains_table, read_chains
+from arroyo.supervision.reporting.status import read_status
 
 ROW = {
     **{"chain": "saxs", "state": "READY", "pid": 17, "since": "2026-01-01T00:00:00+00:00"},
@@ -58,6 +63,21 @@ def test_a_stage_by_hand_is_seen_by_its_lock(make, environ):
         (saxs,) = own(read_chains(environ), "saxs")
     assert (saxs["state"], saxs["pid"], saxs["stages"]) == ("STARTING", None, 1)
     assert saxs["since"]
+
+
+def test_stages_by_hand_are_as_the_status_has_them(make, environ, tmp_path):
+    run_directory, file = make("saxs"), tmp_path / "saxs.toml"
+    file.write_text(CHAIN.replace('"chain"', '"saxs"'))
+    with (
+        by_hand(run_directory, ReplicaName("images", 0)),
+        by_hand(run_directory, ReplicaName("integrate", 0)),
+    ):
+        (saxs,) = own(read_chains(environ), "saxs")
+        assert saxs["state"] == read_status(load_chain(file), environ)["state"] == "DEGRADED"
+        assert (saxs["stages_ready"], saxs["stages"]) == (2, 3)
+        file.write_text("no toml")
+        (saxs,) = own(read_chains(environ), "saxs")
+        assert (saxs["state"], saxs["stages"]) == ("READY", 2), "more is not known"
 
 
 class _Held:
