@@ -52,7 +52,7 @@ def snapshot(chain, time_s, *, state="READY", quarantined=0, latencies=None, **r
         "supervisor_answers": None if state == "STOPPED" else True,
     }
     status["supervisor"] = None if state == "STOPPED" else 17
-    status["quarantine"] = {"messages": quarantined, "bytes": quarantined}
+    status["quarantine"] = {"messages": quarantined, "bytes": quarantined, "requeued": 0}
     status |= {"latency_p50_s": None, "latency_p99_s": None}
     return Snapshot(time_s, status, latencies or {})
 

@@ -25,7 +25,7 @@ def make_snapshot(
             row |= {**dict.fromkeys(_TIMES, 0.0), **given}
         stages.append(row)
         seen[str(name)] = [0] * BUCKETS if row["incarnation"] else ()
-    quarantine = {"messages": in_quarantine, "messages_max": ENTRIES_MAX}
+    quarantine = {"messages": in_quarantine, "messages_max": ENTRIES_MAX, "requeued": 0}
     quarantine |= {"bytes": 0, "bytes_max": BYTES_MAX}
     status = {"chain": chain.name, "state": state, "supervisor": supervisor}
     status |= {"quarantine": quarantine, "parameters": {}, "stages": stages}

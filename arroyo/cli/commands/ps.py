@@ -16,7 +16,8 @@ from arroyo.supervision.reporting.chain_list import chains_table, read_chains
 def command(*, as_json: bool) -> None:
     r"""List the chains of this host that you have started: running or not, since when, how well.
 
-    'ready' counts the stages of which all processes are READY, among all of the chain. Chains of other users are not shown.
+    'ready' counts the stages of which all processes are READY, among all of the chain. Chains of
+    other users are not shown.
 
     \b
     Example:

@@ -23,6 +23,9 @@ from arroyo.runner.quarantine.store import Quarantine, QuarantineEntry, outline
 from arroyo.supervision.live.running_chain import RunningChain
 
 _REASON_CHARACTERS = 60
+_NAMED = 10
+"""So many messages are named that nothing is done with."""
+_EMPTY = "the quarantine is empty"
 
 
 @click.group("quarantine", cls=Group)
@@ -59,7 +62,7 @@ def list_entries(chain: str, as_json: bool) -> None:
         click.echo(json.dumps(rows))
         return
     if not waiting and not returning:
-        click.echo("the quarantine is empty")
+        click.echo(_EMPTY)
         return
     click.echo(f"{'ID':<16}  {'WHEN':<19}  {'STAGE':<16}  {'TRIES':>5}  MESSAGE: REASON")
     for entry in waiting:
@@ -77,7 +80,7 @@ def list_entries(chain: str, as_json: bool) -> None:
 def show_entries(chain: str, ids: Sequence[str], every: bool, stage: str, as_json: bool) -> None:
     """Show messages: metadata, reason and stack; size, type and shape of the payload."""
     store = _store(chain)
-    found = _select(store, ids, every, stage)
+    found, left = _select(store, ids, every, stage), _returning(store, every, stage)
     shown = [_row(entry) | _plain(outline(store.message(entry.id))) for entry in found]
     if as_json:
         click.echo(json.dumps(shown))
@@ -89,6 +92,8 @@ def show_entries(chain: str, ids: Sequence[str], every: bool, stage: str, as_jso
             if value not in ("", []):
                 click.echo(f"{name.replace('_', ' ')}: {_in_words(value)}")
         click.echo(f"{stack.rstrip()}\n" if stack else "")
+    if left:
+        click.echo(f"not shown: {_in_short(left)}; name IDs to see them", err=True)
 
 
 @_subcommand("requeue")
@@ -106,12 +111,17 @@ def requeue_entries(chain: str, ids: Sequence[str], every: bool, stage: str) -> 
     """
     store = _store(chain)
     done, problems = [], []
-    for returned in send_back(store, _file_of(chain), _select(store, ids, every, stage)):
+    selected, left = _select(store, ids, every, stage), _returning(store, every, stage)
+    for returned in send_back(store, _file_of(chain), selected):
         if returned.refusal:
             problems.append(str(returned))
         else:
             done.append(returned.id)
             click.echo(returned)
+    if left:
+        click.echo(f"already requeued: {_in_short(left)}")
+    elif not selected:
+        click.echo(_EMPTY)
     _note(chain, "requeue", done)
     if problems:
         raise UsageError("\n".join(problems))
@@ -123,12 +133,23 @@ def requeue_entries(chain: str, ids: Sequence[str], every: bool, stage: str) -> 
 @_ALL
 @_STAGE
 def drop_entries(chain: str, ids: Sequence[str], every: bool, stage: str) -> None:
-    """Delete messages."""
+    """Delete messages.
+
+    --all and --stage leave those that are on their way back by `requeue`; their IDs delete these.
+    """
     store = _store(chain)
-    entries = _select(store, ids, every, stage)
+    entries, left = _select(store, ids, every, stage), _returning(store, every, stage)
     for entry in entries:
         store.drop(entry.id)
         click.echo(f"{entry.id} ({entry.key}) is dropped")
+    if left:
+        it = "it" if len(left) == 1 else "them"
+        click.echo(
+            f"not dropped: {_in_short(left)}, as somebody has requeued {it}; "
+            f"to drop {it} all the same: arroyo quarantine drop {chain} ID..."
+        )
+    elif not entries:
+        click.echo(_EMPTY)
     _note(chain, "drop", [entry.id for entry in entries])
 
 
@@ -188,6 +209,18 @@ def _select(
     if stage:
         return store.of_stage(stage)
     return store.entries() if every else [store.find(number) for number in dict.fromkeys(ids)]
+
+
+def _returning(store: Quarantine, every: bool, stage: str) -> list[QuarantineEntry]:
+    """Return what ``--all`` and ``--stage`` leave, since it is on its way back."""
+    return [entry for entry in store.requeued() if every or entry.stage == stage]
+
+
+def _in_short(returning: Sequence[QuarantineEntry]) -> str:
+    count = len(returning)
+    names = ", ".join(entry.id for entry in returning[:_NAMED])
+    more = ", ..." if count > _NAMED else ""
+    return f"{count} {'message' if count == 1 else 'messages'} on the way back ({names}{more})"
 
 
 def _row(entry: QuarantineEntry, state: str | None = None) -> dict[str, Any]:

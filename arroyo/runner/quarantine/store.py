@@ -150,6 +150,10 @@ class Quarantine:
         """Return how many messages wait here."""
         return sum(1 for _ in self._folder.glob("*.json"))
 
+    def count_requeued(self) -> int:
+        """Return how many messages are on their way back."""
+        return sum(1 for _ in self._requeue.glob("*.json"))
+
     def entries(self) -> list[QuarantineEntry]:
         """Return what waits here, oldest first; what is on its way back is left out.
 
@@ -160,10 +164,15 @@ class Quarantine:
     def of_stage(self, stage: str) -> list[QuarantineEntry]:
         """Return what waits here since this stage failed on it, oldest first.
 
-        UsageError: there is nothing.
+        UsageError: there is nothing, or all of it is on its way back.
         """
         if found := [entry for entry in self.entries() if entry.stage == stage]:
             return found
+        back = sum(entry.stage == stage for entry in self.requeued())
+        if back:
+            raise UsageError(
+                f"the messages of stage {stage} are all on their way back ({back}); name their IDs"
+            )
         raise UsageError(f"there is no message of a stage {stage!r} in quarantine")
 
     def requeued(self, source: str | None = None) -> list[QuarantineEntry]:

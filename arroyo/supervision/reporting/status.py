@@ -49,7 +49,7 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     dict
         ``chain``, ``state``, ``supervisor`` (its pid, or None), ``supervisor_answers`` (None: there
         is none), ``file_changed`` (a sentence, if the chain file is not what runs, else None),
-        ``quarantine`` (how full it is),
+        ``quarantine`` (how full it is; ``requeued`` messages are on their way back),
         ``parameters`` (by stage and name: ``value``, that in the chain ``file``, and set ``by``
         whom),
         ``latency_p50_s`` and ``latency_p99_s`` (from the sources to the publishers, all of them)
@@ -205,9 +205,11 @@ def _times_s(page: Mapping[str, int], now_ns: int) -> dict[str, float | None]:
 
 
 def _quarantine(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
-    fill = Quarantine(find_folders(chain.name, environ).state.quarantine).fill()
+    store = Quarantine(find_folders(chain.name, environ).state.quarantine)
+    fill = store.fill()
     return {
         "messages": fill.messages,
+        "requeued": store.count_requeued(),
         "messages_max": ENTRIES_MAX,
         "bytes": fill.bytes,
         "bytes_max": BYTES_MAX,

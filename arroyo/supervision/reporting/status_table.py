@@ -88,7 +88,8 @@ def _quarantine_lines(status: Mapping[str, Any]) -> list[str]:
     fill = Fill(found["messages"], found["bytes"])
     if not fill.messages:
         return []
-    line = f"{say_messages(fill.messages)} in quarantine; "
+    back = f", {found['requeued']} of them on the way back" if found["requeued"] else ""
+    line = f"{say_messages(fill.messages)} in quarantine{back}; "
     line += f"see: arroyo quarantine list {status['chain']}"
     if fill.share >= NEARLY_FULL[0]:
         line += (

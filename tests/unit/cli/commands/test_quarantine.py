@@ -68,6 +68,23 @@ def test_what_is_dropped_is_gone(store):
     assert "the quarantine is empty" in run("list", "saxs")
 
 
+def test_what_is_on_its_way_back_is_dropped_by_its_id_alone_and_the_command_says_so(store):
+    run("requeue", "saxs", "bb")
+    assert run("drop", "saxs", "--all").splitlines() == [
+        "aa (src.0/run/aa) is dropped",
+        "not dropped: 1 message on the way back (bb), as somebody has requeued it; "
+        "to drop it all the same: arroyo quarantine drop saxs ID...",
+    ]
+    assert "not dropped: 1 message on the way back (bb)" in run("drop", "saxs", "--all")
+    text = run("drop", "saxs", "--stage", "work", code=64)
+    assert "the messages of stage work are all on their way back (1); name their IDs" in text
+    assert "not shown: 1 message on the way back (bb)" in run("show", "saxs", "--all")
+    assert run("requeue", "saxs", "--all") == "already requeued: 1 message on the way back (bb)\n"
+    assert "bb (src.0/run/bb) is dropped" in run("drop", "saxs", "bb")
+    for verb in ("drop", "requeue"):
+        assert run(verb, "saxs", "--all") == "the quarantine is empty\n"
+
+
 def test_all_messages_of_a_stage_are_sent_again(store):
     put(store, "cc", stage="other")
     run("requeue", "saxs", "--stage", "work")

@@ -166,6 +166,8 @@ def test_what_is_in_quarantine_is_told_and_more_loudly_when_it_is_half_full(
     assert (status["quarantine"]["messages"], status["quarantine"]["bytes"]) == (4, 4 * file_bytes)
     text = status_table(status)
     assert text.endswith("4 messages in quarantine; see: arroyo quarantine list chain")
+    Quarantine(state.quarantine).requeue("0")
+    assert read_status(make_chain(LINE), environ)["quarantine"]["requeued"] == 1
     for number in range(ENTRIES_MAX // 2):  # of which nothing but the number counts
         (state.quarantine / f"other{number}.msg").touch()
     assert "the quarantine is 50 % full" in status_table(read_status(make_chain(LINE), environ))

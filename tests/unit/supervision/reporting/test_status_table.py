@@ -13,7 +13,7 @@ def status_of(*rows, state="READY", quarantined=0, parameters=None):
         "supervisor_answers": True,
         "latency_p50_s": 0.0055,
         "latency_p99_s": 0.122,
-        "quarantine": {"messages": quarantined, "bytes": quarantined},
+        "quarantine": {"messages": quarantined, "bytes": quarantined, "requeued": 0},
         "file_changed": None,
         "parameters": parameters or {},
         "stages": [defaultdict(lambda: None, replica=0, **row) for row in rows],
@@ -70,6 +70,14 @@ def test_a_stopped_chain_has_no_table_but_its_quarantine_is_told():
     assert told[1:] == [
         "none of its processes runs",
         "1 message in quarantine; see: arroyo quarantine list saxs",
+    ]
+
+
+def test_messages_on_their_way_back_are_told_apart_from_those_that_wait():
+    status = status_of(quarantined=3)
+    status["quarantine"]["requeued"] = 2
+    assert notes(status) == [
+        "3 messages in quarantine, 2 of them on the way back; see: arroyo quarantine list saxs"
     ]
 
 
