@@ -1,4 +1,4 @@
-"""The two JavaScript programs of WIRE_FORMAT.md, against the ZeroMQ connectors."""
+"""The programs of WIRE_FORMAT.md in Python and JavaScript, against the ZeroMQ connectors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import closing
 from importlib.resources import files
@@ -24,23 +25,23 @@ from arroyo.messages import Event, Origin, Start, Stop
 MODULES = Path(__file__).parents[2] / ".venv" / "node" / "node_modules"
 
 
-@pytest.fixture
-def node(tmp_path):
-    """Starts a program of the page in Node; each is ended after the test."""
-    missing = ""
-    if shutil.which("node") is None:
-        missing = "node is not installed"
-    elif not (MODULES / "zeromq").exists():
-        missing = f"there is no zeromq for node in {MODULES}; scripts/test installs it"
-    require(missing)
-    (tmp_path / "node_modules").symlink_to(MODULES)
+@pytest.fixture(params=["python", "js"])
+def program(request, tmp_path):
+    """Starts one of the page's programs, the one that sends or reads; each is ended afterwards."""
+    language = request.param
+    if language == "js":
+        require(_what_node_misses())
+        (tmp_path / "node_modules").symlink_to(MODULES)
+    name, interpreter = {"python": ("program.py", sys.executable), "js": ("program.mjs", "node")}[
+        language
+    ]
     started = []
 
-    def start(mark, address):
-        program = tmp_path / "program.mjs"
-        program.write_text(program_with(mark))
+    def start(heading, address):
+        file = tmp_path / name
+        file.write_text(program_of(heading, language))
         started.append(
-            subprocess.Popen(["node", program, address], stdout=subprocess.PIPE, text=True)
+            subprocess.Popen([interpreter, file, address], stdout=subprocess.PIPE, text=True)
         )
         return started[-1]
 
@@ -50,9 +51,18 @@ def node(tmp_path):
         process.communicate()
 
 
-def program_with(mark):
+def _what_node_misses():
+    if shutil.which("node") is None:
+        return "node is not installed"
+    if not (MODULES / "zeromq").exists():
+        return f"there is no zeromq for node in {MODULES}; scripts/test installs it"
+    return ""
+
+
+def program_of(heading, language):
     page = files("arroyo.connectors").joinpath("WIRE_FORMAT.md").read_text("utf-8")
-    (found,) = (text for text in re.findall(r"```js\n(.*?)```", page, re.DOTALL) if mark in text)
+    pattern = rf"^## {heading} in \w+\n[^#]*?```{language}\n(.*?)^```$"
+    (found,) = re.findall(pattern, page, re.DOTALL | re.MULTILINE)
     return found
 
 
@@ -62,11 +72,11 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def test_the_sender_feeds_a_listener(node):
+def test_the_sender_feeds_a_listener(program):
     address = f"tcp://127.0.0.1:{free_port()}"
     recorder = Recorder()
     with running(ZMQListener(recorder, address)):
-        node("new Push", address)
+        program("A sender", address)
         wait_until(lambda: len(recorder.messages) == 5, lambda: f"{recorder.messages}")
     start, *events, stop = recorder.messages
     assert isinstance(start, Start)
@@ -76,9 +86,9 @@ def test_the_sender_feeds_a_listener(node):
     assert isinstance(stop, Stop)
 
 
-def test_the_reader_reads_a_publisher(node):
+def test_the_reader_reads_a_publisher(program):
     with opened(ZMQPubSubPublisher(f"tcp://127.0.0.1:{free_port()}")) as publisher:
-        reader = node("new Subscriber", publisher.address)
+        reader = program("A reader", publisher.address)
         stop_publishing = threading.Event()
 
         def publish_runs():
