@@ -128,17 +128,25 @@ def _explain(error: tomllib.TOMLDecodeError, path: str | Path, text: str) -> str
     sentence, _, place = str(error).rpartition(" (at ")
     if found := re.match(r"line (\d+), column (\d+)", place):
         line, column = int(found[1]), int(found[2])
-        if sentence == "Invalid value":
-            sentence = _explain_value(text.split("\n")[line - 1][column - 1 :]) or sentence
+        sentence = _explain_value(sentence, text.split("\n")[line - 1], column) or sentence
         return f"{path}:{line}: this is not valid TOML: {sentence}"
     return f"{path}:{len(text.splitlines())}: this is not valid TOML: {sentence}"
 
 
-def _explain_value(found: str) -> str:
-    """Say what is wrong with a line that goes on with no value of TOML; empty: nobody knows."""
-    word = re.match(r"[^\s,\]}#\"']*", found)
-    if not word or not re.match(r"[\w./~$-]", word[0]):
+def _explain_value(sentence: str, line: str, column: int) -> str:
+    """Say what is wrong with a value that is none of TOML; empty: nobody knows."""
+    if sentence == "Invalid value":
+        match = re.match(r"([\w./~$+-][^\s,\]}#\"']*)", line[column - 1 :])
+    elif sentence.startswith("Expected newline"):  # behind a number: 127.0.0.1, 5 s
+        match = re.match(r"[^=]*=\s*([\w.+-][^=,#\"'\[\]{}]*?)\s*(?:#.*)?$", line)
+    else:
         return ""
-    if word[0] in ("True", "False"):
-        return f"found {word[0]}, expected {word[0].lower()}"
-    return f'found {word[0]}, but text needs quotes: "{word[0]}"'
+    if match is None:
+        return ""
+    word = match[1]
+    if word in ("True", "False"):
+        return f"found {word}, expected {word.lower()}"
+    try:
+        return f"found {word}, expected {float(word)}"  # .5
+    except ValueError:
+        return f'found {word}, but text needs quotes: "{word}"'
