@@ -54,7 +54,7 @@ def _read_signature(stage: object, method: str, found: Any) -> inspect.Signature
         return None
     if not inspect.isclass(stage):
         return signature
-    static = inspect.getattr_static(stage, method)
+    static = inspect.getattr_static(stage, method, None)
     if isinstance(static, staticmethod | classmethod):
         return signature
     if not inspect.isfunction(static):

@@ -148,7 +148,8 @@ def _require_duties(found: Any, stage: Stage, chain: Chain) -> None:
 
 def _near_names(found: Any, missing: Collection[str]) -> Iterator[str]:
     """Yield what to say of methods whose names are nearly those that are missing."""
-    names = [name for name in dir(found) if callable(getattr(found, name, None))]
+    # Statically, since a property is users' code and may raise anything.
+    names = [name for name in dir(found) if callable(inspect.getattr_static(found, name, None))]
     own = set(names).difference(*map(dir, _BASES.values()))
     for duty in sorted(missing):
         if near := find_nearest(duty, own - {duty}):

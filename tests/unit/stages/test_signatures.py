@@ -49,6 +49,15 @@ def test_a_method_that_can_be_called_has_no_mistake(method):
         assert explain_signature(stage, method) is None
 
 
+class FromElsewhere(type):
+    def __getattr__(cls, name):
+        return lambda: None
+
+
+def test_what_a_class_gets_from_elsewhere_is_not_known():
+    assert explain_signature(FromElsewhere("Made", (), {}), "process") is None
+
+
 class Wrong:
     def process(self):
         pass

@@ -52,6 +52,14 @@ class Remote(arroyo.Operator):
         raise ConnectionRefusedError("nobody listens")
     def process(self, message): pass
 
+class Touchy:
+    @property
+    def proces(self):
+        raise RuntimeError("not connected")
+
+def make_touchy():
+    return Touchy()
+
 def make_nothing():
     return None
 
@@ -263,6 +271,7 @@ class TestLoading:
             ("BarePublish", "operator", "; it looks like a publisher: name it under publisher ="),
             ("Strat", "listener", "; it has strat(): did you mean 'start'?"),
             ("Lazy", "operator", "which an operator needs"),
+            ("make_touchy", "operator", "which an operator needs"),
             ("Double", "publisher", "; it is an operator: name it under operator ="),
             ("Double", "listener", "; it is an operator: name it under operator ="),
             ("make_double", "publisher", "; it is an operator: name it under operator ="),
