@@ -9,6 +9,7 @@ limits. The supervisor's end is in `request_server`.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 import time
 from collections.abc import Mapping
@@ -75,11 +76,17 @@ def request(
                 f"no supervisor answers at {path}; is the chain running?"
             ) from error
         raise UnavailableError(
-            f"the supervisor at {path} gave no answer to {verb!r} ({error}); try again"
+            f"the supervisor gave no answer to {verb!r} ({error}); try again"
         ) from error
     if "error" in reply:
-        raise UsageError(f"the supervisor at {path} refused {verb!r}: {reply['error']}")
+        raise UsageError(reply["error"])
     return reply["reply"]
+
+
+def not_running(chain: str, file: Path | None) -> UnavailableError:
+    """Return the error of a chain that does not run; it says how to start it from its file."""
+    start = f"; start it with: arroyo-supervise {shlex.quote(str(file))}" if file else ""
+    return UnavailableError(f"chain {chain} does not run{start}")
 
 
 def _try_request(path: Path, line: bytes, deadline: float) -> bytes:

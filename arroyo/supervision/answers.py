@@ -130,11 +130,15 @@ class _Orders:
         """Have so many replicas of a stage work, those with the lowest numbers; stop the others."""
         found = sorted(self._find(asked.target), key=lambda each: each.name)
         stage = found[0].stage
-        if asked.target != stage.name or not 0 < asked.number <= stage.replicas:
+        if asked.target != stage.name:
+            raise UsageError(f"{asked.target} is one process of a stage; scale {stage.name}")
+        most = stage.replicas
+        if not 0 < asked.number <= most:
+            has = f"{most} replicas in the chain file, so 1 to {most} of them can run"
+            if most == 1:
+                has = "1 replica in the chain file, so no other number can run"
             raise UsageError(
-                f"found {asked.number} processes of {asked.target}, expected a stage and 1 to "
-                f"{stage.replicas}, its replicas in the chain file, by which all are linked; "
-                "for more, change that and start the chain anew"
+                f"{stage.name} has {has}; for more, change that and start the chain anew"
             )
         by = f"a scale command ({asked.by})"
         self._handle(ev.ScaleRequested(stage.name, asked.number, by))

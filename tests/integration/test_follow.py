@@ -115,7 +115,7 @@ def test_by_hand_it_waits_for_the_chain_and_sets_all_again_when_that_is_started_
         client.hset("mine", "work.level", "7")
     chain = make()
     follower = chain.start("arroyo", "follow", chain.path, redis_server.url, "--key", "mine")
-    follower.wait_for("is the chain running?")
+    follower.wait_for("does not run; start it with")
     for _ in range(2):
         supervisor = chain.supervise()
         wait_for_level(chain, 7)

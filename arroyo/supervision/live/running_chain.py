@@ -13,7 +13,7 @@ from arroyo.config.reader import find_chain
 from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.control.accepted_chain import load_accepted
 from arroyo.control.locks import owner
-from arroyo.control.requests import request
+from arroyo.control.requests import not_running, request
 from arroyo.errors import ArroyoError, UnavailableError, UsageError
 from arroyo.supervision.decisions.events import State
 from arroyo.telemetry.event_line import EventLine
@@ -49,12 +49,14 @@ class RunningChain:
         There is no such chain, or it belongs to another user.
     """
 
+    _file: Path | None
+
     def __init__(self, chain: str) -> None:
-        file = find_chain(chain)
+        self._file = find_chain(chain)
         try:
-            self.name = load_accepted(file).name
+            self.name = load_accepted(self._file).name
         except ArroyoError:
-            if file == Path(chain):
+            if self._file == Path(chain):
                 raise
             self.name = chain
         self._find(os.environ)
@@ -65,6 +67,7 @@ class RunningChain:
         chain = cls.__new__(cls)
         chain.name = name
         chain._find(environ)
+        chain._file = chain._run_directory.chain_file(name)
         return chain
 
     def _find(self, environ: Mapping[str, str]) -> None:
@@ -93,6 +96,8 @@ class RunningChain:
                     f"chain {self.name} has no supervisor that could do that. "
                     f"{_explain_running(running)}: arroyo status {self.name}"
                 ) from error
+            if self.supervisor is None:
+                raise not_running(self.name, self._file) from error
             raise
 
     @property

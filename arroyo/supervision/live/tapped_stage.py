@@ -16,6 +16,7 @@ from arroyo.config.private_folder import name_of
 from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.locks import owner
+from arroyo.control.requests import not_running
 from arroyo.control.tap_file import Sample, TapFile
 from arroyo.durable.recording import RecordedMessage
 from arroyo.errors import UnavailableError, UsageError
@@ -76,12 +77,7 @@ class TappedStage:
             )
         self._require_own()
         if not self._is_alive():
-            why = "does not run as a process of its own, and only those can be tapped (a chain "
-            why += "with --in-process has none); see"
-            if self.may_go_on():
-                why = "has no process at the moment; why that is, and whether it starts again"
-            name = self.chain.name
-            raise UnavailableError(f"{stage} of chain {name} {why}: arroyo status {name}")
+            raise self._not_running(stage)
         self._taps: dict[str, TapFile] = {}
         self._asked_at: dict[str, float] = {}
         self._ask_at: dict[str, float] = {}
@@ -95,6 +91,16 @@ class TappedStage:
                 raise UsageError(
                     f"chain {self.chain.name} belongs to {name_of(user)}; tap it as that user"
                 )
+
+    def _not_running(self, stage: str) -> UnavailableError:
+        name = self.chain.name
+        if not any(owner(lock) is not None for lock in self._run_directory.locks):
+            error = not_running(name, self.chain.path)
+            return UnavailableError(f"{error} (with --in-process nothing can be tapped)")
+        why = "does not run, and no supervisor starts it; what does run"
+        if self.may_go_on():
+            why = "has no process at the moment; why that is, and whether it starts again"
+        return UnavailableError(f"{stage} of chain {name} {why}: arroyo status {name}")
 
     def _is_alive(self) -> bool:
         """Return True if a process of the stage runs."""

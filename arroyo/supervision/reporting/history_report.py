@@ -10,7 +10,7 @@ from arroyo.config.run_directory import RunDirectory, find_hidden
 from arroyo.config.suggestions import did_you_mean
 from arroyo.control.history_file import history_file
 from arroyo.control.locks import owner
-from arroyo.control.requests import request
+from arroyo.control.requests import not_running, request
 from arroyo.control.stacks import request_stacks
 from arroyo.errors import UsageError
 from arroyo.identifiers import ReplicaName
@@ -33,6 +33,8 @@ def read_history(chain: Chain, environ: Mapping[str, str], wanted: str) -> str:
     if hidden := find_hidden(chain.name, environ):
         raise UsageError(hidden)
     if wanted == SUPERVISOR:
+        if not any(owner(lock) is not None for lock in run_directory.locks):
+            raise not_running(chain.name, chain.path)
         text: str = request(run_directory.control, "history")["text"]
         return text
     return "\n".join(_of(run_directory, name) for name in _find(chain, wanted))

@@ -89,7 +89,7 @@ def test_a_picture_has_its_bounds(answers, wide):
 def test_a_stage_that_does_not_run_is_told(answers):
     answer = ask(answers, "/frame", of="images", wide="2", high="2")
     assert answer.status is HTTPStatus.SERVICE_UNAVAILABLE
-    assert b"does not run as a process of its own" in answer.body
+    assert b"chain chain does not run" in answer.body
 
 
 def test_it_answers_nothing_else(answers):

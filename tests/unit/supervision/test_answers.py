@@ -114,6 +114,8 @@ def test_a_second_command_to_stop_the_chain_does_not_stop_it_now(supervisor):
 
 def test_a_stage_is_scaled_down_and_up_again(tmp_path):
     supervisor = Supervisor(tmp_path, integrate={"replicas": 4})
+    with pytest.raises(UsageError, match="integrate has 4 replicas in the chain file, so 1 to 4"):
+        supervisor.ask("scale", "integrate", 5)
     answer = supervisor.ask("scale", "integrate", 1)
     assert answer["working"] == ["integrate.0"]
     assert answer["stopping"] == ["integrate.1", "integrate.2", "integrate.3"]
@@ -129,10 +131,15 @@ def test_a_stage_is_scaled_down_and_up_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("target", "number"), [("integrate", 0), ("integrate", 2), ("integrate.0", 1)]
+    ("target", "number", "words"),
+    [
+        ("integrate", 0, "integrate has 1 replica in the chain file, so no other number can run;"),
+        ("integrate", 2, "integrate has 1 replica in the chain file, so no other number can run;"),
+        ("integrate.0", 1, "integrate.0 is one process of a stage; scale integrate"),
+    ],
 )
-def test_a_stage_is_not_scaled_beyond_what_it_is_linked_for(supervisor, target, number):
-    with pytest.raises(UsageError, match="expected a stage and 1 to 1, its replicas"):
+def test_a_stage_is_not_scaled_beyond_what_it_is_linked_for(supervisor, target, number, words):
+    with pytest.raises(UsageError, match=words):
         supervisor.ask("scale", target, number)
     assert supervisor.history.signals == []
 

@@ -14,7 +14,10 @@ def test_the_processes_that_work_are_named(played):
 
 
 def test_more_than_there_are_links_for_is_refused(played):
-    assert "expected a stage and 1 to 1" in run(played.path, "integrate", 2, code=64)
+    assert run(played.path, "integrate", 2, code=64) == (
+        "error: integrate has 1 replica in the chain file, so no other number can run; "
+        "for more, change that and start the chain anew\n"
+    )
 
 
 def test_none_at_all_is_a_stop(played):

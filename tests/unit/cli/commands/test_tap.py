@@ -48,12 +48,14 @@ def test_a_program_has_nothing_to_tap(running):
 def test_a_stage_that_does_not_run_is_named(running, stage):
     result = tap(running, stage)
     assert result.exit_code == 75
-    assert f"{stage} of chain saxs does not run as a process of its own" in result.output
-    assert "--in-process" in result.output
+    assert f"{stage} of chain saxs does not run, and no supervisor starts it" in result.output
 
 
 def test_a_chain_that_has_never_run_is_not_tapped(chain_file):
-    assert tap(chain_file, "work").exit_code == 75
+    result = tap(chain_file, "work")
+    assert result.exit_code == 75
+    assert "chain saxs does not run; start it with: arroyo-supervise" in result.output
+    assert "--in-process" in result.output
 
 
 def test_two_commands_do_not_look_at_one_process(running, chain_directory):

@@ -116,7 +116,7 @@ def test_its_keys_ask_the_chain(chain_file):
     assert not top.look().runs
     assert top.history("work") == "work.0 is not running, and left no history\n"
     for order in (top.restart, top.stop, top.start, lambda name: top.scale(name, 1)):
-        with pytest.raises(UnavailableError, match="no supervisor answers"):
+        with pytest.raises(UnavailableError, match="chain saxs does not run"):
             order("work")
 
 

@@ -17,7 +17,19 @@ from arroyo.supervision.reporting.event_log import EventLog
 def test_a_chain_that_does_not_run_takes_no_orders(chain_file, command):
     result = CliRunner().invoke(command.command, [str(chain_file)], catch_exceptions=False)
     assert result.exit_code == 75
-    assert "is the chain running?" in result.output
+    assert result.output == (
+        f"error: chain saxs does not run; start it with: arroyo-supervise {chain_file}\n"
+    )
+
+
+def test_a_chain_whose_supervisor_starts_or_ends_may_be_asked_again(chain_directory, chain_file):
+    lock = Lock.acquire(chain_directory.lock("supervisor"))
+    with pytest.raises(UnavailableError, match="no supervisor answers"):
+        RunningChain(str(chain_file)).ask("stop")
+    lock.release()
+    start = f"start it with: arroyo-supervise {chain_file}"
+    with pytest.raises(UnavailableError, match=f"chain saxs does not run; {start}"):
+        RunningChain.named("saxs", os.environ).ask("stop")
 
 
 @pytest.mark.parametrize(

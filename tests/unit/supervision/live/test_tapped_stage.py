@@ -80,5 +80,6 @@ def test_it_rests_from_the_asking_whenever_the_message_comes(stage, chain_direct
 
 
 def test_a_stage_that_does_not_run_is_named(chain_file):
-    with pytest.raises(UnavailableError, match="images of chain saxs does not run"):
+    start = f"start it with: arroyo-supervise {chain_file}"
+    with pytest.raises(UnavailableError, match=f"chain saxs does not run; {start} "):
         TappedStage(load_chain(chain_file), "images", os.environ)

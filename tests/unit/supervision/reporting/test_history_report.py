@@ -61,5 +61,5 @@ def test_who_is_not_there_is_a_usage_error(environ, wanted, words):
 
 @pytest.mark.usefixtures("run_directory")
 def test_without_a_supervisor_there_is_none_of_it(environ):
-    with pytest.raises(UnavailableError, match="no supervisor answers"):
+    with pytest.raises(UnavailableError, match="chain chain does not run"):
         read_history(CHAIN, environ, "supervisor")
