@@ -102,8 +102,8 @@ class FolderRemoved(Happening, frozen=True):
 class ConditionChanged(OfReplica, frozen=True):
     """The condition of a living process has changed.
 
-    `for_s`: how long it has been in it; `place`: where it hangs, if it does; `memory_bytes`: how
-    much it had, if it is too large.
+    `for_s`: how long it has been in it; `place`: where it hangs, or what holds it up;
+    `memory_bytes`: how much it had, if it is too large.
     """
 
     condition: Condition

@@ -32,6 +32,9 @@ CLOSING_LIMIT_S = 10.0
 """Upper bound for our own shutdown work after ``close()``, in seconds."""
 STOPPED_LIMIT_S = 60.0
 """A process that has been stopped by a signal for this long was forgotten, and is replaced."""
+OUTSIDE = "the outside world"
+BELOW = "the stages below, which have no room"
+"""What a stage is held up by."""
 
 
 class Condition(StrEnum):
@@ -62,7 +65,7 @@ class Sample(NamedTuple):
 
 
 class Health(NamedTuple):
-    """Condition of a process, for how long so far (in s), and where it hangs, if it does.
+    """Condition of a process, for how long so far (in s), and where it hangs, or what holds it up.
 
     `memory_bytes`: how much it had, if it is too large.
     """
@@ -104,7 +107,7 @@ class HealthCheck:
         in_state_s = self._state.note(sample.process_state, now)
         hand = _hand(sample.page)
         in_hand_s = self._hand.note(hand, now)
-        held_up_s = self._held_up_s(sample.page, now)
+        held_up_s, by = self._held_up(sample.page, now)
         if sample.process_state in {"T", "t"}:
             self._start_again(now, but_state=True)
             return self._stopped_health(sample.process_state, in_state_s)
@@ -115,7 +118,7 @@ class HealthCheck:
         if hand and 0 < self._limit_s(hand) <= in_hand_s:
             return Health(Condition.HUNG, in_hand_s, hand.place)
         if held_up_s >= HELD_UP_AFTER_S:
-            return Health(Condition.HELD_UP, held_up_s)
+            return Health(Condition.HELD_UP, held_up_s, by)
         return WELL
 
     def _judge_memory(self, memory_bytes: int) -> Health | None:
@@ -134,14 +137,14 @@ class HealthCheck:
         too_long = self.process_timeout_s > 0 and for_s >= STOPPED_LIMIT_S
         return Health(Condition.FORGOTTEN if too_long else Condition.STOPPED, for_s)
 
-    def _held_up_s(self, page: Mapping[str, int], now: float) -> float:
-        """How long it has been waiting for others; 0 if it is not."""
+    def _held_up(self, page: Mapping[str, int], now: float) -> tuple[float, str]:
+        """How long it has been waiting for others, and for whom; 0 if it is not."""
         said_s = self._waits.note(page.get("waits", 0), now)
         says_so = page.get("waits", 0) > 0 and said_s <= WAITING_HOLDS_S
         blocked = page.get("phase") == Phase.BLOCKED
         why = "outside" if says_so else ("below", page["phase_since_ns"]) if blocked else None
         for_s = self._blocked.note(why, now)
-        return 0.0 if why is None else for_s
+        return (0.0, "") if why is None else (for_s, OUTSIDE if says_so else BELOW)
 
     def _start_again(self, now: float, but_state: bool = False) -> None:
         """Measure all durations from now on."""

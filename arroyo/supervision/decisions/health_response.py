@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 
 from . import actions as act
 from . import events as ev
@@ -17,6 +18,16 @@ LAST_STACKS_S = 0.1
 """The same for one that has too much memory, and may take more meanwhile."""
 STANDING_STILL = frozenset({Condition.STOPPED, Condition.UNINTERRUPTIBLE})
 """Conditions that are announced. Being held up is ordinary, and only shown in the status."""
+UNWELL: Mapping[Condition, str] = {
+    Condition.HELD_UP: "is held up: it waits for {}",
+    Condition.STOPPED: "is stopped by a signal; kill -CONT lets it go on",
+    Condition.TRACED: "is stopped in a debugger",
+    Condition.UNINTERRUPTIBLE: "waits within the kernel, for a disk or file server perhaps",
+    Condition.HUNG: "hangs in {}; it is killed",
+    Condition.FORGOTTEN: "was stopped by a signal for too long; it is killed",
+    Condition.TOO_LARGE: "has more memory than its memory_max_bytes; it is killed",
+}
+"""Why a process is not well, in words that follow its name."""
 
 
 def respond(replica: ReplicaState, change: ev.ConditionChanged, now: float) -> list[Action]:
@@ -26,6 +37,7 @@ def respond(replica: ReplicaState, change: ev.ConditionChanged, now: float) -> l
     """
     condition, for_s = change.condition, change.for_s
     before, replica.condition = replica.condition, condition
+    replica.unwell = UNWELL.get(condition, "").format(change.place)
     replica.hung, replica.too_large, replica.kill_at = "", "", None
     if condition is Condition.HUNG:
         replica.hung = f"hung in {change.place} for {for_s:.0f} s"

@@ -44,6 +44,8 @@ class ReplicaState:
         """Whether it was killed because it did not become READY, or did not end, in time."""
         self.condition = Condition.WELL
         """Condition of its process."""
+        self.unwell = ""
+        """Why it is not well, in words that follow its name; empty: it is."""
         self.hung = ""
         """How its process hangs, in words; empty: it does not."""
         self.too_large = ""
@@ -171,7 +173,7 @@ class ReplicaState:
         """Note that its process has ended."""
         self.alive, self.pid, self.term_at, self.told_to_end = False, None, None, False
         self.condition, self.hung, self.too_large = Condition.WELL, "", ""
-        self.kill_at = None
+        self.unwell, self.kill_at = "", None
 
     def rest(self) -> None:
         """Stay STOPPED, without a process."""

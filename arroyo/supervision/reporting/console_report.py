@@ -8,14 +8,10 @@ from arroyo.config.graph import Chain
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions.ending import Ending, describe_end, name_replicas
-from arroyo.supervision.decisions.health import Condition
+from arroyo.supervision.decisions.health_response import UNWELL
 from arroyo.supervision.decisions.totals import ENDS, QUARANTINED, ExitStatus, Totals, say_messages
 
 _COLOURS = {"plain": "", "good": "32", "bad": "31", "warning": "33", "bold": "1"}
-_UNWELL = {
-    Condition.STOPPED: "is stopped by a signal; kill -CONT lets it go on",
-    Condition.UNINTERRUPTIBLE: "waits within the kernel, for a disk or file server perhaps",
-}
 _PAINT = re.compile("\033\\[[0-9;]*m")
 
 
@@ -142,7 +138,7 @@ def _tell(happened: act.Announcement) -> tuple[str, str]:  # noqa: C901, PLR0911
             how = how.removeprefix("hung ")
             return "warning", f"{name} hangs: {how}; its stacks are saved, then it is killed"
         case act.BecameUnwell(name, condition):
-            return "warning", f"{name} {_UNWELL[condition]}"
+            return "warning", f"{name} {UNWELL[condition]}"
         case act.BecameWell(name):
             return "good", f"{name} goes on"
 

@@ -56,7 +56,8 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
         and ``stages``: one dict for each replica, from the sources down.
         ``program_pid`` is the process of a foreign program, of which ``cpu_…`` and ``rss_bytes``
         are then (None: it is none). ``stopped_by`` is who had a replica stopped. ``reason`` is why
-        a replica is down, or what it has waited for for ``waiting_s`` (None: it does not),
+        a replica is down or can't work, or what it has waited for for ``waiting_s`` (None: it does
+        not say),
         ``next_try_s`` in how long it is started again, ``inputs`` how many
         messages came from each stage; ``lost`` includes ``lost_before``, what the process before
         had in hand at its end, some of which may have arrived.

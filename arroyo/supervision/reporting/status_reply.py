@@ -21,7 +21,7 @@ def status_reply(replicas: Replicas, now: float, parameters: Mapping[str, Any]) 
 
 def _row(replica: ReplicaState, now: float) -> dict[str, Any]:
     ending, due_at = replica.ending, replica.due_at
-    why = describe_end(ending, f"{ending.after_s:.3g} s") if ending is not None else ""
+    why = describe_end(ending, f"{ending.after_s:.3g} s") if ending is not None else replica.unwell
     return {
         "replica": str(replica.name),
         "state": replica.seen_state,

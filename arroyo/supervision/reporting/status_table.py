@@ -101,7 +101,7 @@ def _quarantine_lines(status: Mapping[str, Any]) -> list[str]:
 
 
 def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say why each replica that is down is so, and what others wait for."""
+    """Say why each replica that is down, or can't work, is so, and what others wait for."""
     lines = []
     for row in rows:
         if row["waiting_s"] is not None:
@@ -113,7 +113,7 @@ def _reasons(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if row["stopped_by"]:
             how = "is stopped" if row["state"] == State.STOPPED else "is stopping"
             lines.append(f"{row['stage']}.{row['replica']} {how}, by {row['stopped_by']}")
-        if row["state"] in {State.BACKOFF, State.FAILED} and row["reason"]:
+        if row["state"] not in {State.STOPPED, State.READY} and row["reason"]:
             next_s = row["next_try_s"]
             when = "" if next_s is None else f"; next try in {duration(next_s)}"
             lines.append(f"{row['stage']}.{row['replica']} {row['reason']}{when}")

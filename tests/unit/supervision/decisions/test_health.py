@@ -5,9 +5,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from arroyo.supervision.decisions.health import (
+    BELOW,
     CLOSING_LIMIT_S,
     HELD_UP_AFTER_S,
     LATE_S,
+    OUTSIDE,
     STOPPED_LIMIT_S,
     WAITING_HOLDS_S,
     Condition,
@@ -197,6 +199,17 @@ def test_who_waits_for_those_below_is_held_up():
     assert watching.watch(HELD_UP_AFTER_S, BLOCKED) == [Condition.WELL]
     assert watching.watch(100, BLOCKED) == [Condition.HELD_UP]
     assert watching.watch(1, IDLE) == [Condition.WELL]
+
+
+def test_who_is_held_up_says_by_whom():
+    for page, by in ((BLOCKED, BELOW), ({**IN_HAND, "waits": 1}, OUTSIDE)):
+        check = HealthCheck(0.0)
+        samples = (
+            {**page, "waits": page["waits"] + count if by is OUTSIDE else 0} for count in range(60)
+        )
+        for count, each in enumerate(samples):
+            health = check.sample(Sample("S", each), count * 0.25)
+        assert (health.condition, health.place) == (Condition.HELD_UP, by)
 
 
 def test_a_slow_stage_below_holds_nobody_up():

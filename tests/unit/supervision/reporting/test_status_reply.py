@@ -1,7 +1,9 @@
-from supervised_histories import LINE, make_chain, name_of
+import pytest
+from supervised_histories import LINE, History, make_chain, name_of
 
 from arroyo.supervision.decisions.ending import Ending, Evidence
 from arroyo.supervision.decisions.events import State
+from arroyo.supervision.decisions.health import Condition
 from arroyo.supervision.decisions.replicas import Replicas
 from arroyo.supervision.reporting.status_reply import REASON_CHARACTERS, status_reply
 
@@ -23,6 +25,22 @@ def test_a_living_replica_has_an_uptime_and_no_reason():
         "reason": None,
         "next_try_s": None,
     }
+
+
+@pytest.mark.parametrize("condition", set(Condition) - {Condition.WELL})
+def test_one_that_cannot_work_says_why(condition):
+    history = History().all_ready()
+    history.condition("integrate.0", condition, 10.0)
+    replicas = history.machine.replicas
+    (row,) = [
+        each
+        for each in status_reply(replicas, 12.5, {})["replicas"]
+        if each["replica"] == "integrate.0"
+    ]
+    assert row["state"] is State.DEGRADED
+    assert row["reason"] == replicas[name_of("integrate.0")].unwell != ""
+    history.condition("integrate.0", Condition.WELL)
+    assert all(each["reason"] is None for each in status_reply(replicas, 13.0, {})["replicas"])
 
 
 def test_one_that_waits_for_its_restart_says_why_and_until_when():

@@ -65,6 +65,11 @@ def test_it_is_told_why_a_process_is_down_and_when_it_is_tried_again():
     ]
 
 
+def test_it_is_told_why_a_process_that_runs_can_not_work():
+    row = {"stage": "images", "state": "DEGRADED", "reason": "is stopped by a signal"}
+    assert notes(status_of(row)) == ["images.0 is stopped by a signal"]
+
+
 def test_a_stopped_chain_has_no_table_but_its_quarantine_is_told():
     told = status_table(status_of({"stage": "images"}, state="STOPPED", quarantined=1)).splitlines()
     assert told[1:] == [
