@@ -24,6 +24,7 @@ from arroyo.control.locks import Lock
 from arroyo.control.request_server import RequestServer
 from arroyo.control.shared_folders import settle_folders
 from arroyo.supervision.answers import make_answers
+from arroyo.supervision.decisions.events import State
 from arroyo.supervision.parameter_orders import ParameterOrders
 from arroyo.supervision.reporting.event_log import EventLog
 
@@ -78,6 +79,8 @@ class PlayedSupervisor:
         self._selector = selectors.DefaultSelector()
         self.checks = FakeChecks(self.history.chain)
         self.noted = []
+        self.on_turn = lambda: None
+        """Called again and again, in the thread of the loop."""
         answers = make_answers(
             self.history.machine,
             self.do,
@@ -102,6 +105,9 @@ class PlayedSupervisor:
     def do(self, event):
         told = len(self.history.signals)
         self.history.do(event)
+        self._obey(told)
+
+    def _obey(self, told):
         for name, number in self.history.signals[told:]:
             if number == signal.SIGTERM:
                 self.end(name)
@@ -113,10 +119,19 @@ class PlayedSupervisor:
         for other, _ in self.history.signals[told:]:
             self.end(other)
 
+    def bring_up(self):
+        """Have what starts be READY."""
+        for replica in self.history.machine.replicas:
+            if replica.state is State.STARTING:
+                told = len(self.history.signals)
+                self.history.ready(str(replica.name))
+                self._obey(told)
+
     def _run(self):
         while not self._done.is_set() and self.history.exit_code is None:
             for key, _ in self._selector.select(TURN_S):
                 key.data()
+            self.on_turn()
         # What is being answered goes out before the socket closes.
         for key, _ in self._selector.select(TURN_S):
             key.data()

@@ -54,6 +54,16 @@ def exiting() -> Iterator[None]:
         _end([f"{place}: {error.strerror or error}"], FILE_ERROR)
 
 
+@contextmanager
+def standing_order(chain: str) -> Iterator[None]:
+    """Say at Ctrl-C that an order stands, though the command no longer waits for it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"the order stands; see: arroyo events {chain} -f", err=True)
+        raise
+
+
 def _give_up_stdout() -> None:
     """Write what can be written, so that the interpreter's own flush at the end does not fail."""
     try:

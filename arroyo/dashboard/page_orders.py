@@ -75,7 +75,8 @@ class PageOrders:
         return RunningChain.named(self._chain, self._environ)
 
     def _restart(self, order: _Order) -> Said:
-        return {"said": self._running.restart(_stage_of(order))}
+        replicas = self._running.restart(_stage_of(order))
+        return {"said": f"restarting {', '.join(replicas)}"}
 
     def _scale(self, order: _Order) -> Said:
         scaled = self._running.scale(_stage_of(order), order.number)

@@ -70,7 +70,9 @@ def make_answers(
         return answer
 
     return {
-        "status": lambda _: status_reply(machine.replicas, monotonic(), parameters.shown),
+        "status": lambda _: status_reply(
+            machine.replicas, monotonic(), parameters.shown, machine.restarting
+        ),
         "history": lambda _: {"text": history_text("supervisor", machine.history)},
         "reloading": reloads.tell,
         "plan": order("plan", reloads.plan),
@@ -148,11 +150,13 @@ class _Orders:
         }
 
     def restart(self, asked: Asked) -> dict[str, Any]:
-        """Restart what has not ended for good, and is not stopped."""
+        """Restart what has not ended for good, and is not stopped; tell the processes so far."""
         found = self._find(asked.target)
-        restarting = _names(each for each in found if not (each.is_at_rest or each.held_by))
+        former = {
+            str(each.name): each.pid for each in found if not (each.is_at_rest or each.held_by)
+        }
         self._handle(ev.RestartRequested(asked.target, f"a restart command ({asked.by})"))
-        return {"replicas": restarting}
+        return {"replicas": list(former), "former": former}
 
     def _in_the_way(self) -> list[str]:
         """Return what is stopped below the listeners: what waits for it is not finished."""

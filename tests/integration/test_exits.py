@@ -316,3 +316,27 @@ def test_what_a_stop_left_undone_in_one_process_is_said_as_well(make_chain):
     assert program.wait() == 130, program.text
     (said,) = re.findall(r"count.0: (\d+) handed over and not delivered", program.text)
     assert int(said) in (300 - len(indices(chain.lines())) + more for more in (0, 1))
+
+
+@pytest.mark.logs_errors("importing own failed")
+def test_a_restart_tells_that_a_module_was_spoilt_and_leaves_the_other_process(make_chain):
+    chain = chain_with(
+        make_chain,
+        RIGHT,
+        listener("count", pause_at=5, events=10),
+        operator("work", "own:Own", ["count"], keys="replicas = 2"),
+        publisher("write", ["work"]),
+    )
+    supervisor = chain.supervise()
+    chain.wait_until_ready()
+    before = chain.pids()
+    (chain.folder / "own.py").write_text(WRONG)
+    command = chain.start("arroyo", "restart", chain.path, "work")
+    assert command.wait() == 1
+    assert "not restarted: work.0" in command.text
+    assert "error: work.1 exited with 78" in command.text
+    assert chain.pids()["work.0"] == before["work.0"]
+    (chain.folder / "own.py").write_text(RIGHT)
+    assert "restarted work.1, work.0" in chain.command("restart", chain.path, "work")
+    chain.open_gate()
+    assert supervisor.wait() == 0, chain.text()

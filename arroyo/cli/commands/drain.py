@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from arroyo.cli.exits import Command
+from arroyo.cli.exits import Command, standing_order
 from arroyo.errors import UsageError
 from arroyo.supervision.decisions.totals import UNWELL
 from arroyo.supervision.live.running_chain import RunningChain
@@ -32,7 +32,8 @@ def command(chain: str) -> int:
         )
     for warning in running.warnings_of(answer["in_the_way"]):
         click.echo(warning, err=True)
-    deaths = running.wait_until_stopped(replicas)
+    with standing_order(running.name):
+        deaths = running.wait_until_stopped(replicas)
     for death in deaths:
         click.echo(f"warning: {death}; what it had in flight may be lost", err=True)
     if deaths:

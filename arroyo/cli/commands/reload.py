@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from arroyo.cli.exits import Command
+from arroyo.cli.exits import Command, standing_order
 from arroyo.errors import ConfigurationError, UnavailableError, UsageError
 from arroyo.supervision.decisions.totals import UNWELL
 from arroyo.supervision.live.running_chain import LOOK_EVERY_S, RunningChain
@@ -44,7 +44,8 @@ def command(chain: str, dry_run: bool, as_json: bool) -> int:
             click.echo(line)
     if told["state"] == "planned" and not told["anew"] and not dry_run and has_work(told):
         plan = running.ask("reload", told["plan"])["plan"]
-        told = _wait(running, plan, "reloading", "rolling-back")
+        with standing_order(running.name):
+            told = _wait(running, plan, "reloading", "rolling-back")
     if as_json:
         click.echo(json.dumps({"chain": running.name, "dry_run": dry_run, **told}))
         return _exit_code(told)

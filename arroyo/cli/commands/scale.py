@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from arroyo.cli.exits import Command
+from arroyo.cli.exits import Command, standing_order
 from arroyo.control.requests import NUMBER_MAX
 from arroyo.supervision.live.running_chain import RunningChain
 
@@ -27,5 +27,6 @@ def command(chain: str, stage: str, number: int) -> None:
     """
     running = RunningChain(chain)
     scaled = running.scale(stage, number)
-    running.wait_until_stopped(scaled.stopping)
+    with standing_order(running.name):
+        running.wait_until_stopped(scaled.stopping)
     click.echo(scaled.say("stopped"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from arroyo.cli.exits import Command
+from arroyo.cli.exits import Command, standing_order
 from arroyo.supervision.decisions.totals import UNWELL
 from arroyo.supervision.live.running_chain import RunningChain
 
@@ -32,7 +32,8 @@ def command(chain: str, stage: str | None) -> int:
         answer = running.ask("stop")
         for warning in running.warnings_of(answer["in_the_way"]):
             click.echo(warning, err=True)
-        account = running.wait_for_end(answer["pid"])
+        with standing_order(running.name):
+            account = running.wait_for_end(answer["pid"])
         if account is None or account.exit_code is None:
             raise click.ClickException(
                 f"chain {running.name} has ended without an account; "
@@ -41,7 +42,8 @@ def command(chain: str, stage: str | None) -> int:
         click.echo(account.message)
         return account.exit_code
     replicas = running.stop(stage)
-    deaths = running.wait_until_stopped(replicas)
+    with standing_order(running.name):
+        deaths = running.wait_until_stopped(replicas)
     click.echo(
         f"stopped {', '.join(replicas)}; it goes on with: arroyo start {running.name} {stage}"
     )

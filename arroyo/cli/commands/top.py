@@ -75,7 +75,7 @@ class TopChain:
 
     def restart(self, name: str) -> str:
         """Restart a stage or replica in order; return what will be done."""
-        return self._running.restart(name)
+        return f"restarting {', '.join(self._running.restart(name))}"
 
     def stop(self, name: str) -> str:
         """Stop a stage or replica in order; return what will be done."""

@@ -90,6 +90,12 @@ class Orders:
         if not replica.alive:
             replica.retry(now)
 
+    @property
+    def restarting(self) -> list[str]:
+        """Replicas whose restart is still to come, or under way."""
+        current = [] if self._current is None else [self._current]
+        return [str(replica.name) for replica in (*current, *self._waiting)]
+
     def dismiss(self, replicas: Iterable[ReplicaState]) -> None:
         """Restart none of these whose turn is still to come."""
         for replica in replicas:

@@ -75,6 +75,11 @@ class ChainMachine:
     # Questions.
 
     @property
+    def restarting(self) -> list[str]:
+        """Replicas whose restart by an order is still to come, or under way."""
+        return self._orders.restarting
+
+    @property
     def awaiting_end(self) -> list[ReplicaName]:
         """READY replicas with nothing above them any more; `Idle` events are wanted for these."""
         cut_off = (replica for replica in self.replicas.cut_off() if not replica.is_program)

@@ -19,6 +19,8 @@ from arroyo.supervision.decisions.events import State
 from arroyo.telemetry.event_line import EventLine
 from arroyo.telemetry.log_reader import LogReader
 
+from .restarts import Restarts, judge_restarts, say_delays
+
 LOOK_EVERY_S = 0.1
 PATIENCE_S = 2.0
 """After this time it is said what parameters wait for."""
@@ -137,8 +139,8 @@ class RunningChain:
         held = [name for name, pid in locks.items() if pid is not None]
         return [] if SUPERVISOR in held else held
 
-    def restart(self, stage: str | None) -> str:
-        """Have a stage or replica restarted, or all (None); return what will be done.
+    def restart(self, stage: str | None) -> dict[str, int | None]:
+        """Have a stage or replica restarted, or all (None); return which, with their pids so far.
 
         Raises
         ------
@@ -147,12 +149,35 @@ class RunningChain:
         UsageError
             There is nothing to restart.
         """
-        replicas = self.ask("restart", stage)["replicas"]
-        if not replicas:
+        former: dict[str, int | None] = self.ask("restart", stage)["former"]
+        if not former:
             raise UsageError(
                 f"{stage or self.name} has finished or is stopped; there is nothing to restart"
             )
-        return f"restarting {', '.join(replicas)}"
+        return former
+
+    def wait_until_restarted(
+        self, former: Mapping[str, int | None], say: Callable[[str], None]
+    ) -> Restarts:
+        """Wait until all of these are back, or it is clear that they are not; return how it went.
+
+        `say`: takes a sentence about each that has to be started once more.
+
+        UnavailableError: the chain is being stopped.
+        """
+        told: set[str] = set()
+        while True:
+            reply = self.ask("status")
+            found = judge_restarts(former, reply)
+            if not found.waiting:
+                return found
+            if reply["state"] == State.DRAINING:
+                raise UnavailableError("the chain is being stopped, so not all of it was restarted")
+            for delay in say_delays(found.waiting, reply):
+                if delay not in told:
+                    say(delay)
+                    told.add(delay)
+            time.sleep(LOOK_EVERY_S)
 
     def stop(self, stage: str) -> list[str]:
         """Have a stage or replica stopped in order; return the replicas that are to stop.

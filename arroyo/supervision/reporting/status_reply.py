@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from arroyo.supervision.decisions.ending import describe_end
@@ -13,10 +13,16 @@ REASON_CHARACTERS = 500
 """Longest reason why a replica is down: an answer has its limits."""
 
 
-def status_reply(replicas: Replicas, now: float, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the states of the chain and of each replica, as JSON can hold them."""
+def status_reply(
+    replicas: Replicas, now: float, parameters: Mapping[str, Any], restarting: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the states of the chain and of each replica, as JSON can hold them.
+
+    `restarting`: replicas whose restart by an order is still to come, or under way.
+    """
     rows = [_row(replica, now) for replica in replicas]
-    return {"state": replicas.state, "replicas": rows, "parameters": parameters}
+    reply = {"state": replicas.state, "replicas": rows, "parameters": parameters}
+    return reply | {"restarting": list(restarting)}
 
 
 def _row(replica: ReplicaState, now: float) -> dict[str, Any]:

@@ -55,7 +55,10 @@ def test_questions_are_answered(supervisor):
 
 
 def test_an_order_is_carried_out_in_the_name_of_who_gave_it(supervisor):
-    assert supervisor.ask("restart", "integrate") == {"replicas": ["integrate.0"]}
+    former = {"integrate.0": 2}
+    answer = {"replicas": ["integrate.0"], "former": former}
+    assert supervisor.ask("restart", "integrate") == answer
+    assert supervisor.ask("status")["restarting"] == ["integrate.0"]
     assert supervisor.history.told[-1].by == f"a restart command ({ME})"
 
 
@@ -94,7 +97,7 @@ def test_a_stage_is_stopped_and_started_in_the_name_of_who_asked(supervisor):
     assert supervisor.ask("stop", "integrate") == {"replicas": ["integrate.0"]}, "it waits, too"
     supervisor.history.end("integrate.0")
     assert supervisor.ask("status")["replicas"][1]["stopped_by"] == f"a stop command ({ME})"
-    assert supervisor.ask("restart", "integrate") == {"replicas": []}
+    assert supervisor.ask("restart", "integrate")["replicas"] == []
     assert supervisor.ask("start") == {"replicas": ["integrate.0"]}
     assert supervisor.ask("start") == {"replicas": []}
     assert supervisor.history.state("integrate.0") is State.STARTING

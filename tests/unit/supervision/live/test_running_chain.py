@@ -105,7 +105,19 @@ def test_a_start_by_somebody_else_is_told(ask):
 
 def test_a_chain_is_found_by_its_name_alone(played):
     chain = RunningChain.named("chain", os.environ)
-    assert chain.restart("integrate") == "restarting integrate.0"
+    assert list(chain.restart("integrate")) == ["integrate.0"]
+
+
+def test_a_restart_ends_with_the_chain(played):
+    chain = RunningChain.named("chain", os.environ)
+    former = chain.restart("integrate")
+    chain.ask = lambda _: {
+        "state": "DRAINING",
+        "restarting": [],
+        "replicas": [{"replica": "integrate.0", "state": "DRAINING", "next_try_s": None}],
+    }
+    with pytest.raises(UnavailableError, match="the chain is being stopped"):
+        chain.wait_until_restarted(former, print)
 
 
 @pytest.mark.parametrize("command", [restart, start, stop], ids=lambda each: each.__name__)

@@ -15,6 +15,7 @@ def test_a_living_replica_has_an_uptime_and_no_reason():
     replica.pid = 7
     reply = status_reply(replicas, 12.5, {})
     assert reply["state"] is State.STARTING
+    assert reply["restarting"] == []
     assert reply["replicas"][0] == {
         "replica": "images.0",
         "state": State.STARTING,
