@@ -1,18 +1,20 @@
 """How every command ends: one clear sentence per mistake on stderr, and an exit code.
 
-Exit codes: 0 if all went well, else those of sysexits(3) (64 usage, 74 a file or terminal that
-can't be used, 75 try later, 78 configuration), 130 after Ctrl-C. A traceback is for developers, and
-shown only with `--debug` or ``ARROYO_DEBUG=1``.
+Exit codes: 0 if all went well, also where the reader has gone (``| head``), else those of
+sysexits(3) (64 usage, 74 a file or terminal that can't be used, 75 try later, 78 configuration),
+130 after Ctrl-C. A traceback is for developers, and shown only with `--debug` or
+``ARROYO_DEBUG=1``.
 """
 
 from __future__ import annotations
 
 import io
 import os
+import select
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -43,15 +45,20 @@ def exiting() -> Iterator[None]:
         _end([error.format_message()], error.exit_code)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        _give_up_stdout()  # the reader has gone (`arroyo graph … | head`)
-        sys.exit(1)
+    except BrokenPipeError as error:
+        _end_pipe(error)
     except OSError as error:
         if os.environ.get("ARROYO_DEBUG"):
             raise
+        _end_file(error)
+
+
+def say_last(text: str) -> None:
+    """Print what a command says at its end, whose exit code counts though nobody reads it."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
         _give_up_stdout()
-        place = f"{error.filename} can't be used" if error.filename else "input or output failed"
-        _end([f"{place}: {error.strerror or error}"], FILE_ERROR)
 
 
 @contextmanager
@@ -62,6 +69,27 @@ def standing_order(chain: str) -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo(f"the order stands; see: arroyo events {chain} -f", err=True)
         raise
+
+
+def _end_pipe(error: BrokenPipeError) -> NoReturn:
+    if not _has_no_reader():
+        _end_file(error)
+    _give_up_stdout()
+    sys.exit(0)  # the reader has what it wants (`arroyo graph … | head`)
+
+
+def _end_file(error: OSError) -> NoReturn:
+    _give_up_stdout()
+    place = f"{error.filename} can't be used" if error.filename else "input or output failed"
+    _end([f"{place}: {error.strerror or error}"], FILE_ERROR)
+
+
+def _has_no_reader() -> bool:
+    """Return True if nobody reads stdout or stderr any more: it may be another pipe that broke."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _give_up_stdout() -> None:
@@ -99,7 +127,7 @@ def _sentence(error: click.UsageError) -> str:
     return f"{text}; see '{error.ctx.command_path} --help'"
 
 
-def _end(problems: Sequence[str], code: int) -> None:
+def _end(problems: Sequence[str], code: int) -> NoReturn:
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
     sys.exit(code)
@@ -129,6 +157,12 @@ class _Exiting(click.Command):
                 help="Show a traceback with an error.",
             )
         )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # click would end with 1, without a word
+            _end_pipe(error)
 
     def main(
         self,

@@ -44,7 +44,7 @@ def test_a_follower_ends_when_nobody_reads_it_any_more(make_chain):
     ) as follower:
         assert follower.stdout.readline()
         follower.stdout.close()
-        assert follower.wait(60) == 1
+        assert follower.wait(60) == 0
         assert follower.stderr.read() == b""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from arroyo.cli.exits import Command, standing_order
+from arroyo.cli.exits import Command, say_last, standing_order
 from arroyo.supervision.decisions.totals import UNWELL
 from arroyo.supervision.live.running_chain import RunningChain
 
@@ -39,7 +39,7 @@ def command(chain: str, stage: str | None) -> int:
                 f"chain {running.name} has ended without an account; "
                 f"see: arroyo logs {running.name} supervisor"
             )
-        click.echo(account.message)
+        say_last(account.message)
         return account.exit_code
     replicas = running.stop(stage)
     with standing_order(running.name):

@@ -114,7 +114,39 @@ def test_a_reader_that_went_away_is_no_error():
         ended = subprocess.run(
             [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, check=False
         )
-    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+def test_a_command_whose_account_nobody_reads_keeps_its_exit_code():
+    code = (
+        "import click\n"
+        "from arroyo.cli.exits import Command, say_last\n"
+        "@click.command(cls=Command)\n"
+        "def command():\n"
+        "    say_last('something was lost')\n"
+        "    return 65\n"
+        "command()\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (65, b"")
+
+
+def test_a_pipe_of_a_stage_that_broke_is_a_failure():
+    code = (
+        "import click\n"
+        "from arroyo.cli.exits import Command\n"
+        "@click.command(cls=Command)\n"
+        "def command():\n"
+        "    raise BrokenPipeError(32, 'Broken pipe')\n"
+        "command()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (74, b"error: input or output failed: Broken pipe\n")
 
 
 def test_a_full_disk_behind_stdout_is_one_sentence():

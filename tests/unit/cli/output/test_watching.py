@@ -58,7 +58,7 @@ def test_on_a_terminal_it_stays_in_place(chain_file):
 def test_a_reader_that_goes_away_ends_it(chain_file):
     process = start(chain_file, subprocess.PIPE, "10 ms")
     process.stdout.close()
-    assert process.wait(60) == 1
+    assert process.wait(60) == 0
 
 
 def test_what_does_not_fit_on_the_screen_is_counted():
