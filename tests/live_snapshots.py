@@ -49,6 +49,7 @@ def snapshot(chain, time_s, *, state="READY", quarantined=0, latencies=None, **r
         "stages": stages,
         "parameters": {},
         "file_changed": None,
+        "supervisor_stopped": False,
         "supervisor_answers": None if state == "STOPPED" else True,
     }
     status["supervisor"] = None if state == "STOPPED" else 17

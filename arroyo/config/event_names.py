@@ -6,6 +6,7 @@ from typing import Literal
 
 EventName = Literal[
     "chain-started",
+    "chain-died",
     "chain-ready",
     "chain-stopping",
     "cut-short",

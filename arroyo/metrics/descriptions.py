@@ -83,7 +83,7 @@ METRICS = (
         "arroyo_stage_restarts",
         "counter",
         REPLICA,
-        "How often the replica's process was started again.",
+        "How often the replica's process was started again after an end that nobody had ordered.",
     ),
     Description(
         "arroyo_stage_uptime_seconds", "gauge", REPLICA, "Time since the replica's process started."

@@ -102,7 +102,8 @@ given up with a reason, ``in_flight`` what a source waits for (or a stage has se
 credit for), ``inline`` payloads that found no room in shared memory, ``rejected`` what came in and
 was refused: frames that were no records, and of a source messages from outside that could not be
 read or sent. Messages end on the way as ``filtered``, ``skipped`` (an error, and ``on_error`` says
-so) or ``quarantined``. ``repeated``: how many of ``received`` were sent again after a death.
+so) or ``quarantined``. ``repeated``: how many of ``received`` their source had sent again after a
+death, new here or not.
 ``input_0`` and so on: how many of them came from the first stage of ``inputs``, and so on.
 
 Of a source: ``lost`` counts messages that this life can't deliver any more, ``lost_before`` those

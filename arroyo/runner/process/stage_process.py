@@ -183,7 +183,10 @@ def _run_locked(
                 for _ in make_shell(replica).steps():
                     pass  # it waits at its links
     except StopNowError:
-        _log.warning("stopped at the second signal; what was in flight is not finished")
+        _log.warning(
+            "told once more to stop while it drained, as at the end of stop_timeout_s, so it stops "
+            "now; what was in flight is not finished"
+        )
         return STOPPED_NOW
     except ArroyoError as error:
         told = os.environ.get("ARROYO_DEBUG") or isinstance(error, MethodRaisedError)

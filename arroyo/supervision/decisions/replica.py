@@ -53,6 +53,7 @@ class ReplicaState:
         self.kill_at: float | None = None
         """When it is killed for hanging, or for being too large."""
         self.restarts = 0
+        """How often it was started again after an end that nobody had ordered."""
         self.failures = 0
         """Unexpected ends since it was last stable; see `ends.STABLE_S`."""
         self.waits = 0

@@ -44,7 +44,8 @@ class StartQueue:
         room, programs_are_up = self._room, self._replicas.programs_are_up
         for replica in self._replicas.sinks_first:
             if self._may_start(replica, room, programs_are_up) and is_due(replica.due_at, now):
-                replica.restarts += replica.state is not State.STOPPED
+                has_failed = replica.ending is not None
+                replica.restarts += has_failed and replica.state is not State.STOPPED
                 replica.spawn(now, self._replicas.version)
                 self._emit(Spawn(replica.name))
                 self._revive_below(replica, now)

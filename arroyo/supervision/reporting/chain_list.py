@@ -17,7 +17,7 @@ from arroyo.errors import ConfigurationError, UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions.events import State
 
-from .replica_rows import read_process, state_of_all
+from .replica_rows import read_process, stands_still, state_of_all
 
 ANSWER_S = 2.0
 _SUPERVISOR = "supervisor"
@@ -50,7 +50,7 @@ def _read(
 ) -> dict[str, Any]:
     pid = owner(run_directory.lock(_SUPERVISOR))
     if pid is not None:
-        state, replicas = _ask(run_directory, answer_s)
+        state, replicas = (None, []) if stands_still(pid) else _ask(run_directory, answer_s)
     else:
         state, replicas = _look(chain, run_directory, environ)
     found: dict[str, list[str]] = {}

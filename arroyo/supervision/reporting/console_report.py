@@ -176,11 +176,11 @@ def _became(totals: Totals, stage: str) -> str:
 
 
 def _detail(totals: Totals, stage: str) -> str:
-    """Return how many messages each of several inputs sent, and how many were repeated."""
+    """Return how many messages each of several inputs sent, and how many were sent again."""
     links = totals.received_from(stage)
     details = [f"{count:,} from {name}" for name, count in links.items()] if len(links) > 1 else []
     if repeated := totals.of(stage)["repeated"]:
-        details.append(f"{repeated:,} repeated")
+        details.append(f"{repeated:,} sent again")
     return f" ({', '.join(details)})" if details else ""
 
 

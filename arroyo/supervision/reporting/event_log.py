@@ -21,6 +21,33 @@ from arroyo.telemetry.logs import encodable
 from arroyo.telemetry.rotated_file import RotatedFile
 
 _SUPERVISOR = "supervisor"
+_TAIL_BYTES = 64 * 1024
+
+
+def find_unended(path: Path) -> EventLine | None:
+    """Return the last event of the life that wrote last, if that has not said how it ended.
+
+    None: it has, or nothing is known of one.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
+            lines = file.read().splitlines()
+    except OSError:
+        return None
+    last = None
+    for line in reversed(lines):
+        try:
+            event = msgspec.json.decode(line, type=EventLine)
+        except msgspec.DecodeError:
+            continue  # torn, by the cut or by a death
+        if last is None:
+            last = event
+        if event.pid != last.pid or event.event == "chain-started":
+            break
+        if event.event == "chain-ended":
+            return None
+    return last
 
 
 class EventLog:

@@ -16,12 +16,15 @@ from arroyo.control.requests import request
 from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.decisions.events import State
+from arroyo.supervision.decisions.health import Condition
+from arroyo.supervision.decisions.health_response import UNWELL
 from arroyo.supervision.watching import child
 from arroyo.supervision.watching.replica_files import read_counters
 from arroyo.telemetry.status_words import Phase
 
 _STAGE_WORDS = ("chain", "name", "run", "state", "lifeline")
 """Last arguments of the command of a supervised stage."""
+_STOPPED = {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP}
 
 
 class ReadRows(NamedTuple):
@@ -32,14 +35,17 @@ class ReadRows(NamedTuple):
     parameters: dict[str, Any]
     answered: bool = True
     """Whether the supervisor said it."""
+    is_stopped: bool = False
+    """Whether it could not, as a signal or a debugger has stopped it."""
 
 
 def read_rows(chain: Chain, run_directory: RunDirectory, supervisor: int | None) -> ReadRows:
     """Ask the supervisor; without an answer, look at the locks.
 
-    It has just ended, or starts, or stands still.
+    It has just ended, or starts, or stands still. One that a signal has stopped is not asked.
     """
-    if supervisor is not None:
+    is_stopped = supervisor is not None and stands_still(supervisor)
+    if supervisor is not None and not is_stopped:
         try:
             reply = request(run_directory.control, "status")
         except UnavailableError:
@@ -51,7 +57,15 @@ def read_rows(chain: Chain, run_directory: RunDirectory, supervisor: int | None)
                 return ReadRows(reply["state"], rows, reply["parameters"])
     rows = [_row(chain, name) | read_process(run_directory, name) for name in chain.replicas]
     state = state_of_all({row["state"] for row in rows})
-    return ReadRows(state, rows, _declared_parameters(chain), answered=False)
+    return ReadRows(state, rows, _declared_parameters(chain), answered=False, is_stopped=is_stopped)
+
+
+def stands_still(pid: int) -> bool:
+    """Return True if a signal or a debugger has stopped a process."""
+    try:
+        return psutil.Process(pid).status() in _STOPPED
+    except psutil.Error:
+        return False
 
 
 def _declared_parameters(chain: Chain) -> dict[str, Any]:
@@ -97,8 +111,12 @@ def read_process(run_directory: RunDirectory, name: ReplicaName) -> dict[str, An
             draining = page["phase"] in {Phase.DRAIN, Phase.CLOSED, Phase.ENDED}
             state = State.DRAINING if draining else State.READY
             uptime_s = round(time.monotonic() - page["ready_since_ns"] / 1e9, 3)
-    found = {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
-    return found | dict.fromkeys(("stopped_by", "reason", "next_try_s"))
+    found = dict.fromkeys(("stopped_by", "reason", "next_try_s"))
+    found |= {"state": state, "pid": pid, "restarts": 0, "uptime_s": uptime_s}
+    if pid is not None and stands_still(pid):
+        found["reason"] = UNWELL[Condition.STOPPED]
+        found["state"] = State.DEGRADED if state is State.READY else state
+    return found
 
 
 def state_of_all(states: set[State]) -> State:

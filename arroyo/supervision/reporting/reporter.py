@@ -17,7 +17,7 @@ from arroyo.telemetry.console import Console
 from .console_report import ConsoleReport, sentence
 from .count_changes import CountChanges, Counted
 from .event_facts import KINDS, facts_of
-from .event_log import EventLog
+from .event_log import EventLog, find_unended
 from .stage_output import StageOutput
 
 _log = logging.getLogger("arroyo.supervision")
@@ -56,10 +56,19 @@ class Reporter:
             output.close()
 
     def begin(self, chain: Chain) -> None:
-        """Say what starts."""
+        """Say what starts, and that the life before has died, if it has."""
+        died = find_unended(self._run_directory.events)
         header = self._report.header(chain)
         self.say(header)
         self._events.note("chain-started", self._report.plain(header))
+        if died is not None:
+            last = died.time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+            text = (
+                f"the supervisor before this one (pid {died.pid}) has ended without a word: it was "
+                f"killed, or the machine went down; its last event was at {last}"
+            )
+            self.say(text)
+            self._events.note("chain-died", text, level="WARNING", process=died.pid)
 
     def announce(self, happened: act.Announcement) -> None:
         """Tell what has happened; of a wait for the same thing only the first time."""

@@ -48,7 +48,8 @@ def read_status(chain: Chain, environ: Mapping[str, str]) -> dict[str, Any]:
     -------
     dict
         ``chain``, ``state``, ``supervisor`` (its pid, or None), ``supervisor_answers`` (None: there
-        is none), ``file_changed`` (a sentence, if the chain file is not what runs, else None),
+        is none), ``supervisor_stopped`` (whether a signal or a debugger keeps it from that),
+        ``file_changed`` (a sentence, if the chain file is not what runs, else None),
         ``quarantine`` (how full it is; ``requeued`` messages are on their way back),
         ``parameters`` (by stage and name: ``value``, that in the chain ``file``, and set ``by``
         whom),
@@ -111,7 +112,8 @@ class StatusReader:
         """
         chain, run_directory = self._chain, self._run_directory
         supervisor = owner(run_directory.lock("supervisor"))
-        state, rows, parameters, answered = read_rows(chain, run_directory, supervisor)
+        found = read_rows(chain, run_directory, supervisor)
+        state, rows = found.state, found.rows
         is_first, self._is_first = self._is_first, False
         if is_first and state == State.STOPPED:
             require_not_elsewhere(chain, run_directory)
@@ -120,12 +122,13 @@ class StatusReader:
             latencies[str(name)] = self._add_page(name, row)
         self._add_usage(rows)
         status: dict[str, Any] = {"chain": chain.name, "state": state, "supervisor": supervisor}
-        status["supervisor_answers"] = answered if supervisor is not None else None
+        status["supervisor_answers"] = found.answered if supervisor is not None else None
+        status["supervisor_stopped"] = found.is_stopped
         status["file_changed"] = None
         if supervisor is not None and chain.text:
             status["file_changed"] = self._changes.say()
         status["quarantine"] = _quarantine(chain, self._environ)
-        status["parameters"] = parameters
+        status["parameters"] = found.parameters
         ends = [latencies[str(name)] for name in _publishers(chain)]
         status |= _quantiles("latency", merge(filter(None, ends)))
         return Snapshot(time.monotonic(), status | {"stages": rows}, latencies)

@@ -27,13 +27,10 @@ _OF_PROGRAMS = "replica", "state", "pid", "uptime_s", "restarts", "cpu_percent",
 _TITLES = {
     **{"replica": "name", "uptime_s": "uptime", "in_flight": "in flight", "in_hand_s": "in hand"},
     **{"latency_p50_s": "latency p50", "latency_p99_s": "p99"},
-    **{"cpu_percent": "CPU", "rss_bytes": "RSS"},
+    **{"repeated": "sent again", "cpu_percent": "CPU", "rss_bytes": "RSS"},
 }
 """Titles of columns that are not the names of their values."""
-_SILENT = (
-    "the supervisor gives no answer: it starts, ends or stands still; restarts, parameters that "
-    "were set, and why a process is down are not known"
-)
+_UNKNOWN = "restarts, parameters that were set, and why a process is down are not known"
 
 
 def status_table(status: Mapping[str, Any]) -> str:
@@ -65,10 +62,18 @@ def status_table(status: Mapping[str, Any]) -> str:
 
 def notes(status: Mapping[str, Any]) -> list[str]:
     """Say why replicas are down, what others wait for, what was changed, what is in quarantine."""
-    found = [_SILENT] if status["supervisor_answers"] is False else []
+    found = [_silence(status)] if status["supervisor_answers"] is False else []
     found += _reasons(status["stages"]) + _lost_before(status["stages"])
     found += [status["file_changed"]] if status["file_changed"] else []
     return [*found, *_set_parameters(status), *_quarantine_lines(status)]
+
+
+def _silence(status: Mapping[str, Any]) -> str:
+    """Say why the supervisor gives no answer, and what is not known for that."""
+    if status["supervisor_stopped"]:
+        lets_it = f"kill -CONT {status['supervisor']} lets it go on"
+        return f"the supervisor is stopped by a signal; {lets_it}; {_UNKNOWN}"
+    return f"the supervisor gives no answer: it starts, ends or stands still; {_UNKNOWN}"
 
 
 def _set_parameters(status: Mapping[str, Any]) -> list[str]:

@@ -39,13 +39,15 @@ def test_replicas_of_a_stage_are_restarted_one_after_the_other():
     assert len(history.signals) == 2
 
 
-def test_a_restart_is_no_failure_and_is_counted():
+def test_a_restart_is_no_failure_and_is_not_counted_as_one():
     history = two_workers()
     history.restart("integrate.0")
     told = come_back(history, "integrate.0")
     assert kinds(told) == [act.BecameReady]
     replica = history.machine.replicas[name_of("integrate.0")]
-    assert (replica.restarts, replica.failures) == (1, 0)
+    assert (replica.restarts, replica.failures) == (0, 0)
+    history.end("integrate.0", -11)
+    assert replica.restarts == 1
 
 
 def test_all_of_a_chain_are_restarted_sinks_first():

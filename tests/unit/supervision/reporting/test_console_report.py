@@ -118,7 +118,7 @@ def test_the_summary_says_what_became_of_the_messages_of_each_stage():
     )
     assert lines == [
         "  images: 1,200 received, 1,100 sent, 5 dropped, 100 not delivered",
-        "  integrate: 1,231 received (131 repeated), 1,220 sent, 4 filtered, 7 skipped",
+        "  integrate: 1,231 received (131 sent again), 1,220 sent, 4 filtered, 7 skipped",
         "chain chain ended with exit code 1 after 12.3 s: a; b",
     ]
 

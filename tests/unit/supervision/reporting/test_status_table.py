@@ -10,6 +10,7 @@ def status_of(*rows, state="READY", quarantined=0, parameters=None):
         "chain": "saxs",
         "state": state,
         "supervisor": 4711,
+        "supervisor_stopped": False,
         "supervisor_answers": True,
         "latency_p50_s": 0.0055,
         "latency_p99_s": 0.122,
@@ -30,6 +31,12 @@ def test_the_head_tells_who_runs_the_chain_and_how_long_messages_take():
 def test_a_supervisor_that_gives_no_answer_is_told_of():
     status = status_of({"stage": "images"}) | {"supervisor_answers": False}
     assert "the supervisor gives no answer: it starts, ends or stands still" in status_table(status)
+
+
+def test_a_supervisor_that_a_signal_has_stopped_is_told_of_with_the_cure():
+    silent = {"supervisor_answers": False, "supervisor_stopped": True}
+    said = status_table(status_of({"stage": "images"}) | silent)
+    assert "the supervisor is stopped by a signal; kill -CONT 4711 lets it go on; restarts" in said
 
 
 def test_what_the_life_before_has_lost_is_told_apart():
