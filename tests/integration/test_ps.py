@@ -12,7 +12,11 @@ THREE = (
 
 
 def numbers_of(chain):
-    (row,) = (row for row in json.loads(chain.command("ps", "--json")) if row["chain"] == "numbers")
+    (row,) = (
+        row
+        for row in json.loads(chain.command("ps", "--all", "--json"))
+        if row["chain"] == "numbers"
+    )
     return row
 
 

@@ -35,7 +35,7 @@ def read_chains(environ: Mapping[str, str], answer_s: float = ANSWER_S) -> list[
         ``chain``; ``state``, None if the supervisor gives no answer; ``pid`` of the supervisor,
         None if there is none; ``since`` when it runs, in ISO 8601; ``stages`` and ``stages_ready``,
         of which all replicas are READY that nobody has stopped; ``restarts`` of all replicas;
-        ``file``, the chain file.
+        ``file``, the chain file; ``run_directory``.
         Without a supervisor it is as `read_status` has it; of a chain file that can't be read,
         only the stages that run are known.
     """
@@ -69,6 +69,7 @@ def _read(
         "stages_ready": sum(set(states) == {State.READY} for states in found.values()),
         "restarts": sum(replica["restarts"] for replica in replicas),
         "file": None if file is None else str(file),
+        "run_directory": str(run_directory.path),
     }
 
 

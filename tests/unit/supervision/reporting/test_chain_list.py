@@ -48,6 +48,7 @@ def test_chains_that_do_not_run_are_listed_by_name(make, environ, tmp_path):
         **dict.fromkeys(("pid", "since")),
         **{"chain": "saxs", "state": "STOPPED", "file": str(tmp_path / "saxs.toml")},
         **{"stages": 0, "stages_ready": 0, "restarts": 0},
+        "run_directory": str(tmp_path / "run" / "saxs"),
     }
 
 
