@@ -283,6 +283,21 @@ def test_a_listener_that_does_not_stop_is_ended_at_the_deadline(make_chain):
     assert supervisor.wait(TEN_S) == 1
     assert "count.0" in supervisor.text.splitlines()[-2] + supervisor.text
     assert "Traceback" not in supervisor.text
+    told = chain.command("logs", chain.path, "count")
+    assert "told once more to stop while it drained" in told
+    assert "second signal" not in told, "nobody has sent one but the supervisor"
+
+
+def test_the_next_life_of_a_chain_whose_supervisor_was_killed_says_so(make_chain):
+    chain = make_chain(*ENDLESS)
+    first = chain.supervise()
+    chain.wait_for_lines(5)
+    first.kill()
+    wait_until(lambda: not chain.pids(), lambda: f"left: {chain.pids()}", TEN_S)
+    second = chain.supervise()
+    second.wait_for("has ended without a word: it was killed")
+    second.stop_now()
+    assert "chain-died" in chain.command("events", chain.path)
 
 
 @pytest.mark.logs_errors("the detector said no")
