@@ -73,7 +73,7 @@ def request(
     except (OSError, msgspec.DecodeError) as error:
         if isinstance(error, ConnectionRefusedError) or not path.exists():
             raise UnavailableError(
-                f"no supervisor answers at {path}; is the chain running?"
+                "no supervisor answers: it starts or ends just now; try again"
             ) from error
         raise UnavailableError(
             f"the supervisor gave no answer to {verb!r} ({error}); try again"

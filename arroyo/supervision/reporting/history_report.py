@@ -12,7 +12,7 @@ from arroyo.control.history_file import history_file
 from arroyo.control.locks import owner
 from arroyo.control.requests import not_running, request
 from arroyo.control.stacks import request_stacks
-from arroyo.errors import UsageError
+from arroyo.errors import UnavailableError, UsageError
 from arroyo.identifiers import ReplicaName
 from arroyo.supervision.watching.replica_files import read_counters
 
@@ -33,8 +33,10 @@ def read_history(chain: Chain, environ: Mapping[str, str], wanted: str) -> str:
     if hidden := find_hidden(chain.name, environ):
         raise UsageError(hidden)
     if wanted == SUPERVISOR:
-        if not any(owner(lock) is not None for lock in run_directory.locks):
-            raise not_running(chain.name, chain.path)
+        if owner(run_directory.lock(SUPERVISOR)) is None:
+            if not any(owner(lock) is not None for lock in run_directory.locks):
+                raise not_running(chain.name, chain.path)
+            raise UnavailableError(f"chain {chain.name} has no supervisor; its stages run by hand")
         text: str = request(run_directory.control, "history")["text"]
         return text
     return "\n".join(_of(run_directory, name) for name in _find(chain, wanted))

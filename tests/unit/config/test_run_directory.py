@@ -137,7 +137,7 @@ def test_a_socket_whose_path_is_too_long_is_the_same_for_all(tmp_path):
 
 def test_nobody_answers_where_a_folder_with_a_long_name_is_gone(tmp_path):
     gone = RunDirectory(tmp_path / ("x" * 100) / "powder")
-    with pytest.raises(UnavailableError, match=r"no supervisor answers at .*x/powder/s/control"):
+    with pytest.raises(UnavailableError, match="no supervisor answers"):
         request(gone.control, "status")
 
 

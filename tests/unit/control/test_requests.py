@@ -24,7 +24,7 @@ def test_a_long_reply_arrives_whole(loop):
 
 
 def test_without_a_supervisor_there_is_no_answer(tmp_path):
-    with pytest.raises(UnavailableError, match="is the chain running"):
+    with pytest.raises(UnavailableError, match="no supervisor answers: it starts or ends"):
         request(tmp_path / "control", "status")
 
 

@@ -59,7 +59,10 @@ def test_who_is_not_there_is_a_usage_error(environ, wanted, words):
     assert str(error.value).startswith(words)
 
 
-@pytest.mark.usefixtures("run_directory")
-def test_without_a_supervisor_there_is_none_of_it(environ):
+def test_without_a_supervisor_there_is_none_of_it(environ, run_directory):
     with pytest.raises(UnavailableError, match="chain chain does not run"):
         read_history(CHAIN, environ, "supervisor")
+    lock = Lock.acquire(run_directory.lock(ReplicaName("images", 0)))
+    with pytest.raises(UnavailableError, match="chain chain has no supervisor; its stages run"):
+        read_history(CHAIN, environ, "supervisor")
+    lock.release()
