@@ -281,7 +281,9 @@ def test_messages_that_come_again_after_a_death_are_told_apart(make_chain):
     chain.wait_for_lines(20)
     chain.kill("work.0")
     assert supervisor.wait() == 0, chain.text()
-    received, again = map(int, re.findall(r"work: (\d+) received \((\d+) rep", supervisor.text)[0])
+    received, again = map(
+        int, re.findall(r"work: (\d+) received \((\d+) sent again", supervisor.text)[0]
+    )
     assert again > 0
     assert received >= 200
     assert "count: 200 received, 200 sent" in supervisor.text
