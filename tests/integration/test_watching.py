@@ -47,7 +47,7 @@ def test_top_names_the_slow_stage_and_its_keys_lose_nothing(make_chain, monkeypa
             blamed = "slow holds the chain up: 2 of 2 replicas busy"
             await screen.until(lambda: screen.text("verdict").startswith(blamed))
             await screen.press("j", "j", "r", "y")
-            await screen.until(lambda: " restarts " in screen.text("titles"))
+            await screen.until(lambda: "restarting, on a restart command" in supervisor.text)
             await screen.until(lambda: "slow holds the chain up" in screen.text("verdict"))
             await screen.ask_for_a_number()
             await screen.press("1", "enter")
