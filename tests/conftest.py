@@ -44,8 +44,10 @@ settings.load_profile("arroyo")
 
 
 def pytest_configure(config):
-    # A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
+    # A shell has what it starts in the background ignore Ctrl-C and Ctrl-\\, and so would all
+    # that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     config.addinivalue_line(
         "markers", "logs_errors(*words): the test makes Arroyo log an ERROR with these words"
     )
