@@ -44,7 +44,7 @@ settings.load_profile("arroyo")
 
 
 def pytest_configure(config):
-    # A shell has what it starts in the background ignore Ctrl-C and Ctrl-\\, and so would all
+    # A shell has what it starts in the background ignore Ctrl-C and Ctrl-\, and so would all
     # that tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
