@@ -3,6 +3,8 @@
 import pytest
 from chains import indices, listener, operator, publisher, totals, wait_until
 
+MANY = 100_000
+
 
 def endless(replicas=1):
     """A chain that works until it is stopped; `handed` has how many messages there were."""
@@ -74,6 +76,24 @@ def test_a_stage_that_is_scaled_in_mid_run_loses_and_doubles_nothing(make_chain)
     assert supervisor.wait() == 0, chain.text()
     assert has_all_once(chain)
     assert totals(chain.lines())["lost"] == 0
+
+
+def test_a_long_run_that_is_scaled_in_its_midst_comes_whole_and_once(make_chain):
+    chain = make_chain(
+        listener("count", events=MANY, every_s=0.0001),
+        operator("work", "Pass", ["count"], keys="replicas = 4"),
+        publisher("write", ["work"]),
+    )
+    supervisor = chain.supervise()
+    chain.wait_for_lines(1_000)
+    for number in (1, 4, 2):
+        chain.command("scale", "numbers", "work", str(number))
+        chain.wait_for_lines(chain.count() + 1_000)
+    assert chain.count() < MANY
+    assert supervisor.wait() == 0, chain.text()
+    assert sorted(indices(chain.lines())) == list(range(MANY))
+    found = totals(chain.lines())
+    assert (found["sent"], found["lost"], found["complete"]) == (MANY, 0, True)
 
 
 def test_a_drained_chain_has_finished_all_it_took_and_goes_on(make_chain):
