@@ -101,6 +101,17 @@ def test_a_function_may_end_so_as_well():
     assert caught.value.code == 64
 
 
+def run_unread(code):
+    """Run a program whose output nobody reads; return how it ended, and what it said of that."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        ended = subprocess.run(
+            [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, check=False
+        )
+    return ended.returncode, ended.stderr
+
+
 def test_a_reader_that_went_away_is_no_error():
     code = (
         "from arroyo.cli.exits import exiting\n"
@@ -108,13 +119,7 @@ def test_a_reader_that_went_away_is_no_error():
         "    for _ in range(100_000):\n"
         "        print('much more than a pipe takes')\n"
     )
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "wb") as pipe:
-        ended = subprocess.run(
-            [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, check=False
-        )
-    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert run_unread(code) == (0, b"")
 
 
 def test_a_command_whose_account_nobody_reads_keeps_its_exit_code():
@@ -127,13 +132,7 @@ def test_a_command_whose_account_nobody_reads_keeps_its_exit_code():
         "    return 65\n"
         "command()\n"
     )
-    reading, writing = os.pipe()
-    os.close(reading)
-    with os.fdopen(writing, "wb") as pipe:
-        ended = subprocess.run(
-            [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, check=False
-        )
-    assert (ended.returncode, ended.stderr) == (65, b"")
+    assert run_unread(code) == (65, b"")
 
 
 def test_a_pipe_of_a_stage_that_broke_is_a_failure():
