@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import Callable
+from types import MethodType
 
 _GIVEN = {
     **{"process": "message", "publish": "message"},
     **{"process_batch": "messages", "publish_batch": "messages"},
     **{"acknowledge": "token", "acknowledge_batch": "tokens"},
-    **{"poll": "timeout_s", "parse": "frames"},
+    **{"poll": "timeout_s", "parse": "frames", "set_parameters": "parameters"},
 }
 """The one argument of each method that has one; all others are called without."""
 _WORDS = {
@@ -19,6 +20,7 @@ _WORDS = {
     "tokens": "one list of tokens",
     "timeout_s": "a time in s",
     "frames": "a list of frames",
+    "parameters": "one dict of parameters",
 }
 
 
@@ -27,38 +29,46 @@ def explain_signature(stage: object, method: str) -> str | None:
 
     None: it can, or nobody knows, as of some callables that are written in C.
     """
-    found = getattr(stage, method, None)
-    if not callable(found) or (signature := _read_signature(stage, method, found)) is None:
+    if (function := _find_function(stage, method)) is None:
+        return None
+    code, takes_self = function
+    try:
+        # That of a decorated method is its wrapper's, since that is what is called.
+        signature = inspect.signature(code, follow_wrapped=False)
+    except (TypeError, ValueError):
         return None
     given = _GIVEN.get(method)
+    definition = f"write def {method}({'self' if given is None else f'self, {given}'})"
+    own = [None] if takes_self else []
     try:
-        signature.bind(*([] if given is None else [None]))
+        signature.bind_partial(*own)
+    except TypeError:
+        return f"{method}() takes no self; {definition}"
+    try:
+        signature.bind(*own, *([] if given is None else [None]))
     except TypeError as error:
         what = "without arguments" if given is None else f"with {_WORDS[given]}"
-        parameters = "self" if given is None else f"self, {given}"
-        return (
-            f"{method}{signature.replace(return_annotation=signature.empty)} is called {what}: "
-            f"{error}; write def {method}({parameters})"
-        )
+        parameters = list(signature.parameters.values())
+        if takes_self and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+            del parameters[0]
+        shown = signature.replace(parameters=parameters, return_annotation=signature.empty)
+        return f"{method}{shown} is called {what}: {error}; {definition}"
     return None
 
 
-def _read_signature(stage: object, method: str, found: Any) -> inspect.Signature | None:
-    """Return the signature of a method as it is called on an object, also for that of a class.
+def _find_function(stage: object, method: str) -> tuple[Callable[..., object], bool] | None:
+    """Return what is called for a method, and whether it gets the object or class before all else.
 
-    That of a decorated method is its wrapper's, since that is what is called.
+    None: there is no such method, or what a class's attribute gets on an object is its own affair.
     """
-    try:
-        signature = inspect.signature(found, follow_wrapped=False)
-    except (TypeError, ValueError):
+    found = getattr(stage, method, None)
+    if not callable(found):
         return None
+    if isinstance(found, MethodType):
+        return found.__func__, True
     if not inspect.isclass(stage):
-        return signature
+        return found, False
     static = inspect.getattr_static(stage, method, None)
-    if isinstance(static, staticmethod | classmethod):
-        return signature
-    if not inspect.isfunction(static):
-        return None  # what such an attribute of a class gets on an object is its own affair
-    parameters = list(signature.parameters.values())
-    takes_self = parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL
-    return signature.replace(parameters=parameters[1:] if takes_self else parameters)
+    if isinstance(static, staticmethod) or inspect.isfunction(static):
+        return found, not isinstance(static, staticmethod)
+    return None

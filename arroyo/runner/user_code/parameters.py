@@ -7,11 +7,14 @@ from collections.abc import Iterator
 
 from arroyo.config.graph import Stage
 from arroyo.config.parameters import say
+from arroyo.stages import explain_signature
 
 
 def find_unsettable(found: object, stage: Stage) -> Iterator[str]:
-    """Yield which parameters of a stage its class, or object, does not have."""
+    """Yield which parameters of a stage its class, or object, does not have, or can't be given."""
     if callable(getattr(found, "set_parameters", None)):
+        if stage.parameters and (mistake := explain_signature(found, "set_parameters")):
+            yield f"stages.{stage.name}.{stage.role}: {stage.target}: {mistake}"
         return
     for name, value in stage.parameters.items():
         place = f"stages.{stage.name}.parameters.{name}: {stage.target}"

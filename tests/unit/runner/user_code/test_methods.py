@@ -235,7 +235,7 @@ class HasOtherThings:
         (
             TakesMore,
             "process_batch(messages, calibration) is called with one list of messages: missing a",
-            "publish_batch() is called with one list of messages: too many positional arguments",
+            "publish_batch() takes no self; write def publish_batch(self, messages)",
         ),
         (
             HasOtherThings,

@@ -51,3 +51,16 @@ def test_what_nobody_would_take_is_named_with_what_to_do():
 def test_a_method_is_no_parameter():
     (problem,) = problems(Attributes, process=1)
     assert "has a method of that name" in problem
+
+
+class TakesKeywords:
+    def set_parameters(self, *, level):
+        pass
+
+
+def test_set_parameters_takes_them_as_one_dict():
+    (problem,) = problems(TakesKeywords, level=1)
+    assert problem.startswith(
+        "stages.work.operator: own:Work: set_parameters(*, level) is called with one dict of "
+    )
+    assert problems(TakesKeywords) == [], "without parameters it is the class's own affair"
