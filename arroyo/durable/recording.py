@@ -6,6 +6,7 @@ messages and at most a part of the last one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -44,17 +45,29 @@ class RecordedMessage(msgspec.Struct, array_like=True, frozen=True):
 class Recording:
     """A new recording, for this user alone.
 
-    OSError: it can't be written, or FileExistsError: there is a file of this name.
+    OSError: it can't be written, and there is none; or FileExistsError: the file exists.
     """
 
     def __init__(self, path: Path, head: RecordingHead) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._path = path
         self._descriptor = os.open(path, flags, 0o600)
-        write_all(self._descriptor, RECORDING.head + pack_frame(_encode(head)))
+        with contextlib.ExitStack() as failing:
+            failing.callback(path.unlink, missing_ok=True)
+            failing.callback(self.close)
+            self._write(RECORDING.head + pack_frame(_encode(head)))
+            failing.pop_all()
 
     def append(self, message: RecordedMessage) -> None:
-        """Add a message."""
-        write_all(self._descriptor, pack_frame(_encode(message)))
+        """Add a message; OSError: it can't be written."""
+        self._write(pack_frame(_encode(message)))
+
+    def _write(self, content: bytes) -> None:
+        try:
+            write_all(self._descriptor, content)
+        except OSError as error:
+            error.filename = os.fspath(self._path)  # for people, who may have several disks
+            raise
 
     def close(self) -> None:
         """Close the file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -112,8 +113,11 @@ def command(folder: Path, name: str | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             raise UsageError(f"{folder} is not empty; name a new folder")
-        for file, text in texts.items():
-            (folder / file).write_text(text, "utf-8")
+        with ExitStack() as failing:
+            for file, text in texts.items():
+                failing.callback((folder / file).unlink, missing_ok=True)
+                (folder / file).write_text(text, "utf-8")
+            failing.pop_all()
     except OSError as error:
         raise UsageError(f"{folder} can't be written: {error.strerror}") from error
     click.echo(f"{folder}: {', '.join(texts)}\nnext: arroyo-supervise {folder / 'chain.toml'}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from arroyo.cli.exits import Command
+from arroyo.cli.exits import Command, standing_order
 from arroyo.config.parameters import parse_assignment, say, say_all
 from arroyo.supervision.live.running_chain import RunningChain
 
@@ -22,9 +22,9 @@ def command(*, chain: str, stage: str, assignments: Sequence[str], as_json: bool
     r"""Set parameters of a STAGE of the running CHAIN, or show them.
 
     VALUE is written as in the chain file; what is no value there is text. All processes of the
-    stage take it between two messages, and the command waits for that. If one refuses it, all keep
-    their old values. It holds until the chain ends, also for processes that are started anew;
-    after that, the chain file counts.
+    stage take it between two messages, and the command waits for that; Ctrl-C ends the command, and
+    takes nothing back. If one refuses it, all keep their old values. It holds until the chain ends,
+    also for processes that are started anew; after that, the chain file counts.
 
     \b
     Examples:
@@ -35,7 +35,8 @@ def command(*, chain: str, stage: str, assignments: Sequence[str], as_json: bool
     wanted = _parse(assignments)
     running = RunningChain(chain)
     if wanted:
-        running.set_parameters(stage, wanted, say=lambda line: click.echo(line, err=True))
+        with standing_order(running.name):
+            running.set_parameters(stage, wanted, say=lambda line: click.echo(line, err=True))
         click.echo(json.dumps(wanted) if as_json else f"{stage}: {say_all(wanted)}")
         return
     shown = running.ask("parameters", stage)["parameters"]

@@ -1,7 +1,9 @@
+import os
 import stat
 
 import msgspec
 import pytest
+from small_disk import small_files
 
 from arroyo.durable.frames import unpack_file
 from arroyo.durable.recording import RECORDING, RecordedMessage, Recording, RecordingHead
@@ -48,3 +50,19 @@ def test_it_is_private_and_replaces_nothing(path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     with pytest.raises(FileExistsError):
         Recording(path, HEAD)
+
+
+def test_one_that_can_not_be_begun_is_not_there(path):
+    before = len(os.listdir("/proc/self/fd"))
+    with small_files(10), pytest.raises(OSError, match=r"File too large: .*run.rec"):
+        Recording(path, HEAD)
+    assert not path.exists()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_message_that_does_not_fit_is_an_error_of_the_file(path):
+    recording = Recording(path, HEAD)
+    with small_files(path.stat().st_size + 10), pytest.raises(OSError, match=r"run.rec"):
+        recording.append(MESSAGES[0])
+    recording.close()
+    assert read(path) == (HEAD, [])

@@ -3,6 +3,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 from outside import Recorder
+from small_disk import small_files
 
 from arroyo.cli.commands.new import command
 from arroyo.config.reader import load_chain
@@ -81,3 +82,14 @@ def test_the_new_chain_s_stages_do_what_its_readme_says(tmp_path, monkeypatch):
     lines = (tmp_path / "rates.txt").read_text().splitlines()
     assert len(lines) == 100
     assert lines[1] == "1\t10370.0"
+
+
+def test_a_full_disk_leaves_nothing_and_it_can_be_tried_again(tmp_path):
+    with small_files(1000):
+        result = new(tmp_path)
+    assert (result.exit_code, result.stderr) == (
+        64,
+        f"error: {tmp_path} can't be written: File too large\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+    assert new(tmp_path, "--name", "powder").exit_code == 0

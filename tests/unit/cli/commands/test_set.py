@@ -32,6 +32,19 @@ def test_more_than_fits_into_a_request_is_refused_before_it_is_sent(played):
     assert "expected 4,096" in run("chain", "integrate", f"mode={'x' * 5000}", code=64)
 
 
+def test_ctrl_c_ends_the_command_and_the_order_stands(played, monkeypatch):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("arroyo.supervision.live.running_chain.time.sleep", interrupt)
+    monkeypatch.setattr(
+        "arroyo.supervision.live.running_chain.RunningChain.ask",
+        lambda *_, **__: {"number": 1, "outcomes": {}},
+    )
+    said = run("chain", "integrate", "level=7", code=130)
+    assert "the order stands; see: arroyo events chain -f" in said
+
+
 def test_who_waits_for_long_is_told_for_what_and_a_refusal_is_an_error(played, monkeypatch):
     monkeypatch.setattr("arroyo.supervision.live.running_chain.PATIENCE_S", 0.0)
     answers = [
