@@ -123,9 +123,11 @@ class NexusFile:
             data.resize((len(pieces),))
             data[:] = pieces
             if isinstance(totals, Mapping):
+                group = self._entry["totals"]
                 for name in TOTALS:
-                    self._entry["totals"][name][()] = totals.get(name, -1)
-                self._entry["totals/complete"][()] = bool(totals.get("complete", False))
+                    if name in group:  # else an older version made the file
+                        group[name][()] = totals.get(name, -1)
+                group["complete"][()] = bool(totals.get("complete", False))
             self._file.flush()
 
     def close(self) -> None:

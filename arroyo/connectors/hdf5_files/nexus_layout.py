@@ -26,7 +26,7 @@ from arroyo.messages import Event
 from .nexus_values import is_name, kind_of, missing
 
 CREATOR = "arroyo"
-TOTALS = ("sent", "filtered", "skipped", "quarantined", "dropped", "lost")
+TOTALS = ("sent", "filtered", "skipped", "quarantined", "dropped", "lost", "lost_at_most")
 STOP_PIECE_BYTES = 4096
 """The Stop's JSON is stored in pieces of this size: SWMR has no text of variable length."""
 

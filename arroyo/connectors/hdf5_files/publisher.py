@@ -43,8 +43,10 @@ class HDF5Publisher(Publisher):
             events/KEY              (rows,) numbers and strings of the events' metadata
             start, stop             NXnote: the data of Start and Stop, JSON; what of the
                                     Start's is a number or string also as attributes
-            totals                  sent, filtered, skipped, quarantined, dropped, lost (-1: not
-                                    known); complete (False until a Stop says otherwise)
+            totals                  sent, filtered, skipped, quarantined, dropped, lost,
+                                    lost_at_most (-1: the Stop doesn't tell, as this last one
+                                    where lost is certain); complete (False until a Stop says
+                                    otherwise)
 
     A row that was filtered, lost or not yet written is 0 in ``written`` and holds NaN, 0 in
     datasets of whole numbers and the least int64 in ``events``. ``stop/data`` is empty until the

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from arroyo.connectors.hdf5_files.nexus_file import NexusFile, release, run_of, take_over
-from arroyo.connectors.hdf5_files.nexus_layout import Layout, RunHeader, create
+from arroyo.connectors.hdf5_files.nexus_layout import HOW_TO_OPEN, Layout, RunHeader, create
 from arroyo.connectors.hdf5_files.superblock import clear_marks
 from arroyo.errors import ConfigurationError, StageError, UnavailableError
 from arroyo.messages import Event, Stop
@@ -71,12 +71,22 @@ def test_an_event_of_another_kind_is_refused(file, event, words):
 def test_a_later_stop_replaces_an_earlier_one(path):
     with contextlib.closing(NexusFile(path, Layout())) as file:
         file.finish(Stop({"totals": {"sent": 1, "complete": True}, "note": "x" * 10_000}))
-        file.finish(Stop({"totals": {"sent": 2}}))
+        file.finish(Stop({"totals": {"sent": 2, "lost_at_most": 1}}))
     with h5py.File(path) as found:
-        assert b"".join(found["entry/stop/data"][:]) == b'{"totals":{"sent":2}}'
+        assert b"".join(found["entry/stop/data"][:]) == b'{"totals":{"sent":2,"lost_at_most":1}}'
         assert found["entry/totals/sent"][()] == 2
         assert found["entry/totals/lost"][()] == -1
+        assert found["entry/totals/lost_at_most"][()] == 1
         assert not found["entry/totals/complete"][()]
+
+
+def test_the_file_of_an_older_version_gets_the_totals_that_it_has_room_for(path):
+    with h5py.File(path, "r+", **HOW_TO_OPEN) as made:
+        del made["entry/totals/lost_at_most"]
+    with contextlib.closing(NexusFile(path, Layout())) as file:
+        file.finish(Stop({"totals": {"sent": 2, "lost_at_most": 1}}))
+    with h5py.File(path) as found:
+        assert found["entry/totals/sent"][()] == 2
 
 
 def test_a_second_writer_is_refused_and_harms_nothing(path):
