@@ -40,6 +40,10 @@ CLIENT_TIMEOUT_S = 5.0
 _TOO_LONG = Answer.refusing(
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has {HEAD_BYTES} bytes at most"
 )
+_DEFECT = Answer.refusing(
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    "this is a defect of Arroyo; what led to it is where this server prints or logs",
+)
 
 Answering: TypeAlias = Callable[[Request], Answer | Later | Stream]
 """Called in another thread, for one request at a time."""
@@ -134,8 +138,6 @@ class HttpServer:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = await self._receive(reader)
         answer = request if isinstance(request, Answer) else await self._answer(request)
-        if isinstance(answer, Later):
-            answer = await answer.answer()
         has_body = isinstance(request, Answer) or request.method != "HEAD"
         if isinstance(answer, Stream):
             if has_body and len(self._streams) < self._streams_max:
@@ -168,9 +170,7 @@ class HttpServer:
     async def _stream(self, writer: asyncio.StreamWriter, stream: Stream) -> None:
         self._streams[writer] = self._clients.pop(writer)
         writer.transport.set_write_buffer_limits(0)
-        given_ms = round(
-            self._client_timeout_s * 1000
-        )  # to one that reads nothing, or has vanished
+        given_ms = round(self._client_timeout_s * 1000)  # to one that reads nothing, or is gone
         sock: socket.socket = writer.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, given_ms)
         writer.write(render_head(stream))
@@ -180,11 +180,18 @@ class HttpServer:
                 async with asyncio.timeout(self._client_timeout_s):
                     await writer.drain()
 
-    async def _answer(self, request: Request) -> Answer | Later | Stream:
+    async def _answer(self, request: Request) -> Answer | Stream:
         if refusal := refuse_host(request.host, self._names):
             return refusal
-        async with self._turn:
-            return await asyncio.to_thread(self._answering, request)
+        try:
+            async with self._turn:
+                answer = await asyncio.to_thread(self._answering, request)
+            return await answer.answer() if isinstance(answer, Later) else answer
+        except Exception as error:  # noqa: BLE001  (an OSError would look like a client that has gone)
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"{request.path} can't be answered", "exception": error}
+            )
+            return _DEFECT
 
 
 async def _close(server: asyncio.Server) -> None:

@@ -189,6 +189,34 @@ def test_others_are_answered_while_an_answer_takes_its_time():
     assert late.endswith(b"late")
 
 
+@pytest.mark.logs_errors("metrics can't be answered")
+@pytest.mark.parametrize("kind", [KeyError, FileNotFoundError])
+@pytest.mark.parametrize("is_late", [False, True], ids=["at once", "later"])
+def test_a_defect_is_answered_and_told_with_its_traceback(kind, is_late, caplog):
+    error = kind("x")
+
+    async def fail():
+        raise error
+
+    def answering(request):
+        if request.path != "/metrics":
+            return echo(request)
+        if is_late:
+            return Later(fail)
+        raise error
+
+    async def use(port):
+        return await ask(port), await ask(port, ASK.replace(b"/metrics", b"/"))
+
+    failed, other = serving(use, answering)
+    assert failed.startswith(b"HTTP/1.1 500 ")
+    assert b"a defect of Arroyo" in failed
+    assert other.endswith(b"here is /")
+    (said,) = caplog.records
+    assert said.getMessage() == "/metrics can't be answered"
+    assert said.exc_info[1] is error
+
+
 class Ticks:
     """A stream of chunks, and how many of them are open."""
 
