@@ -46,8 +46,8 @@ class Lock:
                     f"{path.name} is already running as pid {pid}; "
                     f"stop that one first (it holds {path})"
                 )
-            if (descriptor := _try_lock(path)) is not None:
-                return cls(path, descriptor)
+            with contextlib.suppress(BlockingIOError):  # another process was faster
+                return cls(path, open_locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB))
 
     @property
     def is_in_place(self) -> bool:
@@ -101,20 +101,23 @@ def owner(path: Path) -> int | None:
     return None if kind == fcntl.F_UNLCK else pid
 
 
-def _try_lock(path: Path) -> int | None:
-    """Lock the file and return its descriptor; None where another process was faster."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise _unusable(path, error) from error
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    except OSError as error:
-        os.close(descriptor)
-        raise _unusable(path, error) from error
+def open_locked(path: Path, how: int = fcntl.LOCK_EX) -> int:
+    """Open a file, which is made where missing, lock it, and return its descriptor.
+
+    `how`: with ``fcntl.LOCK_NB``, BlockingIOError says that another process has it locked.
+
+    ConfigurationError, UnavailableError: as `Lock.acquire`.
+    """
+    with contextlib.ExitStack() as failing:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            failing.callback(os.close, descriptor)
+            fcntl.lockf(descriptor, how)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            raise _unusable(path, error) from error
+        failing.pop_all()
     return descriptor
 
 

@@ -8,7 +8,6 @@ journal where no command looks for it.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 
@@ -18,7 +17,7 @@ from arroyo.config.run_directory import ChainNote, RunDirectory
 from arroyo.config.state_directory import StateDirectory
 from arroyo.errors import AlreadyRunningError
 
-from .locks import Lock, owner
+from .locks import Lock, open_locked, owner
 from .namesakes import find_namesake
 
 
@@ -39,12 +38,8 @@ def settling(run: RunDirectory) -> Iterator[None]:
 
     ConfigurationError, UnavailableError: the file for it can't be made or locked.
     """
+    descriptor = open_locked(run.settling)
     try:
-        descriptor = os.open(run.settling, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise run.folder.unusable(error) from error
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX)  # ends with its process
         yield
     finally:
         os.close(descriptor)

@@ -1,4 +1,6 @@
 import contextlib
+import errno
+import fcntl
 import subprocess
 import sys
 
@@ -9,7 +11,7 @@ from supervised_histories import LINE, make_chain, name_of
 from arroyo.config.run_directory import RunDirectory
 from arroyo.control.locks import Lock
 from arroyo.control.shared_folders import find_folders, settle_folders, settling
-from arroyo.errors import AlreadyRunningError
+from arroyo.errors import AlreadyRunningError, ConfigurationError
 
 CHAIN = make_chain(LINE)
 
@@ -76,6 +78,18 @@ def test_a_chain_of_the_same_name_in_another_file_is_refused_while_one_runs(envi
         f'chain "{CHAIN.name}" is already running (images.0, started from {file.path}); '
         "stop it first, or give this chain another name"
     )
+
+
+def test_a_file_system_without_locks_is_told_in_a_sentence(environ, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    run_directory = RunDirectory.locate(CHAIN.name, environ)
+    run_directory.create()
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    words = "settling can't be used: No locks available; the run directory must be a local folder"
+    with pytest.raises(ConfigurationError, match=words), settling(run_directory):
+        pytest.fail("it has no lock")
 
 
 def test_only_one_process_at_a_time_settles(environ):
