@@ -19,8 +19,11 @@ _KEYS = (*_OWN_KEYS, *_PROCESS_KEYS)
 _CLASS_KEYS = ("listener", "operator", "publisher")
 
 
-def program_problems(table: StageTable) -> Iterator[str]:
-    """Yield what is wrong with a stage's table where it is a program, or looks like one."""
+def program_problems(table: StageTable, *, damaged: bool = False) -> Iterator[str]:
+    """Yield what is wrong with a stage's table where it is a program, or looks like one.
+
+    `damaged`: something in it could not be read, and has its mistake already.
+    """
     has_class = any(getattr(table, key) is not None for key in _CLASS_KEYS)
     if has_class and table.ready is not None:
         yield "ready: only a program has this key; others say themselves when they are ready"
@@ -30,7 +33,8 @@ def program_problems(table: StageTable) -> Iterator[str]:
         yield "command: found no program, expected one and its arguments as a list"
     elif any("\0" in word for word in table.command):
         yield "command: found a zero byte, which no program's argument can have"
-    if isinstance(table.ready, ReadyTable) and (table.ready.port is None) == (not table.ready.log):
+    ready = table.ready if isinstance(table.ready, ReadyTable) and not damaged else None
+    if ready is not None and (ready.port is None) == (not ready.log):
         yield "ready: expected one of port and log"
     for field in msgspec.structs.fields(StageTable):
         if field.name in (*_KEYS, *_CLASS_KEYS):

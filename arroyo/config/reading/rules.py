@@ -139,7 +139,8 @@ def _loop_rule(tables: Tables) -> Iterator[str]:
 
 def _stage_rules(tables: Tables) -> Iterator[str]:
     for name, table in tables.stages.items():
-        yield from (f"stages.{name}.{problem}" for problem in program_problems(table))
+        of_program = program_problems(table, damaged=name in tables.damaged)
+        yield from (f"stages.{name}.{problem}" for problem in of_program)
         yield from (f"stages.{name}.{problem}" for problem in _key_problems(table))
         if table.replicas > 1:
             yield from (f"stages.{name}.{problem}" for problem in _replica_problems(table))

@@ -139,6 +139,14 @@ def test_one_mistake_is_one_sentence_with_its_place(write, change, place, words)
     assert words in found[0]
 
 
+@pytest.mark.parametrize(("port", "words"), [('"${NOPE}"', "no variable"), ("0", ">= 1")])
+def test_so_is_the_only_way_in_which_a_program_is_ready(write, port, words):
+    program = f'[stages.server]\ncommand = ["serval"]\nready = {{ port = {port} }}\n'
+    (found,) = problems_of(write(GOOD + program))
+    assert "stages.server.ready.port: " in found
+    assert words in found
+
+
 def test_a_file_without_stages_is_told_how_to_have_some(write):
     found = problems_of(write('[chain]\nname = "empty"\n'))
     assert len(found) == 1
