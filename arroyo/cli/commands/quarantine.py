@@ -94,6 +94,8 @@ def show_entries(chain: str, ids: Sequence[str], every: bool, stage: str, as_jso
         click.echo(f"{stack.rstrip()}\n" if stack else "")
     if left:
         click.echo(f"not shown: {_in_short(left)}; name IDs to see them", err=True)
+    elif not shown:
+        click.echo(_EMPTY)
 
 
 @_subcommand("requeue")

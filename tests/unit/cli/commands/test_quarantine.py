@@ -81,7 +81,7 @@ def test_what_is_on_its_way_back_is_dropped_by_its_id_alone_and_the_command_says
     assert "not shown: 1 message on the way back (bb)" in run("show", "saxs", "--all")
     assert run("requeue", "saxs", "--all") == "already requeued: 1 message on the way back (bb)\n"
     assert "bb (src.0/run/bb) is dropped" in run("drop", "saxs", "bb")
-    for verb in ("drop", "requeue"):
+    for verb in ("show", "drop", "requeue"):
         assert run(verb, "saxs", "--all") == "the quarantine is empty\n"
 
 
