@@ -70,16 +70,12 @@ def test_stages_by_hand_count_while_they_run(file, other):
     run.create()
     run.write_note(ChainNote("powder", file, file.parent))
     assert namesake(other, run) is None
-    with contextlib.closing(Held(run.lock("images.0"))):
+    with contextlib.ExitStack() as held:
+        held.callback(Lock.acquire(run.lock("images.0")).release)
         assert namesake(other, run) == file
         file.unlink()
         assert namesake(other, run) is None, "nothing says that it is another one"
     assert namesake(other, run) is None
-
-
-class Held:
-    def __init__(self, path):
-        self.close = Lock.acquire(path).release
 
 
 def test_files_that_are_gone_are_the_same_by_their_paths(tmp_path):

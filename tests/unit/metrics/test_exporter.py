@@ -12,25 +12,12 @@ from arroyo.identifiers import ReplicaName
 from arroyo.metrics.exporter import Exporter
 from arroyo.web.http_request import Request
 
-CHAIN = """
-[chain]
-name = "small"
-[stages.images]
-listener = "module:Class"
-"""
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
 
 @pytest.fixture
-def path(tmp_path):
-    path = tmp_path / "chain.toml"
-    path.write_text(CHAIN)
-    return path
-
-
-@pytest.fixture
-def exporter(path):
-    return Exporter(path, os.environ, fresh_s=-1.0)
+def exporter(small_chain):
+    return Exporter(small_chain, os.environ, fresh_s=-1.0)
 
 
 @pytest.fixture
@@ -84,8 +71,8 @@ def test_elsewhere_is_nothing(exporter):
     assert (status, text) == (404, "there are /metrics and /health\n")
 
 
-def test_a_chain_is_not_well_whose_supervisor_gives_no_answer(exporter, images, path):
-    with silent_supervisor(path, os.environ):
+def test_a_chain_is_not_well_whose_supervisor_gives_no_answer(exporter, images, small_chain):
+    with silent_supervisor(small_chain, os.environ):
         status, _, text = get(exporter, "/health")
     assert (status, json.loads(text)["not_ready"]) == (503, {"supervisor": "no answer"})
 
@@ -99,23 +86,24 @@ def test_a_chain_that_can_not_be_seen_is_told_in_a_sentence(exporter, monkeypatc
     assert (status, text) == (503, "the disk is full\n")
 
 
-def test_a_chain_file_that_has_changed_is_read_again_unless_it_has_mistakes(exporter, path):
-    path.write_text(CHAIN + "replicas = 2\n")
+def test_a_chain_file_that_has_changed_is_read_again_unless_it_has_mistakes(exporter, small_chain):
+    text = small_chain.read_text()
+    small_chain.write_text(text + "replicas = 2\n")
     assert get(exporter, "/metrics")[2].count("arroyo_stage_ready{") == 2
-    path.write_text(CHAIN + "replicas = 3\nnonsense = 1\n")
+    small_chain.write_text(text + "replicas = 3\nnonsense = 1\n")
     assert get(exporter, "/metrics")[2].count("arroyo_stage_ready{") == 2
-    path.unlink()
+    small_chain.unlink()
     assert get(exporter, "/metrics")[2].count("arroyo_stage_ready{") == 2
 
 
-def test_a_chain_file_with_mistakes_can_not_be_served(path):
-    path.write_text(CHAIN + "nonsense = 1\n")
+def test_a_chain_file_with_mistakes_can_not_be_served(small_chain):
+    small_chain.write_text(small_chain.read_text() + "nonsense = 1\n")
     with pytest.raises(ConfigurationError, match="nonsense"):
-        Exporter(path, os.environ)
+        Exporter(small_chain, os.environ)
 
 
-def test_a_chain_is_not_looked_at_for_each_of_many_who_ask_at_once(path, images):
+def test_a_chain_is_not_looked_at_for_each_of_many_who_ask_at_once(small_chain, images):
     images.set("sent", 7)
-    exporter = Exporter(path, os.environ, fresh_s=3600.0)
+    exporter = Exporter(small_chain, os.environ, fresh_s=3600.0)
     images.set("sent", 8)
     assert values(exporter)["arroyo_stage_sent_events_total"] == 7
