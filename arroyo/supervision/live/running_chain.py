@@ -171,7 +171,7 @@ class RunningChain:
             found = judge_restarts(former, reply)
             if not found.waiting:
                 return found
-            if reply["state"] == State.DRAINING:
+            if reply["stopping"]:
                 raise UnavailableError("the chain is being stopped, so not all of it was restarted")
             for delay in say_delays(found.waiting, reply):
                 if delay not in told:

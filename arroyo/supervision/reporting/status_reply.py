@@ -22,7 +22,8 @@ def status_reply(
     """
     rows = [_row(replica, now) for replica in replicas]
     reply = {"state": replicas.state, "replicas": rows, "parameters": parameters}
-    return reply | {"restarting": list(restarting)}
+    # A chain whose sources have finished is DRAINING too, without a stop.
+    return reply | {"stopping": replicas.stopping, "restarting": list(restarting)}
 
 
 def _row(replica: ReplicaState, now: float) -> dict[str, Any]:

@@ -111,13 +111,23 @@ def test_a_chain_is_found_by_its_name_alone(played):
 def test_a_restart_ends_with_the_chain(played):
     chain = RunningChain.named("chain", os.environ)
     former = chain.restart("integrate")
-    chain.ask = lambda _: {
-        "state": "DRAINING",
-        "restarting": [],
-        "replicas": [{"replica": "integrate.0", "state": "DRAINING", "next_try_s": None}],
-    }
+    chain.ask = lambda _: of_integrate("DRAINING", stopping=True)
     with pytest.raises(UnavailableError, match="the chain is being stopped"):
         chain.wait_until_restarted(former, print)
+
+
+def test_a_restart_goes_on_while_the_chain_only_finishes_its_work(played):
+    chain = RunningChain.named("chain", os.environ)
+    former = chain.restart("integrate")
+    looks = [of_integrate("DRAINING", "integrate.0"), of_integrate("READY")]
+    chain.ask = lambda _: looks.pop(0)
+    assert chain.wait_until_restarted(former, print).done == ["integrate.0"]
+
+
+def of_integrate(state, *restarting, stopping=False):
+    row = {"replica": "integrate.0", "state": state, "pid": 99, "next_try_s": None, "reason": None}
+    told = {"state": "DRAINING", "stopping": stopping}
+    return told | {"restarting": restarting, "replicas": [row]}
 
 
 @pytest.mark.parametrize("command", [restart, start, stop], ids=lambda each: each.__name__)

@@ -28,6 +28,18 @@ def test_a_living_replica_has_an_uptime_and_no_reason():
     }
 
 
+def test_a_chain_whose_sources_have_finished_drains_but_is_not_being_stopped():
+    history = History({"images": (), "patterns": ("images",)}).all_ready()
+    history.stopping("images.0")
+    history.restart("patterns")
+    replicas = history.machine.replicas
+    reply = status_reply(replicas, history.now, {}, history.machine.restarting)
+    assert (reply["state"], reply["stopping"]) == (State.DRAINING, False)
+    assert reply["restarting"] == ["patterns.0"]
+    history.stop()
+    assert status_reply(replicas, history.now, {})["stopping"]
+
+
 @pytest.mark.parametrize("condition", [each for each in Condition if each is not Condition.WELL])
 def test_one_that_cannot_work_says_why(condition):
     history = History().all_ready()
