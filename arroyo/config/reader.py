@@ -115,7 +115,7 @@ def find_chain(text: str, environ: Mapping[str, str] = os.environ) -> Path:
 def read_text(path: Path) -> str:
     """Return the text of a chain file; ConfigurationError: it can't be read."""
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")  # some editors put a mark before the text
     except OSError as error:
         raise ConfigurationError(
             f"{path}: the chain file can't be read: {error.strerror}"

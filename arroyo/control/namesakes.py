@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from arroyo.config.graph import Chain
+from arroyo.config.reader import read_text
 from arroyo.config.run_directory import RunDirectory
 from arroyo.errors import ConfigurationError
 
@@ -39,8 +40,8 @@ def find_namesake(chain: Chain, run: RunDirectory, but: Path | None = None) -> P
     with contextlib.suppress(OSError):
         file.stat()
         return file
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return file if run.accepted.read_text("utf-8") != chain.text else None
+    with contextlib.suppress(ConfigurationError):
+        return file if read_text(run.accepted) != chain.text else None
     return None
 
 

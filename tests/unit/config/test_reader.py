@@ -147,6 +147,10 @@ def test_so_is_the_only_way_in_which_a_program_is_ready(write, port, words):
     assert words in found
 
 
+def test_the_mark_that_some_editors_put_before_the_text_is_no_mistake(write):
+    assert load_chain(write("\ufeff" + GOOD), ENVIRON) == load_chain(write(GOOD), ENVIRON)
+
+
 def test_a_file_without_stages_is_told_how_to_have_some(write):
     found = problems_of(write('[chain]\nname = "empty"\n'))
     assert len(found) == 1
