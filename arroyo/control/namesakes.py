@@ -1,7 +1,7 @@
 """Chains of the same name that run from another chain file.
 
-They would have the run directory of the chain whose file was given, so a command for the one would
-be carried out by the other.
+A run directory is found by the name alone, so two such chains would share one, and a command for
+the one would be carried out by the other.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ def is_same(path: Path, other: Path) -> bool:
 def find_namesake(chain: Chain, run: RunDirectory, but: Path | None = None) -> Path | None:
     """Return the file of another chain that runs in this directory; None: there is none.
 
-    `but`: a lock that does not count, since it is that of this process.
+    `but`: a lock that does not count, since this process holds it.
 
-    A file that is gone has been moved here, unless its text was another one: it is no other chain.
+    Where the file that it was started from is gone, it counts as this one, which was moved, unless
+    the texts differ.
     """
     file = run.chain_file(chain.name)
     if file is None or is_same(file, chain.path) or not _is_held(run, but):

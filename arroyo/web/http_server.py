@@ -42,7 +42,7 @@ _TOO_LONG = Answer.refusing(
 )
 _DEFECT = Answer.refusing(
     HTTPStatus.INTERNAL_SERVER_ERROR,
-    "this is a defect of Arroyo; what led to it is where this server prints or logs",
+    "this is a defect of Arroyo; the output or the log of this server has its traceback",
 )
 
 Answering: TypeAlias = Callable[[Request], Answer | Later | Stream]
