@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from arroyo.errors import UsageError
+from arroyo.errors import UnavailableError, UsageError
 from arroyo.supervision.live.tapped_message import describe_head, numbers_of
 from arroyo.supervision.live.tapped_stage import SeenMessage, TappedStage
 
@@ -70,7 +70,9 @@ class FrameTap:
         self._number = 0
         self._waiting = 0
         """Pages that wait for the next one; while none does, those that are kept stay."""
+        self._opening = asyncio.Lock()
         self._following: asyncio.Task[None] | None = None
+        self._is_closed = False
         self.asked_at = time.monotonic()
 
     async def next(self, after: int) -> Frame | None:
@@ -79,9 +81,10 @@ class FrameTap:
         UsageError, UnavailableError: the stage can't be looked at.
         """
         self.asked_at = time.monotonic()
-        if self._following is None or self._following.done():
-            stage = await self.run(self._open)
-            self._following = asyncio.create_task(self._follow(stage))
+        async with self._opening:  # pages may ask at the same time
+            if self._following is None or self._following.done():
+                stage = await self.run(self._open)
+                self._following = asyncio.create_task(self._follow(stage))
         if self._number <= after:
             after = self._number  # a page may know of more, by a tap that has made room for others
             self._waiting += 1
@@ -107,7 +110,14 @@ class FrameTap:
         return next(iter(self._frames), 0)
 
     async def run(self, work: Callable[[], Any]) -> Any:
-        """Do something in the thread of this stage, which gives way to the chain."""
+        """Do something in the thread of this stage, which gives way to the chain.
+
+        UnavailableError: the stage has made room for another one.
+        """
+        if self._is_closed:
+            raise UnavailableError(
+                f"only {STAGES} stages are shown at a time, and another one was asked for"
+            )
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _open(self) -> TappedStage:
@@ -119,9 +129,9 @@ class FrameTap:
         return stage
 
     async def _follow(self, stage: TappedStage) -> None:
-        """Look until nobody asks any more, or the stage has ended."""
+        """Look until nobody asks any more, or the stage has to make room."""
         try:
-            while time.monotonic() - self.asked_at < self._idle_s:
+            while not self._is_closed and time.monotonic() - self.asked_at < self._idle_s:
                 if not self._waiting or not await self.run(lambda: self._look(stage)):
                     await asyncio.sleep(LOOK_EVERY_S)
                 else:
@@ -146,9 +156,8 @@ class FrameTap:
         return sum(each.plane.nbytes for each in self._frames.values() if each.plane is not None)
 
     def close(self) -> None:
-        """Look no more."""
-        if self._following is not None:
-            self._following.cancel()
+        """Look no more, once what is being done with the stage is done."""
+        self._is_closed = True
         self._pool.shutdown(wait=False)
 
 

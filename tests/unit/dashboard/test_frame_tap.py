@@ -1,6 +1,7 @@
 """Frames of a stage that is played; the integration tests have a real one."""
 
 import asyncio
+import threading
 
 import numpy as np
 import pytest
@@ -76,6 +77,49 @@ def test_nobody_who_asks_means_that_nothing_is_looked_at():
         await tap.next(0)
         assert stage.opened == 2
         tap.close()
+
+    use(main())
+
+
+def test_pages_that_ask_at_the_same_time_have_the_stage_opened_once():
+    stage = Stage()
+
+    async def main():
+        tap = FrameTap(lambda: stage)
+        await asyncio.gather(*[tap.next(0) for _ in range(3)])
+        tap.close()
+
+    use(main())
+    assert (stage.opened, stage.closed) == (1, 1)
+
+
+def test_a_stage_that_has_made_room_is_closed_once_its_thread_is_done_with_it():
+    looking, gate = threading.Event(), threading.Event()
+
+    class Slow(Stage):
+        def look(self, rate_per_s, bytes_per_s):
+            looking.set()
+            gate.wait(10)
+            assert not self.closed
+            yield from super().look(rate_per_s, bytes_per_s)
+
+    stage = Slow()
+
+    async def main():
+        tap = FrameTap(lambda: stage)
+        asks = asyncio.create_task(tap.next(0))
+        await asyncio.to_thread(looking.wait)
+        tap.close()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not stage.closed
+        gate.set()
+        assert (await asks).number == 1
+        while not stage.closed:
+            await asyncio.sleep(0)
+        for ask in (tap.run(bool), tap.next(1)):
+            with pytest.raises(UnavailableError, match="only 4 stages are shown at a time"):
+                await ask
 
     use(main())
 
