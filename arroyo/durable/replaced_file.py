@@ -65,12 +65,15 @@ def read_file(path: Path) -> bytes | None:
         return None
 
 
-def replace_file(path: Path, content: bytes, *, sync: bool = True) -> None:
-    """Replace a file, or make it, for this user alone; errors as in `begin_file`."""
-    os.close(begin_file(path, content, sync=sync))
+def replace_file(path: Path, content: bytes, *, sync: bool = True, mode: int = 0o600) -> None:
+    """Replace a file, or make it; errors as in `begin_file`.
+
+    `mode`: who may use it, as far as the umask allows; by default this user alone.
+    """
+    os.close(begin_file(path, content, sync=sync, mode=mode))
 
 
-def begin_file(path: Path, content: bytes, *, sync: bool) -> int:
+def begin_file(path: Path, content: bytes, *, sync: bool, mode: int = 0o600) -> int:
     """Replace a file, as `replace_file`; return a descriptor that adds to it.
 
     OSError: it can't be written. The old content stays, unless only the last step failed, which
@@ -78,7 +81,7 @@ def begin_file(path: Path, content: bytes, *, sync: bool) -> int:
     """
     draft = path.with_name(f"{path.name}.draft")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
-    descriptor = os.open(draft, flags, 0o600)
+    descriptor = os.open(draft, flags, mode)
     with contextlib.ExitStack() as failing:
         failing.callback(_unlink, draft)
         failing.callback(os.close, descriptor)

@@ -12,6 +12,7 @@ import click
 
 from arroyo.cli.exits import Command
 from arroyo.config.reader import find_chain, load_chain
+from arroyo.durable.replaced_file import replace_file
 from arroyo.errors import ConfigurationError, UsageError
 from arroyo.supervision.units import render_units
 
@@ -35,7 +36,7 @@ def command(chain: str, output: Path | None, user: str | None) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         for name, text in units.items():
-            (output / name).write_text(text, "utf-8")
+            replace_file(output / name, text.encode(), sync=False, mode=0o666)
             click.echo(f"wrote {output / name}")
     except OSError as error:
         raise UsageError(

@@ -2,6 +2,7 @@ import pwd
 
 import pytest
 from click.testing import CliRunner
+from small_disk import small_files
 
 from arroyo.cli.commands.units import command
 from arroyo.cli.main import arroyo
@@ -53,6 +54,17 @@ def test_a_folder_that_can_not_be_written_is_named(chain, tmp_path):
     result = run(chain, "--output", tmp_path / "file")
     assert result.exit_code == 64
     assert str(tmp_path / "file") in result.stderr
+
+
+def test_a_full_disk_leaves_the_units_that_were_there(chain, tmp_path):
+    run(chain, "--output", tmp_path / "units")
+    before = {path: path.read_text() for path in (tmp_path / "units").iterdir()}
+    assert all(path.stat().st_mode & 0o444 == 0o444 for path in before), "systemctl cat shows them"
+    with small_files(100):
+        result = run(chain, "--output", tmp_path / "units", "--user", "beamline")
+    assert result.exit_code == 64
+    assert "the units can't be written to" in result.stderr
+    assert {path: path.read_text() for path in (tmp_path / "units").iterdir()} == before
 
 
 def test_a_chain_file_with_a_mistake_gives_no_units(chain, tmp_path):
