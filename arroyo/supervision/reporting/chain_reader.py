@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -70,7 +69,7 @@ class ChainReader:
 def _identity(path: Path) -> tuple[int, ...] | None:
     """Return what differs once a file has changed; None where there is none."""
     try:
-        found = os.lstat(path)
+        found = path.stat()
     except OSError:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -39,6 +39,15 @@ def test_a_chain_that_does_not_run_is_as_its_file_has_it(file):
     assert rows(reader) == 2
 
 
+def test_a_link_to_a_file_is_followed(file, tmp_path):
+    link = tmp_path / "link.toml"
+    link.symlink_to(file)
+    reader = ChainReader(link, os.environ)
+    assert rows(reader) == 1
+    file.write_text(f"{CHAIN}replicas = 2\n")
+    assert rows(reader) == 2
+
+
 def test_a_running_chain_is_as_its_supervisor_has_it(file):
     file.write_text(f"{CHAIN}replicas = 2\n")
     reader = ChainReader(file, os.environ)
