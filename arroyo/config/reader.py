@@ -5,6 +5,7 @@ All mistakes are found in one go; each is one sentence that begins with file, li
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
@@ -146,7 +147,7 @@ def _explain_value(sentence: str, line: str, column: int) -> str:
     word = match[1]
     if word in ("True", "False"):
         return f"found {word}, expected {word.lower()}"
-    try:
-        return f"found {word}, expected {float(word)}"  # .5
-    except ValueError:
-        return f'found {word}, but text needs quotes: "{word}"'
+    for number in int, float:  # 08, .5
+        with contextlib.suppress(ValueError):
+            return f"found {word}, expected {number(word)}"
+    return f'found {word}, but text needs quotes: "{word}"'

@@ -185,6 +185,11 @@ def test_a_value_that_is_none_of_toml_is_told_what_it_needs(write, line, words):
     assert found.startswith(f"{path}:2: this is not valid TOML: {words}")
 
 
+def test_a_whole_number_with_zeros_before_it_is_told_as_one(write):
+    (found,) = problems_of(write("port = 08\n"))
+    assert found.endswith("found 08, expected 8")
+
+
 @pytest.mark.parametrize("value", ["1" * 5000, "[" * 5000], ids=["digits", "brackets"])
 def test_what_python_can_not_read_is_a_mistake_of_the_file(write, value):
     path = write(f'[chain]\nname = "a"\nmessages = {value}\n')
