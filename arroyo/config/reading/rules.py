@@ -98,7 +98,7 @@ def _input_rule(tables: Tables) -> Iterator[str]:
 
 def _input_problems(source: str, stage: str, seen: set[str], tables: Tables) -> Iterator[str]:
     above = tables.stages.get(source)
-    if not source:
+    if not source and stage in tables.damaged:
         return  # the missing key was reported
     if source == stage:
         yield f"{stage} is its own input; name another stage"

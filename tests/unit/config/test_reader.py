@@ -118,6 +118,7 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(write):
         (('"drop-oldest"', '"drop"'), "stages.images.when_full", "one of 'block', 'drop-newest'"),
         (('"pub-sub"', '"sub"'), "stages.live.inputs[0].link", "'push-pull' or 'pub-sub'"),
         (('stage = "integrate", ', ""), "stages.live.inputs[0].stage", "missing"),
+        (('["images"]', '[""]'), "stages.integrate.inputs[0]", "there is no stage ''; there are: "),
         (('"64 MiB"', '"64 MiBs"'), "stages.images.window_bytes", "expected one of B, kB"),
         (('"64 MiB"', "true"), "stages.images.window_bytes", "a whole number or text"),
         (("${SAMPLE}", "${NOPE}"), "stages.images.options.folder", "NOPE"),
