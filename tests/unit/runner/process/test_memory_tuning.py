@@ -28,6 +28,24 @@ assert gone() is None
     subprocess.run([sys.executable, "-P", "-c", script], check=True, timeout=60)
 
 
+def test_tuning_gives_back_what_the_start_has_freed():
+    # In a process of its own: it is for good.
+    script = """
+from arroyo.runner.process.memory_tuning import tune_memory
+
+def resident_pages():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1])
+
+blocks = [bytes(1000) for _ in range(20_000)]
+del blocks[:-1]  # the last one keeps the top of the heap
+before = resident_pages()
+tune_memory()
+assert before - resident_pages() > 4000, (before, resident_pages())
+"""
+    subprocess.run([sys.executable, "-P", "-c", script], check=True, timeout=60)
+
+
 # What a stage's code does to each frame, and how many pages the kernel has to give it for that.
 FAULTS = """
 import resource, sys
