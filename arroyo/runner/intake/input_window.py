@@ -54,7 +54,7 @@ class InputWindow:
         self._wake = wake
         self._lock = WindowLock()
         self._batches = WaitingBatches()
-        self._room = WindowRoom(stage)
+        self.room = WindowRoom(stage)
         self._slot = self._lock.slot
         """Has the body that messages may join while it is below these limits; see `_count`."""
         self._tokens: list[Any] = []
@@ -121,7 +121,7 @@ class InputWindow:
                 self._count_drop(self.runs.current, item)
                 return False
             self._require_open()
-            self._room.add(1, size)
+            self.room.add(1, size)
             if kind is Kind.EVENTS:
                 self.counts.add(1)
             batch = self._batches.open
@@ -152,7 +152,7 @@ class InputWindow:
             return
         self._lock.growing, self._tokens = batch.body, batch.tokens
         self._joins_tokens = bool(batch.tokens)
-        room, free = self._room.left
+        room, free = self.room.left
         # The message that makes it full, or wakes the main thread, is not one of them.
         self._length_limit = min((self._wakes_at or BATCH_MESSAGES) - 1, batch.body.length + room)
         size = min(BATCH_BYTES - DETACH_BYTES, batch.size + free - 2 * DETACH_BYTES)
@@ -166,7 +166,7 @@ class InputWindow:
         if batch is not None and batch.body is not None:
             joined = batch.body.length - batch.counted
             if joined:
-                self._room.add(joined, batch.body.size - batch.size)
+                self.room.add(joined, batch.body.size - batch.size)
                 batch.counted, batch.size = batch.body.length, batch.body.size
                 self.counts.see(joined)
 
@@ -180,12 +180,16 @@ class InputWindow:
     def _make_room(self, kind: Kind, size: int) -> bool:
         """Wait or drop until the message fits; False where it is this one that is dropped."""
         self._count()
-        while not self._room.fits(size):
+        while not self.room.fits(size):
             self._require_open()
             if kind is Kind.EVENTS and self._stage.when_full != "block":
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
                     return False
             else:
+                if self._wakes_at and self._batches:
+                    # What is left for others to join can go: none come for now.
+                    self._wakes_at = 0
+                    self._wake()
                 self._lock.wait()
             self._count()
         return True
@@ -200,7 +204,7 @@ class InputWindow:
         if dropped is None:
             return False
         self.counts.drop(taken=self._batches.taken, of_first_run=dropped.is_first)
-        self._room.release(1, len(dropped.item))
+        self.room.release(1, len(dropped.item))
         self._count_drop(dropped.run, dropped.item)
         return True
 
@@ -226,12 +230,13 @@ class InputWindow:
     def take(self, *, whole: bool = False) -> InputBatch | None:
         """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing.
 
-        `whole`: leave a batch alone that more messages can still join.
+        `whole`: leave a batch alone that more messages can still join, unless they wait for room.
         """
         with self._lock:
             self._count()
             joinable = self._batches.first_is_open
-            count = 0 if whole and joinable else self._room.sendable(self._batches)
+            leaves = whole and joinable and not self._lock.waiting
+            count = 0 if leaves else self.room.sendable(self._batches)
             if not count:
                 return None
             batch = self._batches.pop(count)
@@ -253,12 +258,10 @@ class InputWindow:
             return self._batches.bytes_in
 
     def fall_asleep(self, *, whole: bool = False) -> bool:
-        """Announce a wait; False where something has come meanwhile, so don't.
-
-        `whole`: to be woken by a full batch only, see `take`.
-        """
+        """Announce a wait; False where something has come meanwhile. `whole` as in `take`."""
         with self._lock:
-            sendable = self._room.sendable(self._batches)
+            whole = whole and not self._lock.waiting
+            sendable = self.room.sendable(self._batches)
             waits = not sendable or (whole and self._batches.first_is_open)
             self._wakes_at = (BATCH_MESSAGES if whole else 1) if waits else 0
             self._count()
@@ -283,8 +286,8 @@ class InputWindow:
         """
         with self._lock:
             self._count()
-            self._room.release(messages, size)
-            if self._lock.waiting and self._room.is_roomy:
+            self.room.release(messages, size)
+            if self._lock.waiting and self.room.is_roomy:
                 self._lock.notify_all()
 
     def shut(self) -> None:

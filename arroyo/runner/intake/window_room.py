@@ -8,6 +8,8 @@ from .waiting_batches import WaitingBatches
 
 ROOMY = 8
 """A listener that found the window full may go on when one part in so many of it is free."""
+BUSY = 4
+"""Much is in it when one part in so many of it is taken, by so many messages at least."""
 
 
 class WindowRoom:
@@ -37,6 +39,13 @@ class WindowRoom:
         """Whether there is room for many."""
         messages, size = self.left
         return messages >= max(1, self._window // ROOMY) and size >= self._window_bytes // ROOMY
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether much is in it."""
+        return self._messages >= BUSY and (
+            self._messages * BUSY >= self._window or self._size * BUSY >= self._window_bytes
+        )
 
     def add(self, messages: int, size: int) -> None:
         """Count messages that were handed over."""

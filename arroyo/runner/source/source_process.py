@@ -26,6 +26,9 @@ from .source_status import STATUS_S, SourceStatus
 LINGER_MESSAGES = 4
 LINGER_S = 0.001
 """When so many messages came together, the next ones may wait so long for others to join them."""
+BUSY_LINGER_S = 0.005
+"""So may any while much is under way: one that has others before it comes no later for that, and
+what travels together costs less."""
 ORPHAN_DRAIN_S = 5.0
 """A source whose supervisor has died waits so long for what it has sent to be finished; sooner than
 `watch.ORPHAN_EXIT_S`, so that it can leave in order."""
@@ -157,6 +160,8 @@ class SourceProcess:
                 return
             if len(batch.items) >= LINGER_MESSAGES:
                 self._linger_until = now + LINGER_S
+            elif self._window.room.is_busy:
+                self._linger_until = now + BUSY_LINGER_S
             self._status.sent += len(batch.items) if batch.kind is Kind.EVENTS else 0
             self._replica.page.add("bytes_out", batch.size)
             self._perform(self._source.accept(batch, now))

@@ -304,6 +304,23 @@ def test_the_message_that_fills_a_batch_wakes_a_main_thread_that_waits_for_it():
     assert len(gate.take(whole=True).items) == BATCH_MESSAGES
 
 
+def test_messages_that_others_could_join_leave_where_those_wait_for_room():
+    wakes = Wakes()
+    gate = gateway(wakes, window=2)
+    hand_over(gate, [0])
+    gate.take()
+    assert gate.fall_asleep(whole=True)
+    thread = threading.Thread(target=hand_over, args=(gate, [1, 2]))
+    thread.start()
+    wait_until(lambda: gate.is_full)
+    assert wakes.count == 1
+    assert not gate.fall_asleep(whole=True)
+    assert indices(gate.take(whole=True)) == [1]
+    gate.release(2, 0)
+    thread.join(DEADLINE_S)
+    assert indices(gate.take()) == [2]
+
+
 def test_the_next_message_wakes_a_main_thread_that_sleeps():
     wakes = Wakes()
     gate = gateway(wakes)

@@ -40,6 +40,24 @@ def test_there_is_room_for_many_when_an_eighth_is_free():
     assert room.is_roomy
 
 
+def test_much_is_in_it_when_a_quarter_of_messages_or_of_bytes_is_taken():
+    room = make_room(window=20, window_bytes=80)
+    room.add(4, 19)
+    assert not room.is_busy
+    room.add(0, 1)
+    assert room.is_busy
+    room.release(0, 20)
+    assert not room.is_busy
+    room.add(1, 0)
+    assert room.is_busy
+
+
+def test_a_few_messages_are_not_much():
+    room = make_room(window=3, window_bytes=80)
+    room.add(3, 80)
+    assert not room.is_busy
+
+
 def test_what_nobody_handed_over_is_released_as_well():
     room = make_room(window=2, window_bytes=10)
     room.release(1, 5)

@@ -218,6 +218,38 @@ def test_a_source_is_blocked_while_its_listener_waits_for_room_in_the_window(run
     assert context.found["spent_blocked_ns"] > 0
 
 
+class Patient(Listener):
+    """Leaves it to the test to hand over."""
+
+    def __init__(self, operator):
+        super().__init__(operator)
+        type(self).made = self
+        self.started, self.stopped = threading.Event(), threading.Event()
+
+    def start(self):
+        self.started.set()
+        self.stopped.wait()
+
+    def stop(self):
+        self.stopped.set()
+
+
+def test_while_much_is_under_way_messages_travel_together(run):
+    below, left = Deaf(), []
+
+    def script(context):
+        """Hand over one message before each sleep, and note how many have left before it."""
+        if context.said and Patient.made.started.wait(0.1) and not context.signals.orphaned:
+            left.append(sum(len(items) for record, items in below.batches if record.ranges))
+            if len(left) == 7:
+                context.signals.note_orphaned()
+            else:
+                Patient.made.operator.process(Event({}))
+
+    run(Patient, below, script, window=16)
+    assert left == [0, 1, 2, 3, 4, 4, 6]  # one by one until a quarter of the window is taken
+
+
 def test_an_input_that_can_be_read_again_is_taken_up_where_it_was_left(run):
     def script(context):
         if context.counts["received"] == 3:
