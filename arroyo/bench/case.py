@@ -32,7 +32,7 @@ by `process_batch` and `publish_batch`."""
 SMALL_WORK: tuple[Work, ...] = ("pass", "lists")
 FRAME_WORK: tuple[Work, ...] = ("pass", "read", "fill", "transform")
 _WORK_TEXT = {"fill": "fill and read"}
-_RUN_SHARE = {"read": 0.5, "fill": 0.5, "transform": 0.5}
+_RUN_SHARE = {"transform": 0.5}
 
 Chain: TypeAlias = Literal["limit", "typed", "handwritten", "best-effort", "pool", "arroyo"]
 """How a case is run. LIMIT: no chain, but what the machine could do at most. HANDWRITTEN: in pyzmq,
