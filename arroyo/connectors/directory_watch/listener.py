@@ -128,9 +128,10 @@ class DirectoryListener(Listener):
         directory = self._directory.absolute()
         try:
             os.scandir(directory).close()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a path with a zero byte is no path
+            reason = error.strerror if isinstance(error, OSError) else error
             raise ConfigurationError(
-                f"the directory {directory} can't be listed: {error.strerror}; "
+                f"the directory {directory} can't be listed: {reason}; "
                 "make it, or change the option directory"
             ) from error
         if self._read == "array":

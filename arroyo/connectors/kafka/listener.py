@@ -23,6 +23,8 @@ AT_ONCE = 500
 """Maximum number of messages fetched from librdkafka in one call."""
 COMMIT_INTERVAL_S = 0.2
 """What was finished in so short a time before `kill -9` may come again."""
+SESSION_TIMEOUT_MAX_S = 3600.0
+"""The maximum of librdkafka."""
 LONGEST_BACK_PRESSURE_MS = 86_400_000
 """librdkafka's maximum. A listener whose chain is full does not poll, and keeps its partitions all
 the same: its heartbeats show that it is alive."""
@@ -87,9 +89,10 @@ class KafkaListener(ParsingListener):
         self._topics = check_texts("KafkaListener", "topics", topics)
         self._servers = Servers("KafkaListener", servers, security, password_env)
         self.address = self._servers.address
-        if session_timeout_s < 0.1:
+        if not 0.1 <= session_timeout_s <= SESSION_TIMEOUT_MAX_S:
             raise ConfigurationError(
-                f"KafkaListener: session_timeout_s is {session_timeout_s:g}; expected some seconds"
+                f"KafkaListener: session_timeout_s is {session_timeout_s:g}; expected some "
+                f"seconds, {SESSION_TIMEOUT_MAX_S:g} at most"
             )
         self._membership = Membership(self._servers, group)
         self._settings = {

@@ -250,6 +250,11 @@ def test_a_missing_directory_is_named(tmp_path):
         DirectoryListener(Recorder(), str(tmp_path / "images")).open()
 
 
+def test_a_path_that_can_be_none_is_told():
+    with pytest.raises(ConfigurationError, match="can't be listed: embedded null byte"):
+        DirectoryListener(Recorder(), "images\0").preflight()
+
+
 def test_a_file_in_place_of_the_directory_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="can't be listed: Not a directory"):
         DirectoryListener(Recorder(), str(write(tmp_path / "a"))).open()

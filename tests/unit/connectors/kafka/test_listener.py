@@ -10,7 +10,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from outside import Recorder
 
 from arroyo.connectors import KafkaListener
-from arroyo.errors import EncodeError, StageError
+from arroyo.errors import ConfigurationError, EncodeError, StageError
 
 PLACE = ("det", 0)
 
@@ -195,3 +195,9 @@ def test_messages_that_go_while_the_servers_are_asked_are_not_missing():
     consumer = Consumer(assign, records(0, 7, 8), group=0, oldest=8)
     _, listener = listen(consumer)
     assert listener.expired == 6
+
+
+@pytest.mark.parametrize("seconds", [0.0, 4000.0, float("inf"), float("nan")])
+def test_a_session_lasts_some_seconds(seconds):
+    with pytest.raises(ConfigurationError, match="expected some seconds, 3600 at most"):
+        KafkaListener(Recorder(), ["det"], "g", "h:1", session_timeout_s=seconds)
