@@ -17,6 +17,7 @@ import msgspec
 from arroyo.clock import Clock
 from arroyo.config.event_names import EventName
 from arroyo.telemetry.event_line import EventLine
+from arroyo.telemetry.log_tail import backwards
 from arroyo.telemetry.logs import encodable
 from arroyo.telemetry.rotated_file import RotatedFile
 
@@ -29,20 +30,9 @@ def find_unended(path: Path) -> EventLine | None:
 
     None: it has, or nothing is known of one.
     """
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES))
-            lines = file.read().splitlines()
-    except OSError:
-        return None
     last = None
-    for line in reversed(lines):
-        try:
-            event = msgspec.json.decode(line, type=EventLine)
-        except msgspec.DecodeError:
-            continue  # torn, by the cut or by a death
-        if last is None:
-            last = event
+    for event in backwards(path, EventLine, _TAIL_BYTES):
+        last = last or event
         if event.pid != last.pid or event.event == "chain-started":
             break
         if event.event == "chain-ended":

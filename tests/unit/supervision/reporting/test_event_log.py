@@ -5,7 +5,7 @@ import msgspec
 import pytest
 from small_disk import small_files
 
-from arroyo.supervision.reporting.event_log import EventLog
+from arroyo.supervision.reporting.event_log import EventLog, find_unended
 from arroyo.telemetry.event_line import EventLine
 
 
@@ -69,3 +69,19 @@ def test_a_full_disk_raises_nothing_and_is_told_afterwards(log, path):
         "2 events before this one could not be written",
     )
     assert (first.message, after.message) == ("first", "after")
+
+
+@pytest.mark.parametrize("torn", [b'{"time": ', b"\xff\n", b'{"message": "\xff"}\n'])
+def test_what_a_death_leaves_of_a_line_is_no_word_of_how_the_chain_ended(log, path, torn):
+    log.note("chain-started", "chain powder")
+    with path.open("ab") as file:
+        file.write(torn)
+    assert find_unended(path).event == "chain-started"
+
+
+def test_the_last_word_is_found_though_the_log_was_rotated_behind_it(log, path):
+    log.note("chain-started", "chain powder")
+    path.rename(f"{path}.1")
+    assert find_unended(path).event == "chain-started"
+    log.note("chain-ended", "chain powder ended well", exit_code=0)
+    assert find_unended(path) is None

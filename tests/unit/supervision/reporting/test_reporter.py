@@ -10,7 +10,7 @@ from arroyo.clock import SystemClock
 from arroyo.supervision.decisions import actions as act
 from arroyo.supervision.decisions import events as ev
 from arroyo.supervision.decisions.ending import Ending, Evidence
-from arroyo.supervision.reporting.event_log import EventLog, find_unended
+from arroyo.supervision.reporting.event_log import EventLog
 from arroyo.supervision.reporting.reporter import Reporter
 from arroyo.telemetry.console import Console
 from arroyo.telemetry.event_line import EventLine
@@ -68,13 +68,6 @@ def test_a_life_before_that_ended_without_a_word_is_told_of(
     reporter.begin(make_chain(LINE))
     assert [line.event for line in events()] == [*before, "chain-started", *told]
     assert (f"(pid {os.getpid()}) has ended without a word" in "".join(shown[1]())) == bool(told)
-
-
-def test_a_torn_last_line_is_no_word(run_directory, reporter, events):
-    lives(run_directory, "chain-started")
-    with run_directory.events.open("ab") as file:
-        file.write(b'{"time": ')
-    assert find_unended(run_directory.events).event == "chain-started"
 
 
 def test_what_happens_is_on_the_console_and_without_colour_in_the_log(reporter, shown, caplog):
