@@ -246,8 +246,8 @@ def _when(time_s: float) -> str:
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields as JSON would give them back."""
-    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields))
+    """Return the fields as JSON would give them back; what it can't hold as Python writes it."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(fields, enc_hook=repr))
     return plain
 
 

@@ -262,20 +262,22 @@ def outline(message: bytes) -> dict[str, Any]:
     message; the sizes of frames that could not be read.
     """
     try:
-        kind, *fields = msgspec.msgpack.decode(message)
-    except (msgspec.DecodeError, TypeError, ValueError):
-        return {"bytes": len(message)}
-    if kind == "Event" and len(fields) == 4:
-        metadata, payload, dtype, shape = fields
-        return {
-            "metadata": metadata,
-            "payload_bytes": len(payload),
-            "dtype": dtype,
-            "shape": shape,
-        }
-    if isinstance(kind, str):
-        return {"fields": fields}
-    return {"frame_bytes": [len(frame) for frame in (kind, *fields)]}
+        decoded = msgspec.msgpack.decode(message)
+    except (*UNREADABLE, TypeError):
+        decoded = None
+    match decoded:
+        case ["Event", dict(metadata), bytes(payload), str(dtype), list(shape)]:
+            return {
+                "metadata": metadata,
+                "payload_bytes": len(payload),
+                "dtype": dtype,
+                "shape": shape,
+            }
+        case [str(), *fields]:
+            return {"fields": fields}
+        case [*frames] if frames and all(isinstance(frame, bytes) for frame in frames):
+            return {"frame_bytes": list(map(len, frames))}
+    return {"bytes": len(message)}  # of another version, or of somebody who means no good
 
 
 def _read(path: Path) -> QuarantineEntry | None:

@@ -62,6 +62,14 @@ def test_a_message_is_shown_with_metadata_payload_reason_and_stack(store):
     assert (shown["shape"], shown["metadata"]) == ([2], {"name": "aa"})
 
 
+def test_fields_that_json_can_not_hold_are_shown_as_python_writes_them(store):
+    packed = msgspec.msgpack.encode(["Reading", msgspec.msgpack.Ext(5, b"x"), {(1, 2): 3}])
+    store.put(make_entry("cc", type="Reading"), packed)
+    assert "Ext object" in run("show", "saxs", "cc")
+    (shown,) = json.loads(run("show", "saxs", "cc", "--json"))
+    assert {"(1, 2)": 3} in shown["fields"]
+
+
 def test_what_is_dropped_is_gone(store):
     run("drop", "saxs", "--all")
     assert store.entries() == []

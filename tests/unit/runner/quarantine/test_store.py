@@ -322,3 +322,21 @@ def test_messages_of_users_and_frames_are_outlined_as_far_as_can_be():
     assert outline(MessageCodec((Reading,)).pack(Reading(1.5))) == {"fields": [1.5]}
     assert outline(msgspec.msgpack.encode([b"abc", b"d"])) == {"frame_bytes": [3, 1]}
     assert outline(b"\xc1") == {"bytes": 1}
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (b"\x91" * 100_000, {"bytes": 100_000}),
+        (b"\x81\x01\x02", {"bytes": 3}),
+        (msgspec.msgpack.encode([1, 2]), {"bytes": 3}),
+        (
+            msgspec.msgpack.encode(["Event", {}, None, "<u2", [1]]),
+            {"fields": [{}, None, "<u2", [1]]},
+        ),
+        (b"\x92\xa7Reading\x81\x90\x01", {"fields": [{(): 1}]}),
+    ],
+    ids=["deep", "table", "numbers", "odd event", "odd key"],
+)
+def test_so_is_what_nobody_could_read(message, told):
+    assert outline(message) == told
