@@ -52,16 +52,22 @@ def export(entry: QuarantineEntry, packed: bytes, path: Path) -> None:
 def _content(entry: QuarantineEntry, packed: bytes, kind: str) -> bytes | memoryview:
     """Return what is to be in the file."""
     if kind == ".json":
-        return msgspec.json.format(msgspec.json.encode(_describe(entry, packed)))
+        return msgspec.json.format(msgspec.json.encode(_describe(entry, packed), enc_hook=repr))
     array, file = _array(entry, packed), io.BytesIO()
-    if kind == ".npy":
-        import numpy as np
+    import numpy as np
 
+    if kind == ".npy":
         np.save(file, array)
+    elif array.dtype.kind not in "biufc":
+        raise UsageError(
+            f"{entry.id} holds values of type {array.dtype}, and an image holds numbers; export it "
+            "to a .npy file"
+        )
     else:
         import tifffile
 
-        tifffile.imwrite(file, array)
+        # It takes bits in rows only.
+        tifffile.imwrite(file, np.atleast_2d(array) if array.dtype.kind == "b" else array)
     return file.getbuffer()
 
 
@@ -72,12 +78,12 @@ def _array(entry: QuarantineEntry, packed: bytes) -> Any:
     _, _, payload, dtype, shape, *_ = fields
     try:
         return Event({}, payload, dtype, tuple(shape)).array
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"{entry.id}: {error}; export it to a .json file") from error
 
 
 def _describe(entry: QuarantineEntry, packed: bytes) -> dict[str, Any]:
-    """Return all fields, for JSON, where bytes are base64."""
+    """Return all fields, for JSON, where bytes are base64; what it can't hold is as in Python."""
     described: dict[str, Any] = msgspec.to_builtins(entry)
     fields = _fields(packed)
     if fields is None:

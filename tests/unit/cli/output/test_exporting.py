@@ -58,6 +58,19 @@ def test_what_is_no_event_is_exported_as_far_as_it_is_known(tmp_path, type, pack
     assert exported(packed, tmp_path / "one.json", type=type)[key] == found
 
 
+def test_fields_that_json_can_not_hold_are_exported_as_python_writes_them(tmp_path):
+    packed = msgspec.msgpack.encode(["Reading", {(1, 2): msgspec.msgpack.Ext(5, b"x")}])
+    (found,) = exported(packed, tmp_path / "one.json", type="Reading")["fields"]
+    assert "Ext object" in found["(1, 2)"]
+
+
+@pytest.mark.parametrize("bits", [True, [True, False, True]])
+def test_a_row_of_bits_is_an_image_too(tmp_path, bits):
+    packed = MessageCodec(()).pack(Event.from_array(np.array(bits)))
+    export(make_entry("aa"), packed, tmp_path / "one.tif")
+    assert tifffile.imread(tmp_path / "one.tif").ravel().tolist() == np.ravel(bits).tolist()
+
+
 def test_a_file_that_is_there_is_left_alone(tmp_path):
     path = tmp_path / "there.npy"
     path.write_text("precious")
@@ -81,6 +94,8 @@ def test_where_there_is_no_room_for_all_of_it_nothing_is_left(tmp_path, name):
         (msgspec.msgpack.encode(["Reading", 5]), "one.npy", "aa carries no array; export it to a"),
         (MessageCodec(()).pack(Event()), "one.npy", "aa carries no array"),
         (MessageCodec(()).pack(Event({}, b"123", "<u2", (2,))), "one.npy", "export it to a .json"),
+        (msgspec.msgpack.encode(["Event", {}, b"1", "u1", ["a"]]), "one.npy", "export it to a .js"),
+        (MessageCodec(()).pack(Event.from_array(np.array(["text"]))), "one.tif", "to a .npy file"),
     ],
 )
 def test_what_can_not_be_exported_so_is_refused(tmp_path, packed, name, words):
