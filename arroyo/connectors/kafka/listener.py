@@ -62,7 +62,8 @@ class KafkaListener(ParsingListener):
         ``"arroyo"``, ``"raw"`` (topic and key in the metadata), ``"module:Class"``, or a
         `MessageParser`.
     session_timeout_s
-        A member that dies keeps its partitions for so long, in s; the servers allow 6 s or more.
+        A member that dies keeps its partitions for so long, in s; the servers allow 6 s or more,
+        the library an hour.
     security
         Settings of librdkafka for TLS and SASL: those that begin with ``security.protocol``,
         ``sasl.``, ``ssl.``.
