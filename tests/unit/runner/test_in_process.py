@@ -10,6 +10,7 @@ import arroyo
 from arroyo import Event, IteratingListener, Operator, Publisher, Start, Stop, UnavailableError
 from arroyo.config.graph import Chain, Input, Stage
 from arroyo.errors import ConfigurationError, StageError
+from arroyo.protocol.values import flow_limits
 from arroyo.runner.in_process import run_and_count
 from arroyo.runner.user_code.error_policy import StageFailedError
 
@@ -177,7 +178,10 @@ def test_an_error_that_ends_it_comes_out_and_what_came_before_has_gone_through(c
     assert told.count("closed") == 1
 
 
-def test_the_same_where_many_messages_wait_and_are_worked_on_more_than_one_at_a_time(chain):
+def test_the_same_where_many_messages_wait_and_are_worked_on_more_than_one_at_a_time(
+    chain, monkeypatch
+):
+    monkeypatch.setattr(flow_limits, "BATCH_S", 10.0)  # however slow this machine is just now
     breaks = {"on_error": "crash", "options": {"at": 2500}}
     with pytest.raises(StageFailedError, match="no sense in 2500"):
         arroyo.run(chain(("listener", Many, {}), ("operator", Breaks, breaks), SINK))
