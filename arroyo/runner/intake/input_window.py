@@ -186,8 +186,7 @@ class InputWindow:
                 if self._stage.when_full == "drop-newest" or not self._drop_oldest():
                     return False
             else:
-                if self._wakes_at and self._batches:
-                    # What is left for others to join can go: none come for now.
+                if self._batches.close_frames() and self._wakes_at:
                     self._wakes_at = 0
                     self._wake()
                 self._lock.wait()
@@ -230,13 +229,12 @@ class InputWindow:
     def take(self, *, whole: bool = False) -> InputBatch | None:
         """Return what may be sent next: a batch of events, or a Start or Stop; None if nothing.
 
-        `whole`: leave a batch alone that more messages can still join, unless they wait for room.
+        `whole`: leave a batch alone that more messages can still join.
         """
         with self._lock:
             self._count()
             joinable = self._batches.first_is_open
-            leaves = whole and joinable and not self._lock.waiting
-            count = 0 if leaves else self.room.sendable(self._batches)
+            count = 0 if whole and joinable else self.room.sendable(self._batches)
             if not count:
                 return None
             batch = self._batches.pop(count)
@@ -260,7 +258,6 @@ class InputWindow:
     def fall_asleep(self, *, whole: bool = False) -> bool:
         """Announce a wait; False where something has come meanwhile. `whole` as in `take`."""
         with self._lock:
-            whole = whole and not self._lock.waiting
             sendable = self.room.sendable(self._batches)
             waits = not sendable or (whole and self._batches.first_is_open)
             self._wakes_at = (BATCH_MESSAGES if whole else 1) if waits else 0

@@ -72,6 +72,13 @@ class WaitingBatches:
         self._batches.append(batch)
         return batch
 
+    def close_frames(self) -> bool:
+        """Have no more large messages join those that wait; return whether any could have."""
+        could = self.open is not None and self.open.body is None
+        if could:
+            self.open = None
+        return could
+
     def pop(self, count: int) -> WindowBatch:
         """Take out so many messages of the oldest batch, which nothing joins any more."""
         batch = self._batches.popleft()

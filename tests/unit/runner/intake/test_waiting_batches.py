@@ -31,6 +31,15 @@ def test_events_join_the_last_batch_of_events(waiting):
     assert waiting.open is None
 
 
+def test_a_batch_of_large_messages_is_closed_for_those_that_can_not_come(waiting):
+    assert waiting.close_frames()
+    assert waiting.open is None
+    assert not waiting.close_frames()
+    small = waiting.begin(WindowBatch(Kind.EVENTS, SECOND, None, packs=True))
+    assert not waiting.close_frames()
+    assert waiting.open is small
+
+
 def test_what_waits_is_counted(waiting):
     assert (waiting.messages, waiting.size) == (4, 10)
     assert waiting.events_of_first_run == 2
