@@ -175,11 +175,12 @@ def test_of_a_long_traceback_the_end_is_kept(path):
     assert line.exception.endswith("x bad pixel")
 
 
-def test_info_of_libraries_is_kept_from_the_console_and_in_the_log(path):
+@pytest.mark.parametrize("library", [json, pytest], ids=["Python's own", "an installed one"])
+def test_info_of_libraries_is_kept_from_the_console_and_in_the_log(path, library):
     with stderr_pipe() as reader:
         configure(path, console=True)
         for level in ("info", "warning"):
-            code = compile(f"log.{level}('{level} of a library')", json.__file__, "exec")
+            code = compile(f"log.{level}('{level} of a library')", library.__file__, "exec")
             exec(code, {"log": logging.getLogger("library")})
         log.info("info of a stage")
         text = reader.read().decode()
