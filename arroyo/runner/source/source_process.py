@@ -27,8 +27,8 @@ LINGER_MESSAGES = 4
 LINGER_S = 0.001
 """When so many messages came together, the next ones may wait so long for others to join them."""
 BUSY_LINGER_S = 0.005
-"""So may any while much is under way: one that has others before it comes no later for that, and
-what travels together costs less."""
+"""So may any while much is under way: one that has others before it mostly comes no later for that,
+and what travels together costs less."""
 ORPHAN_DRAIN_S = 5.0
 """A source whose supervisor has died waits so long for what it has sent to be finished; sooner than
 `watch.ORPHAN_EXIT_S`, so that it can leave in order."""
